@@ -1,0 +1,147 @@
+# The VHD toolkit. Everything built lands under $(BUILD).
+#
+#   make            optimised build            make SAN=1   ASan + UBSan
+#   make check      the whole quick test suite make layers  include rules
+#   make demo       boot Debian from a VHD     make bench   measurements
+#   make install    PREFIX, DESTDIR            make help    all of it
+
+CC      ?= gcc
+CLANG   ?= clang
+BUILD   ?= build
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION := 0.1.0
+SOVERSION := 0
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
+        -Wmissing-prototypes -Wvla -Wimplicit-fallthrough -Werror
+BASE := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -I$(BUILD)/gen \
+        -MMD -MP -pthread -fPIC -fvisibility=default
+ifeq ($(SAN),1)
+BUILD := build-san
+OPT  := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
+        -fno-omit-frame-pointer
+else
+OPT  := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
+endif
+CFLAGS_ALL  := $(BASE) $(OPT) $(WARN) $(CFLAGS)
+LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
+
+LIBS_VHD   := -luring -laio
+LIBS_TOOLS := -lblkid -ljson-c -lisal
+
+# ------------------------------------------------------------------ sources
+VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
+           vhd/file.c vhd/lock.c vhd/probe.c vhd/open.c vhd/create.c \
+           vhd/info.c vhd/bat.c vhd/bitmap.c vhd/map.c vhd/alloc.c vhd/sync.c \
+           vhd/queue.c vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c
+
+VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/message.c hv/vmbus/connection.c \
+             hv/vmbus/offer.c hv/vmbus/gpadl.c hv/vmbus/channel.c \
+             hv/vmbus/ring.c
+
+HV_SRC := hv/partition.c hv/vcpu.c hv/memory.c hv/cpuid.c hv/synic.c hv/irq.c \
+          hv/acpi.c hv/boot_linux.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
+
+STORVSP_SRC := storvsp/session.c storvsp/channel.c storvsp/request.c \
+               storvsp/target.c storvsp/command.c storvsp/inquiry.c \
+               storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
+               storvsp/sense.c
+
+CLI_SRC := tools/cli/options.c tools/cli/size.c tools/cli/progress.c
+
+# Programs: sources beside the libraries they need are listed per program.
+PROGRAMS := hv vhd-convert vhd-inspect
+SRC_vhd-inspect := tools/vhd-inspect.c
+SRC_vhd-convert := tools/vhd-convert.c
+SRC_hv          := tools/hv.c
+
+# Unit tests: each is tests/NAME.c with cmocka, run from $(BUILD)/tests/NAME.
+UNIT_VHD     := vhd_floor
+UNIT_VMBUS   :=
+UNIT_HV      :=
+UNIT_STORVSP :=
+UNIT_TOOLS   :=
+TESTLIB_SRC  :=
+
+# Fuzz targets: fuzz/NAME.c, seeds in fuzz/corpus/NAME/.
+FUZZ :=
+
+MANPAGES := tools/vhd-inspect.1 tools/vhd-convert.1 tools/hv.1
+
+# -------------------------------------------------------------------- rules
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+LIBVHD     := $(BUILD)/lib/libvhd.a
+LIBVHD_SO  := $(BUILD)/lib/libvhd.so.$(SOVERSION)
+LIBVMBUS   := $(BUILD)/lib/libvmbus.a
+LIBHV      := $(BUILD)/lib/libhv.a
+LIBSTORVSP := $(BUILD)/lib/libstorvsp.a
+LIBCLI     := $(BUILD)/lib/libcli.a
+LIBTEST    := $(BUILD)/lib/libtest.a
+
+UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_TOOLS)
+
+.PHONY: all clean layers style unit check install help
+.DELETE_ON_ERROR:
+all: $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(LIBVHD) $(LIBVHD_SO)
+
+$(LIBVHD): $(call obj,$(VHD_SRC))
+$(LIBVMBUS): $(call obj,$(VMBUS_SRC))
+$(LIBHV): $(call obj,$(HV_SRC))
+$(LIBSTORVSP): $(call obj,$(STORVSP_SRC))
+$(LIBCLI): $(call obj,$(CLI_SRC))
+$(LIBTEST): $(call obj,$(TESTLIB_SRC))
+$(BUILD)/lib/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(LIBVHD_SO): $(call obj,$(VHD_SRC))
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -shared -Wl,-soname,$(@F) -o $@ $^ $(LIBS_VHD)
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -c -o $@ $<
+
+# The DSDT: from ASL at build time, into a header of bytes.
+$(BUILD)/gen/dsdt.h: hv/dsdt.asl
+	@mkdir -p $(@D)
+	iasl -ve -oa -p $(BUILD)/gen/dsdt -tc $< >$(BUILD)/gen/dsdt.log 2>&1 || \
+	  { cat $(BUILD)/gen/dsdt.log; exit 1; }
+	mv $(BUILD)/gen/dsdt.hex $@
+$(BUILD)/obj/hv/acpi.o: $(BUILD)/gen/dsdt.h
+
+define program_rule
+$(BUILD)/bin/$(1): $$(call obj,$$(SRC_$(1))) $(LIBCLI) \
+                   $(if $(filter hv,$(1)),$(LIBSTORVSP) $(LIBHV) $(LIBVMBUS)) \
+                   $(LIBVHD)
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS_VHD) $$(LIBS_TOOLS)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
+
+# $(1) test name, $(2) libraries
+define unit_rule
+$(BUILD)/tests/$(1): $$(call obj,tests/$(1).c) $(LIBTEST) $(2)
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ -lcmocka $$(LIBS_VHD) $$(LIBS_TOOLS)
+endef
+$(foreach t,$(UNIT_VHD),$(eval $(call unit_rule,$(t),$(LIBVHD))))
+$(foreach t,$(UNIT_VMBUS),$(eval $(call unit_rule,$(t),$(LIBVMBUS) $(LIBVHD))))
+$(foreach t,$(UNIT_HV),$(eval $(call unit_rule,$(t),$(LIBHV) $(LIBVMBUS) $(LIBVHD))))
+$(foreach t,$(UNIT_STORVSP),$(eval $(call unit_rule,$(t),$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD))))
+$(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(LIBCLI) $(LIBVHD))))
+
+unit: $(addprefix $(BUILD)/tests/,$(UNIT))
+	tests/run-unit.sh $(BUILD) $(UNIT)
+
+clean:
+	rm -rf build build-san
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

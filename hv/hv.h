@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The hypervisor core: one partition on KVM that presents itself as Hyper-V.
+ *
+ * Threads: hv_create .. hv_run and hv_destroy belong to the main thread. Each
+ *   vCPU has a thread of its own; the control thread serves VMBus messages and
+ *   the console. hv_stop may be called from a signal handler.
+ * Sources: Hypervisor Top-Level Functional Specification; Linux
+ *   Documentation/virt/kvm/api.rst, Documentation/x86/boot.rst.
+ */
+#ifndef HV_H
+#define HV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "gpa.h"
+#include "vhd/err.h"
+#include "vmbus.h"
+
+#define HV_CPUS_MAX 64
+#define HV_MEMORY_MIN (32ull << 20)
+#define HV_MEMORY_MAX (1ull << 40)
+
+struct hv;
+
+struct hv_opts {
+	uint32_t cpus;          /* 1..HV_CPUS_MAX */
+	uint64_t memory_bytes;  /* multiple of 2 MiB */
+	int console_in_fd;      /* -1: no input */
+	int console_out_fd;
+	vmbus_log_fn log;       /* may be NULL */
+	void *log_arg;
+};
+
+/* Why hv_run returned. */
+enum hv_end {
+	HV_END_POWEROFF,     /* the guest switched itself off */
+	HV_END_RESET,        /* the guest asked for a reset */
+	HV_END_CRASH,        /* the guest reported a panic (crash MSRs) */
+	HV_END_TRIPLE_FAULT,
+	HV_END_STOPPED,      /* hv_stop */
+	HV_END_FAILED,       /* KVM refused to go on; see err */
+};
+
+/* True when the processor and kernel can run a partition; otherwise err says
+ * what is missing. Requires the CPU flag as well as a working /dev/kvm.
+ */
+bool hv_available(struct vhd_err *err);
+
+int hv_create(const struct hv_opts *opts, struct hv **out, struct vhd_err *err);
+void hv_destroy(struct hv *hv);
+
+/* Load a bzImage (and initrd) for direct boot; paths of regular files. */
+int hv_boot_linux(struct hv *hv, const char *kernel_path,
+		  const char *initrd_path, const char *cmdline,
+		  struct vhd_err *err);
+
+struct hv_mem *hv_memory(struct hv *hv);
+struct vmbus *hv_bus(struct hv *hv);
+
+/* Run until the guest ends. */
+enum hv_end hv_run(struct hv *hv, struct vhd_err *err);
+void hv_stop(struct hv *hv); /* async-signal-safe */
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The storage VSP: a SCSI controller on a VMBus channel, its disks images of
+ * the VHD library. Runs in a plain process with no KVM.
+ *
+ *   ring packet -> copied request -> CDB decoded -> disk queue -> completion
+ *
+ * Threads: each open channel has its own thread, queue and request slots.
+ *   Disks are added before the guest opens the controller, or later from the
+ *   control thread.
+ * Sources: Linux drivers/scsi/storvsc_drv.c, OpenVMM storvsp, SPC-3, SBC-3.
+ */
+#ifndef STORVSP_H
+#define STORVSP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hv/vmbus.h"
+#include "vhd/vhd.h"
+
+struct storvsp;
+
+struct storvsp_opts {
+	struct vmbus_guid instance;   /* stable controller id */
+	uint16_t max_subchannels;     /* 0: single channel */
+	uint32_t max_transfer_bytes;  /* 0 means 2 MiB; multiple of 4096 */
+	uint32_t depth;               /* requests per channel; 0 means 256 */
+	enum vhd_engine engine;
+	vmbus_log_fn log;             /* may be NULL */
+	void *log_arg;
+	/* No threads: the test calls storvsp_poll. */
+	bool manual;
+};
+
+struct storvsp_disk_opts {
+	uint8_t path, target, lun;
+	bool read_only;
+	uint8_t unique_id[16]; /* VPD 80 and 83; stable */
+};
+
+int storvsp_create(const struct storvsp_opts *opts, struct storvsp **out,
+		   struct vhd_err *err);
+/* No channel may be open. Takes `vsp` (may be NULL). */
+void storvsp_destroy(struct storvsp *vsp);
+
+/* Borrows `img` until the disk is removed or the controller destroyed.
+ * -EEXIST, -EINVAL.
+ */
+int storvsp_disk_add(struct storvsp *vsp, const struct storvsp_disk_opts *opts,
+		     struct vhd *img, struct vhd_err *err);
+
+/* Offer the controller on a bus. */
+int storvsp_offer(struct storvsp *vsp, struct vmbus *bus, struct vhd_err *err);
+
+/* manual mode: handle everything that is ready on all channels; returns the
+ * number of packets taken and completions sent.
+ */
+unsigned storvsp_poll(struct storvsp *vsp);
+
+/* For people and tests. */
+struct storvsp_stats {
+	uint64_t packets, completions, reads, writes, flushes, errors;
+	uint64_t read_bytes, written_bytes, refused;
+};
+void storvsp_get_stats(struct storvsp *vsp, struct storvsp_stats *out);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Integers as they lie on disk and on a ring: structs of bytes, so that they
+ * can be neither added nor compared by accident and carry no padding.
+ * Floor header: no state, open to every module.
+ */
+#ifndef VHD_ENDIAN_H
+#define VHD_ENDIAN_H
+
+#include <stdint.h>
+
+typedef struct {
+	uint8_t b[2];
+} be16;
+typedef struct {
+	uint8_t b[4];
+} be32;
+typedef struct {
+	uint8_t b[8];
+} be64;
+typedef struct {
+	uint8_t b[2];
+} le16;
+typedef struct {
+	uint8_t b[4];
+} le32;
+typedef struct {
+	uint8_t b[8];
+} le64;
+
+static inline uint16_t be16_get(be16 v)
+{
+	return (uint16_t)(v.b[0] << 8 | v.b[1]);
+}
+
+static inline be16 be16_put(uint16_t n)
+{
+	return (be16){{(uint8_t)(n >> 8), (uint8_t)n}};
+}
+
+static inline uint32_t be32_get(be32 v)
+{
+	return (uint32_t)v.b[0] << 24 | (uint32_t)v.b[1] << 16 |
+	       (uint32_t)v.b[2] << 8 | v.b[3];
+}
+
+static inline be32 be32_put(uint32_t n)
+{
+	return (be32){{(uint8_t)(n >> 24), (uint8_t)(n >> 16),
+		       (uint8_t)(n >> 8), (uint8_t)n}};
+}
+
+static inline uint64_t be64_get(be64 v)
+{
+	be32 hi = {{v.b[0], v.b[1], v.b[2], v.b[3]}};
+	be32 lo = {{v.b[4], v.b[5], v.b[6], v.b[7]}};
+
+	return (uint64_t)be32_get(hi) << 32 | be32_get(lo);
+}
+
+static inline be64 be64_put(uint64_t n)
+{
+	be32 hi = be32_put((uint32_t)(n >> 32));
+	be32 lo = be32_put((uint32_t)n);
+
+	return (be64){{hi.b[0], hi.b[1], hi.b[2], hi.b[3], lo.b[0], lo.b[1],
+		       lo.b[2], lo.b[3]}};
+}
+
+static inline uint16_t le16_get(le16 v)
+{
+	return (uint16_t)(v.b[1] << 8 | v.b[0]);
+}
+
+static inline le16 le16_put(uint16_t n)
+{
+	return (le16){{(uint8_t)n, (uint8_t)(n >> 8)}};
+}
+
+static inline uint32_t le32_get(le32 v)
+{
+	return (uint32_t)v.b[3] << 24 | (uint32_t)v.b[2] << 16 |
+	       (uint32_t)v.b[1] << 8 | v.b[0];
+}
+
+static inline le32 le32_put(uint32_t n)
+{
+	return (le32){{(uint8_t)n, (uint8_t)(n >> 8), (uint8_t)(n >> 16),
+		       (uint8_t)(n >> 24)}};
+}
+
+static inline uint64_t le64_get(le64 v)
+{
+	le32 lo = {{v.b[0], v.b[1], v.b[2], v.b[3]}};
+	le32 hi = {{v.b[4], v.b[5], v.b[6], v.b[7]}};
+
+	return (uint64_t)le32_get(hi) << 32 | le32_get(lo);
+}
+
+static inline le64 le64_put(uint64_t n)
+{
+	le32 lo = le32_put((uint32_t)n);
+	le32 hi = le32_put((uint32_t)(n >> 32));
+
+	return (le64){{lo.b[0], lo.b[1], lo.b[2], lo.b[3], hi.b[0], hi.b[1],
+		       hi.b[2], hi.b[3]}};
+}
+
+#endif

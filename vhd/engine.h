@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Engines: how a queue's file operations reach the kernel. A table of
+ * functions, so that tests put a simulated engine (any order, late, short,
+ * failing) under the unchanged queue.
+ *
+ * Thread: an engine belongs to its queue's owner thread.
+ */
+#ifndef VHD_ENGINE_H
+#define VHD_ENGINE_H
+
+#include "file.h"
+#include "vhd.h"
+
+enum vhd_io_op {
+	VHD_IO_READ,
+	VHD_IO_WRITE,
+	VHD_IO_SYNC, /* fdatasync */
+};
+
+/* One file operation. The queue owns it; the engine borrows it from `prep`
+ * until `reap` hands it back, exactly once.
+ */
+struct vhd_io {
+	enum vhd_io_op op;
+	bool dsync;               /* WRITE: RWF_DSYNC */
+	bool direct;              /* use file->direct_fd */
+	const struct vhd_file *file;
+	uint32_t file_slot;       /* as returned by `attach` */
+	uint64_t off_bytes;
+	const struct iovec *iov;
+	uint32_t iov_count;
+	int64_t res;              /* bytes, or a negative errno; may be short */
+	struct vhd_io *next;      /* the queue's, and the engine's in between */
+	void *owner;              /* the queue's */
+};
+
+struct vhd_engine_ops {
+	const char *name;
+	enum vhd_engine id;
+	/* `depth` bounds what is prepared and not yet reaped. */
+	int (*create)(uint32_t depth, void **state, struct vhd_err *err);
+	void (*destroy)(void *state);
+	/* Slot numbers are below VHD_QUEUE_IMAGES_MAX. -ENOTSUP: this engine
+	 * cannot serve the file.
+	 */
+	int (*attach)(void *state, const struct vhd_file *f, uint32_t slot,
+		      struct vhd_err *err);
+	void (*detach)(void *state, const struct vhd_file *f, uint32_t slot);
+	/* Accept an operation; it may reach the kernel at once or on submit. */
+	void (*prep)(void *state, struct vhd_io *io);
+	/* Push all prepared operations. -errno: the engine is broken. */
+	int (*submit)(void *state);
+	/* Chain finished operations through `next`; NULL when there are none. */
+	struct vhd_io *(*reap)(void *state);
+	/* Submit, then block as vhd_queue_wait says. */
+	int (*wait)(void *state, int wake_fd, int timeout_ms);
+	/* Best effort; the operation still comes back through reap. */
+	void (*cancel)(void *state, struct vhd_io *io);
+};
+
+extern const struct vhd_engine_ops vhd_engine_uring;
+extern const struct vhd_engine_ops vhd_engine_aio;
+extern const struct vhd_engine_ops vhd_engine_sync;
+
+/* vhd_queue_create over a given engine: the seam for tests. */
+int vhd_queue_create_on(const struct vhd_engine_ops *engine, uint32_t depth,
+			struct vhd_queue **out, struct vhd_err *err);
+
+#endif

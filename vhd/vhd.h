@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The VHD library: fixed and dynamic Virtual Hard Disks (and raw disks, so
+ * that every tool treats both alike), opened, created, mapped and moved.
+ *
+ * Units: a "sector" is 512 bytes; `lba` counts sectors of the virtual disk;
+ *   names end in the unit they carry.
+ * Errors: every call that can fail returns 0 (or a count) on success and a
+ *   negative errno on failure; `err`, which may be NULL, receives the reason.
+ *   A pointer comes back through an out parameter, written only on success.
+ * Threads: a `struct vhd` may be shared by any number of queues, each owned
+ *   by one thread. Opening, closing and the plain vhd_read/vhd_write calls
+ *   belong to one thread at a time.
+ * Source: Microsoft "Virtual Hard Disk Image Format Specification", 1.0.
+ */
+#ifndef VHD_H
+#define VHD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VHD_SECTOR_BYTES 512u
+#define VHD_BLOCK_BYTES_DEFAULT (2u << 20)
+
+/* How the bytes of the file are to be understood. */
+enum vhd_format {
+	VHD_FORMAT_AUTO = 0, /* probe; see vhd_info.probe for the verdict */
+	VHD_FORMAT_RAW,      /* the disk and nothing else */
+	VHD_FORMAT_FIXED,
+	VHD_FORMAT_DYNAMIC,
+	VHD_FORMAT_DIFF,     /* recognised; refused: VHD_WHY_NEEDS_PARENT */
+};
+
+const char *vhd_format_name(enum vhd_format format);
+
+/* One image. Opaque. */
+struct vhd;
+
+/* ------------------------------------------------------------- opening -- */
+
+struct vhd_open_opts {
+	enum vhd_format format; /* AUTO probes; naming one forbids guessing */
+	bool writable;          /* takes the exclusive lock, else the shared */
+	bool direct;            /* O_DIRECT for data where alignment permits */
+	bool force_read;        /* read-only without any lock */
+	bool inspect;           /* read-only, tolerate what refuses normal use
+				 * as long as the structures can be shown */
+};
+
+/* Open an existing image by path.
+ * AUTO never takes a file for raw unless it carries no VHD structure at all.
+ * Locks the file (OFD) before the first metadata read.
+ * Errors: -ENOENT and other open errors (SYSTEM), -EBUSY (LOCKED), -EISDIR
+ *   and -EINVAL (NOT_FILE), -EUCLEAN for every malformed structure with its
+ *   own `why`, -ENOTSUP (NEEDS_PARENT, UNSUPPORTED), -EROFS
+ *   (READ_ONLY_LAYOUT), -ENOMEM.
+ */
+int vhd_open(const char *path, const struct vhd_open_opts *opts,
+	     struct vhd **out, struct vhd_err *err);
+
+/* Commit, restore the trailing footer to its place and release everything.
+ * Takes `img` (may be NULL). No queue may still be attached.
+ * A non-zero return says that the last data may not be durable.
+ */
+int vhd_close(struct vhd *img, struct vhd_err *err);
+
+/* Release without writing anything more: after a failure or for a file that
+ * is going to be deleted. Takes `img` (may be NULL).
+ */
+void vhd_abandon(struct vhd *img);
+
+/* ------------------------------------------------------------ creating -- */
+
+struct vhd_create_opts {
+	enum vhd_format format;    /* RAW, FIXED or DYNAMIC */
+	uint64_t size_bytes;       /* virtual size, multiple of 512 */
+	uint32_t block_size_bytes; /* DYNAMIC; 0 means the default */
+	uint8_t unique_id[16];     /* bytes as they go into the footer */
+	int64_t now_unix_s;        /* creation time */
+	bool direct;               /* as in vhd_open_opts */
+	bool exclusive;            /* fail with -EEXIST where a file exists */
+};
+
+/* Create an image and open it for writing. The file is complete and valid
+ * (all zero) on return, but not yet durable: vhd_flush or vhd_close does that.
+ * An existing file is truncated only once it is locked and is not a directory.
+ * Layout: Windows' own, data 4 KiB-aligned. Geometry: never such that a
+ *   reader would truncate the disk.
+ * Errors: -EINVAL (ARGUMENT, SIZE_*), -EEXIST, -EBUSY, -ENOSPC, ...
+ */
+int vhd_create(const char *path, const struct vhd_create_opts *opts,
+	       struct vhd **out, struct vhd_err *err);
+
+/* --------------------------------------------------------------- facts -- */
+
+struct vhd_geometry {
+	uint16_t cylinders;
+	uint8_t heads;
+	uint8_t sectors_per_track;
+};
+
+enum vhd_footer_state {
+	VHD_FOOTER_ABSENT = 0,   /* this place has no footer by design */
+	VHD_FOOTER_OK,
+	VHD_FOOTER_MISSING,      /* should be there; is not */
+	VHD_FOOTER_BAD_CHECKSUM,
+	VHD_FOOTER_DIFFERS,      /* valid, but not the one in force */
+};
+
+/* Things worth telling that do not keep the image from being used. */
+enum vhd_note {
+	VHD_NOTE_DIRTY = 1u << 0,          /* writer was interrupted */
+	VHD_NOTE_FOOTER_511 = 1u << 1,     /* pre-2004 511-byte footer */
+	VHD_NOTE_FORGED_START = 1u << 2,   /* fixed, LBA 0 looks like a VHD */
+	VHD_NOTE_NEXT_OFFSET = 1u << 3,    /* dynamic header: next != -1 */
+	VHD_NOTE_TABLE_LONG = 1u << 4,     /* more BAT entries than needed */
+	VHD_NOTE_SAVED_STATE = 1u << 5,
+	VHD_NOTE_UNKNOWN_FEATURES = 1u << 6,
+	VHD_NOTE_BATMAP = 1u << 7,         /* blktap batmap present */
+	VHD_NOTE_RESERVED_NONZERO = 1u << 8,
+	VHD_NOTE_LAST_BLOCK_SHORT = 1u << 9, /* file ends inside last block */
+	VHD_NOTE_COUNT_BITS = 10,
+};
+
+/* All that is known about an open image. Owned by the image. */
+struct vhd_info {
+	enum vhd_format format;
+	bool probed;               /* `format` was found, not named */
+	char probe[120];           /* what decided it, for people */
+	uint64_t size_bytes;       /* virtual size in use */
+	uint64_t file_bytes;       /* length of the file at opening */
+	uint32_t notes;            /* of enum vhd_note */
+
+	/* VHD only (all zero for RAW) */
+	uint64_t original_size_bytes;
+	struct vhd_geometry geometry;
+	uint64_t geometry_bytes;   /* C * H * S * 512 */
+	uint32_t features;
+	uint32_t version;
+	uint8_t creator_app[4];
+	uint32_t creator_version;
+	uint8_t creator_os[4];
+	uint32_t timestamp_s;      /* since 2000-01-01 UTC */
+	uint8_t unique_id[16];
+	uint8_t saved_state;
+	uint32_t footer_checksum;
+	enum vhd_footer_state footer_end;
+	enum vhd_footer_state footer_copy;
+	uint64_t footer_end_bytes; /* where the trailing one is or belongs */
+
+	/* DYNAMIC and DIFF only */
+	uint64_t header_bytes;     /* offset of the dynamic header */
+	uint64_t table_bytes;      /* offset of the BAT */
+	uint32_t table_entries;    /* as the header says */
+	uint32_t blocks;           /* ceil(size / block size) */
+	uint32_t block_size_bytes;
+	uint32_t bitmap_bytes;     /* in front of each block's data */
+	uint32_t blocks_used;
+	uint32_t blocks_aligned;   /* used, data on a 4 KiB boundary */
+	uint32_t fragments;        /* runs of blocks adjacent in the file */
+	uint8_t parent_id[16];
+	uint32_t parent_timestamp_s;
+	uint8_t parent_name_utf16be[512];
+};
+
+const struct vhd_info *vhd_get_info(const struct vhd *img);
+
+/* One line for a note bit, "" for an unknown one. */
+const char *vhd_note_text(enum vhd_note note);
+
+/* Product behind a creator tag ("Hyper-V / Windows", ...), or NULL. */
+const char *vhd_creator_name(const uint8_t app[4], uint32_t version);
+
+/* Virtual size a reader that trusts the geometry would show: QEMU before 10
+ * for most creators, Virtual PC. Equal to size_bytes where none truncates.
+ */
+uint64_t vhd_chs_reader_bytes(const struct vhd_info *info);
+
+/* The geometry the specification's appendix gives for a size. */
+struct vhd_geometry vhd_geometry_from_size(uint64_t size_bytes);
+
+/* ----------------------------------------------------------------- map -- */
+
+enum vhd_run_kind {
+	VHD_RUN_FILE,   /* bytes at `off_bytes` in the file */
+	VHD_RUN_ZERO,   /* reads as zero although the block has space */
+	VHD_RUN_HOLE,   /* reads as zero; nothing allocated */
+	VHD_RUN_PARENT, /* lives in the parent (differencing) */
+};
+
+struct vhd_run {
+	enum vhd_run_kind kind;
+	uint64_t off_bytes; /* VHD_RUN_FILE: absolute offset, else 0 */
+	uint64_t sectors;   /* length of the run, at least 1 */
+};
+
+/* Map the start of [lba, lba + sectors) to where its bytes live; the run is
+ * as long as one answer covers, at most `sectors`. Never allocates.
+ * May read the block's sector bitmap once. Any thread.
+ * Errors: -EINVAL (RANGE) past the end or sectors == 0; -EIO.
+ */
+int vhd_map(struct vhd *img, uint64_t lba, uint64_t sectors,
+	    struct vhd_run *run, struct vhd_err *err);
+
+/* -------------------------------------------- simple synchronous bytes -- */
+
+/* Whole-range transfers at byte offsets that are multiples of 512.
+ * Not to be mixed with queues on the same image at the same time.
+ */
+int vhd_read(struct vhd *img, uint64_t off_bytes, void *buf, size_t len_bytes,
+	     struct vhd_err *err);
+int vhd_write(struct vhd *img, uint64_t off_bytes, const void *buf,
+	      size_t len_bytes, struct vhd_err *err);
+
+/* Everything written before is readable after a power cut on return. */
+int vhd_flush(struct vhd *img, struct vhd_err *err);
+
+/* --------------------------------------------------------------- queue -- */
+
+enum vhd_engine {
+	VHD_ENGINE_AUTO = 0, /* uring, else aio, else sync */
+	VHD_ENGINE_URING,
+	VHD_ENGINE_AIO,
+	VHD_ENGINE_SYNC,
+};
+
+const char *vhd_engine_name(enum vhd_engine engine);
+
+enum vhd_op {
+	VHD_OP_READ,
+	VHD_OP_WRITE,
+	VHD_OP_FLUSH,
+};
+
+#define VHD_REQ_FUA 1u /* WRITE: durable before completion */
+
+/* One request. The caller owns the memory and keeps it, `iov` and the buffers
+ * alive from vhd_queue_submit until vhd_queue_reap returns it.
+ */
+struct vhd_req {
+	/* set by the caller */
+	struct vhd *img;         /* attached to the queue */
+	enum vhd_op op;
+	uint32_t flags;          /* of VHD_REQ_* */
+	uint64_t lba;
+	const struct iovec *iov; /* lengths sum to a multiple of 512 */
+	uint32_t iov_count;
+	void *user;              /* not touched */
+
+	/* result: 0, or a negative errno with its reason; of several faults
+	 * in one request the first one that was seen
+	 */
+	int result;
+	enum vhd_why why;
+	uint64_t bad_lba;        /* on -EIO and -ENOSPC: first sector not done */
+
+	/* the queue's own */
+	struct vhd_req *next_;
+	uint64_t len_bytes_;
+	uint64_t done_to_;
+	uint64_t cursor_bytes_;
+	uint64_t ticket_;
+	uint32_t pending_;
+	uint32_t state_;
+};
+
+/* A queue: one owner thread, any number of images, one engine. */
+struct vhd_queue;
+
+struct vhd_queue_opts {
+	enum vhd_engine engine; /* AUTO chooses; naming one forbids others */
+	uint32_t depth;         /* file operations in flight; 0 means 128 */
+};
+
+/* Errors: -EINVAL, -ENOMEM, -ENOSYS/-EPERM where a named engine is barred. */
+int vhd_queue_create(const struct vhd_queue_opts *opts, struct vhd_queue **out,
+		     struct vhd_err *err);
+/* Nothing may be in flight. Takes `q` (may be NULL). */
+void vhd_queue_destroy(struct vhd_queue *q);
+
+enum vhd_engine vhd_queue_engine(const struct vhd_queue *q);
+
+/* Make an image's requests acceptable to this queue (registers its files).
+ * Borrows `img` until detached. At most VHD_QUEUE_IMAGES_MAX images.
+ */
+#define VHD_QUEUE_IMAGES_MAX 256
+int vhd_queue_attach(struct vhd_queue *q, struct vhd *img, struct vhd_err *err);
+void vhd_queue_detach(struct vhd_queue *q, struct vhd *img);
+
+/* Take a request. Never blocks on data, never fails: a bad request completes
+ * with its error. Nothing reaches the kernel before vhd_queue_kick, _reap or
+ * _wait, so a batch costs one system call.
+ */
+void vhd_queue_submit(struct vhd_queue *q, struct vhd_req *req);
+void vhd_queue_kick(struct vhd_queue *q);
+
+/* Collect up to `max` finished requests; each exactly once. Does not block.
+ * Returns how many.
+ */
+unsigned vhd_queue_reap(struct vhd_queue *q, struct vhd_req **done,
+			unsigned max);
+
+/* Block until a request is finished, `wake_fd` (-1 for none) is readable, or
+ * `timeout_ms` (-1 for none) has passed. Returns 0, or a negative errno when
+ * the engine itself broke (every request then completes with -EIO).
+ */
+int vhd_queue_wait(struct vhd_queue *q, int wake_fd, int timeout_ms);
+
+/* Requests submitted and not yet reaped. */
+unsigned vhd_queue_in_flight(const struct vhd_queue *q);
+
+/* Ask for an early end: the request still completes exactly once, with
+ * -ECANCELED unless it had finished anyway.
+ */
+void vhd_queue_cancel(struct vhd_queue *q, struct vhd_req *req);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
