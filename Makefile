@@ -52,7 +52,7 @@ STORVSP_SRC := storvsp/session.c storvsp/channel.c storvsp/request.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
                storvsp/sense.c
 
-CLI_SRC := tools/cli/options.c tools/cli/size.c tools/cli/progress.c
+CLI_SRC := tools/cli/size.c
 
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd-convert vhd-inspect
@@ -65,7 +65,7 @@ UNIT_VHD     := vhd_floor
 UNIT_VMBUS   :=
 UNIT_HV      :=
 UNIT_STORVSP :=
-UNIT_TOOLS   :=
+UNIT_TOOLS   := tools_size
 TESTLIB_SRC  :=
 
 # Fuzz targets: fuzz/NAME.c, seeds in fuzz/corpus/NAME/.
