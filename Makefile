@@ -86,7 +86,7 @@ LIBTEST    := $(BUILD)/lib/libtest.a
 
 UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_TOOLS)
 
-.PHONY: all clean layers style unit check install help
+.PHONY: all clean layers style unit check install help deps demo bench
 .DELETE_ON_ERROR:
 all: $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(LIBVHD) $(LIBVHD_SO)
 
@@ -105,12 +105,12 @@ $(LIBVHD_SO): $(call obj,$(VHD_SRC))
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -shared -Wl,-soname,$(@F) -o $@ $^ $(LIBS_VHD)
 
-$(BUILD)/obj/%.o: %.c
+$(BUILD)/obj/%.o: %.c | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
 # The DSDT: from ASL at build time, into a header of bytes.
-$(BUILD)/gen/dsdt.h: hv/dsdt.asl
+$(BUILD)/gen/dsdt.h: hv/dsdt.asl | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	iasl -ve -oa -p $(BUILD)/gen/dsdt -tc $< >$(BUILD)/gen/dsdt.log 2>&1 || \
 	  { cat $(BUILD)/gen/dsdt.log; exit 1; }
@@ -140,6 +140,50 @@ $(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(LIBCLI) $(LIBVHD))))
 
 unit: $(addprefix $(BUILD)/tests/,$(UNIT))
 	tests/run-unit.sh $(BUILD) $(UNIT)
+
+# ------------------------------------------------- packages, suites, demo
+# What the compiler needs is installed (as root) or asked for (otherwise)
+# before the first object; the other targets ask for more by themselves.
+$(BUILD)/.deps: tools/deps.sh
+	@mkdir -p $(@D)
+	@tools/deps.sh build
+	@touch $@
+
+deps:
+	@tools/deps.sh
+
+layers:
+	tests/layers.sh --self-test
+	tests/layers.sh
+
+style:
+	tests/style.sh
+
+# Each suite builds what it runs, so that a failure to build is its first line.
+export BUILD
+check:
+	+@MAKE='$(MAKE)' SAN='$(SAN)' tests/check.sh
+
+bench:
+	+@MAKE='$(MAKE)' tests/bench/run.sh
+
+demo:
+	+@MAKE='$(MAKE)' AUTO='$(AUTO)' tests/guest/demo/demo.sh
+
+help:
+	@echo 'make                 programs into $(BUILD)/bin, libraries into $(BUILD)/lib'
+	@echo 'make SAN=1           the same under ASan and UBSan, into build-san'
+	@echo 'make CC=clang        the same by clang'
+	@echo 'make demo            boot Debian from a dynamic VHD to a login prompt'
+	@echo 'make demo AUTO=1     the same without a person; prints a summary'
+	@echo 'make check           every test of the quick suite (SAN=1: sanitized)'
+	@echo 'make unit            unit tests only'
+	@echo 'make fuzz            fuzz targets'
+	@echo 'make bench           measurements against fio and QEMU'
+	@echo 'make layers style    rules of the tree: includes, sizes'
+	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
+	@echo 'make deps            install the Debian packages all of this needs'
+	@echo 'make clean'
 
 clean:
 	rm -rf build build-san

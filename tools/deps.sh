@@ -1,0 +1,98 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# Install the Debian packages that the Makefile's targets need.
+#
+# usage: deps.sh [GROUP]...     groups: build run test demo (default: all)
+#
+# Silent and quick when nothing is missing. Otherwise it installs what is
+# missing when root, and says what to type when not. The package lists are
+# fetched only when apt knows no version of something, or an older list led to
+# a file that is gone. On a system without dpkg nothing is checked.
+set -u
+
+# Group, package and why; the one list of what this project stands on.
+packages()
+{
+	cat <<-EOF
+	build gcc               compiler
+	build libc6-dev         C library
+	build liburing-dev      the io_uring engine of the disk queue
+	build libaio-dev        the libaio engine
+	build libisal-dev       zero scan
+	build libblkid-dev      partitions and file systems in vhd-inspect
+	build libjson-c-dev     JSON output
+	build acpica-tools      iasl makes the guest's DSDT
+	run   qemu-system-x86   nested machine where the processor has no KVM
+	run   linux-image-amd64 its kernel: kvm_amd, 9p
+	run   busybox-static    its first file system
+	run   kmod              which modules that needs
+	run   cpio              packs it
+	test  libcmocka-dev     unit tests
+	test  clang             fuzzers, second compiler
+	test  llvm              symbols in sanitizer reports
+	test  qemu-utils        independent reader and writer of VHDs
+	test  libvhdi-utils     a second one
+	test  fio               measure for the disk queue
+	test  e2fsprogs         e2fsck, mke2fs
+	test  fdisk             sfdisk
+	test  strace            a full disk and other faults in the tools' tests
+	test  linux-image-cloud-amd64 kernel of the small test guest
+	demo  mmdebstrap        makes the Debian root
+	demo  e2fsprogs         its ext4
+	demo  fdisk             its partition table
+	demo  qemu-utils        reads the disk back independently
+	EOF
+}
+
+groups=${*:-build run test demo}
+for group in $groups; do
+	packages | grep -q "^$group " ||
+		{ echo "deps.sh: no group $group" >&2; exit 2; }
+done
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+	echo "deps.sh: not a Debian system, packages are not checked" >&2
+	exit 0
+fi
+
+wanted=$(packages | awk -v groups=" $groups " \
+	'index(groups, " " $1 " ") && !seen[$2]++ { print $2 }')
+# shellcheck disable=SC2086 # lists of words, here and below
+present=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $wanted \
+	2>/dev/null | awk '$1 == "installed" { print $2 }')
+missing=
+for package in $wanted; do
+	echo "$present" | grep -qxF "$package" || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+	echo "missing packages:$missing; run: sudo make deps" >&2
+	exit 1
+fi
+
+apt()
+{
+	DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+		-o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 \
+		-o Dpkg::Use-Pty=0 "$@" </dev/null
+}
+
+lists_complete()
+{
+	for package in $missing; do
+		apt-cache policy "$package" 2>/dev/null |
+			grep -qE '^  Candidate: [0-9]' || return 1
+	done
+}
+
+echo "installing:$missing"
+log=$(mktemp) || exit 1
+trap 'rm -f "$log"' EXIT
+lists_complete || apt update >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+apt install --no-install-recommends $missing >"$log" 2>&1 ||
+	{ apt update && apt install --no-install-recommends $missing; } \
+		>>"$log" 2>&1 ||
+	{ tail -n 30 "$log" >&2
+	  echo "deps.sh: packages could not be installed (see above)" >&2
+	  exit 1; }
