@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Parent names: byte orders, hostile text, paths that may be tried. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <errno.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "vhd/locator.h"
+
+static void utf16_of_both_orders_decodes_to_utf8(void **state)
+{
+	(void)state;
+	char out[32];
+
+	assert_int_equal(vhd_utf16_decode((const uint8_t *)"a\0\xe4\0", 4,
+					  VHD_UTF16_LE, out, sizeof(out)),
+			 3);
+	assert_string_equal(out, "a\xc3\xa4");
+	assert_int_equal(vhd_utf16_decode((const uint8_t *)"\0a\x20\xac", 4,
+					  VHD_UTF16_BE, out, sizeof(out)),
+			 4);
+	assert_string_equal(out, "a\xe2\x82\xac");
+	/* U+1F600 as a pair */
+	assert_int_equal(vhd_utf16_decode((const uint8_t *)"\xd8\x3d\xde\0", 4,
+					  VHD_UTF16_BE, out, sizeof(out)),
+			 4);
+	assert_string_equal(out, "\xf0\x9f\x98\x80");
+}
+
+static void a_lone_surrogate_becomes_the_replacement_character(void **state)
+{
+	(void)state;
+	static const uint8_t high_then_a[] = {0xd8, 0x00, 0x00, 'a'};
+	static const uint8_t low[] = {0xdc, 0x00};
+	static const uint8_t high_at_end[] = {0xd8, 0x00};
+	char out[32];
+
+	vhd_utf16_decode(high_then_a, 4, VHD_UTF16_BE, out, sizeof(out));
+	assert_string_equal(out, "\xef\xbf\xbd"
+				 "a");
+	vhd_utf16_decode(low, 2, VHD_UTF16_BE, out, sizeof(out));
+	assert_string_equal(out, "\xef\xbf\xbd");
+	vhd_utf16_decode(high_at_end, 2, VHD_UTF16_BE, out, sizeof(out));
+	assert_string_equal(out, "\xef\xbf\xbd");
+}
+
+static void decoding_never_overruns_either_side(void **state)
+{
+	(void)state;
+	uint8_t full[512];
+	char out[8];
+
+	memset(full, 0x41, sizeof(full)); /* no NUL anywhere */
+	assert_int_equal(vhd_utf16_decode(full, 512, VHD_UTF16_BE, out, 8),
+			 -ENAMETOOLONG);
+	assert_int_equal(vhd_utf16_decode(full, 511, VHD_UTF16_BE, out, 8),
+			 -EINVAL);
+	assert_int_equal(vhd_utf16_decode(full, 0, VHD_UTF16_BE, out, 1), 0);
+	assert_int_equal(vhd_utf16_decode(full, 0, VHD_UTF16_BE, out, 0),
+			 -ENAMETOOLONG);
+}
+
+static void utf8_encodes_and_malformed_utf8_is_refused(void **state)
+{
+	(void)state;
+	uint8_t out[16];
+
+	assert_int_equal(vhd_utf16_encode("\xf0\x9f\x98\x80", VHD_UTF16_LE, out,
+					  sizeof(out)),
+			 4);
+	assert_memory_equal(out, "\x3d\xd8\x00\xde", 4);
+	assert_int_equal(vhd_utf16_encode("\xf0\x9f\x98\x80", VHD_UTF16_LE, out,
+					  3),
+			 -ENAMETOOLONG);
+	assert_int_equal(vhd_utf16_encode("\xc0\x80", VHD_UTF16_LE, out, 16),
+			 -EINVAL); /* overlong */
+	assert_int_equal(vhd_utf16_encode("\xed\xa0\x80", VHD_UTF16_LE, out,
+					  16),
+			 -EINVAL); /* surrogate */
+	assert_int_equal(vhd_utf16_encode("\xe2\x82", VHD_UTF16_LE, out, 16),
+			 -EINVAL); /* cut */
+	assert_int_equal(vhd_utf16_encode("\xff", VHD_UTF16_LE, out, 16),
+			 -EINVAL);
+	assert_int_equal(vhd_utf16_encode("\x80", VHD_UTF16_LE, out, 16),
+			 -EINVAL);
+}
+
+struct path_case {
+	uint32_t platform;
+	const char *text; /* ASCII; widened for UTF-16 platforms */
+	const char *path; /* NULL: refused */
+};
+
+static const struct path_case path_cases[] = {
+	{VHD_LOCATOR_W2RU, ".\\parent.vhd", "parent.vhd"},
+	{VHD_LOCATOR_W2RU, "parent.vhd", "parent.vhd"},
+	{VHD_LOCATOR_W2RU, "..\\base\\p.vhd", "../base/p.vhd"},
+	{VHD_LOCATOR_W2RU, ".\\.\\a\\\\b.vhd", "a/b.vhd"},
+	{VHD_LOCATOR_W2RU, "\\\\server\\share\\p.vhd", "p.vhd"},
+	{VHD_LOCATOR_W2RU, "/etc/passwd", "passwd"},
+	{VHD_LOCATOR_W2RU, "..", NULL},
+	{VHD_LOCATOR_W2RU, "a\\..", NULL},
+	{VHD_LOCATOR_W2RU, ".\\", NULL},
+	{VHD_LOCATOR_W2RU, "", NULL},
+	{VHD_LOCATOR_W2KU, "C:\\vm\\parent.vhd", "parent.vhd"},
+	{VHD_LOCATOR_W2KU, "C:parent.vhd", "parent.vhd"},
+	{VHD_LOCATOR_W2KU, ".\\parent.vhd", "parent.vhd"},
+	{VHD_LOCATOR_WI2K, "D:\\x\\y.vhd", "y.vhd"},
+	{VHD_LOCATOR_WI2R, ".\\y.vhd", "y.vhd"},
+	{VHD_LOCATOR_MACX, "file://localhost/a/b%20c.vhd", "b c.vhd"},
+	{VHD_LOCATOR_MACX, "file:///a/b.vhd", "b.vhd"},
+	{VHD_LOCATOR_MACX, "file://./b.vhd", "b.vhd"},
+	{VHD_LOCATOR_MACX, "file://./b%00.vhd", NULL},
+	{VHD_LOCATOR_MACX, "file://./b%4", NULL},
+	{VHD_LOCATOR_MACX, "http://x/b.vhd", NULL},
+	{VHD_LOCATOR_MAC, "whatever", NULL},
+	{0x12345678, "whatever", NULL},
+};
+
+static void each_platform_gives_the_path_to_try(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(path_cases) / sizeof(path_cases[0]);
+	     i++) {
+		const struct path_case *c = &path_cases[i];
+		uint8_t wide[256];
+		const uint8_t *in = (const uint8_t *)c->text;
+		size_t len = strlen(c->text);
+		char out[64];
+		ssize_t n;
+
+		if (c->platform == VHD_LOCATOR_W2RU ||
+		    c->platform == VHD_LOCATOR_W2KU) {
+			n = vhd_utf16_encode(c->text, VHD_UTF16_LE, wide,
+					     sizeof(wide));
+			assert_true(n >= 0);
+			in = wide;
+			len = (size_t)n;
+		}
+		n = vhd_locator_path(c->platform, in, len, out, sizeof(out));
+		if (!c->path) {
+			assert_true(n < 0);
+			continue;
+		}
+		assert_int_equal(n, strlen(c->path));
+		assert_string_equal(out, c->path);
+	}
+}
+
+static void a_payload_longer_than_the_limit_is_refused(void **state)
+{
+	(void)state;
+	static uint8_t big[VHD_LOCATOR_PAYLOAD_MAX + 2];
+	char out[16];
+
+	memset(big, 0, sizeof(big));
+	big[0] = 'p';
+	assert_int_equal(vhd_locator_path(VHD_LOCATOR_W2RU, big,
+					  VHD_LOCATOR_PAYLOAD_MAX, out, 16),
+			 1);
+	assert_int_equal(vhd_locator_path(VHD_LOCATOR_W2RU, big,
+					  VHD_LOCATOR_PAYLOAD_MAX + 2, out, 16),
+			 -EINVAL);
+}
+
+static void the_name_field_gives_its_last_part(void **state)
+{
+	(void)state;
+	uint8_t name[512] = {0};
+	char out[64];
+
+	assert_true(vhd_utf16_encode("C:\\vm\\sub\\p.vhd", VHD_UTF16_BE, name,
+				     sizeof(name)) > 0);
+	assert_int_equal(vhd_parent_name_path(name, out, sizeof(out)), 5);
+	assert_string_equal(out, "p.vhd");
+	memset(name, 0, sizeof(name));
+	assert_true(vhd_parent_name_path(name, out, sizeof(out)) < 0);
+	memset(name, 0x41, sizeof(name)); /* 256 units, no NUL */
+	assert_int_equal(vhd_parent_name_path(name, out, sizeof(out)),
+			 -ENAMETOOLONG);
+}
+
+static void a_written_payload_reads_back_as_the_path(void **state)
+{
+	(void)state;
+	uint8_t payload[128];
+	char out[64];
+	ssize_t n = vhd_locator_payload("../b\xc3\xa4/p.vhd", payload,
+					sizeof(payload));
+
+	assert_true(n > 0);
+	assert_memory_equal(payload, ".\0\\\0.\0.\0\\\0b\0\xe4\0", 14);
+	assert_true(vhd_locator_path(VHD_LOCATOR_W2RU, payload, (size_t)n, out,
+				     sizeof(out)) > 0);
+	assert_string_equal(out, "../b\xc3\xa4/p.vhd");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(utf16_of_both_orders_decodes_to_utf8),
+		cmocka_unit_test(
+			a_lone_surrogate_becomes_the_replacement_character),
+		cmocka_unit_test(decoding_never_overruns_either_side),
+		cmocka_unit_test(utf8_encodes_and_malformed_utf8_is_refused),
+		cmocka_unit_test(each_platform_gives_the_path_to_try),
+		cmocka_unit_test(a_payload_longer_than_the_limit_is_refused),
+		cmocka_unit_test(the_name_field_gives_its_last_part),
+		cmocka_unit_test(a_written_payload_reads_back_as_the_path),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
