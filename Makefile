@@ -52,7 +52,8 @@ STORVSP_SRC := storvsp/session.c storvsp/channel.c storvsp/request.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
                storvsp/sense.c
 
-CLI_SRC := tools/cli/size.c
+CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
+           tools/cli/progress.c tools/cli/size.c
 
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd-convert vhd-inspect
@@ -65,7 +66,7 @@ UNIT_VHD     := vhd_floor vhd_locator
 UNIT_VMBUS   :=
 UNIT_HV      :=
 UNIT_STORVSP :=
-UNIT_TOOLS   := tools_size
+UNIT_TOOLS   := tools_cli tools_fault tools_size
 TESTLIB_SRC  :=
 
 # Fuzz targets: fuzz/NAME.c, seeds in fuzz/corpus/NAME/.
@@ -108,6 +109,8 @@ $(LIBVHD_SO): $(call obj,$(VHD_SRC))
 $(BUILD)/obj/%.o: %.c | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -c -o $@ $<
+
+$(BUILD)/obj/tools/cli/options.o: CFLAGS_ALL += -DCLI_VERSION=\"$(VERSION)\"
 
 # The DSDT: from ASL at build time, into a header of bytes.
 $(BUILD)/gen/dsdt.h: hv/dsdt.asl | $(BUILD)/.deps

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the programs share: exit codes, the one-line error, sizes, options,
- * progress and JSON helpers. Private to tools/.
+ * identifiers and times, progress. Private to tools/.
  */
 #ifndef CLI_H
 #define CLI_H
@@ -8,6 +8,37 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+
+#include "vhd/err.h"
+
+/* ---------------------------------------------------------- exit codes -- */
+
+enum cli_exit {
+	CLI_OK = 0,
+	CLI_DIFFERENT = 1, /* findings, or contents that differ */
+	CLI_USAGE = 2,     /* the command line makes no sense */
+	CLI_REFUSED = 3,   /* the input, or the place asked for, is no good */
+	CLI_IO = 4,        /* the machine failed: I/O, space, memory */
+};
+
+/* -------------------------------------------------------------- errors -- */
+
+/* Print the one line of a failure on stderr, "PROG: PATH: what (at offset N):
+ * what to do", and return its exit code. `path` may be NULL.
+ */
+int cli_fail(const char *prog, const char *path, const struct vhd_err *err);
+
+/* The same for a command line that makes no sense; returns CLI_USAGE. */
+__attribute__((format(printf, 2, 3))) int cli_usage(const char *prog,
+						    const char *fmt, ...);
+
+/* A stable word for a reason ("bat-duplicate"), for programs. */
+const char *cli_why_name(enum vhd_why why);
+
+/* What a person can do about it, or "". */
+const char *cli_advice(const struct vhd_err *err);
+int cli_exit_code(const struct vhd_err *err);
 
 /* --------------------------------------------------------------- sizes -- */
 
@@ -25,5 +56,77 @@ int cli_size_parse(const char *text, uint64_t *bytes);
  */
 #define CLI_SIZE_TEXT 32
 const char *cli_size_text(uint64_t bytes, char *buf, size_t n);
+
+/* ------------------------------------------------------------- options -- */
+
+/* One option. The table ends with an entry whose name is NULL; the same table
+ * parses the command line and prints --help. `--help` and `--version` are
+ * understood without being listed.
+ */
+struct cli_option {
+	const char *name; /* long name without the dashes */
+	int id;           /* returned by cli_options_next; above 0. A value
+			   * below 127 is also its one-letter form */
+	const char *arg;  /* name of its argument for the help, or NULL */
+	const char *help; /* one line, or several parted by '\n' */
+};
+
+struct cli_options {
+	const char *prog;
+	const char *usage; /* synopsis lines, each without the program name */
+	const char *about; /* one sentence */
+	const struct cli_option *table;
+	int argc;
+	char **argv;       /* argv[0] is skipped; operands move to the end */
+	/* results */
+	const char *value; /* argument of the option just returned */
+	int first_operand; /* valid once cli_options_next returned 0 */
+};
+
+/* The next option's id; 0 after the last one; -1 when the program should end
+ * with `*status`: help was printed, or a bad option was reported.
+ */
+int cli_options_next(struct cli_options *o, int *status);
+
+/* ------------------------------------------------ identifiers and time -- */
+
+#define CLI_ID_TEXT 40
+
+/* 16 bytes as Windows spells them (first three groups little-endian), as
+ * RFC 4122 does, and as plain hex. `buf` holds CLI_ID_TEXT bytes.
+ */
+const char *cli_id_windows(const uint8_t id[16], char *buf);
+const char *cli_id_rfc4122(const uint8_t id[16], char *buf);
+const char *cli_id_hex(const uint8_t id[16], char *buf);
+
+/* Seconds since 2000-01-01 UTC as "2024-11-13T17:17:10Z". */
+#define CLI_TIME_TEXT 32
+const char *cli_time_text(uint32_t since_2000_s, char *buf);
+
+/* ------------------------------------------------------------ progress -- */
+
+/* One line on a terminal, rewritten a few times a second; silent where stderr
+ * is not a terminal. `pos` of `total` decides percentage and time left,
+ * `moved` bytes the rate.
+ */
+struct cli_progress {
+	bool on;
+	const char *what;
+	uint64_t total;
+	int64_t start_ms;
+	int64_t shown_ms;
+};
+
+void cli_progress_start(struct cli_progress *p, const char *what,
+			uint64_t total, bool quiet);
+void cli_progress_show(struct cli_progress *p, uint64_t pos, uint64_t moved);
+/* Wipe the line. Safe to call twice. */
+void cli_progress_end(struct cli_progress *p);
+
+/* The line's text without control characters; what progress shows. */
+void cli_progress_line(char *buf, size_t n, const char *what, uint64_t pos,
+		       uint64_t total, uint64_t moved, int64_t elapsed_ms);
+
+int64_t cli_now_ms(void);
 
 #endif

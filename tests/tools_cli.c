@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* tools/cli: options, identifiers, times, progress lines. */
+#include <getopt.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tools/cli/cli.h"
+
+enum { OPT_TO = 256 };
+
+static const struct cli_option table[] = {
+	{ "quiet", 'q', NULL, "say less" },
+	{ "to", OPT_TO, "FORMAT", "the type\nto make" },
+	{ 0 },
+};
+
+static struct cli_options over(int argc, char **argv)
+{
+	optind = 0; /* a fresh command line */
+	return (struct cli_options){
+		.prog = "prog",
+		.usage = "[options] FILE",
+		.about = "Tests.",
+		.table = table,
+		.argc = argc,
+		.argv = argv,
+	};
+}
+
+static void options_and_operands_may_be_mixed(void **state)
+{
+	char *argv[] = { "prog", "a", "--to", "raw", "b", "-q", "--", "-c",
+			 NULL };
+	struct cli_options o = over(8, argv);
+	int status = -1;
+
+	(void)state;
+	assert_int_equal(cli_options_next(&o, &status), OPT_TO);
+	assert_string_equal(o.value, "raw");
+	assert_int_equal(cli_options_next(&o, &status), 'q');
+	assert_int_equal(cli_options_next(&o, &status), 0);
+	assert_int_equal(8 - o.first_operand, 3);
+	assert_string_equal(argv[o.first_operand], "a");
+	assert_string_equal(argv[o.first_operand + 2], "-c");
+}
+
+static int refused(int argc, char **argv)
+{
+	struct cli_options o = over(argc, argv);
+	int status = -1, id;
+
+	do
+		id = cli_options_next(&o, &status);
+	while (id > 0);
+	assert_int_equal(id, -1);
+	return status;
+}
+
+static void bad_options_are_usage_errors(void **state)
+{
+	char *no_value[] = { "prog", "--to", NULL };
+	char *no_long[] = { "prog", "x", "--frobnicate", NULL };
+	char *no_letter[] = { "prog", "-qz", NULL };
+	char *value[] = { "prog", "--quiet=3", NULL };
+
+	(void)state;
+	assert_int_equal(refused(2, no_value), CLI_USAGE);
+	assert_int_equal(refused(3, no_long), CLI_USAGE);
+	assert_int_equal(refused(2, no_letter), CLI_USAGE);
+	assert_int_equal(refused(2, value), CLI_USAGE);
+}
+
+static void help_and_version_end_well(void **state)
+{
+	char *help[] = { "prog", "--help", NULL };
+	char *version[] = { "prog", "--version", NULL };
+
+	(void)state;
+	assert_int_equal(refused(2, help), CLI_OK);
+	assert_int_equal(refused(2, version), CLI_OK);
+}
+
+static void ids_have_two_spellings_and_hex(void **state)
+{
+	static const uint8_t id[16] = { 0x8c, 0x54, 0xdf, 0x94, 0xbd, 0x35,
+					0x71, 0x4c, 0x94, 0x5f, 0xe5, 0x44,
+					0x45, 0x39, 0x21, 0xa0 };
+	char buf[CLI_ID_TEXT];
+
+	(void)state;
+	assert_string_equal(cli_id_windows(id, buf),
+			    "94df548c-35bd-4c71-945f-e544453921a0");
+	assert_string_equal(cli_id_rfc4122(id, buf),
+			    "8c54df94-bd35-714c-945f-e544453921a0");
+	assert_string_equal(cli_id_hex(id, buf),
+			    "8c54df94bd35714c945fe544453921a0");
+}
+
+static void times_are_iso_dates_from_2000_on(void **state)
+{
+	char buf[CLI_TIME_TEXT];
+
+	(void)state;
+	assert_string_equal(cli_time_text(0, buf), "2000-01-01T00:00:00Z");
+	assert_string_equal(cli_time_text(0x2ec79b96, buf),
+			    "2024-11-13T17:17:10Z");
+	assert_string_equal(cli_time_text(UINT32_MAX, buf),
+			    "2136-02-07T06:28:15Z");
+}
+
+static void progress_tells_rate_and_time_left(void **state)
+{
+	char line[160];
+	const uint64_t gib = UINT64_C(1) << 30;
+
+	(void)state;
+	cli_progress_line(line, sizeof(line), "copying", 0, 2 * gib, 0, 0);
+	assert_string_equal(line, "copying   0% of 2 GiB");
+	cli_progress_line(line, sizeof(line), "copying", gib, 2 * gib, gib / 2,
+			  2000);
+	assert_string_equal(line,
+			    "copying  50% of 2 GiB, 256 MiB/s, 2 s left");
+	cli_progress_line(line, sizeof(line), "copying", gib, 100 * gib, gib,
+			  60000);
+	assert_string_equal(line, "copying   1% of 100 GiB, 17.1 MiB/s, 1 h "
+				  "39 min left");
+	cli_progress_line(line, sizeof(line), "copying", 0, 0, 0, 0);
+	assert_string_equal(line, "copying 100% of 0 bytes");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(options_and_operands_may_be_mixed),
+		cmocka_unit_test(bad_options_are_usage_errors),
+		cmocka_unit_test(help_and_version_end_well),
+		cmocka_unit_test(ids_have_two_spellings_and_hex),
+		cmocka_unit_test(times_are_iso_dates_from_2000_on),
+		cmocka_unit_test(progress_tells_rate_and_time_left),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

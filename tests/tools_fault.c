@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* tools/cli/fault.c: the one line of a failure and its exit code. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "tools/cli/cli.h"
+
+/* What cli_fail printed for `err`, without stderr being a terminal. */
+static int line_of(const struct vhd_err *err, const char *path, char *line,
+		   size_t n)
+{
+	FILE *f = tmpfile();
+	int saved = dup(STDERR_FILENO);
+	int rc;
+	size_t got;
+
+	assert_non_null(f);
+	assert_true(saved >= 0);
+	fflush(stderr);
+	assert_true(dup2(fileno(f), STDERR_FILENO) >= 0);
+	rc = cli_fail("prog", path, err);
+	fflush(stderr);
+	assert_true(dup2(saved, STDERR_FILENO) >= 0);
+	close(saved);
+	rewind(f);
+	got = fread(line, 1, n - 1, f);
+	line[got] = '\0';
+	fclose(f);
+	return rc;
+}
+
+static void every_reason_has_its_own_name(void **state)
+{
+	(void)state;
+	for (int i = 0; i < VHD_WHY_COUNT; i++) {
+		const char *name = cli_why_name((enum vhd_why)i);
+
+		assert_string_not_equal(name, "unknown");
+		for (int j = 0; j < i; j++)
+			assert_string_not_equal(name,
+						cli_why_name((enum vhd_why)j));
+	}
+}
+
+static void a_reason_out_of_range_is_unknown(void **state)
+{
+	(void)state;
+	assert_string_equal(cli_why_name(VHD_WHY_COUNT), "unknown");
+	assert_string_equal(cli_why_name((enum vhd_why)-1), "unknown");
+}
+
+static void line_names_path_fault_offset_and_cure(void **state)
+{
+	struct vhd_err err = { 0 };
+	char line[400];
+
+	(void)state;
+	vhd_fail(&err, -EUCLEAN, VHD_WHY_BAT_DUPLICATE, 1540,
+		 "entries 0 and 1 are equal");
+	assert_int_equal(line_of(&err, "a.vhd", line, sizeof(line)),
+			 CLI_REFUSED);
+	assert_string_equal(line,
+			    "prog: a.vhd: entries 0 and 1 are equal (at "
+			    "offset 1540): the image is damaged; restore a "
+			    "good copy\n");
+}
+
+static void offset_is_not_said_twice(void **state)
+{
+	struct vhd_err err = { 0 };
+	char line[400];
+
+	(void)state;
+	vhd_fail(&err, -EIO, VHD_WHY_IO, 4096, "cannot read at offset 4096");
+	assert_int_equal(line_of(&err, NULL, line, sizeof(line)), CLI_IO);
+	assert_string_equal(line, "prog: cannot read at offset 4096: check "
+				  "the disk it is on\n");
+}
+
+static void system_errors_follow_their_errno(void **state)
+{
+	struct vhd_err err = { 0 };
+
+	(void)state;
+	vhd_fail(&err, -ENOENT, VHD_WHY_SYSTEM, 0, "x");
+	assert_int_equal(cli_exit_code(&err), CLI_REFUSED);
+	vhd_fail(&err, -ENOSPC, VHD_WHY_SYSTEM, 0, "x");
+	assert_int_equal(cli_exit_code(&err), CLI_IO);
+	vhd_fail(&err, -EXDEV, VHD_WHY_SYSTEM, 0, "x");
+	assert_int_equal(cli_exit_code(&err), CLI_IO);
+	assert_string_equal(cli_advice(&err), "");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_reason_has_its_own_name),
+		cmocka_unit_test(a_reason_out_of_range_is_unknown),
+		cmocka_unit_test(line_names_path_fault_offset_and_cure),
+		cmocka_unit_test(offset_is_not_said_twice),
+		cmocka_unit_test(system_errors_follow_their_errno),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

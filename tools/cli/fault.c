@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Failures as people and programs see them: one line on stderr, one exit
+ * code, one stable word a reason, and what to do about it. One table holds
+ * all four views, indexed by the library's reasons.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+
+struct fault {
+	const char *name;
+	enum cli_exit exit;
+	const char *advice; /* "" where the text says all there is */
+};
+
+static const char damaged[] = "the image is damaged; restore a good copy";
+static const char misnamed[] =
+	"check that it is an image, or name its type outright";
+
+static const struct fault faults[VHD_WHY_COUNT] = {
+	[VHD_WHY_NONE] = { "none", CLI_IO, "" },
+	[VHD_WHY_ARGUMENT] = { "argument", CLI_USAGE, "choose another value" },
+	[VHD_WHY_NOMEM] = { "no-memory", CLI_IO, "free some memory" },
+	[VHD_WHY_SYSTEM] = { "system", CLI_IO, "" },
+	[VHD_WHY_IO] = { "io", CLI_IO, "check the disk it is on" },
+	[VHD_WHY_SHORT_IO] = { "short-io", CLI_REFUSED,
+			       "the file was cut short; restore a good copy" },
+	[VHD_WHY_NO_SPACE] = { "no-space", CLI_IO,
+			       "free some space or choose another place" },
+	[VHD_WHY_LOCKED] = { "locked", CLI_REFUSED,
+			     "end the program that uses it first" },
+	[VHD_WHY_NOT_FILE] = { "not-a-file", CLI_REFUSED,
+			       "name an image file" },
+	[VHD_WHY_READ_ONLY] = { "read-only", CLI_REFUSED, "" },
+	[VHD_WHY_POISONED] = { "poisoned", CLI_IO, "check the disk it is on" },
+	[VHD_WHY_RANGE] = { "range", CLI_REFUSED, "" },
+	[VHD_WHY_UNSUPPORTED] = { "unsupported", CLI_REFUSED, "" },
+	[VHD_WHY_CANCELLED] = { "cancelled", CLI_IO, "run it again" },
+
+	[VHD_WHY_TOO_SMALL] = { "too-small", CLI_REFUSED, misnamed },
+	[VHD_WHY_NOT_VHD] = { "not-vhd", CLI_REFUSED, misnamed },
+	[VHD_WHY_IS_VHDX] = { "vhdx", CLI_REFUSED,
+			      "convert it to VHD with another tool first" },
+	[VHD_WHY_POISON_COOKIE] = { "poison-cookie", CLI_REFUSED,
+				    "let the program that disabled it "
+				    "enable it again" },
+	[VHD_WHY_FOOTER_CHECKSUM] = { "footer-checksum", CLI_REFUSED, damaged },
+	[VHD_WHY_FOOTER_VERSION] = { "footer-version", CLI_REFUSED, damaged },
+	[VHD_WHY_FOOTER_TYPE] = { "footer-type", CLI_REFUSED, damaged },
+	[VHD_WHY_SIZE_ZERO] = { "size-zero", CLI_REFUSED,
+				"there is no disk in it" },
+	[VHD_WHY_SIZE_ALIGN] = { "size-align", CLI_REFUSED,
+				 "pad it to a multiple of 512 bytes first" },
+	[VHD_WHY_SIZE_LIMIT] = { "size-limit", CLI_REFUSED,
+				 "choose a type that reaches as far" },
+	[VHD_WHY_FIXED_LENGTH] = { "fixed-length", CLI_REFUSED, damaged },
+	[VHD_WHY_TYPE_MISMATCH] = { "type-mismatch", CLI_REFUSED,
+				    "name the type it is" },
+	[VHD_WHY_DATA_OFFSET] = { "data-offset", CLI_REFUSED, damaged },
+	[VHD_WHY_HEADER_COOKIE] = { "header-cookie", CLI_REFUSED, damaged },
+	[VHD_WHY_HEADER_CHECKSUM] = { "header-checksum", CLI_REFUSED, damaged },
+	[VHD_WHY_HEADER_VERSION] = { "header-version", CLI_REFUSED, damaged },
+	[VHD_WHY_BLOCK_SIZE] = { "block-size", CLI_REFUSED, damaged },
+	[VHD_WHY_TABLE_OFFSET] = { "table-offset", CLI_REFUSED, damaged },
+	[VHD_WHY_TABLE_ENTRIES] = { "table-entries", CLI_REFUSED, damaged },
+	[VHD_WHY_TABLE_SHORT] = { "table-short", CLI_REFUSED, damaged },
+	[VHD_WHY_TABLE_PAST_END] = { "table-past-end", CLI_REFUSED, damaged },
+	[VHD_WHY_BAT_IN_METADATA] = { "bat-in-metadata", CLI_REFUSED, damaged },
+	[VHD_WHY_BAT_PAST_END] = { "bat-past-end", CLI_REFUSED, damaged },
+	[VHD_WHY_BAT_DUPLICATE] = { "bat-duplicate", CLI_REFUSED, damaged },
+	[VHD_WHY_BAT_OVERLAP] = { "bat-overlap", CLI_REFUSED, damaged },
+	[VHD_WHY_NEEDS_PARENT] = { "needs-parent", CLI_REFUSED,
+				   "merge it into its parent with the program "
+				   "that made it" },
+	[VHD_WHY_READ_ONLY_LAYOUT] = { "read-only-layout", CLI_REFUSED,
+				       "convert it to a new image first" },
+};
+
+static const struct fault unknown = { "unknown", CLI_IO, "" };
+
+/* System calls fail for the caller's reasons or for the machine's. */
+static const struct system_fault {
+	int code;
+	enum cli_exit exit;
+	const char *advice;
+} system_faults[] = {
+	{ ENOENT, CLI_REFUSED, "check the name" },
+	{ ENOTDIR, CLI_REFUSED, "check the name" },
+	{ ENAMETOOLONG, CLI_REFUSED, "use a shorter name" },
+	{ ELOOP, CLI_REFUSED, "check the symbolic links" },
+	{ EISDIR, CLI_REFUSED, "name an image file" },
+	{ EEXIST, CLI_REFUSED, "choose another name" },
+	{ EACCES, CLI_REFUSED, "check its permissions" },
+	{ EPERM, CLI_REFUSED, "check its permissions" },
+	{ EROFS, CLI_REFUSED, "choose another place" },
+	{ ETXTBSY, CLI_REFUSED, "it is a program that runs" },
+	{ EBUSY, CLI_REFUSED, "end the program that uses it first" },
+	{ ENODEV, CLI_REFUSED, "name an image file" },
+	{ ENXIO, CLI_REFUSED, "name an image file" },
+	{ ENOSPC, CLI_IO, "free some space or choose another place" },
+	{ EDQUOT, CLI_IO, "free some space or choose another place" },
+	{ EFBIG, CLI_IO, "raise the file size limit or choose another place" },
+	{ ENOMEM, CLI_IO, "free some memory" },
+	{ EMFILE, CLI_IO, "raise the limit of open files" },
+	{ ENFILE, CLI_IO, "close some files" },
+	{ EIO, CLI_IO, "check the disk it is on" },
+};
+
+static const struct fault *fault_of(enum vhd_why why)
+{
+	if ((unsigned)why < VHD_WHY_COUNT && faults[why].name)
+		return &faults[why];
+	return &unknown;
+}
+
+/* The errno is the better witness where the reason is no more than "the
+ * system said so", or a full disk of either kind.
+ */
+static const struct system_fault *system_of(const struct vhd_err *err)
+{
+	bool file_limit = err->why == VHD_WHY_NO_SPACE && err->code == -EFBIG;
+
+	if (err->why != VHD_WHY_SYSTEM && !file_limit)
+		return NULL;
+	for (size_t i = 0; i < sizeof(system_faults) / sizeof(system_faults[0]);
+	     i++)
+		if (system_faults[i].code == -err->code)
+			return &system_faults[i];
+	return NULL;
+}
+
+const char *cli_why_name(enum vhd_why why)
+{
+	return fault_of(why)->name;
+}
+
+const char *cli_advice(const struct vhd_err *err)
+{
+	const struct system_fault *s = system_of(err);
+
+	return s ? s->advice : fault_of(err->why)->advice;
+}
+
+int cli_exit_code(const struct vhd_err *err)
+{
+	const struct system_fault *s = system_of(err);
+
+	return (int)(s ? s->exit : fault_of(err->why)->exit);
+}
+
+int cli_fail(const char *prog, const char *path, const struct vhd_err *err)
+{
+	const char *advice = cli_advice(err);
+
+	fprintf(stderr, "%s: ", prog);
+	if (path)
+		fprintf(stderr, "%s: ", path);
+	fputs(err->text, stderr);
+	/* Most texts name the offset among their own words. */
+	if (err->at_bytes && !strstr(err->text, "offset"))
+		fprintf(stderr, " (at offset %" PRIu64 ")", err->at_bytes);
+	fprintf(stderr, "%s%s\n", *advice ? ": " : "", advice);
+	return cli_exit_code(err);
+}

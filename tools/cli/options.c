@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Command lines from one table: it parses them and prints their help, so the
+ * two cannot disagree.
+ */
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+
+#define OPTIONS_MAX 48
+#define ID_HELP 0x7ffffffe
+#define ID_VERSION 0x7fffffff
+#define HELP_COLUMN 26
+
+static void help_option(const struct cli_option *opt)
+{
+	char left[80], letter[8] = "    ";
+	const char *line = opt->help;
+
+	if (opt->id < 127)
+		snprintf(letter, sizeof(letter), "-%c, ", opt->id);
+	snprintf(left, sizeof(left), "%s--%s%s%s", letter, opt->name,
+		 opt->arg ? " " : "", opt->arg ? opt->arg : "");
+	/* A long option stands on a line of its own. */
+	printf("  %-*s", HELP_COLUMN - 2, left);
+	if (strlen(left) > HELP_COLUMN - 3)
+		printf("\n%*s", HELP_COLUMN, "");
+	for (;;) {
+		size_t len = strcspn(line, "\n");
+
+		printf("%.*s\n", (int)len, line);
+		if (!line[len])
+			return;
+		line += len + 1;
+		printf("%*s", HELP_COLUMN, "");
+	}
+}
+
+static void help(const struct cli_options *o)
+{
+	static const struct cli_option common[] = {
+		{ "help", ID_HELP, NULL, "show this text" },
+		{ "version", ID_VERSION, NULL, "show the version" },
+	};
+	const char *line = o->usage;
+	const char *lead = "usage:";
+
+	for (;; lead = "      ") {
+		size_t len = strcspn(line, "\n");
+
+		printf("%s %s %.*s\n", lead, o->prog, (int)len, line);
+		if (!line[len])
+			break;
+		line += len + 1;
+	}
+	printf("\n%s\n\n", o->about);
+	for (const struct cli_option *opt = o->table; opt->name; opt++)
+		help_option(opt);
+	help_option(&common[0]);
+	help_option(&common[1]);
+}
+
+/* getopt's own tables, from ours. Returns how many long options there are. */
+static size_t tables(const struct cli_option *table, struct option *longs,
+		     char *shorts)
+{
+	size_t n = 0;
+
+	*shorts++ = ':';
+	for (; table[n].name && n < OPTIONS_MAX; n++) {
+		longs[n] = (struct option){
+			table[n].name,
+			table[n].arg ? required_argument : no_argument,
+			NULL,
+			table[n].id,
+		};
+		if (table[n].id < 127) {
+			*shorts++ = (char)table[n].id;
+			if (table[n].arg)
+				*shorts++ = ':';
+		}
+	}
+	*shorts = '\0';
+	longs[n] = (struct option){ "help", no_argument, NULL, ID_HELP };
+	longs[n + 1] =
+		(struct option){ "version", no_argument, NULL, ID_VERSION };
+	longs[n + 2] = (struct option){ 0 };
+	return n + 2;
+}
+
+static const char *name_of(const struct cli_options *o, int id)
+{
+	for (const struct cli_option *t = o->table; t->name; t++)
+		if (t->id == id)
+			return t->name;
+	return "?";
+}
+
+/* What getopt stumbled over: a letter it names, or the word just passed. */
+static int bad_option(const struct cli_options *o, int at)
+{
+	const char *word = at < o->argc ? o->argv[at] : "";
+
+	if (optopt > 0 && optopt < 127 && strncmp(word, "--", 2) != 0)
+		return cli_usage(o->prog, "-%c: no such option", optopt);
+	if (optopt)
+		return cli_usage(o->prog, "%s: this option takes no value",
+				 word);
+	return cli_usage(o->prog, "%s: no such option", word);
+}
+
+int cli_options_next(struct cli_options *o, int *status)
+{
+	struct option longs[OPTIONS_MAX + 3];
+	char shorts[2 * OPTIONS_MAX + 2];
+	int at = optind ? optind : 1;
+	int id;
+
+	tables(o->table, longs, shorts);
+	opterr = 0;
+	id = getopt_long(o->argc, o->argv, shorts, longs, NULL);
+	o->value = optarg;
+	switch (id) {
+	case -1:
+		o->first_operand = optind;
+		return 0;
+	case ':':
+		*status = cli_usage(o->prog, "--%s: needs a value",
+				    name_of(o, optopt));
+		return -1;
+	case '?':
+		/* Operands before it have been skipped over. */
+		*status = bad_option(o, optind > at ? optind - 1 : at);
+		return -1;
+	case ID_HELP:
+		help(o);
+		*status = CLI_OK;
+		return -1;
+	case ID_VERSION:
+		printf("%s %s\n", o->prog, CLI_VERSION);
+		*status = CLI_OK;
+		return -1;
+	default:
+		return id;
+	}
+}
+
+int cli_usage(const char *prog, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "%s: ", prog);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, ": see %s --help\n", prog);
+	return CLI_USAGE;
+}
