@@ -37,7 +37,8 @@ LIBS_TOOLS := -lblkid -ljson-c -lisal
 # ------------------------------------------------------------------ sources
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/file.c vhd/lock.c vhd/probe.c vhd/open.c vhd/create.c \
-           vhd/info.c vhd/locator.c vhd/bat.c vhd/bitmap.c vhd/map.c vhd/alloc.c vhd/sync.c \
+           vhd/info.c vhd/locator.c vhd/bat.c vhd/bitmap.c vhd/map.c \
+           vhd/alloc.c vhd/commit.c vhd/tail.c vhd/sync.c \
            vhd/queue.c vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c
 
 VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/message.c hv/vmbus/connection.c \

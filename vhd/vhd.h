@@ -126,7 +126,9 @@ enum vhd_note {
 	VHD_NOTE_BATMAP = 1u << 7,         /* blktap batmap present */
 	VHD_NOTE_RESERVED_NONZERO = 1u << 8,
 	VHD_NOTE_LAST_BLOCK_SHORT = 1u << 9, /* file ends inside last block */
-	VHD_NOTE_COUNT_BITS = 10,
+	VHD_NOTE_FOOTERS_DIFFER = 1u << 10,  /* both valid, not identical */
+	VHD_NOTE_BATMAP_BAD = 1u << 11,      /* ... and points nowhere */
+	VHD_NOTE_COUNT_BITS = 12,
 };
 
 /* All that is known about an open image. Owned by the image. */
@@ -137,6 +139,9 @@ struct vhd_info {
 	uint64_t size_bytes;       /* virtual size in use */
 	uint64_t file_bytes;       /* length of the file at opening */
 	uint32_t notes;            /* of enum vhd_note */
+	/* opened with `inspect`: what would have refused normal use */
+	uint32_t faults;
+	struct vhd_err fault;      /* the first of them; why NONE for none */
 
 	/* VHD only (all zero for RAW) */
 	uint64_t original_size_bytes;
@@ -239,10 +244,18 @@ enum vhd_op {
 	VHD_OP_FLUSH,
 };
 
-#define VHD_REQ_FUA 1u /* WRITE: durable before completion */
+#define VHD_REQ_FUA 1u /* WRITE: durable before completion; else no effect */
 
 /* One request. The caller owns the memory and keeps it, `iov` and the buffers
  * alive from vhd_queue_submit until vhd_queue_reap returns it.
+ * Order: requests in flight together are independent of each other. A FLUSH
+ *   covers every write to the image, through any queue, that completed before
+ *   the FLUSH was submitted, and no other.
+ * Errors: -EINVAL (ARGUMENT: not attached, unknown op or flag, buffers not
+ *   whole sectors; RANGE), -EROFS (READ_ONLY), -EIO (IO, SHORT_IO, POISONED),
+ *   -ENOSPC, -EDQUOT and -EFBIG (NO_SPACE), -ECANCELED (CANCELLED), -ENOTSUP
+ *   (NEEDS_PARENT). A failed sync poisons the image: the requests that waited
+ *   for it fail, and so do all later writes and flushes.
  */
 struct vhd_req {
 	/* set by the caller */
@@ -259,24 +272,31 @@ struct vhd_req {
 	 */
 	int result;
 	enum vhd_why why;
-	uint64_t bad_lba;        /* on -EIO and -ENOSPC: first sector not done */
+	uint64_t bad_lba;        /* on failure: first sector not known done */
 
 	/* the queue's own */
 	struct vhd_req *next_;
 	uint64_t len_bytes_;
-	uint64_t done_to_;
-	uint64_t cursor_bytes_;
-	uint64_t ticket_;
-	uint32_t pending_;
+	uint64_t cursor_bytes_;   /* sent out up to here */
+	uint64_t bad_bytes_;      /* lowest position of a fault */
+	uint64_t iov_skip_bytes_; /* the cursor, in iov[iov_index_] */
+	uint32_t iov_index_;
+	uint32_t pending_;        /* pieces out */
 	uint32_t state_;
 };
 
-/* A queue: one owner thread, any number of images, one engine. */
+/* A queue: one owner thread, any number of images, one engine. It may be made
+ * and given its first images by one thread and then handed to another; from
+ * the first kick, reap or wait on that one is the owner.
+ */
 struct vhd_queue;
+
+#define VHD_QUEUE_DEPTH_DEFAULT 128u
+#define VHD_QUEUE_DEPTH_MAX 4096u
 
 struct vhd_queue_opts {
 	enum vhd_engine engine; /* AUTO chooses; naming one forbids others */
-	uint32_t depth;         /* file operations in flight; 0 means 128 */
+	uint32_t depth;         /* file operations in flight; 0: the default */
 };
 
 /* Errors: -EINVAL, -ENOMEM, -ENOSYS/-EPERM where a named engine is barred. */
@@ -288,7 +308,10 @@ void vhd_queue_destroy(struct vhd_queue *q);
 enum vhd_engine vhd_queue_engine(const struct vhd_queue *q);
 
 /* Make an image's requests acceptable to this queue (registers its files).
- * Borrows `img` until detached. At most VHD_QUEUE_IMAGES_MAX images.
+ * Borrows `img` until detached. At most VHD_QUEUE_IMAGES_MAX images. Nothing
+ * of `img` may be in flight when it is detached.
+ * Errors: -EEXIST (attached already), -ENOSPC (too many), -ENOTSUP (the engine
+ *   cannot serve the file), and what the system says.
  */
 #define VHD_QUEUE_IMAGES_MAX 256
 int vhd_queue_attach(struct vhd_queue *q, struct vhd *img, struct vhd_err *err);
@@ -308,8 +331,11 @@ unsigned vhd_queue_reap(struct vhd_queue *q, struct vhd_req **done,
 			unsigned max);
 
 /* Block until a request is finished, `wake_fd` (-1 for none) is readable, or
- * `timeout_ms` (-1 for none) has passed. Returns 0, or a negative errno when
- * the engine itself broke (every request then completes with -EIO).
+ * `timeout_ms` (-1 for none) has passed; with nothing of the three to wait
+ * for, return. May return early, as after a signal. Returns 0, or a negative
+ * errno when the engine itself broke (every request then completes with -EIO).
+ * A descriptor given as `wake_fd` is watched until another one is given: close
+ * it only after that or after vhd_queue_destroy.
  */
 int vhd_queue_wait(struct vhd_queue *q, int wake_fd, int timeout_ms);
 

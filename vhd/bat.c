@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The block allocation table, read whole at opening and never trusted.
+ *
+ * Each used entry must lie behind and outside all metadata, end before the
+ * trailing footer, and keep a block's distance from every other: readers that
+ * skip the last two rules let an image alias or overwrite itself. All sums are
+ * 64-bit. Neighbours are compared after a sort, which most images do not need
+ * because their blocks already ascend.
+ * Source: VHD specification 1.0, "Block Allocation Table and Data Blocks".
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "image.h"
+
+#define CHUNK_BYTES 65536u
+
+/* One used entry: where and whose, so that sorting sorts by place. */
+struct place {
+	uint32_t sector;
+	uint32_t block;
+};
+
+/* Reading all entries: what is known so far. */
+struct scan {
+	struct place *places;
+	uint32_t count;
+	uint32_t short_block; /* reaches past the limit; VHD_BAT_NONE: none */
+	bool ascending;
+	uint64_t prev_end;    /* of the preceding used block, by number */
+};
+
+static uint64_t stride_of(const struct vhd *img)
+{
+	return (uint64_t)img->info.bitmap_bytes + img->info.block_size_bytes;
+}
+
+static uint64_t entry_at(const struct vhd *img, uint32_t block)
+{
+	return img->info.table_bytes + (uint64_t)block * 4;
+}
+
+static int past_end(struct vhd *img, uint32_t block, uint32_t sector,
+		    struct vhd_err *err)
+{
+	struct vhd_err fault;
+
+	vhd_fail(&fault, -EUCLEAN, VHD_WHY_BAT_PAST_END, entry_at(img, block),
+		 "block %u at offset %llu ends behind the data at %llu: the "
+		 "file was cut or the table is damaged",
+		 block, (unsigned long long)sector * VHD_SECTOR_BYTES,
+		 (unsigned long long)img->limit_bytes);
+	return vhd_tolerate(&img->info, img->inspect, &fault, err);
+}
+
+static int in_metadata(struct vhd *img, uint32_t block, uint32_t sector,
+		       const char *what, struct vhd_err *err)
+{
+	struct vhd_err fault;
+
+	vhd_fail(&fault, -EUCLEAN, VHD_WHY_BAT_IN_METADATA,
+		 entry_at(img, block),
+		 "block %u at offset %llu lies over the %s: the table is "
+		 "damaged",
+		 block, (unsigned long long)sector * VHD_SECTOR_BYTES, what);
+	return vhd_tolerate(&img->info, img->inspect, &fault, err);
+}
+
+/* The last block of a disk that is no multiple of the block size may be cut
+ * behind the disk's end, if it is the last of the file, too.
+ */
+static bool may_be_short(const struct vhd *img, uint32_t block, uint64_t start)
+{
+	uint64_t tail = img->info.size_bytes % img->info.block_size_bytes;
+
+	return tail && block == img->info.blocks - 1 &&
+	       start + img->info.bitmap_bytes + tail <= img->limit_bytes;
+}
+
+static const char *metadata_hit(const struct vhd_range *ranges,
+				unsigned range_count, uint64_t start,
+				uint64_t end)
+{
+	for (unsigned i = 0; i < range_count; i++)
+		if (start < ranges[i].end_bytes && ranges[i].off_bytes < end)
+			return ranges[i].what;
+	return NULL;
+}
+
+static void count_used(struct vhd *img, struct scan *s, uint64_t start)
+{
+	struct vhd_info *info = &img->info;
+
+	info->blocks_used++;
+	if ((start + info->bitmap_bytes) % VHD_ALIGN_BYTES == 0)
+		info->blocks_aligned++;
+	/* Padding in front of an aligned block does not part neighbours. */
+	if (info->blocks_used == 1 || start < s->prev_end ||
+	    start - s->prev_end >= VHD_ALIGN_BYTES)
+		info->fragments++;
+	s->prev_end = start + stride_of(img);
+}
+
+/* Judge one entry by itself. `*usable` is false where an inspected image
+ * shows a fault: the block then reads as missing.
+ */
+static int entry_check(struct vhd *img, struct scan *s, uint32_t block,
+		       uint32_t sector, const struct vhd_range *ranges,
+		       unsigned range_count, bool *usable, struct vhd_err *err)
+{
+	uint64_t start = (uint64_t)sector * VHD_SECTOR_BYTES;
+	uint64_t end = start + stride_of(img);
+	const char *hit = metadata_hit(ranges, range_count, start, end);
+
+	*usable = false;
+	count_used(img, s, start);
+	if (hit)
+		return in_metadata(img, block, sector, hit, err);
+	if (end > img->limit_bytes) {
+		if (!may_be_short(img, block, start))
+			return past_end(img, block, sector, err);
+		s->short_block = block;
+	}
+	*usable = true;
+	if (s->count && s->places[s->count - 1].sector >= sector)
+		s->ascending = false;
+	s->places[s->count++] = (struct place){sector, block};
+	return 0;
+}
+
+static int scan_chunk(struct vhd *img, struct scan *s, const be32 *entries,
+		      uint32_t first, uint32_t count,
+		      const struct vhd_range *ranges, unsigned range_count,
+		      struct vhd_err *err)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t sector = be32_get(entries[i]);
+		bool usable = false;
+		int rc = 0;
+
+		if (sector != VHD_BAT_NONE)
+			rc = entry_check(img, s, first + i, sector, ranges,
+					 range_count, &usable, err);
+		if (rc)
+			return rc;
+		atomic_init(&img->bat[first + i],
+			    usable ? sector : VHD_BAT_NONE);
+	}
+	return 0;
+}
+
+static int place_order(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+
+	return x->sector < y->sector ? -1 : x->sector > y->sector;
+}
+
+static int neighbour_fault(struct vhd *img, const struct place *low,
+			   const struct place *high, struct vhd_err *err)
+{
+	bool same = low->sector == high->sector;
+	struct vhd_err fault;
+
+	vhd_fail(&fault, -EUCLEAN,
+		 same ? VHD_WHY_BAT_DUPLICATE : VHD_WHY_BAT_OVERLAP,
+		 entry_at(img, high->block),
+		 "blocks %u and %u %s at offset %llu: the table is damaged",
+		 low->block, high->block,
+		 same ? "have the same place" : "share bytes",
+		 (unsigned long long)high->sector * VHD_SECTOR_BYTES);
+	return vhd_tolerate(&img->info, img->inspect, &fault, err);
+}
+
+static int neighbours_check(struct vhd *img, struct scan *s,
+			    struct vhd_err *err)
+{
+	if (!s->ascending)
+		qsort(s->places, s->count, sizeof(*s->places), place_order);
+	for (uint32_t i = 1; i < s->count; i++) {
+		const struct place *low = &s->places[i - 1];
+		const struct place *high = &s->places[i];
+		int rc = 0;
+
+		if ((uint64_t)(high->sector - low->sector) * VHD_SECTOR_BYTES <
+		    stride_of(img))
+			rc = neighbour_fault(img, low, high, err);
+		if (rc)
+			return rc;
+	}
+	if (s->short_block == VHD_BAT_NONE)
+		return 0;
+	if (s->places[s->count - 1].block != s->short_block)
+		return past_end(img, s->short_block,
+				atomic_load(&img->bat[s->short_block]), err);
+	img->info.notes |= VHD_NOTE_LAST_BLOCK_SHORT;
+	return 0;
+}
+
+/* Read the table a chunk at a time; a writer keeps its bytes. */
+static int scan_table(struct vhd *img, struct scan *s,
+		      const struct vhd_range *ranges, unsigned range_count,
+		      struct vhd_err *err)
+{
+	const uint32_t step = CHUNK_BYTES / 4;
+	be32 *chunk = img->table ? NULL : malloc(CHUNK_BYTES);
+	int rc = 0;
+
+	if (!img->table && !chunk)
+		return vhd_fail_nomem(err, CHUNK_BYTES, "the block table");
+	for (uint32_t b = 0; b < img->info.blocks && !rc; b += step) {
+		uint32_t left = img->info.blocks - b;
+		uint32_t n = left < step ? left : step;
+		be32 *into = chunk ? chunk : img->table + b;
+
+		rc = vhd_file_read(&img->file, into, (size_t)n * 4,
+				   entry_at(img, b), err);
+		if (!rc)
+			rc = scan_chunk(img, s, into, b, n, ranges,
+					range_count, err);
+	}
+	free(chunk);
+	return rc;
+}
+
+/* A writer rewrites whole sectors of the table, so it keeps what follows the
+ * last entry in its sector: further entries, or padding of either kind.
+ */
+static int keep_table(struct vhd *img, struct vhd_err *err)
+{
+	uint64_t used = (uint64_t)img->info.blocks * 4;
+	uint64_t whole = (used + VHD_SECTOR_BYTES - 1) &
+			 ~(uint64_t)(VHD_SECTOR_BYTES - 1);
+	uint64_t at = img->info.table_bytes;
+	uint64_t end = at + whole;
+
+	img->table = malloc(whole);
+	if (!img->table)
+		return vhd_fail_nomem(err, whole, "the block table");
+	memset((uint8_t *)img->table + used, 0xff, whole - used);
+	if (end > img->info.file_bytes) /* the file ends with the table */
+		end = img->info.file_bytes;
+	if (end <= at + used)
+		return 0;
+	return vhd_file_read(&img->file, (uint8_t *)img->table + used,
+			     end - at - used, at + used, err);
+}
+
+int vhd_bat_open(struct vhd *img, const struct vhd_range *ranges,
+		 unsigned range_count, struct vhd_err *err)
+{
+	uint32_t blocks = img->info.blocks;
+	struct scan s = {.ascending = true, .short_block = VHD_BAT_NONE};
+	int rc = 0;
+
+	img->bat = malloc(blocks * sizeof(*img->bat));
+	img->state = calloc(blocks, sizeof(*img->state));
+	s.places = malloc(blocks * sizeof(*s.places));
+	if (!img->bat || !img->state || !s.places)
+		rc = vhd_fail_nomem(err, (uint64_t)blocks * 13,
+				    "the block table");
+	if (!rc && img->writable)
+		rc = keep_table(img, err);
+	if (!rc)
+		rc = scan_table(img, &s, ranges, range_count, err);
+	if (!rc)
+		rc = neighbours_check(img, &s, err);
+	if (!rc && s.count) {
+		const struct place *last = &s.places[s.count - 1];
+
+		img->alloc_end_bytes =
+			(uint64_t)last->sector * VHD_SECTOR_BYTES +
+			stride_of(img);
+	}
+	free(s.places);
+	return rc;
+}
+
+void vhd_bat_close(struct vhd *img)
+{
+	free((void *)img->bat);
+	free((void *)img->state);
+	free(img->table);
+}

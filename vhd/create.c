@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* New images. What is written here is then opened like any other, so an image
+ * that this library would refuse is never handed out.
+ *
+ * Creator: Windows 10's tag and `Wi2k`, because a tag of our own makes QEMU
+ * before version 10 trust the geometry and cut the disk, and Azure wants the
+ * OS tag. Layout: footer copy, header, BAT, then the footer in the last sector
+ * of a file whose length is a multiple of 4096.
+ * Source: VHD specification 1.0; reader behaviour as noted in geometry.c.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "checked.h"
+#include "fail.h"
+#include "image.h"
+
+#define HEADER_AT 512u
+#define TABLE_AT (HEADER_AT + VHD_HEADER_BYTES)
+#define CREATOR_VERSION 0x000a0000u
+#define TABLE_CHUNK_BYTES 65536u
+
+static int block_size_ok(const struct vhd_create_opts *o, uint32_t *block,
+			 struct vhd_err *err)
+{
+	uint32_t n = o->block_size_bytes ? o->block_size_bytes
+					 : VHD_BLOCK_BYTES_DEFAULT;
+
+	if (n < VHD_BLOCK_BYTES_MIN || n > VHD_BLOCK_BYTES_MAX ||
+	    (n & (n - 1)))
+		return vhd_fail(err, -EINVAL, VHD_WHY_BLOCK_SIZE, 0,
+				"block size %u; must be a power of two from "
+				"4 KiB to 256 MiB",
+				n);
+	if (vhd_blocks_for(o->size_bytes, n) > VHD_BLOCKS_MAX)
+		return vhd_fail(err, -EINVAL, VHD_WHY_TABLE_ENTRIES, 0,
+				"blocks of %u bytes are too small for a disk "
+				"of %llu: more than %u of them",
+				n, (unsigned long long)o->size_bytes,
+				VHD_BLOCKS_MAX);
+	*block = n;
+	return 0;
+}
+
+static int size_ok(const struct vhd_create_opts *o, struct vhd_err *err)
+{
+	uint64_t max = o->format == VHD_FORMAT_DYNAMIC ? VHD_DYNAMIC_BYTES_MAX
+						       : VHD_FIXED_BYTES_MAX;
+
+	if (o->size_bytes == 0)
+		return vhd_fail(err, -EINVAL, VHD_WHY_SIZE_ZERO, 0,
+				"a disk of 0 bytes is of no use");
+	if (o->size_bytes % VHD_SECTOR_BYTES)
+		return vhd_fail(err, -EINVAL, VHD_WHY_SIZE_ALIGN, 0,
+				"size %llu is not a multiple of 512",
+				(unsigned long long)o->size_bytes);
+	if (o->size_bytes > max)
+		return vhd_fail(err, -EINVAL, VHD_WHY_SIZE_LIMIT, 0,
+				"size %llu is beyond the limit of %llu for a "
+				"%s disk",
+				(unsigned long long)o->size_bytes,
+				(unsigned long long)max,
+				vhd_format_name(o->format));
+	return 0;
+}
+
+static int opts_check(const struct vhd_create_opts *o, uint32_t *block,
+		      struct vhd_err *err)
+{
+	int rc;
+
+	*block = 0;
+	if (!o)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"no options given");
+	switch (o->format) {
+	case VHD_FORMAT_RAW:
+	case VHD_FORMAT_FIXED:
+		return size_ok(o, err);
+	case VHD_FORMAT_DYNAMIC:
+		rc = size_ok(o, err);
+		return rc ? rc : block_size_ok(o, block, err);
+	default:
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"cannot create a %s image",
+				vhd_format_name(o->format));
+	}
+}
+
+/* Seconds since 2000, as far as 32 bits reach. */
+static uint32_t timestamp(int64_t now_unix_s)
+{
+	int64_t s = now_unix_s - VHD_EPOCH_UNIX_S;
+
+	if (s < 0)
+		return 0;
+	return s > UINT32_MAX ? UINT32_MAX : (uint32_t)s;
+}
+
+static void make_footer(const struct vhd_create_opts *o,
+			struct vhd_footer_wire *w)
+{
+	bool fixed = o->format == VHD_FORMAT_FIXED;
+	struct vhd_footer f = {
+		.features = VHD_FEATURE_RESERVED,
+		.version = VHD_VERSION_1_0,
+		.data_offset_bytes = fixed ? VHD_NO_OFFSET : HEADER_AT,
+		.timestamp_s = timestamp(o->now_unix_s),
+		.creator_app = {'w', 'i', 'n', ' '},
+		.creator_version = CREATOR_VERSION,
+		.creator_os = {'W', 'i', '2', 'k'},
+		.original_size_bytes = o->size_bytes,
+		.current_size_bytes = o->size_bytes,
+		.geometry = vhd_geometry_for_create(o->size_bytes),
+		.type = fixed ? VHD_WIRE_FIXED : VHD_WIRE_DYNAMIC,
+	};
+
+	memcpy(f.unique_id, o->unique_id, sizeof(f.unique_id));
+	vhd_footer_encode(&f, w);
+}
+
+static int write_table(const struct vhd_file *f, uint64_t len,
+		       struct vhd_err *err)
+{
+	uint8_t *chunk = malloc(TABLE_CHUNK_BYTES);
+	int rc = 0;
+
+	if (!chunk)
+		return vhd_fail_nomem(err, TABLE_CHUNK_BYTES,
+				      "the block table");
+	memset(chunk, 0xff, TABLE_CHUNK_BYTES);
+	for (uint64_t off = 0; off < len && !rc; off += TABLE_CHUNK_BYTES) {
+		uint64_t n = len - off;
+
+		if (n > TABLE_CHUNK_BYTES)
+			n = TABLE_CHUNK_BYTES;
+		rc = vhd_file_write(f, chunk, n, TABLE_AT + off, err);
+	}
+	free(chunk);
+	return rc;
+}
+
+static int write_dynamic(const struct vhd_file *f,
+			 const struct vhd_create_opts *o, uint32_t block,
+			 struct vhd_err *err)
+{
+	uint64_t blocks = vhd_blocks_for(o->size_bytes, block);
+	uint64_t table_len = (blocks * 4 + VHD_SECTOR_BYTES - 1) &
+			     ~(uint64_t)(VHD_SECTOR_BYTES - 1);
+	uint64_t end = (TABLE_AT + table_len + VHD_FOOTER_BYTES +
+			VHD_ALIGN_BYTES - 1) &
+		       ~(uint64_t)(VHD_ALIGN_BYTES - 1);
+	struct vhd_header h = {
+		.next_offset_bytes = VHD_NO_OFFSET,
+		.table_bytes = TABLE_AT,
+		.version = VHD_VERSION_1_0,
+		.table_entries = (uint32_t)blocks,
+		.block_size_bytes = block,
+	};
+	struct vhd_footer_wire footer;
+	struct vhd_header_wire header;
+	int rc;
+
+	make_footer(o, &footer);
+	vhd_header_encode(&h, &header);
+	rc = write_table(f, table_len, err);
+	if (!rc)
+		rc = vhd_file_write(f, &header, sizeof(header), HEADER_AT,
+				    err);
+	if (!rc)
+		rc = vhd_file_write(f, &footer, sizeof(footer), 0, err);
+	if (!rc)
+		rc = vhd_file_write(f, &footer, sizeof(footer),
+				    end - VHD_FOOTER_BYTES, err);
+	return rc;
+}
+
+static int write_image(const struct vhd_file *f,
+		       const struct vhd_create_opts *o, uint32_t block,
+		       struct vhd_err *err)
+{
+	struct vhd_footer_wire footer;
+	int rc = vhd_file_truncate(f, 0, err);
+
+	if (rc)
+		return rc;
+	if (o->format == VHD_FORMAT_DYNAMIC)
+		return write_dynamic(f, o, block, err);
+	rc = vhd_file_truncate(f, o->size_bytes, err);
+	if (rc || o->format == VHD_FORMAT_RAW)
+		return rc;
+	make_footer(o, &footer);
+	return vhd_file_write(f, &footer, sizeof(footer), o->size_bytes, err);
+}
+
+int vhd_create_file(const struct vhd_file *f,
+		    const struct vhd_create_opts *opts, struct vhd **out,
+		    struct vhd_err *err)
+{
+	struct vhd_open_opts open = {.writable = true};
+	uint32_t block;
+	int rc = opts_check(opts, &block, err);
+
+	if (!rc)
+		rc = write_image(f, opts, block, err);
+	if (rc)
+		return rc;
+	open.format = opts->format;
+	rc = vhd_open_file(f, &open, out, err);
+	if (!rc)
+		atomic_store(&(*out)->touched, true);
+	return rc;
+}
+
+/* A file that this call made is taken away again when it fails. */
+static int open_new(const char *path, const struct vhd_create_opts *opts,
+		    struct vhd_file *f, bool *made, struct vhd_err *err)
+{
+	struct vhd_file_open how = {
+		.writable = true,
+		.create = true,
+		.exclusive = true,
+		.direct = opts->direct,
+	};
+	int rc = vhd_file_open(path, &how, f, err);
+
+	*made = rc == 0;
+	if (rc != -EEXIST || opts->exclusive)
+		return rc;
+	how.exclusive = false;
+	return vhd_file_open(path, &how, f, err);
+}
+
+int vhd_create(const char *path, const struct vhd_create_opts *opts,
+	       struct vhd **out, struct vhd_err *err)
+{
+	struct vhd_file f;
+	uint32_t block;
+	bool made;
+	int rc = opts_check(opts, &block, err);
+
+	if (rc)
+		return rc;
+	rc = open_new(path, opts, &f, &made, err);
+	if (rc)
+		return rc;
+	rc = vhd_create_file(&f, opts, out, err);
+	if (rc) {
+		if (made) /* should this fail too: the first fault is told */
+			(void)unlink(path);
+		vhd_file_close(&f);
+	}
+	return rc;
+}
