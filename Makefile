@@ -41,14 +41,16 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/alloc.c vhd/commit.c vhd/tail.c vhd/sync.c \
            vhd/queue.c vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c
 
-VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/message.c hv/vmbus/connection.c \
-             hv/vmbus/offer.c hv/vmbus/gpadl.c hv/vmbus/channel.c \
-             hv/vmbus/ring.c
+VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \
+             hv/vmbus/connection.c hv/vmbus/offer.c hv/vmbus/gpadl.c \
+             hv/vmbus/channel.c hv/vmbus/ring.c hv/vmbus/packet.c
 
 HV_SRC := hv/partition.c hv/vcpu.c hv/memory.c hv/cpuid.c hv/synic.c hv/irq.c \
           hv/acpi.c hv/boot_linux.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
 
-STORVSP_SRC := storvsp/session.c storvsp/channel.c storvsp/request.c \
+STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
+               storvsp/session.c storvsp/channel.c storvsp/drain.c \
+               storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                storvsp/target.c storvsp/command.c storvsp/inquiry.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
                storvsp/sense.c

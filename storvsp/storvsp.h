@@ -26,11 +26,25 @@ struct storvsp_opts {
 	uint32_t max_transfer_bytes;  /* 0 means 2 MiB; multiple of 4096 */
 	uint32_t depth;               /* requests per channel; 0 means 256 */
 	enum vhd_engine engine;
-	vmbus_log_fn log;             /* may be NULL */
+	vmbus_log_fn log;             /* may be NULL; any thread */
 	void *log_arg;
 	/* No threads: the test calls storvsp_poll. */
 	bool manual;
+
+	/* Seams for tests; NULL for the real thing. A queue other than
+	 * vhd_queue_create would give, made and used by the channel's thread;
+	 * and the clock that limits the rate of log lines.
+	 */
+	int (*queue_create)(void *arg, struct vhd_queue **out,
+			    struct vhd_err *err);
+	void *queue_arg;
+	uint64_t (*now_ms)(void *arg);
+	void *now_arg;
 };
+
+#define STORVSP_DEPTH_MAX 1024u
+#define STORVSP_TRANSFER_MAX (1023u * 4096u) /* IOV_MAX pages, unaligned */
+#define STORVSP_SUBCHANNELS_MAX 255u
 
 struct storvsp_disk_opts {
 	uint8_t path, target, lun;
@@ -38,13 +52,17 @@ struct storvsp_disk_opts {
 	uint8_t unique_id[16]; /* VPD 80 and 83; stable */
 };
 
+/* -EINVAL (a limit above), -ENOMEM. */
 int storvsp_create(const struct storvsp_opts *opts, struct storvsp **out,
 		   struct vhd_err *err);
 /* No channel may be open. Takes `vsp` (may be NULL). */
 void storvsp_destroy(struct storvsp *vsp);
 
-/* Borrows `img` until the disk is removed or the controller destroyed.
- * -EEXIST, -EINVAL.
+/* Borrows `img` until the controller is destroyed. An image that was opened
+ * read-only needs `read_only`, too. A guest that is already there is told to
+ * look again. Path 0..7, target 0..1, LUN 0..254: where Linux looks.
+ * Control thread, or before storvsp_offer. -EEXIST (address or image in
+ * use), -EINVAL, -ENOSPC (VHD_QUEUE_IMAGES_MAX disks).
  */
 int storvsp_disk_add(struct storvsp *vsp, const struct storvsp_disk_opts *opts,
 		     struct vhd *img, struct vhd_err *err);
@@ -57,10 +75,17 @@ int storvsp_offer(struct storvsp *vsp, struct vmbus *bus, struct vhd_err *err);
  */
 unsigned storvsp_poll(struct storvsp *vsp);
 
-/* For people and tests. */
+/* For people and tests. With nothing in flight,
+ * packets = completions + refused + cancelled.
+ */
 struct storvsp_stats {
-	uint64_t packets, completions, reads, writes, flushes, errors;
-	uint64_t read_bytes, written_bytes, refused;
+	uint64_t packets;     /* taken from the guest */
+	uint64_t completions; /* answers sent */
+	uint64_t refused;     /* dropped: not answerable */
+	uint64_t cancelled;   /* their channel closed before the answer */
+	uint64_t reads, writes, flushes; /* given to the disk queue */
+	uint64_t errors;      /* SCSI requests that did not end well */
+	uint64_t read_bytes, written_bytes; /* of those that did */
 };
 void storvsp_get_stats(struct storvsp *vsp, struct storvsp_stats *out);
 

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* READ CAPACITY (10) and (16). Logical and physical sectors are 512 bytes, as
+ * Hyper-V says for VHD.
+ * Source: SBC-3 5.12 and 5.13.
+ */
+#include "scsi.h"
+
+#define SERVICE_READ_CAPACITY_16 0x10
+
+/* Without PMI the address must be 0; with it we answer the same: no delay
+ * lurks anywhere behind any sector.
+ */
+static bool pmi_ok(uint8_t flags, uint64_t lba)
+{
+	return (flags & 0x01) || lba == 0;
+}
+
+enum scsi_verdict scsi_read_capacity_10(struct scsi_task *t)
+{
+	uint64_t last = t->disk->sectors - 1;
+	uint8_t *p;
+
+	if (!pmi_ok(t->cdb[8], scsi_get32(t->cdb + 2)))
+		return SCSI_BAD_FIELD;
+	p = scsi_reply(t, 8, 8);
+	scsi_put32(p, last > UINT32_MAX ? UINT32_MAX : (uint32_t)last);
+	scsi_put32(p + 4, VHD_SECTOR_BYTES);
+	return SCSI_GOOD;
+}
+
+enum scsi_verdict scsi_service_action_in_16(struct scsi_task *t)
+{
+	uint8_t *p;
+
+	if ((t->cdb[1] & 0x1F) != SERVICE_READ_CAPACITY_16)
+		return SCSI_BAD_FIELD;
+	if (!pmi_ok(t->cdb[14], scsi_get64(t->cdb + 2)))
+		return SCSI_BAD_FIELD;
+	p = scsi_reply(t, 32, scsi_get32(t->cdb + 10));
+	scsi_put64(p, t->disk->sectors - 1);
+	scsi_put32(p + 8, VHD_SECTOR_BYTES);
+	return SCSI_GOOD;
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A channel's life: opened by the bus' control thread, run by a thread of its
+ * own, closed when nothing of it is in flight any more.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+
+#include "controller.h"
+
+/* -------------------------------------------------------- disk queue ----- */
+
+/* One that the queue cannot serve is left out of this channel. */
+void storvsp_channel_attach(struct channel *ch, const struct storvsp_luns *all)
+{
+	for (unsigned i = 0; i < all->count; i++) {
+		const struct storvsp_disk *d = all->disk[i];
+		struct vhd_err err = {0};
+
+		if (storvsp_luns_find(&ch->luns, d->path, d->target, d->lun))
+			continue;
+		if (vhd_queue_attach(ch->queue, d->img, &err)) {
+			storvsp_log_line(ch->log, "disk %u:%u:%u left out: %s",
+					 d->path, d->target, d->lun, err.text);
+			continue;
+		}
+		(void)storvsp_luns_add(&ch->luns, d); /* was in a list */
+		ch->rescan = !ch->sub;
+	}
+}
+
+static int queue_start(struct channel *ch, const struct storvsp_luns *luns)
+{
+	const struct storvsp_opts *o = &ch->vsp->opts;
+	const struct vhd_queue_opts q = {
+		.engine = o->engine,
+		.depth = ch->depth,
+	};
+	int rc = o->queue_create ?
+			 o->queue_create(o->queue_arg, &ch->queue,
+					 &ch->start_err) :
+			 vhd_queue_create(&q, &ch->queue, &ch->start_err);
+
+	if (rc == 0)
+		storvsp_channel_attach(ch, luns);
+	ch->rescan = false;
+	return rc;
+}
+
+/* End what is in flight, without the ring, and let the queue go. Bounded by
+ * the time the kernel needs for operations it has already begun: their
+ * buffers are the guest's pages.
+ */
+static void queue_stop(struct channel *ch)
+{
+	ch->stopping = true;
+	storvsp_reset_cancel(ch, NULL);
+	while (ch->on_disk > 0) {
+		struct vhd_req *done[STORVSP_BATCH];
+		unsigned n = vhd_queue_reap(ch->queue, done, STORVSP_BATCH);
+
+		for (unsigned i = 0; i < n; i++)
+			storvsp_request_end(ch, done[i]->user);
+		if (n == 0 && vhd_queue_wait(ch->queue, -1, -1) < 0)
+			(void)poll(NULL, 0, 1); /* broken: do not spin */
+	}
+	/* answers and a reset that nobody waits for any more */
+	stat_add(&ch->stats, STAT_CANCELLED, ch->busy);
+	for (unsigned i = 0; i < ch->luns.count; i++)
+		vhd_queue_detach(ch->queue, ch->luns.disk[i]->img);
+	vhd_queue_destroy(ch->queue);
+}
+
+/* ------------------------------------------------------------ thread ----- */
+
+static void sleep_until_news(struct channel *ch)
+{
+	int fd = vmbus_channel_eventfd(ch->bus);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	eventfd_t n;
+
+	if (!ch->queue_dead && vhd_queue_wait(ch->queue, fd, -1) < 0) {
+		ch->queue_dead = true;
+		storvsp_log_line(ch->log, "channel %u: the disk engine broke",
+				 vmbus_channel_index(ch->bus));
+		return;
+	}
+	if (ch->queue_dead)
+		(void)poll(&p, 1, -1);
+	/* does not block: nothing to read after a completion */
+	(void)eventfd_read(fd, &n);
+}
+
+struct start {
+	struct channel *ch;
+	const struct storvsp_luns *luns; /* until `started` */
+};
+
+static void *run(void *arg)
+{
+	const struct start *s = arg;
+	struct channel *ch = s->ch;
+	int rc = queue_start(ch, s->luns);
+
+	ch->start_result = rc;
+	sem_post(&ch->started); /* `s` is gone now */
+	if (rc)
+		return NULL;
+	while (!ch->stopping)
+		if (!storvsp_channel_step(ch) && !storvsp_channel_idle(ch))
+			sleep_until_news(ch);
+	queue_stop(ch);
+	return NULL;
+}
+
+/* Signals are for the program's own threads. */
+static int thread_create(struct channel *ch, struct start *s)
+{
+	sigset_t all, old;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&ch->thread, NULL, run, s);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -rc;
+}
+
+static int start(struct channel *ch, const struct storvsp_luns *luns)
+{
+	struct start s = {.ch = ch, .luns = luns};
+	int rc;
+
+	if (ch->vsp->opts.manual)
+		return queue_start(ch, luns);
+	rc = thread_create(ch, &s);
+	if (rc)
+		return vhd_fail(&ch->start_err, rc, VHD_WHY_SYSTEM, 0,
+				"no thread for the channel");
+	while (sem_wait(&ch->started) && errno == EINTR)
+		;
+	if (ch->start_result)
+		pthread_join(ch->thread, NULL);
+	return ch->start_result;
+}
+
+/* ---------------------------------------------------- open and close ----- */
+
+static void channel_free(struct channel *ch)
+{
+	sem_destroy(&ch->started);
+	free(ch->slots);
+	free(ch->iovs);
+	free(ch->packet);
+	free(ch->buffer.pfns);
+	free(ch);
+}
+
+/* Large parts are touched only where a guest makes use of them. */
+static struct channel *channel_alloc(const struct storvsp_opts *opts)
+{
+	struct channel *ch = calloc(1, sizeof(*ch));
+
+	if (!ch)
+		return NULL;
+	ch->depth = opts->depth;
+	ch->iov_max = storvsp_buffer_pages(HV_PAGE_BYTES - 1,
+					   opts->max_transfer_bytes);
+	sem_init(&ch->started, 0, 0);
+	ch->slots = calloc(ch->depth, sizeof(*ch->slots));
+	ch->iovs = calloc((size_t)ch->depth * ch->iov_max, sizeof(*ch->iovs));
+	ch->packet = malloc(STORVSP_RING_PACKET_MAX);
+	ch->buffer.pfns = calloc(ch->iov_max, sizeof(*ch->buffer.pfns));
+	ch->buffer.pfns_max = ch->iov_max;
+	if (!ch->slots || !ch->iovs || !ch->packet || !ch->buffer.pfns) {
+		channel_free(ch);
+		return NULL;
+	}
+	for (unsigned i = 0; i < ch->depth; i++) {
+		ch->slots[i].iov = &ch->iovs[(size_t)i * ch->iov_max];
+		ch->slots[i].next = ch->free;
+		ch->free = &ch->slots[i];
+	}
+	ch->answers_tail = &ch->answers;
+	return ch;
+}
+
+static int device_open(void *dev, struct vmbus_channel *bus,
+		       const uint8_t *user)
+{
+	struct storvsp *vsp = dev;
+	struct channel *ch = channel_alloc(&vsp->opts);
+	struct storvsp_luns luns;
+	int rc;
+
+	(void)user; /* 24 zero bytes from every guest */
+	if (!ch) {
+		storvsp_log_line(&vsp->log, "no memory to open a channel");
+		return -ENOMEM;
+	}
+	ch->vsp = vsp;
+	ch->bus = bus;
+	ch->mem = vmbus_channel_mem(bus);
+	ch->log = &vsp->log;
+	ch->sub = vmbus_channel_index(bus) != 0;
+	ch->session.sub = ch->sub;
+	ch->session.max_subchannels = vsp->opts.max_subchannels;
+	ch->session.max_transfer_bytes = vsp->opts.max_transfer_bytes;
+	storvsp_controller_join(vsp, ch, &luns);
+	rc = start(ch, &luns);
+	if (rc) {
+		storvsp_log_line(&vsp->log, "channel %u cannot be opened: %s",
+				 vmbus_channel_index(bus), ch->start_err.text);
+		storvsp_controller_leave(vsp, ch);
+		channel_free(ch);
+		return rc;
+	}
+	vmbus_channel_set_data(bus, ch);
+	return 0;
+}
+
+/* The protocol starts anew with the next opening of the primary; until then
+ * sub-channels that are still open take nothing.
+ */
+static void device_close(void *dev, struct vmbus_channel *bus)
+{
+	struct storvsp *vsp = dev;
+	struct channel *ch = vmbus_channel_data(bus);
+
+	if (vsp->opts.manual) {
+		queue_stop(ch);
+	} else {
+		storvsp_mail_stop(ch);
+		pthread_join(ch->thread, NULL);
+	}
+	storvsp_controller_leave(vsp, ch);
+	if (!ch->sub)
+		storvsp_mail_session(vsp, false, 0);
+	vmbus_channel_set_data(bus, NULL);
+	channel_free(ch);
+}
+
+const struct vmbus_device_ops storvsp_device_ops = {
+	.name = "scsi",
+	.open = device_open,
+	.close = device_close,
+};

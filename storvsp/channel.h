@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* An open channel: its slots, its disk queue, its thread.
+ *
+ * Everything is allocated when the channel opens. A packet is taken only when
+ * a slot is free for it and its answer is sure to fit the outgoing ring, next
+ * to the answers of all other slots in use; so a guest that does not read its
+ * answers stops nobody but itself.
+ *
+ * Files: channel.c opens, closes and sleeps; drain.c moves packets; request.c
+ *   runs one SCSI request; reset.c ends what is in flight; mail.c is how other
+ *   threads reach the channel.
+ * Thread: all of it belongs to the channel's thread (in manual mode: the
+ *   caller's), but for the fields that say otherwise.
+ */
+#ifndef STORVSP_CHANNEL_H
+#define STORVSP_CHANNEL_H
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#include "buffer.h"
+#include "log.h"
+#include "scsi.h"
+#include "session.h"
+#include "stats.h"
+#include "storvsp.h"
+
+/* Fairness: packets taken before completions are looked at again. */
+#define STORVSP_BATCH 64u
+
+/* The largest packet a 16-bit length in units of 8 bytes can tell. */
+#define STORVSP_RING_PACKET_MAX (8u * 65535u)
+
+/* What one answer takes in the outgoing ring: descriptor and trailer. */
+#define STORVSP_ANSWER_BYTES (16u + STORVSP_PACKET_BYTES + 8u)
+
+/* Which disks a reset is about. */
+struct reset_scope {
+	enum storvsp_op op; /* RESET_LUN, RESET_BUS or RESET_ADAPTER */
+	uint8_t path, target, lun;
+};
+
+/* What other threads want of a channel; flags, so that it cannot pile up. */
+struct mail {
+	bool stop;
+	bool luns;    /* the controller has other disks now */
+	bool session; /* sub-channels: the primary's session changed */
+	bool reset;
+	bool look;    /* a reset waited for may have ended */
+	bool ready;   /* with `session` */
+	uint16_t version;
+	struct reset_scope scope; /* with `reset` */
+	uint64_t ticket;
+};
+
+enum request_state {
+	REQUEST_FREE = 0,
+	REQUEST_TAKEN, /* being started, or a reset that waits */
+	REQUEST_DISK,  /* in the disk queue */
+	REQUEST_DONE,  /* its answer waits to be sent */
+};
+
+/* A slot: one packet from taking to answer. */
+struct request {
+	struct request *next; /* in the free list or the list of answers */
+	enum request_state state;
+	bool v1;
+	uint64_t trans_id;
+	size_t answer_bytes;
+	struct storvsp_packet_wire answer;
+	/* REQUEST_DISK */
+	const struct storvsp_disk *disk;
+	struct scsi_io io;
+	struct vhd_req req;
+	struct iovec *iov;
+};
+
+struct channel {
+	/* fixed while open */
+	struct storvsp *vsp;
+	struct vmbus_channel *bus;
+	struct hv_mem *mem;
+	struct log *log;
+	bool sub;
+	unsigned depth;
+	unsigned iov_max;
+
+	/* guarded by the controller's lock */
+	struct channel *next;
+	struct mail mail;
+	uint64_t drained_ticket;
+	/* set after posting mail, cleared before reading it */
+	atomic_bool mail_waiting;
+
+	/* the thread's start */
+	pthread_t thread;
+	sem_t started;
+	int start_result;
+	struct vhd_err start_err;
+
+	struct stats stats;
+
+	/* the thread's own */
+	struct session session;
+	struct storvsp_luns luns;
+	struct vhd_queue *queue;
+	struct request *slots;
+	struct iovec *iovs;
+	struct request *free;
+	struct request *answers, **answers_tail; /* in order of completion */
+	unsigned busy;    /* slots not free */
+	unsigned on_disk; /* slots in REQUEST_DISK */
+	uint8_t *packet;  /* STORVSP_RING_PACKET_MAX */
+	struct buffer buffer;
+	struct scsi_task task;
+	struct request *reset; /* the reset that waits for its end */
+	uint64_t reset_ticket;
+	uint64_t drain_ticket; /* another channel's reset; 0: none */
+	bool stopping;
+	bool ring_dead;  /* the guest broke it: left alone until close */
+	bool queue_dead; /* the engine broke */
+	bool masked;
+	bool rescan;     /* ENUMERATE_BUS to be sent */
+	bool waits_for_space;
+	bool sent, received; /* something to publish */
+};
+
+/* ---------------------------------------------------------- channel.c ---- */
+
+extern const struct vmbus_device_ops storvsp_device_ops;
+
+/* Make the disks of the list that are new known to the queue, then usable. */
+void storvsp_channel_attach(struct channel *ch, const struct storvsp_luns *all);
+
+/* ------------------------------------------------------------ drain.c ---- */
+
+/* Do what can be done without sleeping, once; true when anything was. */
+bool storvsp_channel_step(struct channel *ch);
+/* Nothing was left to do: let the guest's signals through and look again.
+ * True when there is work after all.
+ */
+bool storvsp_channel_idle(struct channel *ch);
+/* Queue the answer in `r` and release the slot once it is sent. */
+void storvsp_channel_answer(struct channel *ch, struct request *r);
+/* The guest broke the ring: never touch it again. */
+void storvsp_channel_ring_broken(struct channel *ch, const char *what);
+
+/* ---------------------------------------------------------- request.c ---- */
+
+/* Run the SCSI request in `in`, whose packet is `pkt`. */
+void storvsp_request_start(struct channel *ch, struct request *r,
+			   const struct storvsp_packet_wire *in,
+			   const struct vmbus_packet *pkt);
+/* The disk queue is done with it. */
+void storvsp_request_end(struct channel *ch, struct request *r);
+
+/* ------------------------------------------------------------ reset.c ---- */
+
+/* A reset came as packet `r`: answered when everything has ended. */
+void storvsp_reset_start(struct channel *ch, struct request *r,
+			 const struct storvsp_packet_wire *in);
+/* A reset came on another channel. */
+void storvsp_reset_join(struct channel *ch, const struct reset_scope *scope,
+			uint64_t ticket);
+/* No packet is taken while this holds. */
+bool storvsp_reset_pending(const struct channel *ch);
+/* True when a reset ended. */
+bool storvsp_reset_check(struct channel *ch);
+/* Ask for an early end of what the scope names; NULL: of all. */
+void storvsp_reset_cancel(struct channel *ch, const struct reset_scope *scope);
+
+#endif

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The public interface: a controller, its disks, its offer on the bus. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller.h"
+
+#define DEPTH_DEFAULT 256u
+#define TRANSFER_DEFAULT (2u << 20)
+
+static const char scsi_class[] = "ba6163d9-04a1-4d29-b605-72e2ffb1dc7f";
+
+static int check_opts(const struct storvsp_opts *o, struct vhd_err *err)
+{
+	if (o->depth < 1 || o->depth > STORVSP_DEPTH_MAX)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"controller depth %u: must be 1 to %u",
+				o->depth, STORVSP_DEPTH_MAX);
+	if (o->max_transfer_bytes % HV_PAGE_BYTES != 0 ||
+	    o->max_transfer_bytes > STORVSP_TRANSFER_MAX)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"controller transfer size %u: must be a "
+				"multiple of 4096 up to %u",
+				o->max_transfer_bytes, STORVSP_TRANSFER_MAX);
+	if (o->max_subchannels > STORVSP_SUBCHANNELS_MAX)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"%u sub-channels: at most %u",
+				o->max_subchannels, STORVSP_SUBCHANNELS_MAX);
+	return 0;
+}
+
+int storvsp_create(const struct storvsp_opts *opts, struct storvsp **out,
+		   struct vhd_err *err)
+{
+	struct storvsp_opts o = *opts;
+	struct storvsp *vsp;
+	int rc;
+
+	if (o.depth == 0)
+		o.depth = DEPTH_DEFAULT;
+	if (o.max_transfer_bytes == 0)
+		o.max_transfer_bytes = TRANSFER_DEFAULT;
+	rc = check_opts(&o, err);
+	if (rc)
+		return rc;
+	vsp = calloc(1, sizeof(*vsp));
+	if (!vsp)
+		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
+				"no memory for a SCSI controller");
+	vsp->opts = o;
+	storvsp_log_init(&vsp->log, &o);
+	pthread_mutex_init(&vsp->lock, NULL);
+	*out = vsp;
+	return 0;
+}
+
+void storvsp_destroy(struct storvsp *vsp)
+{
+	if (!vsp)
+		return;
+	assert(!vsp->channels);
+	pthread_mutex_destroy(&vsp->lock);
+	storvsp_log_fini(&vsp->log);
+	free(vsp);
+}
+
+static int check_disk(const struct storvsp_disk_opts *o, const struct vhd *img,
+		      struct vhd_err *err)
+{
+	if (o->path >= STORVSP_PATHS_MAX || o->target >= STORVSP_TARGETS_MAX ||
+	    o->lun >= STORVSP_LUNS_MAX)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"disk address %u:%u:%u: no guest looks there; "
+				"use path 0 to %u, target 0 to %u, LUN 0 to "
+				"%u",
+				o->path, o->target, o->lun,
+				STORVSP_PATHS_MAX - 1, STORVSP_TARGETS_MAX - 1,
+				STORVSP_LUNS_MAX - 1);
+	if (vhd_get_info(img)->size_bytes < VHD_SECTOR_BYTES)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"disk %u:%u:%u is empty", o->path, o->target,
+				o->lun);
+	return 0;
+}
+
+static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
+		      struct vhd *img)
+{
+	struct storvsp_disk *d;
+	int rc;
+
+	if (vsp->luns.count == STORVSP_DISKS_MAX)
+		return -ENOSPC;
+	d = &vsp->disks[vsp->luns.count];
+	*d = (struct storvsp_disk){
+		.img = img,
+		.sectors = vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES,
+		.path = o->path,
+		.target = o->target,
+		.lun = o->lun,
+		.read_only = o->read_only,
+	};
+	memcpy(d->unique_id, o->unique_id, sizeof(d->unique_id));
+	rc = storvsp_luns_add(&vsp->luns, d);
+	if (rc == 0)
+		storvsp_mail_luns_locked(vsp);
+	return rc;
+}
+
+int storvsp_disk_add(struct storvsp *vsp, const struct storvsp_disk_opts *opts,
+		     struct vhd *img, struct vhd_err *err)
+{
+	int rc = check_disk(opts, img, err);
+
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&vsp->lock);
+	rc = add_locked(vsp, opts, img);
+	pthread_mutex_unlock(&vsp->lock);
+	if (rc == -ENOSPC)
+		return vhd_fail(err, rc, VHD_WHY_ARGUMENT, 0,
+				"a controller holds %u disks, no more",
+				STORVSP_DISKS_MAX);
+	if (rc)
+		return vhd_fail(err, rc, VHD_WHY_ARGUMENT, 0,
+				"disk %u:%u:%u: address or image is already "
+				"in use",
+				opts->path, opts->target, opts->lun);
+	return 0;
+}
+
+int storvsp_offer(struct storvsp *vsp, struct vmbus *bus, struct vhd_err *err)
+{
+	struct vmbus_offer offer = {
+		.instance = vsp->opts.instance,
+		.ops = &storvsp_device_ops,
+		.dev = vsp,
+	};
+	struct vmbus_channel *ch;
+	int rc = vmbus_guid_parse(scsi_class, &offer.type);
+
+	assert(rc == 0);
+	return vmbus_offer_add(bus, &offer, &ch, err);
+}
+
+/* ---------------------------------------------------------- channels ----- */
+
+void storvsp_controller_join(struct storvsp *vsp, struct channel *ch,
+			     struct storvsp_luns *luns)
+{
+	pthread_mutex_lock(&vsp->lock);
+	*luns = vsp->luns;
+	if (ch->sub && vsp->ready) {
+		ch->session.state = STORVSP_SESSION_READY;
+		ch->session.version = vsp->version;
+	}
+	ch->drained_ticket = vsp->ticket; /* no reset waits for it */
+	ch->next = vsp->channels;
+	vsp->channels = ch;
+	pthread_mutex_unlock(&vsp->lock);
+}
+
+void storvsp_controller_leave(struct storvsp *vsp, struct channel *ch)
+{
+	struct channel **p;
+
+	/* a reset elsewhere may wait for this channel: it is empty now */
+	storvsp_mail_drained(ch, UINT64_MAX);
+	pthread_mutex_lock(&vsp->lock);
+	for (p = &vsp->channels; *p != ch; p = &(*p)->next)
+		;
+	*p = ch->next;
+	for (unsigned i = 0; i < STAT_COUNT; i++)
+		vsp->closed[i] += stat_get(&ch->stats, i);
+	pthread_mutex_unlock(&vsp->lock);
+}
+
+static uint64_t total_locked(const struct storvsp *vsp, enum stat which)
+{
+	uint64_t n = vsp->closed[which];
+
+	for (const struct channel *ch = vsp->channels; ch; ch = ch->next)
+		n += stat_get(&ch->stats, which);
+	return n;
+}
+
+void storvsp_get_stats(struct storvsp *vsp, struct storvsp_stats *out)
+{
+	pthread_mutex_lock(&vsp->lock);
+	*out = (struct storvsp_stats){
+		.packets = total_locked(vsp, STAT_PACKETS),
+		.completions = total_locked(vsp, STAT_COMPLETIONS),
+		.refused = total_locked(vsp, STAT_REFUSED),
+		.cancelled = total_locked(vsp, STAT_CANCELLED),
+		.reads = total_locked(vsp, STAT_READS),
+		.writes = total_locked(vsp, STAT_WRITES),
+		.flushes = total_locked(vsp, STAT_FLUSHES),
+		.errors = total_locked(vsp, STAT_ERRORS),
+		.read_bytes = total_locked(vsp, STAT_READ_BYTES),
+		.written_bytes = total_locked(vsp, STAT_WRITTEN_BYTES),
+	};
+	pthread_mutex_unlock(&vsp->lock);
+}
+
+/* Only the caller's thread opens and closes channels in manual mode, so the
+ * list stands still without the lock.
+ */
+static bool poll_once(struct storvsp *vsp)
+{
+	bool did = false;
+
+	for (struct channel *ch = vsp->channels; ch; ch = ch->next)
+		did |= storvsp_channel_step(ch) || storvsp_channel_idle(ch);
+	return did;
+}
+
+unsigned storvsp_poll(struct storvsp *vsp)
+{
+	struct storvsp_stats before, after;
+
+	assert(vsp->opts.manual);
+	storvsp_get_stats(vsp, &before);
+	while (poll_once(vsp))
+		;
+	storvsp_get_stats(vsp, &after);
+	return (unsigned)(after.packets - before.packets + after.completions -
+			  before.completions);
+}

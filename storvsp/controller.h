@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The controller: what its channels share, and how threads tell each other.
+ *
+ * One lock, `lock`, guards all that is shared. It is taken at opening and
+ * closing, when a session changes, at resets and for mail; never on the way
+ * of a request: a channel looks at its atomic `mail_waiting` first.
+ */
+#ifndef STORVSP_CONTROLLER_H
+#define STORVSP_CONTROLLER_H
+
+#include "channel.h"
+
+struct storvsp {
+	struct storvsp_opts opts; /* defaults filled in */
+	struct log log;
+
+	pthread_mutex_t lock; /* guards what follows; log's lock inside it */
+	struct channel *channels;
+	struct storvsp_disk disks[STORVSP_DISKS_MAX];
+	struct storvsp_luns luns;
+	bool ready; /* the primary's session */
+	uint16_t version;
+	uint64_t ticket; /* the last reset's */
+	uint64_t closed[STAT_COUNT]; /* counters of channels gone */
+};
+
+/* --------------------------------------------------------- controller.c -- */
+
+/* The channel belongs to the controller from now on, and starts with its
+ * disks (into `luns`) and session.
+ */
+void storvsp_controller_join(struct storvsp *vsp, struct channel *ch,
+			     struct storvsp_luns *luns);
+/* And no longer: nobody sends it mail, its counters are kept. */
+void storvsp_controller_leave(struct storvsp *vsp, struct channel *ch);
+
+/* ---------------------------------------------------------------- mail.c - */
+
+/* Take the mail; false when there is none. `luns` is filled when the list of
+ * disks has changed.
+ */
+bool storvsp_mail_take(struct channel *ch, struct mail *out,
+		       struct storvsp_luns *luns);
+void storvsp_mail_stop(struct channel *ch);
+/* To every channel. Locked: the caller holds the controller's lock. */
+void storvsp_mail_luns_locked(struct storvsp *vsp);
+/* The primary's session, to every sub-channel and those to come. */
+void storvsp_mail_session(struct storvsp *vsp, bool ready, uint16_t version);
+
+/* A reset on `from`: tells the other channels and returns its ticket. */
+uint64_t storvsp_mail_reset(struct channel *from,
+			    const struct reset_scope *scope);
+/* This channel has nothing in flight that is older than the ticket. */
+void storvsp_mail_drained(struct channel *ch, uint64_t ticket);
+/* Whether that holds for all channels but this. */
+bool storvsp_mail_all_drained(struct channel *ch, uint64_t ticket);
+
+#endif

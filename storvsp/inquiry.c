@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* INQUIRY: standard data and the vital product data pages, a table.
+ *
+ * Page 00 is strictly ascending: Windows takes B0 to B2 for absent otherwise.
+ * Sources: SPC-3 6.4 and 7.6, SBC-3 6.6; strings and the layout of the
+ *   identifiers as Hyper-V presents its disks (OpenVMM scsidisk).
+ */
+#include <string.h>
+
+#include "scsi.h"
+
+#define STD_BYTES 104u
+#define VPD_HEADER_BYTES 4u
+
+static const char vendor[9] = "Msft    ";
+static const char product[17] = "Virtual Disk    ";
+static const char revision[5] = "1.0 ";
+
+static enum scsi_verdict standard(struct scsi_task *t, uint32_t alloc)
+{
+	uint8_t *p = scsi_reply(t, STD_BYTES, alloc);
+
+	/* An absent LUN is a good answer with "nothing here, no type": after
+	 * an error Linux would make a disk of the empty buffer.
+	 */
+	p[0] = t->disk ? 0x00 : 0x7F;
+	p[2] = 0x05; /* SPC-3 */
+	p[3] = 0x02; /* response data format */
+	p[4] = STD_BYTES - 5;
+	p[7] = 0x02; /* CmdQue */
+	memcpy(p + 8, vendor, 8);
+	memcpy(p + 16, product, 16);
+	memcpy(p + 32, revision, 4);
+	return SCSI_GOOD;
+}
+
+/* Each fills the page's body and returns its length. */
+static uint16_t vpd_pages(const struct scsi_task *t, uint8_t *body);
+
+/* 80: the disk's id as 32 hexadecimal digits. */
+static uint16_t vpd_serial(const struct scsi_task *t, uint8_t *body)
+{
+	static const char digit[17] = "0123456789abcdef";
+
+	for (unsigned i = 0; i < 16; i++) {
+		uint8_t b = t->disk->unique_id[i];
+
+		body[2 * i] = (uint8_t)digit[b >> 4];
+		body[2 * i + 1] = (uint8_t)digit[b & 15];
+	}
+	return 32;
+}
+
+/* 83: a T10 vendor id with the whole 16-byte id, and the NAA 6 name with
+ * Microsoft's OUI 00-22-48 and the id's first and last six bytes.
+ */
+static uint16_t vpd_identification(const struct scsi_task *t, uint8_t *body)
+{
+	const uint8_t *id = t->disk->unique_id;
+	uint8_t *naa = body + 4 + 24;
+
+	body[0] = 0x01; /* binary */
+	body[1] = 0x01; /* logical unit, T10 vendor id */
+	body[3] = 24;
+	memcpy(body + 4, vendor, 8);
+	memcpy(body + 12, id, 16);
+
+	naa[0] = 0x01; /* binary */
+	naa[1] = 0x03; /* logical unit, NAA */
+	naa[3] = 16;
+	memcpy(naa + 4, "\x60\x02\x24\x80", 4);
+	memcpy(naa + 8, id, 6);
+	memcpy(naa + 14, id + 10, 6);
+	return 4 + 24 + 4 + 16;
+}
+
+/* B0: block limits. Nothing can be unmapped or write-samed. The granularity
+ * says that 4 KiB is the natural unit: the file's data is aligned to it.
+ */
+static uint16_t vpd_limits(const struct scsi_task *t, uint8_t *body)
+{
+	scsi_put16(body + 6 - VPD_HEADER_BYTES, 4096 / VHD_SECTOR_BYTES);
+	scsi_put32(body + 8 - VPD_HEADER_BYTES,
+		   t->max_transfer_bytes / VHD_SECTOR_BYTES);
+	return 0x3C;
+}
+
+/* B1: not a rotating medium. Absent, Linux would take it for one. */
+static uint16_t vpd_characteristics(const struct scsi_task *t, uint8_t *body)
+{
+	(void)t;
+	scsi_put16(body + 4 - VPD_HEADER_BYTES, 0x0001);
+	return 0x3C;
+}
+
+/* B2: no logical block provisioning; as READ CAPACITY(16) says, too. */
+static uint16_t vpd_provisioning(const struct scsi_task *t, uint8_t *body)
+{
+	(void)t;
+	(void)body;
+	return 4;
+}
+
+static const struct vpd_page {
+	uint8_t code;
+	uint16_t (*fill)(const struct scsi_task *t, uint8_t *body);
+} pages[] = {
+	{0x00, vpd_pages},           {0x80, vpd_serial},
+	{0x83, vpd_identification},  {0xB0, vpd_limits},
+	{0xB1, vpd_characteristics}, {0xB2, vpd_provisioning},
+};
+
+#define PAGE_COUNT (sizeof(pages) / sizeof(pages[0]))
+
+static uint16_t vpd_pages(const struct scsi_task *t, uint8_t *body)
+{
+	(void)t;
+	for (unsigned i = 0; i < PAGE_COUNT; i++)
+		body[i] = pages[i].code;
+	return PAGE_COUNT;
+}
+
+static enum scsi_verdict vpd(struct scsi_task *t, uint8_t code, uint32_t alloc)
+{
+	for (unsigned i = 0; i < PAGE_COUNT; i++) {
+		uint8_t *p;
+		uint16_t n;
+
+		if (pages[i].code != code)
+			continue;
+		p = scsi_reply(t, sizeof(t->reply), alloc);
+		n = pages[i].fill(t, p + VPD_HEADER_BYTES);
+		p[1] = code;
+		scsi_put16(p + 2, n);
+		t->reply_bytes = VPD_HEADER_BYTES + n;
+		return SCSI_GOOD;
+	}
+	return SCSI_BAD_FIELD;
+}
+
+enum scsi_verdict scsi_inquiry(struct scsi_task *t)
+{
+	uint32_t alloc = scsi_get16(t->cdb + 3);
+
+	if (t->cdb[1] & 0x02) /* command support data: gone since SPC-3 */
+		return SCSI_BAD_FIELD;
+	if (t->cdb[1] & 0x01)
+		return t->disk ? vpd(t, t->cdb[2], alloc) : SCSI_BAD_FIELD;
+	if (t->cdb[2] != 0)
+		return SCSI_BAD_FIELD;
+	return standard(t, alloc);
+}

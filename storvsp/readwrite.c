@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* READ and WRITE in all lengths, SYNCHRONIZE CACHE and START STOP UNIT: the
+ * commands that become disk requests.
+ *
+ * Order of the checks: fields, range, write protection, buffer. A transfer of
+ * nothing is good and moves nothing; it is checked like any other.
+ * Source: SBC-3 5.7 to 5.11, 5.19, 5.23, 5.32 to 5.35.
+ */
+#include "scsi.h"
+#include "vhd/checked.h"
+
+/* Byte 1 of the long forms: RDPROTECT/WRPROTECT and RELADR, none of which
+ * this disk has; DPO is advice; FUA_NV is obsolete and covered by FUA.
+ */
+#define RW_FLAGS_REFUSED 0xE1
+#define RW_FLAG_FUA 0x08
+
+static enum scsi_verdict transfer(struct scsi_task *t, enum vhd_op op,
+				  uint64_t lba, uint64_t sectors, bool fua)
+{
+	uint64_t bytes;
+
+	if (!range_ok(lba, sectors, t->disk->sectors))
+		return SCSI_LBA_RANGE;
+	if (op == VHD_OP_WRITE && t->disk->read_only)
+		return SCSI_WRITE_PROTECTED;
+	if (sectors == 0)
+		return SCSI_GOOD;
+	if (mul_ovf(sectors, VHD_SECTOR_BYTES, &bytes) ||
+	    bytes > t->buffer_bytes || bytes > t->max_transfer_bytes)
+		return SCSI_BAD_FIELD;
+	t->io.op = op;
+	t->io.fua = fua && op == VHD_OP_WRITE;
+	t->io.lba = lba;
+	t->io.bytes = bytes;
+	return SCSI_IO;
+}
+
+/* The 6-byte form: 21 bits of address; a count of 0 means 256. */
+static enum scsi_verdict transfer_6(struct scsi_task *t, enum vhd_op op)
+{
+	uint64_t lba = scsi_get32(t->cdb) & 0x1FFFFF;
+	uint64_t sectors = t->cdb[4] ? t->cdb[4] : 256;
+
+	return transfer(t, op, lba, sectors, false);
+}
+
+static enum scsi_verdict transfer_long(struct scsi_task *t, enum vhd_op op,
+				       uint64_t lba, uint64_t sectors)
+{
+	if (t->cdb[1] & RW_FLAGS_REFUSED)
+		return SCSI_BAD_FIELD;
+	return transfer(t, op, lba, sectors, t->cdb[1] & RW_FLAG_FUA);
+}
+
+static enum scsi_verdict transfer_10(struct scsi_task *t, enum vhd_op op)
+{
+	return transfer_long(t, op, scsi_get32(t->cdb + 2),
+			     scsi_get16(t->cdb + 7));
+}
+
+static enum scsi_verdict transfer_12(struct scsi_task *t, enum vhd_op op)
+{
+	return transfer_long(t, op, scsi_get32(t->cdb + 2),
+			     scsi_get32(t->cdb + 6));
+}
+
+static enum scsi_verdict transfer_16(struct scsi_task *t, enum vhd_op op)
+{
+	return transfer_long(t, op, scsi_get64(t->cdb + 2),
+			     scsi_get32(t->cdb + 10));
+}
+
+enum scsi_verdict scsi_read_6(struct scsi_task *t)
+{
+	return transfer_6(t, VHD_OP_READ);
+}
+
+enum scsi_verdict scsi_read_10(struct scsi_task *t)
+{
+	return transfer_10(t, VHD_OP_READ);
+}
+
+enum scsi_verdict scsi_read_12(struct scsi_task *t)
+{
+	return transfer_12(t, VHD_OP_READ);
+}
+
+enum scsi_verdict scsi_read_16(struct scsi_task *t)
+{
+	return transfer_16(t, VHD_OP_READ);
+}
+
+enum scsi_verdict scsi_write_6(struct scsi_task *t)
+{
+	return transfer_6(t, VHD_OP_WRITE);
+}
+
+enum scsi_verdict scsi_write_10(struct scsi_task *t)
+{
+	return transfer_10(t, VHD_OP_WRITE);
+}
+
+enum scsi_verdict scsi_write_12(struct scsi_task *t)
+{
+	return transfer_12(t, VHD_OP_WRITE);
+}
+
+enum scsi_verdict scsi_write_16(struct scsi_task *t)
+{
+	return transfer_16(t, VHD_OP_WRITE);
+}
+
+/* A read-only disk has nothing that could be flushed. */
+static enum scsi_verdict flush(struct scsi_task *t)
+{
+	if (t->disk->read_only)
+		return SCSI_GOOD;
+	t->io.op = VHD_OP_FLUSH;
+	return SCSI_IO;
+}
+
+/* The whole cache whatever range is named, which the standard allows; IMMED
+ * may be answered late.
+ */
+static enum scsi_verdict synchronize(struct scsi_task *t, uint64_t lba,
+				     uint64_t sectors)
+{
+	if (!range_ok(lba, sectors, t->disk->sectors))
+		return SCSI_LBA_RANGE;
+	return flush(t);
+}
+
+enum scsi_verdict scsi_synchronize_cache_10(struct scsi_task *t)
+{
+	return synchronize(t, scsi_get32(t->cdb + 2), scsi_get16(t->cdb + 7));
+}
+
+enum scsi_verdict scsi_synchronize_cache_16(struct scsi_task *t)
+{
+	return synchronize(t, scsi_get64(t->cdb + 2), scsi_get32(t->cdb + 10));
+}
+
+/* Stopping flushes; the disk stays ready. Nothing can be ejected, and there
+ * are no power conditions.
+ */
+enum scsi_verdict scsi_start_stop_unit(struct scsi_task *t)
+{
+	if (t->cdb[4] & 0xF2)
+		return SCSI_BAD_FIELD;
+	return t->cdb[4] & 0x01 ? SCSI_GOOD : flush(t);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One SCSI request: its claims are checked against its packet, the command is
+ * run, small answers are copied to the guest, disk transfers go to the queue
+ * with the guest's own pages.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "channel.h"
+
+static void finish(struct channel *ch, struct request *r,
+		   const struct scsi_end *end)
+{
+	if (end->verdict != SCSI_GOOD)
+		stat_add(&ch->stats, STAT_ERRORS, 1);
+	scsi_answer(&r->answer, end, r->v1);
+	storvsp_channel_answer(ch, r);
+}
+
+/* The request as the command sees it, from a copy of the packet. */
+static enum scsi_verdict decode(struct channel *ch,
+				const struct storvsp_request_wire *q,
+				const struct vmbus_packet *pkt)
+{
+	struct scsi_task *t = &ch->task;
+	int rc;
+
+	t->luns = &ch->luns;
+	t->path = q->path;
+	t->target = q->target;
+	t->lun = q->lun;
+	t->disk = storvsp_luns_find(&ch->luns, q->path, q->target, q->lun);
+	memcpy(t->cdb, q->cdb_or_sense, sizeof(t->cdb));
+	t->data_in = q->data_in;
+	t->max_transfer_bytes = ch->session.max_transfer_bytes;
+	rc = storvsp_buffer_init(&ch->buffer, pkt,
+				 le32_get(q->transfer_length),
+				 t->max_transfer_bytes);
+	t->buffer_bytes = ch->buffer.bytes;
+	if (rc)
+		return SCSI_BAD_FIELD;
+	return scsi_run(t, q->cdb_length);
+}
+
+static void count_io(struct stats *s, enum vhd_op op)
+{
+	static const enum stat which[] = {
+		[VHD_OP_READ] = STAT_READS,
+		[VHD_OP_WRITE] = STAT_WRITES,
+		[VHD_OP_FLUSH] = STAT_FLUSHES,
+	};
+
+	stat_add(s, which[op], 1);
+}
+
+static enum scsi_verdict submit(struct channel *ch, struct request *r)
+{
+	const struct scsi_io *io = &ch->task.io;
+	int iovs = 0;
+
+	if (io->op != VHD_OP_FLUSH) {
+		iovs = storvsp_buffer_iov(&ch->buffer, ch->mem,
+					  (uint32_t)io->bytes, r->iov,
+					  ch->iov_max);
+		if (iovs < 0)
+			return SCSI_BAD_FIELD;
+	}
+	r->state = REQUEST_DISK;
+	r->disk = ch->task.disk;
+	r->io = *io;
+	r->req = (struct vhd_req){
+		.img = r->disk->img,
+		.op = io->op,
+		.flags = io->fua ? VHD_REQ_FUA : 0,
+		.lba = io->lba,
+		.iov = r->iov,
+		.iov_count = (uint32_t)iovs,
+		.user = r,
+	};
+	ch->on_disk++;
+	count_io(&ch->stats, io->op);
+	vhd_queue_submit(ch->queue, &r->req);
+	return SCSI_IO;
+}
+
+/* Copy a small answer out; `moved` is what arrived. */
+static enum scsi_verdict deliver(struct channel *ch, uint32_t *moved)
+{
+	uint32_t bytes = scsi_reply_sent(&ch->task);
+
+	if (storvsp_buffer_put(&ch->buffer, ch->mem, ch->task.reply, bytes))
+		return SCSI_BAD_FIELD;
+	*moved = bytes;
+	return SCSI_GOOD;
+}
+
+void storvsp_request_start(struct channel *ch, struct request *r,
+			   const struct storvsp_packet_wire *in,
+			   const struct vmbus_packet *pkt)
+{
+	struct scsi_end end = {.verdict = decode(ch, &in->u.request, pkt)};
+
+	r->v1 = storvsp_session_is_v1(&ch->session);
+	if (end.verdict == SCSI_GOOD)
+		end.verdict = deliver(ch, &end.bytes_moved);
+	else if (end.verdict == SCSI_IO)
+		end.verdict = submit(ch, r);
+	if (end.verdict != SCSI_IO)
+		finish(ch, r, &end);
+}
+
+static void count_moved(struct stats *s, const struct scsi_io *io)
+{
+	if (io->op == VHD_OP_READ)
+		stat_add(s, STAT_READ_BYTES, io->bytes);
+	else if (io->op == VHD_OP_WRITE)
+		stat_add(s, STAT_WRITTEN_BYTES, io->bytes);
+}
+
+static void complain(struct channel *ch, const struct request *r)
+{
+	static const char *const names[] = {
+		[VHD_OP_READ] = "read",
+		[VHD_OP_WRITE] = "write",
+		[VHD_OP_FLUSH] = "flush",
+	};
+	const struct storvsp_disk *d = r->disk;
+
+	storvsp_log_line(ch->log,
+			 "disk %u:%u:%u: %s of %llu sectors at %llu failed: %s",
+			 d->path, d->target, d->lun, names[r->io.op],
+			 (unsigned long long)r->io.bytes / VHD_SECTOR_BYTES,
+			 (unsigned long long)r->io.lba,
+			 storvsp_errno_text(r->req.result));
+}
+
+void storvsp_request_end(struct channel *ch, struct request *r)
+{
+	const struct scsi_io *io = &r->io;
+	struct scsi_end end = {
+		.verdict = scsi_verdict_from_vhd(io->op, r->req.result,
+						 r->req.why),
+		.bad_lba = r->req.bad_lba,
+	};
+
+	r->state = REQUEST_TAKEN;
+	ch->on_disk--;
+	/* An address outside the request would make the guest believe that
+	 * sectors arrived which did not.
+	 */
+	end.bad_lba_known =
+		end.bad_lba >= io->lba &&
+		end.bad_lba - io->lba < io->bytes / VHD_SECTOR_BYTES;
+	if (end.verdict == SCSI_GOOD) {
+		end.bytes_moved = (uint32_t)io->bytes;
+		count_moved(&ch->stats, io);
+	} else if (end.verdict != SCSI_ABORTED) {
+		complain(ch, r);
+	}
+	finish(ch, r, &end);
+}

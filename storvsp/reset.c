@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* RESET_LUN, RESET_BUS, RESET_ADAPTER: what they name and is in flight, on
+ * any channel, is asked to end early; when nothing older is in flight the
+ * reset is answered. Its own channel takes no packets meanwhile, the others
+ * none until they are empty once. Each request ends once: well if it was
+ * faster, else as aborted.
+ *
+ * Flushes are not cut short, only waited for: they protect other requests'
+ * data, too.
+ * Sources: Linux storvsc_host_reset_handler; OpenVMM's notes on Hyper-V.
+ */
+#include "controller.h"
+
+static bool in_scope(const struct reset_scope *s, const struct storvsp_disk *d)
+{
+	switch (s->op) {
+	case STORVSP_OP_RESET_LUN:
+		return d->path == s->path && d->target == s->target &&
+		       d->lun == s->lun;
+	case STORVSP_OP_RESET_BUS:
+		return d->path == s->path;
+	default:
+		return true;
+	}
+}
+
+void storvsp_reset_cancel(struct channel *ch, const struct reset_scope *scope)
+{
+	for (unsigned i = 0; i < ch->depth && ch->on_disk > 0; i++) {
+		struct request *r = &ch->slots[i];
+
+		if (r->state != REQUEST_DISK || r->io.op == VHD_OP_FLUSH)
+			continue;
+		if (!scope || in_scope(scope, r->disk))
+			vhd_queue_cancel(ch->queue, &r->req);
+	}
+}
+
+void storvsp_reset_start(struct channel *ch, struct request *r,
+			 const struct storvsp_packet_wire *in)
+{
+	const struct reset_scope scope = {
+		.op = le32_get(in->op),
+		.path = in->u.request.path,
+		.target = in->u.request.target,
+		.lun = in->u.request.lun,
+	};
+
+	ch->reset = r;
+	ch->reset_ticket = storvsp_mail_reset(ch, &scope);
+	storvsp_reset_cancel(ch, &scope);
+}
+
+void storvsp_reset_join(struct channel *ch, const struct reset_scope *scope,
+			uint64_t ticket)
+{
+	ch->drain_ticket = ticket;
+	storvsp_reset_cancel(ch, scope);
+}
+
+bool storvsp_reset_pending(const struct channel *ch)
+{
+	return ch->reset || ch->drain_ticket;
+}
+
+bool storvsp_reset_check(struct channel *ch)
+{
+	bool did = false;
+
+	if (ch->on_disk > 0)
+		return false;
+	if (ch->drain_ticket) {
+		storvsp_mail_drained(ch, ch->drain_ticket);
+		ch->drain_ticket = 0;
+		did = true;
+	}
+	if (ch->reset && storvsp_mail_all_drained(ch, ch->reset_ticket)) {
+		struct request *r = ch->reset;
+
+		ch->reset = NULL;
+		storvsp_channel_answer(ch, r);
+		did = true;
+	}
+	return did;
+}

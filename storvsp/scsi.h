@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One SCSI command, from CDB to verdict. Nothing here knows rings, guest
+ * memory or threads: a command looks at its task and either answers from
+ * tables (`reply`), asks for disk I/O (`io`), or refuses.
+ *
+ * Sources: SPC-3, SBC-3; which fields guests look at: Linux sd.c and
+ *   scsi_scan.c, the Windows class drivers.
+ */
+#ifndef STORVSP_SCSI_H
+#define STORVSP_SCSI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "target.h"
+#include "wire.h"
+
+/* How a command ended. Index of the table in sense.c. */
+enum scsi_verdict {
+	SCSI_GOOD = 0,
+	SCSI_IO,              /* not yet: run task->io */
+	SCSI_NO_LUN,          /* nothing at this address */
+	SCSI_BAD_OPCODE,
+	SCSI_BAD_FIELD,       /* CDB, or a buffer that contradicts it */
+	SCSI_NO_SAVED_PAGES,
+	SCSI_LBA_RANGE,
+	SCSI_WRITE_PROTECTED,
+	SCSI_NO_SPACE,        /* the host's disk is full */
+	SCSI_READ_ERROR,
+	SCSI_WRITE_ERROR,
+	SCSI_TARGET_FAILURE,  /* poisoned image, broken engine */
+	SCSI_RESOURCES,       /* try again */
+	SCSI_ABORTED,         /* by a reset */
+	SCSI_VERDICT_COUNT
+};
+
+enum scsi_op {
+	SCSI_TEST_UNIT_READY = 0x00,
+	SCSI_REQUEST_SENSE = 0x03,
+	SCSI_READ_6 = 0x08,
+	SCSI_WRITE_6 = 0x0A,
+	SCSI_INQUIRY = 0x12,
+	SCSI_MODE_SENSE_6 = 0x1A,
+	SCSI_START_STOP_UNIT = 0x1B,
+	SCSI_READ_CAPACITY_10 = 0x25,
+	SCSI_READ_10 = 0x28,
+	SCSI_WRITE_10 = 0x2A,
+	SCSI_SYNCHRONIZE_CACHE_10 = 0x35,
+	SCSI_MODE_SENSE_10 = 0x5A,
+	SCSI_READ_16 = 0x88,
+	SCSI_WRITE_16 = 0x8A,
+	SCSI_SYNCHRONIZE_CACHE_16 = 0x91,
+	SCSI_SERVICE_ACTION_IN_16 = 0x9E,
+	SCSI_REPORT_LUNS = 0xA0,
+	SCSI_READ_12 = 0xA8,
+	SCSI_WRITE_12 = 0xAA,
+};
+
+/* Holds the longest answer: REPORT LUNS with every LUN of a target. */
+#define SCSI_REPLY_BYTES_MAX (8u + 8u * STORVSP_LUNS_MAX)
+#define SCSI_SENSE_BYTES 18u
+
+struct scsi_io {
+	enum vhd_op op;
+	bool fua;
+	uint64_t lba;
+	uint64_t bytes; /* 0 for a flush */
+};
+
+struct scsi_task {
+	/* the question */
+	const struct storvsp_luns *luns;
+	const struct storvsp_disk *disk; /* NULL: no such LUN */
+	uint8_t path, target, lun;
+	uint8_t cdb[STORVSP_CDB_BYTES];
+	uint8_t data_in;              /* enum storvsp_data_in */
+	uint32_t buffer_bytes;        /* the guest's data buffer */
+	uint32_t max_transfer_bytes;
+
+	/* the answer: SCSI_GOOD with reply_bytes, of which alloc_bytes and
+	 * buffer_bytes limit what is sent; or SCSI_IO with io
+	 */
+	uint8_t reply[SCSI_REPLY_BYTES_MAX];
+	uint32_t reply_bytes;
+	uint32_t alloc_bytes;
+	struct scsi_io io;
+};
+
+/* Run the task: fills the answer part. `cdb_bytes` is the guest's claim. */
+enum scsi_verdict scsi_run(struct scsi_task *t, uint8_t cdb_bytes);
+
+/* How many bytes of the reply the guest receives. */
+uint32_t scsi_reply_sent(const struct scsi_task *t);
+
+/* Start an answer of `bytes` zero bytes, cut at `alloc_bytes`. */
+uint8_t *scsi_reply(struct scsi_task *t, uint32_t bytes, uint32_t alloc_bytes);
+
+/* Big-endian numbers inside CDBs and answers. */
+static inline uint16_t scsi_get16(const uint8_t *p)
+{
+	return be16_get((be16){{p[0], p[1]}});
+}
+
+static inline uint32_t scsi_get32(const uint8_t *p)
+{
+	return be32_get((be32){{p[0], p[1], p[2], p[3]}});
+}
+
+static inline uint64_t scsi_get64(const uint8_t *p)
+{
+	return (uint64_t)scsi_get32(p) << 32 | scsi_get32(p + 4);
+}
+
+static inline void scsi_put16(uint8_t *p, uint16_t n)
+{
+	p[0] = (uint8_t)(n >> 8);
+	p[1] = (uint8_t)n;
+}
+
+static inline void scsi_put32(uint8_t *p, uint32_t n)
+{
+	scsi_put16(p, (uint16_t)(n >> 16));
+	scsi_put16(p + 2, (uint16_t)n);
+}
+
+static inline void scsi_put64(uint8_t *p, uint64_t n)
+{
+	scsi_put32(p, (uint32_t)(n >> 32));
+	scsi_put32(p + 4, (uint32_t)n);
+}
+
+/* The commands, one small function each; see command.c for the table. */
+enum scsi_verdict scsi_inquiry(struct scsi_task *t);
+enum scsi_verdict scsi_mode_sense_6(struct scsi_task *t);
+enum scsi_verdict scsi_mode_sense_10(struct scsi_task *t);
+enum scsi_verdict scsi_read_capacity_10(struct scsi_task *t);
+enum scsi_verdict scsi_service_action_in_16(struct scsi_task *t);
+enum scsi_verdict scsi_report_luns(struct scsi_task *t);
+enum scsi_verdict scsi_request_sense(struct scsi_task *t);
+enum scsi_verdict scsi_read_6(struct scsi_task *t);
+enum scsi_verdict scsi_read_10(struct scsi_task *t);
+enum scsi_verdict scsi_read_12(struct scsi_task *t);
+enum scsi_verdict scsi_read_16(struct scsi_task *t);
+enum scsi_verdict scsi_write_6(struct scsi_task *t);
+enum scsi_verdict scsi_write_10(struct scsi_task *t);
+enum scsi_verdict scsi_write_12(struct scsi_task *t);
+enum scsi_verdict scsi_write_16(struct scsi_task *t);
+enum scsi_verdict scsi_synchronize_cache_10(struct scsi_task *t);
+enum scsi_verdict scsi_synchronize_cache_16(struct scsi_task *t);
+enum scsi_verdict scsi_start_stop_unit(struct scsi_task *t);
+
+/* ------------------------------------------------------------ sense.c -- */
+
+/* What the guest sees of a request's end. */
+struct scsi_end {
+	enum scsi_verdict verdict;
+	uint32_t bytes_moved;  /* of a good one */
+	bool bad_lba_known;
+	uint64_t bad_lba;
+};
+
+/* The one place where our errors become verdicts ... */
+enum scsi_verdict scsi_verdict_from_vhd(enum vhd_op op, int result,
+					enum vhd_why why);
+/* ... and verdicts become SRB status, SCSI status and sense. Fills status
+ * and request of `p`; everything else of it stays.
+ */
+void scsi_answer(struct storvsp_packet_wire *p, const struct scsi_end *end,
+		 bool v1);
+/* The packet status that goes with an SRB status. */
+uint32_t scsi_ntstatus(uint8_t srb_status);
+/* Fixed-format sense data, SCSI_SENSE_BYTES of it. */
+void scsi_sense_fill(uint8_t *out, const struct scsi_end *end);
+
+#endif

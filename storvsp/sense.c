@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the guest is told: verdict -> SRB status, SCSI status and sense, and
+ * the library's errors -> verdict. Two tables; nothing else builds sense.
+ *
+ * Rules that suit Linux, Windows and FreeBSD alike: success is good + 01 with
+ * the bytes moved and never carries sense; every failure of a command is
+ * CHECK CONDITION + 84 (86 where the request itself is wrong, 82 for aborted)
+ * with sense and length 0; a missing LUN is SRB status 20 and nothing else;
+ * sense key NO SENSE never goes with a failure (Linux would repeat it).
+ * Sources: SPC-3 4.5 (sense data, fixed format); Linux storvsc_drv.c, sd.c.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "scsi.h"
+
+#define SAM_GOOD 0x00
+#define SAM_CHECK 0x02
+
+enum sense_key {
+	KEY_NONE = 0x0,
+	KEY_MEDIUM = 0x3,
+	KEY_HARDWARE = 0x4,
+	KEY_ILLEGAL = 0x5,
+	KEY_PROTECT = 0x7,
+	KEY_ABORTED = 0xB,
+};
+
+#define SENSED STORVSP_SRB_AUTOSENSE
+
+static const struct answer {
+	uint8_t srb, scsi, key, asc, ascq;
+} answers[SCSI_VERDICT_COUNT] = {
+	[SCSI_GOOD] = {STORVSP_SRB_SUCCESS, SAM_GOOD, KEY_NONE, 0, 0},
+	[SCSI_NO_LUN] = {STORVSP_SRB_INVALID_LUN, SAM_GOOD, KEY_NONE, 0, 0},
+	[SCSI_BAD_OPCODE] = {STORVSP_SRB_INVALID_REQUEST | SENSED, SAM_CHECK,
+			     KEY_ILLEGAL, 0x20, 0x00},
+	[SCSI_BAD_FIELD] = {STORVSP_SRB_INVALID_REQUEST | SENSED, SAM_CHECK,
+			    KEY_ILLEGAL, 0x24, 0x00},
+	[SCSI_NO_SAVED_PAGES] = {STORVSP_SRB_INVALID_REQUEST | SENSED,
+				 SAM_CHECK, KEY_ILLEGAL, 0x39, 0x00},
+	[SCSI_LBA_RANGE] = {STORVSP_SRB_INVALID_REQUEST | SENSED, SAM_CHECK,
+			    KEY_ILLEGAL, 0x21, 0x00},
+	[SCSI_WRITE_PROTECTED] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK,
+				  KEY_PROTECT, 0x27, 0x00},
+	/* SPACE ALLOCATION FAILED WRITE PROTECT: ENOSPC for Linux' file
+	 * systems, "resources exhausted" for Windows
+	 */
+	[SCSI_NO_SPACE] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_PROTECT,
+			   0x27, 0x07},
+	[SCSI_READ_ERROR] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_MEDIUM,
+			     0x11, 0x00},
+	[SCSI_WRITE_ERROR] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK,
+			      KEY_MEDIUM, 0x0C, 0x00},
+	/* INTERNAL TARGET FAILURE: not repeated by Linux, and must not be */
+	[SCSI_TARGET_FAILURE] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK,
+				 KEY_HARDWARE, 0x44, 0x00},
+	[SCSI_RESOURCES] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_ABORTED,
+			    0x55, 0x03},
+	[SCSI_ABORTED] = {STORVSP_SRB_ABORTED | SENSED, SAM_CHECK, KEY_ABORTED,
+			  0x00, 0x00},
+};
+
+/* First row that fits wins. result 0 and why COUNT fit all. */
+static const struct cause {
+	uint8_t ops; /* bit per enum vhd_op */
+	int result;
+	enum vhd_why why;
+	enum scsi_verdict verdict;
+} causes[] = {
+#define ANY 0xFF
+#define ON(op) (1u << (op))
+#define WHY_ANY VHD_WHY_COUNT
+	{ANY, 0, VHD_WHY_CANCELLED, SCSI_ABORTED},
+	{ANY, -ECANCELED, WHY_ANY, SCSI_ABORTED},
+	{ANY, 0, VHD_WHY_POISONED, SCSI_TARGET_FAILURE},
+	{ANY, 0, VHD_WHY_RANGE, SCSI_LBA_RANGE},
+	{ANY, 0, VHD_WHY_READ_ONLY, SCSI_WRITE_PROTECTED},
+	{ANY, -EROFS, WHY_ANY, SCSI_WRITE_PROTECTED},
+	{ANY, 0, VHD_WHY_NO_SPACE, SCSI_NO_SPACE},
+	{ANY, -ENOSPC, WHY_ANY, SCSI_NO_SPACE},
+	{ANY, -EDQUOT, WHY_ANY, SCSI_NO_SPACE},
+	{ANY, -EFBIG, WHY_ANY, SCSI_NO_SPACE},
+	{ANY, -EFAULT, WHY_ANY, SCSI_BAD_FIELD},
+	{ANY, -ENOMEM, WHY_ANY, SCSI_RESOURCES},
+	{ANY, -EAGAIN, WHY_ANY, SCSI_RESOURCES},
+	{ANY, 0, VHD_WHY_ARGUMENT, SCSI_TARGET_FAILURE},
+	{ON(VHD_OP_READ), 0, WHY_ANY, SCSI_READ_ERROR},
+	{ANY, 0, WHY_ANY, SCSI_WRITE_ERROR},
+#undef ANY
+#undef ON
+#undef WHY_ANY
+};
+
+enum scsi_verdict scsi_verdict_from_vhd(enum vhd_op op, int result,
+					enum vhd_why why)
+{
+	const struct cause *c = causes;
+
+	if (result == 0)
+		return SCSI_GOOD;
+	/* the last row fits everything */
+	while (!(c->ops & 1u << op) || (c->result && c->result != result) ||
+	       (c->why != VHD_WHY_COUNT && c->why != why))
+		c++;
+	return c->verdict;
+}
+
+/* The SRB statuses that have a packet status of their own. */
+static const struct {
+	uint8_t srb;
+	uint32_t status;
+} statuses[] = {
+	{STORVSP_SRB_SUCCESS, STORVSP_STATUS_SUCCESS},
+	{STORVSP_SRB_DATA_OVERRUN, STORVSP_STATUS_BUFFER_OVERFLOW},
+	{STORVSP_SRB_BUSY, STORVSP_STATUS_DEVICE_BUSY},
+	{STORVSP_SRB_FLUSHED, STORVSP_STATUS_UNSUCCESSFUL},
+	{STORVSP_SRB_BAD_FUNCTION, STORVSP_STATUS_INVALID_REQUEST},
+	{STORVSP_SRB_BAD_LENGTH, STORVSP_STATUS_INVALID_REQUEST},
+	{STORVSP_SRB_SELECTION_TIMEOUT, STORVSP_STATUS_NOT_CONNECTED},
+	{STORVSP_SRB_TIMEOUT, STORVSP_STATUS_TIMEOUT},
+	{STORVSP_SRB_COMMAND_TIMEOUT, STORVSP_STATUS_TIMEOUT},
+	{STORVSP_SRB_INVALID_LUN, STORVSP_STATUS_NO_SUCH_DEVICE},
+	{STORVSP_SRB_INVALID_TARGET, STORVSP_STATUS_NO_SUCH_DEVICE},
+	{STORVSP_SRB_NO_DEVICE, STORVSP_STATUS_NO_SUCH_DEVICE},
+	{STORVSP_SRB_NO_HBA, STORVSP_STATUS_NO_SUCH_DEVICE},
+	{STORVSP_SRB_ABORTED, STORVSP_STATUS_CANCELLED},
+};
+
+uint32_t scsi_ntstatus(uint8_t srb_status)
+{
+	uint8_t srb = srb_status & STORVSP_SRB_STATUS_MASK;
+
+	for (unsigned i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
+		if (statuses[i].srb == srb)
+			return statuses[i].status;
+	return STORVSP_STATUS_IO_ERROR;
+}
+
+void scsi_sense_fill(uint8_t *out, const struct scsi_end *end)
+{
+	const struct answer *a = &answers[end->verdict];
+
+	memset(out, 0, SCSI_SENSE_BYTES);
+	out[0] = 0x70; /* current error, fixed format */
+	out[2] = a->key;
+	out[7] = SCSI_SENSE_BYTES - 8;
+	out[12] = a->asc;
+	out[13] = a->ascq;
+	/* INFORMATION has 32 bits; a larger address is left out */
+	if (end->verdict == SCSI_READ_ERROR && end->bad_lba_known &&
+	    end->bad_lba <= UINT32_MAX) {
+		out[0] |= 0x80; /* VALID */
+		scsi_put32(out + 3, (uint32_t)end->bad_lba);
+	}
+}
+
+void scsi_answer(struct storvsp_packet_wire *p, const struct scsi_end *end,
+		 bool v1)
+{
+	const struct answer *a = &answers[end->verdict];
+	struct storvsp_request_wire *r = &p->u.request;
+
+	p->status = le32_put(scsi_ntstatus(a->srb));
+	memset(r, 0, sizeof(*r));
+	r->length = le16_put(v1 ? STORVSP_REQUEST_BYTES_V1 :
+				  STORVSP_REQUEST_BYTES);
+	r->srb_status = a->srb;
+	r->scsi_status = a->scsi;
+	r->cdb_length = STORVSP_CDB_BYTES;
+	r->sense_length = v1 ? STORVSP_SENSE_BYTES_V1 : STORVSP_SENSE_BYTES;
+	if (end->verdict == SCSI_GOOD)
+		r->transfer_length = le32_put(end->bytes_moved);
+	if (a->srb & STORVSP_SRB_AUTOSENSE)
+		scsi_sense_fill(r->cdb_or_sense, end);
+}
+
+/* REQUEST SENSE: sense always travels with the failed command, so nothing is
+ * ever pending.
+ */
+enum scsi_verdict scsi_request_sense(struct scsi_task *t)
+{
+	static const struct scsi_end nothing = {.verdict = SCSI_GOOD};
+
+	if (t->cdb[1] & 0x01) /* descriptor format */
+		return SCSI_BAD_FIELD;
+	scsi_sense_fill(scsi_reply(t, SCSI_SENSE_BYTES, t->cdb[4]), &nothing);
+	return SCSI_GOOD;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The disks behind a controller and their addresses.
+ *
+ * A list of LUNs is a plain value: each channel keeps a copy of its own, so
+ * that looking up a LUN takes no lock. The disks themselves never move and
+ * never change once added.
+ */
+#ifndef STORVSP_TARGET_H
+#define STORVSP_TARGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vhd/vhd.h"
+
+/* What Linux scans: 8 SCSI channels, 2 targets, LUN 0 to 254. A disk outside
+ * would never be found.
+ */
+#define STORVSP_PATHS_MAX 8u
+#define STORVSP_TARGETS_MAX 2u
+#define STORVSP_LUNS_MAX 255u
+#define STORVSP_DISKS_MAX VHD_QUEUE_IMAGES_MAX
+
+struct storvsp_disk {
+	struct vhd *img;
+	uint64_t sectors;
+	uint8_t path, target, lun;
+	bool read_only;
+	uint8_t unique_id[16];
+};
+
+/* Sorted by address. */
+struct storvsp_luns {
+	unsigned count;
+	const struct storvsp_disk *disk[STORVSP_DISKS_MAX];
+};
+
+/* -EEXIST: address or image in use; -ENOSPC: the list is full. */
+int storvsp_luns_add(struct storvsp_luns *luns,
+		     const struct storvsp_disk *disk);
+
+/* NULL when nothing is there. */
+const struct storvsp_disk *storvsp_luns_find(const struct storvsp_luns *luns,
+					     uint8_t path, uint8_t target,
+					     uint8_t lun);
+
+#endif
