@@ -65,7 +65,8 @@ struct vmbus_host_ops {
 };
 
 /* One line for the person running the guest; rate-limited by the caller of
- * the callback where a guest can cause it.
+ * the callback where a guest can cause it. From any thread, maybe from several
+ * at once; must not call back into the bus.
  */
 typedef void (*vmbus_log_fn)(void *arg, const char *line);
 
@@ -76,6 +77,9 @@ struct vmbus_opts {
 	vmbus_log_fn log; /* may be NULL */
 	void *log_arg;
 	uint32_t max_version; /* 0 means 5.3 (0x00050003) */
+	/* A clock in milliseconds; NULL means CLOCK_MONOTONIC. Any thread. */
+	uint64_t (*clock_ms)(void *arg);
+	void *clock_arg;
 };
 
 int vmbus_create(const struct vmbus_opts *opts, struct vmbus **out,
@@ -115,7 +119,10 @@ struct vmbus_device_ops {
 	const char *name;
 	/* The guest opened the channel; its rings are ready. 0 or -errno:
 	 * then the guest sees a failed open and close is not called.
-	 * `user` is the guest's 120 bytes of OPENCHANNEL.
+	 * `user` is the guest's 120 bytes of OPENCHANNEL. The guest's signals
+	 * are masked until the first vmbus_recv_unmask; the channel's eventfd
+	 * becomes readable once after an open, so that a device that drains
+	 * and unmasks at each wake-up starts by itself.
 	 */
 	int (*open)(void *dev, struct vmbus_channel *ch, const uint8_t *user);
 	/* Stop using the ring and all guest memory reached through it: on
@@ -141,12 +148,15 @@ int vmbus_offer_add(struct vmbus *bus, const struct vmbus_offer *offer,
 		    struct vmbus_channel **out, struct vhd_err *err);
 
 /* Offer `count` sub-channels of an open primary channel, numbered after those
- * it has. Any thread (it is carried out on the control thread). -ENOSPC.
+ * it has. Any thread (it is carried out on the control thread). They are
+ * rescinded when the primary closes. -ENOSPC (no relids left), -EINVAL (not a
+ * primary).
  */
 int vmbus_offer_sub(struct vmbus_channel *primary, uint16_t count);
 
 /* Withdraw an offer: closes the channel (and its sub-channels) and tells the
- * guest. The channel is gone on return. Control thread.
+ * guest. The channel is gone on return. Control thread, not from a device's
+ * open or close.
  */
 void vmbus_rescind(struct vmbus_channel *ch);
 
@@ -193,7 +203,8 @@ int vmbus_channel_eventfd(const struct vmbus_channel *ch);
 /* Take the next packet: 1, 0 (ring empty), -EMSGSIZE (larger than `cap`; it
  * has been skipped), -EBADMSG (ring corrupt: the device stops using it).
  * Guest packets with impossible shape inside a sound frame come back as
- * 1 with type 0: consumed, to be refused by the device.
+ * 1 with type 0: consumed, to be refused by the device. Other packet types
+ * come back as they are. Flags and transaction id are the guest's words.
  */
 int vmbus_recv(struct vmbus_channel *ch, void *buf, size_t cap,
 	       struct vmbus_packet *out);
@@ -213,15 +224,18 @@ bool vmbus_recv_unmask(struct vmbus_channel *ch);
 int64_t vmbus_send_space(struct vmbus_channel *ch);
 
 /* Put a packet into the outgoing ring; invisible to the guest until
- * vmbus_send_done. -EAGAIN (no room), -EBADMSG.
+ * vmbus_send_done. -EAGAIN (no room), -EMSGSIZE (this ring can never hold
+ * it), -EBADMSG.
  */
 int vmbus_send(struct vmbus_channel *ch, uint16_t type, uint16_t flags,
 	       uint64_t trans_id, const void *payload, size_t len);
 /* Publish and signal the guest if the rules require it. */
 void vmbus_send_done(struct vmbus_channel *ch);
 
-/* Ask to be signalled (eventfd) once `bytes` are free in the outgoing ring;
- * returns true when they already are. 0 withdraws.
+/* Ask to be signalled (eventfd) once vmbus_send_space would be at least
+ * `bytes` (rounded up to 8, at most what an empty ring has); returns true,
+ * with nothing asked, when it already is or the ring is broken. 0 withdraws,
+ * which is due after a wake-up, too.
  */
 bool vmbus_send_wait(struct vmbus_channel *ch, uint32_t bytes);
 
