@@ -274,6 +274,10 @@ static int writable_check(const struct vhd *img, const struct vhd_probe *p,
 		return refuse_writing(img->info.footer_end_bytes,
 				      "the footers describe different disks",
 				      err);
+	if (img->blocked && img->info.footer_end == VHD_FOOTER_OK &&
+	    img->info.footer_end_bytes % VHD_SECTOR_BYTES)
+		return refuse_writing(img->info.footer_end_bytes,
+				      "the footer is not on a sector", err);
 	if (img->blocked && vhd_file_is_device(&img->file))
 		return refuse_writing(0, "a dynamic disk on a block device "
 				      "cannot grow", err);

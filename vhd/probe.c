@@ -249,7 +249,8 @@ static int blocked(const struct vhd_file *f, const struct ends *e,
 	info->footer_copy = state_of(e->copy_mark);
 	if (e->end_mark == VHD_MARK_OK && e->copy_mark == VHD_MARK_OK)
 		return choose_of_two(f, e, info, p, err);
-	info->notes |= VHD_NOTE_DIRTY;
+	if (e->end_mark == VHD_MARK_OK || e->copy_mark == VHD_MARK_OK)
+		info->notes |= VHD_NOTE_DIRTY;
 	if (e->end_mark > e->copy_mark ||
 	    (e->end_mark == e->copy_mark && e->end_mark != VHD_MARK_NONE)) {
 		take_end(e, p);
@@ -384,7 +385,9 @@ int vhd_probe(const struct vhd_file *f, const struct vhd_open_opts *opts,
 	if (rc || info->format == VHD_FORMAT_RAW)
 		return rc;
 	info->footer_end_bytes = e.end_at_bytes;
-	if (info->footer_end != VHD_FOOTER_MISSING)
+	/* A damaged one may as well be the last block's data. */
+	if (info->footer_end == VHD_FOOTER_OK ||
+	    info->footer_end == VHD_FOOTER_DIFFERS)
 		p->limit_bytes = e.end_at_bytes;
 	return named_check(opts, info, p, err);
 }
