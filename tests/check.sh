@@ -1,0 +1,192 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# The whole quick test suite, tier by tier; what "make check" runs.
+#
+# usage: check.sh [TIER]...       (default: all of them, in the order below)
+#
+# Environment: BUILD (build folder), MAKE, SAN (1: the tiers that run on this
+# machine are built with ASan and UBSan; guests always run the optimised hv,
+# built into build/).
+#
+# A tier's own scripts append lines "TIER NAME pass|fail|skip SECONDS" to
+# BUILD/results; a tier that appends none gets one here, and one that fails
+# without a line that says so gets that line. The last line of the output is
+# "N passed, N failed", and ", N skipped" if some were.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+build=${BUILD:-build}
+make=${MAKE:-make}
+export BUILD="$build"
+results=$build/results
+
+# Name, seconds allowed.
+tiers()
+{
+	cat <<-EOF
+	layers   60
+	unit     1200
+	cross    900
+	tools    900
+	fuzz     900
+	guest    1200
+	debian   1500
+	EOF
+}
+
+lines()
+{
+	if [ -f "$1" ]; then wc -l <"$1"; else echo 0; fi
+}
+
+# Compilers' words go to a log, and to the reader only when it fails.
+build_quietly() # NAME MAKE-ARGUMENT...
+{
+	log=$build/logs/build-$1.log
+	shift
+	"$make" --no-print-directory "$@" >"$log" 2>&1 && return 0
+	grep -E 'error|undefined|Error ' "$log" | head -n 20
+	echo "  FAIL  build of $*: see $log"
+	return 1
+}
+
+# Scripts that may or may not append lines of their own.
+run_scripts() # TIER SCRIPT...
+{
+	group=$1
+	shift
+	worst=0
+	for script; do
+		name=$(basename "$script" .sh)
+		before=$(lines "$results")
+		start=$(date +%s)
+		verdict=pass
+		"$script" "$build" || verdict=fail
+		seconds=$(($(date +%s) - start))
+		[ $verdict = pass ] || worst=1
+		[ "$(lines "$results")" -gt "$before" ] ||
+			echo "$group $name $verdict $seconds" >>"$results"
+		if [ $verdict = pass ]; then
+			echo "  ok    $group $name ($seconds s)"
+		else
+			echo "  FAIL  $group $name ($seconds s)"
+		fi
+	done
+	return $worst
+}
+
+# Guests are slow enough without sanitizers: they run the optimised build.
+optimised()
+{
+	[ "${SAN-}" = 1 ] || return 0
+	unset MAKEFLAGS MAKEOVERRIDES MFLAGS SAN
+	export BUILD=build
+	mkdir -p build/logs
+	: >build/results
+}
+
+tier_layers()
+{
+	tests/layers.sh --self-test && tests/layers.sh && tests/style.sh
+}
+
+tier_unit()
+{
+	build_quietly unit -k -j2 unit-build
+	built=$?
+	"$make" --no-print-directory -s -k unit-run && return $built
+}
+
+tier_cross()
+{
+	build_quietly all -j2 all && build_quietly cross -j2 unit-build &&
+	run_scripts cross tests/cross_*.sh
+}
+
+tier_tools()
+{
+	build_quietly all -j2 all && run_scripts tools tests/tools.sh
+}
+
+tier_fuzz()
+{
+	build_quietly fuzz -j2 fuzz && "$make" --no-print-directory -s fuzz-run
+}
+
+tier_guest()
+{
+	optimised
+	build_quietly guest -j2 all && tests/guest/run.sh "$BUILD"
+}
+
+tier_debian()
+{
+	optimised
+	AUTO=1 tests/guest/demo/demo.sh
+}
+
+# Run one tier in a process of its own, so that a time limit can end it.
+run_tier() # NAME SECONDS
+{
+	name=$1
+	log=$build/logs/tier-$name.log
+	before=$(lines "$results")
+	start=$(date +%s)
+	echo "== $name"
+	{
+		timeout -k 10 "$2" "$0" --inside "$name" </dev/null 2>&1
+		echo $? >"$log.status"
+	} | tee "$log"
+	status=$(cat "$log.status")
+	rm -f "$log.status"
+	[ "$status" -ne 124 ] || echo "  FAIL  $name: not done after $2 s"
+	if [ "${SAN-}" = 1 ] && [ "$build" != build ] &&
+	   { [ "$name" = guest ] || [ "$name" = debian ]; }; then
+		cat build/results >>"$results"
+	fi
+	added=$(tail -n "+$((before + 1))" "$results")
+	verdict=pass
+	[ "$status" -eq 0 ] || verdict=fail
+	if [ -z "$added" ] ||
+	   { [ $verdict = fail ] && ! echo "$added" | grep -q ' fail '; }; then
+		echo "$name all $verdict $(($(date +%s) - start))" >>"$results"
+	fi
+	[ $verdict = pass ] || echo "$name $log" >>"$build/logs/failures"
+}
+
+if [ "${1-}" = --inside ]; then
+	"tier_$2"
+	exit
+fi
+
+began=$(date +%s)
+tools/deps.sh || exit 1
+PATH=$PATH:/usr/sbin:/sbin
+mkdir -p "$build/logs"
+: >"$results"
+: >"$build/logs/failures"
+wanted=${*:-$(tiers | awk '{ print $1 }')}
+for word in $wanted; do
+	limit=$(tiers | awk -v name="$word" '$1 == name { print $2 }')
+	[ -n "$limit" ] || { echo "check.sh: no tier $word" >&2; exit 2; }
+	run_tier "$word" "$limit"
+done
+
+count()
+{
+	awk -v verdict="$1" '$3 == verdict { n++ } END { print n + 0 }' \
+		"$results"
+}
+
+while read -r name log; do
+	echo
+	echo "== $name failed; log: $log"
+	awk -v tier="$name" '$1 == tier && $3 == "fail" {
+		print "  " $1, $2 }' "$results"
+	tail -n 15 "$log"
+done <"$build/logs/failures"
+echo
+echo "$(($(date +%s) - began)) s; results: $results"
+skipped=$(count skip)
+[ "$skipped" -eq 0 ] && skipped='' || skipped=", $skipped skipped"
+echo "$(count pass) passed, $(count fail) failed$skipped"
+[ "$(count fail)" -eq 0 ] && [ ! -s "$build/logs/failures" ]
