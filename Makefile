@@ -39,7 +39,8 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/file.c vhd/lock.c vhd/probe.c vhd/open.c vhd/create.c \
            vhd/info.c vhd/locator.c vhd/bat.c vhd/bitmap.c vhd/map.c \
            vhd/alloc.c vhd/commit.c vhd/tail.c vhd/sync.c \
-           vhd/queue.c vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c
+           vhd/queue.c vhd/queue_image.c vhd/queue_io.c vhd/queue_flush.c \
+           vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c
 
 VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \
              hv/vmbus/connection.c hv/vmbus/offer.c hv/vmbus/gpadl.c \
@@ -56,7 +57,7 @@ STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
                storvsp/sense.c
 
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
-           tools/cli/progress.c tools/cli/size.c
+           tools/cli/progress.c tools/cli/size.c tools/cli/text.c
 
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd-convert vhd-inspect

@@ -132,6 +132,50 @@ static void progress_tells_rate_and_time_left(void **state)
 	assert_string_equal(line, "copying 100% of 0 bytes");
 }
 
+static void cleaned(const char *dirty, const char *clean)
+{
+	char buf[64];
+
+	strcpy(buf, dirty);
+	cli_text_clean(buf);
+	assert_string_equal(buf, clean);
+}
+
+static void foreign_text_loses_what_is_not_printable(void **state)
+{
+	(void)state;
+	cleaned("plain", "plain");
+	cleaned("a\033[2Jb\n", "a?[2Jb?");
+	cleaned("gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f");
+	cleaned("\xf0\x9f\x92\xbe", "\xf0\x9f\x92\xbe");
+	cleaned("\xe9t\xe9", "?t?");            /* Latin-1 */
+	cleaned("\xc2\x9b" "31m", "??31m");      /* C1 control */
+	cleaned("\xc0\xaf", "??");              /* overlong */
+	cleaned("\xed\xa0\x80", "???");         /* surrogate */
+	cleaned("\xf4\x90\x80\x80", "????");    /* past the last plane */
+	cleaned("cut \xe2\x82", "cut ??");
+}
+
+static void utf16_names_become_utf8(void **state)
+{
+	static const uint8_t name[] = { 0, 'a', 0, 0xe4, 0x20, 0xac,
+					0xd8, 0x3d, 0xdc, 0xbe, 0, 0, 0, 'x' };
+	static const uint8_t half[] = { 0xd8, 0x3d, 0, 'b', 0xdc, 0xbe };
+	char buf[32], tiny[7];
+
+	(void)state;
+	assert_string_equal(cli_text_utf16be(name, sizeof(name), buf,
+					     sizeof(buf)),
+			    "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x92\xbe");
+	assert_string_equal(cli_text_utf16be(half, sizeof(half), buf,
+					     sizeof(buf)),
+			    "?b?");
+	assert_string_equal(cli_text_utf16be(half, 2, buf, sizeof(buf)), "?");
+	assert_string_equal(cli_text_utf16be(name, sizeof(name), tiny,
+					     sizeof(tiny)),
+			    "a\xc3\xa4");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -140,6 +184,8 @@ int main(void)
 		cmocka_unit_test(help_and_version_end_well),
 		cmocka_unit_test(ids_have_two_spellings_and_hex),
 		cmocka_unit_test(times_are_iso_dates_from_2000_on),
+		cmocka_unit_test(foreign_text_loses_what_is_not_printable),
+		cmocka_unit_test(utf16_names_become_utf8),
 		cmocka_unit_test(progress_tells_rate_and_time_left),
 	};
 

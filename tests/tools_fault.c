@@ -68,8 +68,7 @@ static void line_names_path_fault_offset_and_cure(void **state)
 			 CLI_REFUSED);
 	assert_string_equal(line,
 			    "prog: a.vhd: entries 0 and 1 are equal (at "
-			    "offset 1540): the image is damaged; restore a "
-			    "good copy\n");
+			    "offset 1540): restore a good copy\n");
 }
 
 static void offset_is_not_said_twice(void **state)
@@ -82,6 +81,40 @@ static void offset_is_not_said_twice(void **state)
 	assert_int_equal(line_of(&err, NULL, line, sizeof(line)), CLI_IO);
 	assert_string_equal(line, "prog: cannot read at offset 4096: check "
 				  "the disk it is on\n");
+}
+
+static void path_is_not_said_twice(void **state)
+{
+	struct vhd_err err = { 0 };
+	char line[400];
+
+	(void)state;
+	vhd_fail(&err, -ENOENT, VHD_WHY_SYSTEM, 0, "cannot open a b: gone");
+	assert_int_equal(line_of(&err, "a b", line, sizeof(line)), CLI_REFUSED);
+	assert_string_equal(line,
+			    "prog: a b: cannot open: gone: check the name\n");
+	vhd_fail(&err, -EBUSY, VHD_WHY_LOCKED, 0, "d/x is open; close it");
+	assert_int_equal(line_of(&err, "d/x", line, sizeof(line)), CLI_REFUSED);
+	assert_string_equal(line, "prog: d/x: is open; close it\n");
+	vhd_fail(&err, -EBUSY, VHD_WHY_LOCKED, 0, "d/x");
+	cli_strip_path(&err, "d/x");
+	assert_string_equal(err.text, "");
+	cli_strip_path(&err, "");
+	assert_string_equal(err.text, "");
+}
+
+static void long_paths_are_known_by_their_first_80_bytes(void **state)
+{
+	struct vhd_err err = { 0 };
+	char path[200];
+
+	(void)state;
+	memset(path, 'p', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	vhd_fail(&err, -ENOENT, VHD_WHY_SYSTEM, 0, "cannot open %.80s: gone",
+		 path);
+	cli_strip_path(&err, path);
+	assert_string_equal(err.text, "cannot open: gone");
 }
 
 static void system_errors_follow_their_errno(void **state)
@@ -105,6 +138,8 @@ int main(void)
 		cmocka_unit_test(a_reason_out_of_range_is_unknown),
 		cmocka_unit_test(line_names_path_fault_offset_and_cure),
 		cmocka_unit_test(offset_is_not_said_twice),
+		cmocka_unit_test(path_is_not_said_twice),
+		cmocka_unit_test(long_paths_are_known_by_their_first_80_bytes),
 		cmocka_unit_test(system_errors_follow_their_errno),
 	};
 

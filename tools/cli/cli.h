@@ -29,6 +29,11 @@ enum cli_exit {
  */
 int cli_fail(const char *prog, const char *path, const struct vhd_err *err);
 
+/* Take `path` out of the text, for lines that begin with it anyway:
+ * "cannot open PATH: why" becomes "cannot open: why".
+ */
+void cli_strip_path(struct vhd_err *err, const char *path);
+
 /* The same for a command line that makes no sense; returns CLI_USAGE. */
 __attribute__((format(printf, 2, 3))) int cli_usage(const char *prog,
 						    const char *fmt, ...);
@@ -102,6 +107,17 @@ const char *cli_id_hex(const uint8_t id[16], char *buf);
 /* Seconds since 2000-01-01 UTC as "2024-11-13T17:17:10Z". */
 #define CLI_TIME_TEXT 32
 const char *cli_time_text(uint32_t since_2000_s, char *buf);
+
+/* -------------------------------------------------------- foreign text -- */
+
+/* Replace, in place, everything that is not printable UTF-8 by '?'. */
+void cli_text_clean(char *text);
+
+/* UTF-16 big-endian, up to a NUL or `src_bytes`, as clean UTF-8 cut to fit
+ * `n`, which is at least 5. Halves of pairs become '?'.
+ */
+const char *cli_text_utf16be(const uint8_t *src, size_t src_bytes, char *buf,
+			     size_t n);
 
 /* ------------------------------------------------------------ progress -- */
 

@@ -16,13 +16,12 @@ struct fault {
 	const char *advice; /* "" where the text says all there is */
 };
 
-static const char damaged[] = "the image is damaged; restore a good copy";
-static const char misnamed[] =
-	"check that it is an image, or name its type outright";
+static const char damaged[] = "restore a good copy";
+static const char misnamed[] = "restore a good copy, or name another type";
 
 static const struct fault faults[VHD_WHY_COUNT] = {
 	[VHD_WHY_NONE] = { "none", CLI_IO, "" },
-	[VHD_WHY_ARGUMENT] = { "argument", CLI_USAGE, "choose another value" },
+	[VHD_WHY_ARGUMENT] = { "argument", CLI_USAGE, "choose another" },
 	[VHD_WHY_NOMEM] = { "no-memory", CLI_IO, "free some memory" },
 	[VHD_WHY_SYSTEM] = { "system", CLI_IO, "" },
 	[VHD_WHY_IO] = { "io", CLI_IO, "check the disk it is on" },
@@ -30,8 +29,7 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 			       "the file was cut short; restore a good copy" },
 	[VHD_WHY_NO_SPACE] = { "no-space", CLI_IO,
 			       "free some space or choose another place" },
-	[VHD_WHY_LOCKED] = { "locked", CLI_REFUSED,
-			     "end the program that uses it first" },
+	[VHD_WHY_LOCKED] = { "locked", CLI_REFUSED, "" }, /* text has it */
 	[VHD_WHY_NOT_FILE] = { "not-a-file", CLI_REFUSED,
 			       "name an image file" },
 	[VHD_WHY_READ_ONLY] = { "read-only", CLI_REFUSED, "" },
@@ -42,18 +40,15 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 
 	[VHD_WHY_TOO_SMALL] = { "too-small", CLI_REFUSED, misnamed },
 	[VHD_WHY_NOT_VHD] = { "not-vhd", CLI_REFUSED, misnamed },
-	[VHD_WHY_IS_VHDX] = { "vhdx", CLI_REFUSED,
-			      "convert it to VHD with another tool first" },
-	[VHD_WHY_POISON_COOKIE] = { "poison-cookie", CLI_REFUSED,
-				    "let the program that disabled it "
-				    "enable it again" },
+	[VHD_WHY_IS_VHDX] = { "vhdx", CLI_REFUSED, "" },
+	[VHD_WHY_POISON_COOKIE] = { "poison-cookie", CLI_REFUSED, "" },
 	[VHD_WHY_FOOTER_CHECKSUM] = { "footer-checksum", CLI_REFUSED, damaged },
 	[VHD_WHY_FOOTER_VERSION] = { "footer-version", CLI_REFUSED, damaged },
 	[VHD_WHY_FOOTER_TYPE] = { "footer-type", CLI_REFUSED, damaged },
 	[VHD_WHY_SIZE_ZERO] = { "size-zero", CLI_REFUSED,
 				"there is no disk in it" },
 	[VHD_WHY_SIZE_ALIGN] = { "size-align", CLI_REFUSED,
-				 "pad it to a multiple of 512 bytes first" },
+				 "`truncate -s %512` pads a raw one" },
 	[VHD_WHY_SIZE_LIMIT] = { "size-limit", CLI_REFUSED,
 				 "choose a type that reaches as far" },
 	[VHD_WHY_FIXED_LENGTH] = { "fixed-length", CLI_REFUSED, damaged },
@@ -76,8 +71,18 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 				   "merge it into its parent with the program "
 				   "that made it" },
 	[VHD_WHY_READ_ONLY_LAYOUT] = { "read-only-layout", CLI_REFUSED,
-				       "convert it to a new image first" },
+				       "or convert it to a new image" },
+
+	[VHD_WHY_KERNEL_FORMAT] = { "kernel-format", CLI_REFUSED,
+				    "name a bzImage such as /boot/vmlinuz" },
+	[VHD_WHY_KERNEL_OLD] = { "kernel-old", CLI_REFUSED,
+				 "use a newer kernel" },
+	[VHD_WHY_KERNEL_FIT] = { "kernel-fit", CLI_REFUSED,
+				 "give the guest more memory" },
 };
+
+/* The library cuts a path in its texts after this many bytes. */
+#define TEXT_PATH_MAX 80
 
 static const struct fault unknown = { "unknown", CLI_IO, "" };
 
@@ -92,7 +97,8 @@ static const struct system_fault {
 	{ ENAMETOOLONG, CLI_REFUSED, "use a shorter name" },
 	{ ELOOP, CLI_REFUSED, "check the symbolic links" },
 	{ EISDIR, CLI_REFUSED, "name an image file" },
-	{ EEXIST, CLI_REFUSED, "choose another name" },
+	{ EEXIST, CLI_REFUSED,
+	  "use --force to replace it, or choose another name" },
 	{ EACCES, CLI_REFUSED, "check its permissions" },
 	{ EPERM, CLI_REFUSED, "check its permissions" },
 	{ EROFS, CLI_REFUSED, "choose another place" },
@@ -151,13 +157,34 @@ int cli_exit_code(const struct vhd_err *err)
 	return (int)(s ? s->exit : fault_of(err->why)->exit);
 }
 
-int cli_fail(const char *prog, const char *path, const struct vhd_err *err)
+void cli_strip_path(struct vhd_err *err, const char *path)
 {
+	char known[TEXT_PATH_MAX + 1];
+	char *at, *after;
+
+	snprintf(known, sizeof(known), "%s", path);
+	at = *known ? strstr(err->text, known) : NULL;
+	if (!at)
+		return;
+	after = at + strlen(known);
+	if (*after == ' ')
+		after++;
+	else if (at > err->text && at[-1] == ' ')
+		at--;
+	memmove(at, after, strlen(after) + 1);
+}
+
+int cli_fail(const char *prog, const char *path, const struct vhd_err *fault)
+{
+	struct vhd_err stripped = *fault;
+	const struct vhd_err *err = &stripped;
 	const char *advice = cli_advice(err);
 
 	fprintf(stderr, "%s: ", prog);
-	if (path)
+	if (path) {
 		fprintf(stderr, "%s: ", path);
+		cli_strip_path(&stripped, path);
+	}
 	fputs(err->text, stderr);
 	/* Most texts name the offset among their own words. */
 	if (err->at_bytes && !strstr(err->text, "offset"))
