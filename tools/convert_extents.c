@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Where an image has data: the library's map tells which blocks exist, and
+ * the host's file system which parts of the file are holes. Reading neither
+ * is the cheapest way to copy zeros.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include "convert.h"
+
+void convert_extents_init(struct convert_extents *x, struct vhd *img, int fd)
+{
+	*x = (struct convert_extents){
+		.img = img,
+		.fd = fd,
+		.size_bytes = vhd_get_info(img)->size_bytes,
+	};
+}
+
+/* Learn what lies at `at` in the file. A file system that knows no holes says
+ * that all is data; one that does not know the call is taken the same way.
+ */
+static void learn(struct convert_extents *x, uint64_t at)
+{
+	off_t data = lseek(x->fd, (off_t)at, SEEK_DATA);
+	off_t hole;
+
+	if (data < 0 && errno == ENXIO) {
+		x->hole_from_bytes = at;
+		x->hole_to_bytes = UINT64_MAX;
+		return;
+	}
+	if (data < 0)
+		data = (off_t)at;
+	if ((uint64_t)data > at) {
+		x->hole_from_bytes = at;
+		x->hole_to_bytes = (uint64_t)data;
+	}
+	hole = lseek(x->fd, data, SEEK_HOLE);
+	x->data_from_bytes = (uint64_t)data;
+	x->data_to_bytes = hole > data ? (uint64_t)hole : UINT64_MAX;
+}
+
+/* Whether the file has data at `at`, and until where that answer holds. */
+static bool data_at(struct convert_extents *x, uint64_t at, uint64_t *until)
+{
+	bool data = at >= x->data_from_bytes && at < x->data_to_bytes;
+	bool hole = at >= x->hole_from_bytes && at < x->hole_to_bytes;
+
+	if (!data && !hole) {
+		learn(x, at);
+		hole = at >= x->hole_from_bytes && at < x->hole_to_bytes;
+	}
+	*until = hole ? x->hole_to_bytes : x->data_to_bytes;
+	return !hole;
+}
+
+/* What is at `at` on the disk: data or not, and for how many bytes. */
+static int look(struct convert_extents *x, uint64_t at, bool *data,
+		uint64_t *len, struct vhd_err *err)
+{
+	uint64_t left = (x->size_bytes - at) / VHD_SECTOR_BYTES;
+	uint64_t until;
+	struct vhd_run run;
+	int rc;
+
+	rc = vhd_map(x->img, at / VHD_SECTOR_BYTES, left, &run, err);
+	if (rc)
+		return rc;
+	*len = run.sectors * VHD_SECTOR_BYTES;
+	*data = run.kind == VHD_RUN_FILE;
+	if (run.kind == VHD_RUN_PARENT)
+		return vhd_fail(err, -ENOTSUP, VHD_WHY_NEEDS_PARENT, 0,
+				"data at disk offset %llu is in a parent image",
+				(unsigned long long)at);
+	if (!*data)
+		return 0;
+	*data = data_at(x, run.off_bytes, &until);
+	/* Holes need not end on a sector. The sector in which one ends, or
+	 * in which data gives way to one, counts as data.
+	 */
+	if (until - run.off_bytes >= *len)
+		return 0;
+	until -= run.off_bytes;
+	if (*data || until < VHD_SECTOR_BYTES) {
+		*data = true;
+		until += VHD_SECTOR_BYTES - 1;
+	}
+	*len = until / VHD_SECTOR_BYTES * VHD_SECTOR_BYTES;
+	return 0;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+int convert_extents_next(struct convert_extents *x, uint64_t unit_bytes,
+			 uint64_t *off_bytes, uint64_t *len_bytes,
+			 struct vhd_err *err)
+{
+	uint64_t floor = *off_bytes, at = floor, end, len;
+	bool data = false;
+	int rc;
+
+	*len_bytes = 0;
+	while (at < x->size_bytes) {
+		rc = look(x, at, &data, &len, err);
+		if (rc)
+			return rc;
+		if (data)
+			break;
+		at += len;
+	}
+	if (at >= x->size_bytes)
+		return 0;
+	/* Whole grains, so that zeros are judged alike everywhere; what was
+	 * handed out before is not handed out again.
+	 */
+	*off_bytes = at & ~(uint64_t)(CONVERT_GRAIN_BYTES - 1);
+	if (*off_bytes < floor)
+		*off_bytes = floor;
+	end = min_u64((*off_bytes | (unit_bytes - 1)) + 1, x->size_bytes);
+	for (at += len; at < end; at += len) {
+		rc = look(x, at, &data, &len, err);
+		if (rc)
+			return rc;
+		if (!data)
+			break;
+	}
+	at = (at + CONVERT_GRAIN_BYTES - 1) &
+	     ~(uint64_t)(CONVERT_GRAIN_BYTES - 1);
+	*len_bytes = min_u64(at, end) - *off_bytes;
+	return 0;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The source of a conversion: opened once, so that the image the library
+ * reads, the inode compared with the destination and the file asked for its
+ * holes are the same file whatever happens to the name meanwhile. It is only
+ * ever opened for reading.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "convert.h"
+
+static int fail(struct vhd_err *err, const char *what)
+{
+	int code = -errno;
+
+	return vhd_fail(err, code, VHD_WHY_SYSTEM, 0, "%s: %s", what,
+			strerror(-code));
+}
+
+static int file_check(const struct convert_input *in, struct vhd_err *err)
+{
+	if (S_ISREG(in->st.st_mode) || S_ISBLK(in->st.st_mode))
+		return 0;
+	if (S_ISDIR(in->st.st_mode))
+		return vhd_fail(err, -EISDIR, VHD_WHY_NOT_FILE, 0,
+				"is a directory, not an image");
+	return vhd_fail(err, -EINVAL, VHD_WHY_NOT_FILE, 0,
+			"is neither a regular file nor a block device");
+}
+
+int convert_input_open(struct convert_input *in, const char *path,
+		       enum vhd_format format, bool direct, struct vhd_err *err)
+{
+	const struct vhd_open_opts opts = {
+		.format = format,
+		.direct = direct,
+	};
+	char self[32];
+	int rc;
+
+	*in = (struct convert_input){ .fd = -1 };
+	/* O_NONBLOCK: a FIFO must be refused, not waited for. */
+	in->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (in->fd < 0)
+		return fail(err, "cannot open");
+	rc = fstat(in->fd, &in->st) < 0 ? fail(err, "cannot examine")
+					: file_check(in, err);
+	if (rc)
+		goto out;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", in->fd);
+	rc = vhd_open(self, &opts, &in->img, err);
+	if (rc)
+		cli_strip_path(err, self);
+out:
+	if (rc)
+		convert_input_close(in);
+	return rc;
+}
+
+void convert_input_close(struct convert_input *in)
+{
+	vhd_abandon(in->img);
+	if (in->fd >= 0)
+		close(in->fd);
+	*in = (struct convert_input){ .fd = -1 };
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The destination: a file without a name (O_TMPFILE) in the directory it is
+ * going to live in, so that nothing is left behind however the program ends.
+ * Where the file system has no such files, one with a dot name, removed again
+ * on failure. It is linked or renamed to its name only when its content is
+ * durable, and the directory is synced after that.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "convert.h"
+
+/* Names tried for a temporary one before giving up. */
+#define TEMP_TRIES 100
+
+static int fail(struct vhd_err *err, int code, const char *what)
+{
+	return vhd_fail(err, code, VHD_WHY_SYSTEM, 0, "%s: %s", what,
+			strerror(-code));
+}
+
+/* Refuse what must not be replaced. A symbolic link is followed: its target
+ * is what the user means.
+ */
+static int existing_check(const struct stat *st, const struct stat *src,
+			  bool force, struct vhd_err *err)
+{
+	if (st->st_dev == src->st_dev && st->st_ino == src->st_ino)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"is the very file to read from");
+	if (S_ISDIR(st->st_mode))
+		return vhd_fail(err, -EISDIR, VHD_WHY_NOT_FILE, 0,
+				"is a directory");
+	if (!S_ISREG(st->st_mode))
+		return vhd_fail(err, -EINVAL, VHD_WHY_NOT_FILE, 0,
+				"is not a regular file");
+	if (!force)
+		return vhd_fail(err, -EEXIST, VHD_WHY_SYSTEM, 0,
+				"exists already");
+	return 0;
+}
+
+/* Split `path` into directory and name; both owned by `out`. */
+static int split(struct convert_output *out, const char *path,
+		 struct vhd_err *err)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+
+	if (!*name)
+		return vhd_fail(err, -EISDIR, VHD_WHY_NOT_FILE, 0,
+				"%s", *path ? "is a directory" : "is no name");
+	if (!slash)
+		out->dir = strdup(".");
+	else
+		out->dir = strndup(path, slash == path ? 1
+						       : (size_t)(slash - path));
+	out->name = strdup(name);
+	if (!out->dir || !out->name)
+		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
+				"out of memory");
+	return 0;
+}
+
+static int locate(struct convert_output *out, const char *path, bool force,
+		  const struct stat *src, struct vhd_err *err)
+{
+	struct stat st;
+	char *real;
+	int rc;
+
+	if (stat(path, &st) < 0 && errno != ENOENT)
+		return fail(err, -errno, "cannot examine");
+	if (lstat(path, &st) < 0)
+		return split(out, path, err);
+	real = realpath(path, NULL);
+	if (!real)
+		return fail(err, -errno, "cannot follow this link");
+	rc = stat(real, &st) < 0 ? fail(err, -errno, "cannot examine")
+				 : existing_check(&st, src, force, err);
+	if (!rc)
+		rc = split(out, real, err);
+	free(real);
+	return rc;
+}
+
+/* A name in the directory that nobody has: ".NAME.xxxxxx". */
+static void temp_name(struct convert_output *out, unsigned try)
+{
+	unsigned long long salt = (unsigned long long)cli_now_ms() * 1000 + try;
+
+	snprintf(out->temp, sizeof(out->temp), ".%.200s.%06llx", out->name,
+		 (salt ^ ((unsigned long long)getpid() << 8)) & 0xffffff);
+}
+
+static int temp_open(struct convert_output *out, mode_t mode)
+{
+	for (unsigned i = 0; i < TEMP_TRIES; i++) {
+		temp_name(out, i);
+		out->fd = openat(out->dir_fd, out->temp,
+				 O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+		if (out->fd >= 0 || errno != EEXIST)
+			break;
+	}
+	if (out->fd < 0)
+		out->temp[0] = '\0';
+	return out->fd < 0 ? -errno : 0;
+}
+
+static int file_open(struct convert_output *out, mode_t mode)
+{
+	out->fd = openat(out->dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC,
+			 mode);
+	if (out->fd >= 0)
+		return 0;
+	/* No nameless files here: old kernels say EISDIR or ENOENT. */
+	if (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT ||
+	    errno == EINVAL)
+		return temp_open(out, mode);
+	return -errno;
+}
+
+int convert_output_open(struct convert_output *out, const char *path,
+			bool force, const struct stat *src,
+			struct vhd_err *err)
+{
+	/* Who may not read the source may not read its copy. A block
+	 * device's permissions say nothing about files.
+	 */
+	mode_t mode = S_ISREG(src->st_mode) ? (src->st_mode & 0666) | 0600
+					    : 0600;
+	int rc;
+
+	*out = (struct convert_output){ .dir_fd = -1, .fd = -1 };
+	out->replace = force;
+	rc = locate(out, path, force, src, err);
+	if (rc)
+		goto out;
+	out->dir_fd = open(out->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rc = out->dir_fd < 0 ? -errno : file_open(out, mode);
+	if (rc) {
+		fail(err, rc, "cannot create");
+		goto out;
+	}
+	snprintf(out->path, sizeof(out->path), "/proc/self/fd/%d", out->fd);
+out:
+	if (rc)
+		convert_output_close(out);
+	return rc;
+}
+
+/* Give the nameless file a name; -EEXIST when it is taken. */
+static int link_as(const struct convert_output *out, const char *name)
+{
+	if (linkat(AT_FDCWD, out->path, out->dir_fd, name,
+		   AT_SYMLINK_FOLLOW) < 0)
+		return -errno;
+	return 0;
+}
+
+/* For --force: a link cannot replace a file, a rename can. */
+static int temp_link(struct convert_output *out)
+{
+	int rc = -EEXIST;
+
+	for (unsigned i = 0; i < TEMP_TRIES && rc == -EEXIST; i++) {
+		temp_name(out, i);
+		rc = link_as(out, out->temp);
+	}
+	if (rc)
+		out->temp[0] = '\0';
+	return rc;
+}
+
+static int rename_to(struct convert_output *out)
+{
+	unsigned flags = out->replace ? 0 : RENAME_NOREPLACE;
+
+	if (renameat2(out->dir_fd, out->temp, out->dir_fd, out->name,
+		      flags) == 0) {
+		out->temp[0] = '\0';
+		return 0;
+	}
+	if (errno != EINVAL || out->replace)
+		return -errno;
+	/* A file system without RENAME_NOREPLACE: a link does not replace. */
+	if (linkat(out->dir_fd, out->temp, out->dir_fd, out->name, 0) < 0)
+		return -errno;
+	return 0; /* the temporary name goes with convert_output_close */
+}
+
+static int name_it(struct convert_output *out)
+{
+	int rc;
+
+	if (!out->temp[0]) {
+		rc = link_as(out, out->name);
+		if (rc != -EEXIST || !out->replace)
+			return rc;
+		rc = temp_link(out);
+		if (rc)
+			return rc;
+	}
+	return rename_to(out);
+}
+
+int convert_output_publish(struct convert_output *out, struct vhd_err *err)
+{
+	int rc;
+
+	if (fsync(out->fd) < 0)
+		return fail(err, -errno, "cannot make the file durable");
+	rc = name_it(out);
+	if (rc == -EEXIST)
+		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+				"appeared meanwhile");
+	if (rc)
+		return fail(err, rc, "cannot name the finished file");
+	/* Some file systems do not sync directories; they say EINVAL. */
+	if (fsync(out->dir_fd) < 0 && errno != EINVAL)
+		return fail(err, -errno, "cannot make its name durable");
+	return 0;
+}
+
+void convert_output_close(struct convert_output *out)
+{
+	if (out->temp[0])
+		(void)unlinkat(out->dir_fd, out->temp, 0);
+	if (out->fd >= 0)
+		close(out->fd);
+	if (out->dir_fd >= 0)
+		close(out->dir_fd);
+	free(out->dir);
+	free(out->name);
+	*out = (struct convert_output){ .dir_fd = -1, .fd = -1 };
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Write out behind the copy. Each range goes through three states: written
+ * (dirty in the page cache), under writeback (started at once, not waited
+ * for), and, CONVERT_BEHIND ranges later, waited for and dropped. That bounds
+ * the dirty memory, and a disk slower than the copy slows the copy down here
+ * rather than in one long sync at the end.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "convert.h"
+
+void convert_writeback_init(struct convert_writeback *wb, int fd)
+{
+	*wb = (struct convert_writeback){ .fd = fd };
+}
+
+static int range(struct convert_writeback *wb, uint64_t off, uint64_t len,
+		 unsigned flags, struct vhd_err *err)
+{
+	int code;
+
+	if (sync_file_range(wb->fd, (off_t)off, (off_t)len, flags) == 0)
+		return 0;
+	code = -errno;
+	/* A file system without the call still has the sync at the end. */
+	if (code == -ENOSYS || code == -EINVAL || code == -ESPIPE ||
+	    code == -EOPNOTSUPP) {
+		wb->fd = -1;
+		return 0;
+	}
+	return vhd_fail(err, code,
+			code == -ENOSPC || code == -EDQUOT ? VHD_WHY_NO_SPACE
+							   : VHD_WHY_IO,
+			off, "cannot write out %llu bytes at offset %llu: %s",
+			(unsigned long long)len, (unsigned long long)off,
+			strerror(-code));
+}
+
+static int drop_oldest(struct convert_writeback *wb, struct vhd_err *err)
+{
+	uint64_t off = wb->behind[wb->head].off_bytes;
+	uint64_t len = wb->behind[wb->head].len_bytes;
+	int rc;
+
+	wb->head = (wb->head + 1) % CONVERT_BEHIND;
+	wb->count--;
+	rc = range(wb, off, len, SYNC_FILE_RANGE_WAIT_BEFORE, err);
+	if (rc || wb->fd < 0)
+		return rc;
+	/* Advice only: a refusal costs memory, nothing else. */
+	(void)posix_fadvise(wb->fd, (off_t)off, (off_t)len,
+			    POSIX_FADV_DONTNEED);
+	return 0;
+}
+
+int convert_writeback_add(struct convert_writeback *wb, uint64_t off_bytes,
+			  uint64_t len_bytes, struct vhd_err *err)
+{
+	unsigned tail;
+	int rc;
+
+	if (wb->fd < 0 || !len_bytes)
+		return 0;
+	rc = range(wb, off_bytes, len_bytes, SYNC_FILE_RANGE_WRITE, err);
+	if (!rc && wb->fd >= 0 && wb->count == CONVERT_BEHIND)
+		rc = drop_oldest(wb, err);
+	if (rc || wb->fd < 0)
+		return rc;
+	tail = (wb->head + wb->count++) % CONVERT_BEHIND;
+	wb->behind[tail].off_bytes = off_bytes;
+	wb->behind[tail].len_bytes = len_bytes;
+	return 0;
+}
