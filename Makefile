@@ -71,11 +71,15 @@ SRC_hv          := tools/hv.c
 # Unit tests: each is tests/NAME.c with cmocka, run from $(BUILD)/tests/NAME.
 UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
                 vhd_creator
-UNIT_VMBUS   :=
+UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet
 UNIT_HV      :=
 UNIT_STORVSP :=
 UNIT_TOOLS   := tools_cli tools_fault tools_size
 TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c
+TESTLIB_SRC  += tests/lib/guest.c tests/lib/guest_talk.c \
+                tests/lib/guest_ring.c tests/lib/fakedev.c
+# These have hv/gpa.c replaced by the door that counts and flips.
+WATCHED      := vmbus_fetch
 
 # Fuzz targets: fuzz/NAME.c, seeds in fuzz/corpus/NAME/.
 FUZZ :=
@@ -96,7 +100,7 @@ LIBTEST    := $(BUILD)/lib/libtest.a
 UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_TOOLS)
 
 .PHONY: all clean layers style unit check install help deps demo bench \
-        unit-build unit-run
+        unit-build unit-run bench-build
 .DELETE_ON_ERROR:
 all: $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(LIBVHD) $(LIBVHD_SO)
 
@@ -140,7 +144,9 @@ $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
 
 # $(1) test name, $(2) libraries
 define unit_rule
-$(BUILD)/tests/$(1): $$(call obj,tests/$(1).c) $(LIBTEST) $(2)
+$(BUILD)/tests/$(1): $$(call obj,tests/$(1).c) \
+                     $(if $(filter $(1),$(WATCHED)),$(call obj,tests/lib/gpa_watch.c)) \
+                     $(LIBTEST) $(2)
 	@mkdir -p $$(@D)
 	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ -lcmocka $$(LIBS_VHD) $$(LIBS_TOOLS)
 endef
@@ -180,6 +186,8 @@ export BUILD
 check:
 	+@MAKE='$(MAKE)' SAN='$(SAN)' tests/check.sh
 
+# Programs of benchmarks only are prerequisites of bench-build.
+bench-build:
 bench:
 	+@MAKE='$(MAKE)' tests/bench/run.sh
 
