@@ -70,7 +70,7 @@ SRC_hv          := tools/hv.c
 
 # Unit tests: each is tests/NAME.c with cmocka, run from $(BUILD)/tests/NAME.
 UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
-                vhd_creator
+                vhd_creator vhd_probe vhd_open
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet
 UNIT_HV      :=
 UNIT_STORVSP :=
