@@ -46,8 +46,10 @@ VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \
              hv/vmbus/connection.c hv/vmbus/offer.c hv/vmbus/gpadl.c \
              hv/vmbus/channel.c hv/vmbus/ring.c hv/vmbus/packet.c
 
-HV_SRC := hv/partition.c hv/vcpu.c hv/memory.c hv/cpuid.c hv/synic.c hv/irq.c \
-          hv/acpi.c hv/boot_linux.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
+HV_SRC := hv/kvm.c hv/partition.c hv/vcpu.c hv/control.c hv/memory.c \
+          hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c hv/board.c hv/acpi.c \
+          hv/bzimage.c hv/boot_linux.c hv/chip/uart.c hv/chip/cmos.c \
+          hv/chip/pm.c
 
 STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
                storvsp/session.c storvsp/channel.c storvsp/drain.c \
@@ -73,9 +75,12 @@ UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
                 vhd_creator vhd_probe vhd_open
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet
 UNIT_HV      :=
-UNIT_STORVSP :=
+UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
+                storvsp_capacity storvsp_readwrite storvsp_target \
+                storvsp_sense storvsp_buffer storvsp_log
 UNIT_TOOLS   := tools_cli tools_fault tools_size
 TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c
+TESTLIB_SRC  += tests/lib/scsitask.c
 TESTLIB_SRC  += tests/lib/guest.c tests/lib/guest_talk.c \
                 tests/lib/guest_ring.c tests/lib/fakedev.c
 # These have hv/gpa.c replaced by the door that counts and flips.
@@ -130,7 +135,7 @@ $(BUILD)/gen/dsdt.h: hv/dsdt.asl | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	iasl -ve -oa -p $(BUILD)/gen/dsdt -tc $< >$(BUILD)/gen/dsdt.log 2>&1 || \
 	  { cat $(BUILD)/gen/dsdt.log; exit 1; }
-	mv $(BUILD)/gen/dsdt.hex $@
+	sed 's/^unsigned char/static const &/' $(BUILD)/gen/dsdt.hex >$@
 $(BUILD)/obj/hv/acpi.o: $(BUILD)/gen/dsdt.h
 
 define program_rule

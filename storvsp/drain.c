@@ -128,6 +128,17 @@ static void offer(struct channel *ch, struct request *r, uint16_t count)
 	storvsp_session_reply(&r->answer, STORVSP_STATUS_UNSUCCESSFUL);
 }
 
+/* Packets with an impossible shape (type 0) still get a SCSI answer when they
+ * carry a SCSI request; request.c refuses it.
+ */
+static bool type_ok(const struct vmbus_packet *pkt,
+		    const struct storvsp_packet_wire *in)
+{
+	return pkt->type == VMBUS_PACKET_INBAND ||
+	       pkt->type == VMBUS_PACKET_GPA_DIRECT ||
+	       (pkt->type == 0 && le32_get(in->op) == STORVSP_OP_EXECUTE_SRB);
+}
+
 static void handle(struct channel *ch, struct request *r,
 		   const struct vmbus_packet *pkt)
 {
@@ -137,8 +148,7 @@ static void handle(struct channel *ch, struct request *r,
 	uint16_t count = 0;
 
 	memcpy(&in, pkt->payload, n);
-	if (pkt->type != VMBUS_PACKET_INBAND &&
-	    pkt->type != VMBUS_PACKET_GPA_DIRECT) {
+	if (!type_ok(pkt, &in)) {
 		storvsp_session_refuse(&in, &r->answer,
 				       STORVSP_STATUS_INVALID_PARAMETER);
 		storvsp_channel_answer(ch, r);

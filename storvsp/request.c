@@ -37,7 +37,7 @@ static enum scsi_verdict decode(struct channel *ch,
 				 le32_get(q->transfer_length),
 				 t->max_transfer_bytes);
 	t->buffer_bytes = ch->buffer.bytes;
-	if (rc)
+	if (rc || pkt->type == 0)
 		return SCSI_BAD_FIELD;
 	return scsi_run(t, q->cdb_length);
 }
