@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The hypervisor core: one partition on KVM that presents itself as Hyper-V.
  *
- * Threads: hv_create .. hv_run and hv_destroy belong to the main thread. Each
- *   vCPU has a thread of its own; the control thread serves VMBus messages and
- *   the console. hv_stop may be called from a signal handler.
+ * Threads: hv_create .. hv_run and hv_destroy belong to one thread, which in
+ *   hv_run is the control thread: it serves VMBus messages and the console.
+ *   Each vCPU has a thread of its own inside hv_run, with all signals blocked.
+ *   hv_stop may be called from a signal handler.
  * Sources: Hypervisor Top-Level Functional Specification; Linux
  *   Documentation/virt/kvm/api.rst, Documentation/x86/boot.rst.
  */
@@ -28,7 +29,12 @@ struct hv_opts {
 	uint64_t memory_bytes;  /* multiple of 2 MiB */
 	int console_in_fd;      /* -1: no input */
 	int console_out_fd;
-	vmbus_log_fn log;       /* may be NULL */
+	/* Sees console input before the guest does and may take bytes out of
+	 * it: returns how many are left. Control thread. May be NULL.
+	 */
+	size_t (*console_filter)(void *arg, uint8_t *bytes, size_t len);
+	void *console_arg;
+	vmbus_log_fn log;       /* may be NULL; any thread */
 	void *log_arg;
 };
 

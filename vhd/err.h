@@ -58,6 +58,10 @@ enum vhd_why {
 	VHD_WHY_BAT_OVERLAP,       /* two blocks share bytes */
 	VHD_WHY_NEEDS_PARENT,      /* differencing disk without its parent */
 	VHD_WHY_READ_ONLY_LAYOUT,  /* readable, but not safe to write to */
+	/* the guest's kernel */
+	VHD_WHY_KERNEL_FORMAT,     /* not a bzImage, or a damaged one */
+	VHD_WHY_KERNEL_OLD,        /* older boot protocol than needed */
+	VHD_WHY_KERNEL_FIT,        /* does not fit the guest's memory */
 	VHD_WHY_COUNT
 };
 

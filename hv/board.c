@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Ports, chips and console queues. See board.h. */
+#include "board.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chip/cmos.h"
+#include "chip/uart.h"
+
+/* What one I/O exit can carry: KVM hands string instructions over by pages. */
+#define PIO_MAX 4096u
+
+/* Console output not yet taken. */
+#define OUTPUT_BYTES (4 * PIO_MAX)
+
+struct hv_board {
+	const struct hv_board_ops *ops;
+	void *arg;
+	pthread_mutex_t lock; /* everything below */
+	pthread_cond_t taken; /* output was taken, or stopping */
+	bool stopping;
+	bool input_waits;
+	struct hv_uart uart;
+	struct hv_cmos cmos;
+	struct hv_pm pm;
+	size_t out_first, out_count;
+	uint8_t out[OUTPUT_BYTES];
+};
+
+/* ------------------------------------------------------ chip functions -- */
+
+static void uart_tx(void *arg, uint8_t byte)
+{
+	struct hv_board *b = arg;
+
+	if (b->out_count == OUTPUT_BYTES)
+		return; /* only when stopping: hv_board_out made room */
+	b->out[(b->out_first + b->out_count++) % OUTPUT_BYTES] = byte;
+	if (b->out_count == 1)
+		b->ops->wake(b->arg);
+}
+
+static void uart_irq(void *arg, bool level)
+{
+	struct hv_board *b = arg;
+
+	b->ops->irq(b->arg, HV_IRQ_COM1, level);
+}
+
+static const struct hv_uart_ops uart_ops = {.tx = uart_tx, .irq = uart_irq};
+
+static uint8_t com1_in(struct hv_board *b, unsigned off)
+{
+	uint8_t v = hv_uart_read(&b->uart, off);
+
+	if (b->input_waits && hv_uart_rx_room(&b->uart) > 0) {
+		b->input_waits = false;
+		b->ops->wake(b->arg);
+	}
+	return v;
+}
+
+static void com1_out(struct hv_board *b, unsigned off, uint8_t val)
+{
+	hv_uart_write(&b->uart, off, val);
+	if (b->input_waits && hv_uart_rx_room(&b->uart) > 0) {
+		b->input_waits = false;
+		b->ops->wake(b->arg);
+	}
+}
+
+static uint8_t cmos_in(struct hv_board *b, unsigned off)
+{
+	if (off == 0)
+		return 0xff; /* the index register cannot be read */
+	return hv_cmos_read(&b->cmos, b->ops->now_s(b->arg));
+}
+
+static void cmos_out(struct hv_board *b, unsigned off, uint8_t val)
+{
+	if (off == 0)
+		hv_cmos_select(&b->cmos, val);
+}
+
+static void power(struct hv_board *b, enum hv_pm_request what)
+{
+	if (what != HV_PM_NONE)
+		b->ops->power(b->arg, what);
+}
+
+static uint8_t pm_event_in(struct hv_board *b, unsigned off)
+{
+	return hv_pm_event_read(&b->pm, off);
+}
+
+static void pm_event_out(struct hv_board *b, unsigned off, uint8_t val)
+{
+	hv_pm_event_write(&b->pm, off, val);
+}
+
+static uint8_t pm_control_in(struct hv_board *b, unsigned off)
+{
+	return hv_pm_control_read(&b->pm, off);
+}
+
+static void pm_control_out(struct hv_board *b, unsigned off, uint8_t val)
+{
+	power(b, hv_pm_control_write(&b->pm, off, val));
+}
+
+static uint8_t reset_in(struct hv_board *b, unsigned off)
+{
+	(void)off;
+	return hv_pm_reset_read(&b->pm);
+}
+
+static void reset_out(struct hv_board *b, unsigned off, uint8_t val)
+{
+	(void)off;
+	power(b, hv_pm_reset_write(&b->pm, val));
+}
+
+/* No keyboard controller: status reads as ones, which drivers take for
+ * "absent". Its reset pulse works all the same, as on every PC.
+ */
+static void kbd_out(struct hv_board *b, unsigned off, uint8_t val)
+{
+	(void)off;
+	power(b, hv_pm_kbd_write(val));
+}
+
+/* A20 is on and stays on. */
+static uint8_t port_a_in(struct hv_board *b, unsigned off)
+{
+	(void)b;
+	(void)off;
+	return 0x02;
+}
+
+/* ---------------------------------------------------------- port table -- */
+
+#define WIDTH_BYTE 1u
+#define WIDTH_ALL (1u | 2u | 4u)
+
+/* Chips are byte-wide: a wider access is cut into bytes where the range allows
+ * that width. Where it does not, nothing answers: a dword access to 0xcf8 is
+ * PCI's, not the reset register's.
+ */
+static const struct port_range {
+	uint16_t first, count;
+	unsigned widths;
+	uint8_t (*in)(struct hv_board *b, unsigned off);
+	void (*out)(struct hv_board *b, unsigned off, uint8_t val);
+} ranges[] = {
+	{HV_PORT_COM1, 8, WIDTH_BYTE, com1_in, com1_out},
+	{HV_PORT_CMOS, 2, WIDTH_BYTE, cmos_in, cmos_out},
+	{HV_PORT_PM1_EVENT, HV_PM1_EVENT_BYTES, WIDTH_ALL, pm_event_in,
+	 pm_event_out},
+	{HV_PORT_PM1_CONTROL, HV_PM1_CONTROL_BYTES, WIDTH_ALL, pm_control_in,
+	 pm_control_out},
+	{HV_PORT_RESET, 1, WIDTH_BYTE, reset_in, reset_out},
+	{HV_PORT_KBD, 1, WIDTH_BYTE, NULL, kbd_out},
+	{HV_PORT_A, 1, WIDTH_BYTE, port_a_in, NULL},
+};
+
+/* The range that holds the whole access, or NULL. */
+static const struct port_range *find(uint16_t port, unsigned size)
+{
+	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+		const struct port_range *r = &ranges[i];
+
+		if (port >= r->first && port + size <= r->first + r->count)
+			return (r->widths & size) ? r : NULL;
+	}
+	return NULL;
+}
+
+void hv_board_in(struct hv_board *b, uint16_t port, unsigned size,
+		 uint32_t count, uint8_t *data)
+{
+	const struct port_range *r = find(port, size);
+	size_t n = (size_t)size * count;
+
+	if (!r || !r->in) {
+		memset(data, 0xff, n);
+		return;
+	}
+	pthread_mutex_lock(&b->lock);
+	for (size_t i = 0; i < n; i++) {
+		unsigned off = (unsigned)(port - r->first + i % size);
+
+		data[i] = r->in(b, off);
+	}
+	pthread_mutex_unlock(&b->lock);
+}
+
+void hv_board_out(struct hv_board *b, uint16_t port, unsigned size,
+		  uint32_t count, const uint8_t *data)
+{
+	const struct port_range *r = find(port, size);
+	size_t n = (size_t)size * count;
+
+	if (!r || !r->out)
+		return;
+	pthread_mutex_lock(&b->lock);
+	/* The console takes all of it, or this vCPU waits; without the lock. */
+	while (port == HV_PORT_COM1 && !b->stopping &&
+	       OUTPUT_BYTES - b->out_count < (n < PIO_MAX ? n : PIO_MAX))
+		pthread_cond_wait(&b->taken, &b->lock);
+	for (size_t i = 0; i < n; i++) {
+		unsigned off = (unsigned)(port - r->first + i % size);
+
+		r->out(b, off, data[i]);
+	}
+	pthread_mutex_unlock(&b->lock);
+}
+
+/* ------------------------------------------------------------- console -- */
+
+size_t hv_board_output(struct hv_board *b, uint8_t *buf, size_t cap)
+{
+	size_t n;
+
+	pthread_mutex_lock(&b->lock);
+	n = b->out_count < cap ? b->out_count : cap;
+	for (size_t i = 0; i < n; i++)
+		buf[i] = b->out[(b->out_first + i) % OUTPUT_BYTES];
+	b->out_first = (b->out_first + n) % OUTPUT_BYTES;
+	b->out_count -= n;
+	pthread_cond_broadcast(&b->taken);
+	pthread_mutex_unlock(&b->lock);
+	return n;
+}
+
+bool hv_board_has_output(struct hv_board *b)
+{
+	bool yes;
+
+	pthread_mutex_lock(&b->lock);
+	yes = b->out_count > 0;
+	pthread_mutex_unlock(&b->lock);
+	return yes;
+}
+
+size_t hv_board_input(struct hv_board *b, const uint8_t *buf, size_t len)
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&b->lock);
+	while (n < len && hv_uart_rx_room(&b->uart) > 0)
+		hv_uart_rx(&b->uart, buf[n++]);
+	b->input_waits = n < len;
+	pthread_mutex_unlock(&b->lock);
+	return n;
+}
+
+void hv_board_stop(struct hv_board *b)
+{
+	pthread_mutex_lock(&b->lock);
+	b->stopping = true;
+	pthread_cond_broadcast(&b->taken);
+	pthread_mutex_unlock(&b->lock);
+}
+
+int hv_board_create(const struct hv_board_ops *ops, void *arg,
+		    struct hv_board **out)
+{
+	struct hv_board *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return -ENOMEM;
+	b->ops = ops;
+	b->arg = arg;
+	if (pthread_mutex_init(&b->lock, NULL) != 0) {
+		free(b);
+		return -ENOMEM;
+	}
+	if (pthread_cond_init(&b->taken, NULL) != 0) {
+		pthread_mutex_destroy(&b->lock);
+		free(b);
+		return -ENOMEM;
+	}
+	hv_uart_init(&b->uart, &uart_ops, b);
+	hv_cmos_init(&b->cmos);
+	hv_pm_init(&b->pm);
+	*out = b;
+	return 0;
+}
+
+void hv_board_destroy(struct hv_board *b)
+{
+	if (!b)
+		return;
+	pthread_cond_destroy(&b->taken);
+	pthread_mutex_destroy(&b->lock);
+	free(b);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The machine's chips behind their ports, and the serial console's two byte
+ * queues. One lock guards all of it: exits are rare next to what they cost.
+ * No KVM here; tests drive it directly.
+ *
+ * Threads: vCPU threads call hv_board_pio; the control thread moves console
+ *   bytes. Callbacks run with the lock held and must not come back in.
+ */
+#ifndef HV_BOARD_H
+#define HV_BOARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "chip/pm.h"
+
+/* Where things are; the ACPI tables and dsdt.asl say the same. */
+#define HV_PORT_COM1 0x3f8
+#define HV_IRQ_COM1 4
+#define HV_PORT_CMOS 0x70
+#define HV_PORT_PM1_EVENT 0x600
+#define HV_PORT_PM1_CONTROL 0x604
+#define HV_PORT_RESET 0xcf9
+#define HV_PORT_KBD 0x64
+#define HV_PORT_A 0x92
+
+struct hv_board;
+
+struct hv_board_ops {
+	/* An ISA interrupt line changed. */
+	void (*irq)(void *arg, unsigned line, bool level);
+	/* The guest asked to be switched off or reset. */
+	void (*power)(void *arg, enum hv_pm_request what);
+	/* There is console output to take, or room for input again. */
+	void (*wake)(void *arg);
+	/* Seconds since 1970 UTC. */
+	int64_t (*now_s)(void *arg);
+};
+
+int hv_board_create(const struct hv_board_ops *ops, void *arg,
+		    struct hv_board **out);
+void hv_board_destroy(struct hv_board *b);
+
+/* One I/O exit: `count` accesses of `size` (1, 2 or 4) bytes at `data`.
+ * Output to the console waits while nobody takes it, until hv_board_stop.
+ */
+void hv_board_in(struct hv_board *b, uint16_t port, unsigned size,
+		 uint32_t count, uint8_t *data);
+void hv_board_out(struct hv_board *b, uint16_t port, unsigned size,
+		  uint32_t count, const uint8_t *data);
+
+/* Let no thread wait for the console any more; what does not fit is lost. */
+void hv_board_stop(struct hv_board *b);
+
+/* Take up to `cap` bytes that the guest wrote. */
+size_t hv_board_output(struct hv_board *b, uint8_t *buf, size_t cap);
+bool hv_board_has_output(struct hv_board *b);
+
+/* Give the guest up to `len` bytes; returns how many it took. Where that is
+ * less, `wake` comes when there is room.
+ */
+size_t hv_board_input(struct hv_board *b, const uint8_t *buf, size_t len);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the guest's processors say of themselves: KVM's leaves without KVM's
+ * own signature, a topology of one socket with a core per processor, and the
+ * Hyper-V leaves that this machine stands behind.
+ * A pure function. Source: TLFS chapter 2; Linux arch/x86/kernel/cpu/mshyperv.c;
+ * Intel SDM 2A CPUID; AMD APM 3 appendix E.
+ */
+#ifndef HV_CPUID_H
+#define HV_CPUID_H
+
+#include <linux/kvm.h>
+#include <stdint.h>
+
+#include "vhd/err.h"
+
+#define HV_CPUID_ENTRIES_MAX 256
+
+/* A struct kvm_cpuid2 with its entries. */
+struct hv_cpuid {
+	uint32_t nent, padding;
+	struct kvm_cpuid_entry2 entries[HV_CPUID_ENTRIES_MAX];
+};
+
+/* `host`: KVM_GET_SUPPORTED_CPUID; `hyperv`: KVM_GET_SUPPORTED_HV_CPUID.
+ * -ENOTSUP when KVM lacks what a Hyper-V guest insists on; -E2BIG.
+ */
+int hv_cpuid_build(const struct hv_cpuid *host, const struct hv_cpuid *hyperv,
+		   uint32_t vp, uint32_t cpus, struct hv_cpuid *out,
+		   struct vhd_err *err);
+
+#endif

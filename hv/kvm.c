@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* /dev/kvm. See kvm.h. Its presence alone proves nothing: the module may be
+ * loaded, the device node open, and the processor without virtualization.
+ */
+#include "kvm.h"
+
+#include <cpuid.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "hv.h"
+
+static bool cpu_has_virtualization(void)
+{
+	unsigned a, b, c, d;
+
+	if (__get_cpuid(1, &a, &b, &c, &d) && (c & 1u << 5)) /* VMX */
+		return true;
+	return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & 1u << 2); /* SVM */
+}
+
+unsigned hv_kvm_phys_bits(void)
+{
+	unsigned a, b, c, d;
+
+	if (!__get_cpuid(0x80000008, &a, &b, &c, &d) || (a & 0xff) == 0)
+		return 36;
+	return a & 0xff;
+}
+
+static const struct {
+	int cap;
+	const char *name;
+} needed[] = {
+	{KVM_CAP_IRQCHIP, "an interrupt controller"},
+	{KVM_CAP_USER_MEMORY, "user memory"},
+	{KVM_CAP_SET_TSS_ADDR, "SET_TSS_ADDR"},
+	{KVM_CAP_PIT2, "a timer chip"},
+	{KVM_CAP_IRQ_ROUTING, "interrupt routing"},
+	{KVM_CAP_IRQFD, "irqfd"},
+	{KVM_CAP_IRQFD_RESAMPLE, "irqfd resampling"},
+	{KVM_CAP_EXT_CPUID, "CPUID"},
+	{KVM_CAP_HYPERV, "Hyper-V support"},
+	{KVM_CAP_HYPERV_SYNIC2, "the Hyper-V SynIC (CONFIG_KVM_HYPERV)"},
+	{KVM_CAP_HYPERV_VP_INDEX, "Hyper-V VP indices"},
+	{KVM_CAP_HYPERV_EVENTFD, "Hyper-V event eventfds"},
+	{KVM_CAP_HYPERV_CPUID, "Hyper-V CPUID"},
+};
+
+static int check_capabilities(int fd, struct vhd_err *err)
+{
+	int version = ioctl(fd, KVM_GET_API_VERSION, 0);
+
+	if (version != KVM_API_VERSION)
+		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+				"/dev/kvm speaks API version %d, not %d",
+				version, KVM_API_VERSION);
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+		if (ioctl(fd, KVM_CHECK_EXTENSION, needed[i].cap) <= 0)
+			return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+					"this kernel's KVM lacks %s",
+					needed[i].name);
+	return 0;
+}
+
+int hv_kvm_open(int *fd, struct vhd_err *err)
+{
+	int f, ret;
+
+	if (!cpu_has_virtualization())
+		return vhd_fail(err, -ENODEV, VHD_WHY_UNSUPPORTED, 0,
+				"this processor shows no virtualization (no "
+				"vmx or svm flag)");
+	f = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (f < 0)
+		return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
+				"cannot open /dev/kvm: %s%s", strerror(errno),
+				errno == EACCES ? " (join the group kvm)" : "");
+	ret = check_capabilities(f, err);
+	if (ret < 0) {
+		(void)close(f);
+		return ret;
+	}
+	*fd = f;
+	return 0;
+}
+
+bool hv_available(struct vhd_err *err)
+{
+	int kvm_fd, vm_fd, ret = hv_kvm_open(&kvm_fd, err);
+
+	if (ret < 0)
+		return false;
+	vm_fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
+	if (vm_fd < 0)
+		(void)vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
+			       "KVM cannot create a virtual machine: %s",
+			       strerror(errno));
+	else
+		(void)close(vm_fd);
+	(void)close(kvm_fd);
+	return vm_fd >= 0;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Opening /dev/kvm and asking it what it can do; private to hv/.
+ * Source: Linux Documentation/virt/kvm/api.rst.
+ */
+#ifndef HV_KVM_H
+#define HV_KVM_H
+
+#include "vhd/err.h"
+
+/* Open /dev/kvm where a partition can run: the processor's flag is there, too,
+ * and every capability this module rests on.
+ * -ENODEV, -EACCES, -ENOTSUP with the reason in `err`.
+ */
+int hv_kvm_open(int *fd, struct vhd_err *err);
+
+/* Physical address bits of this processor. */
+unsigned hv_kvm_phys_bits(void);
+
+#endif

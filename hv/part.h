@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The inside of a partition; private to hv/.
+ *
+ * Threads: the control thread is the one that calls hv_run. vCPU threads live
+ *   only inside hv_run. How a run ends is decided once, by whoever comes first
+ *   (hv_end_set).
+ */
+#ifndef HV_PART_H
+#define HV_PART_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "board.h"
+#include "cpuid.h"
+#include "hv.h"
+#include "memory.h"
+
+#define HV_SINTS 16
+
+struct kvm_run;
+
+/* A processor's SynIC as the guest has set it up. */
+struct hv_synic {
+	pthread_mutex_t lock; /* the three words, and writes to the pages they
+			       * name: none after the guest took a page back */
+	uint64_t control, message_page, event_page;
+};
+
+struct hv_vcpu {
+	struct hv *hv;
+	uint32_t index;      /* VP index, vCPU id and APIC id alike */
+	int fd;
+	struct kvm_run *run;
+	int sint_fd;         /* irqfd that raises SINT 2 */
+	struct hv_synic synic;
+	pthread_t thread;
+	bool started;
+	struct vhd_err err;  /* why it failed, where `end` says this one did */
+};
+
+struct hv {
+	struct hv_opts opts;
+	int kvm_fd, vm_fd;
+	size_t run_bytes;
+	struct hv_layout layout;
+	struct hv_ram ram;
+	struct hv_mem *mem;
+	struct vmbus *bus;
+	struct hv_board *board;
+	int wake_fd;         /* the control thread shall look around */
+	int ack_fd;          /* a message slot was emptied */
+	bool ack_wanted;     /* control thread: a post found its slot busy */
+	bool loaded;
+	_Atomic uint32_t end; /* enum hv_end, HV_END_NONE; + vCPU << 8 */
+	struct hv_vcpu vcpu[]; /* opts.cpus */
+};
+
+#define HV_END_NONE 0xffu
+
+/* Decide how the run ends, unless that is decided; wake the control thread.
+ * Async-signal-safe.
+ */
+void hv_end_set(struct hv *hv, enum hv_end end, uint32_t vcpu);
+static inline bool hv_ended(struct hv *hv)
+{
+	return (atomic_load(&hv->end) & 0xff) != HV_END_NONE;
+}
+void hv_wake(struct hv *hv);
+/* Tell the person in front of it; printf-like, one line. Any thread. */
+__attribute__((format(printf, 2, 3))) void hv_say(struct hv *hv,
+						  const char *fmt, ...);
+
+/* vcpu.c */
+int hv_vcpu_create(struct hv *hv, uint32_t index, struct vhd_err *err);
+void hv_vcpu_destroy(struct hv_vcpu *v);
+int hv_vcpu_setup(struct hv_vcpu *v, const struct hv_cpuid *host,
+		  struct vhd_err *err);
+int hv_vcpu_enter_linux(struct hv_vcpu *v, uint64_t entry_gpa,
+			struct vhd_err *err);
+int hv_vcpu_start(struct hv_vcpu *v, struct vhd_err *err);
+/* After the end was decided: make it leave the guest, and wait for it. */
+void hv_vcpu_join(struct hv_vcpu *v);
+
+/* irq.c */
+int hv_irq_setup(struct hv *hv, struct vhd_err *err);
+void hv_irq_fini(struct hv *hv);
+void hv_irq_line(struct hv *hv, unsigned line, bool level);
+
+/* synic.c */
+extern const struct vmbus_host_ops hv_synic_ops;
+int hv_synic_init(struct hv_synic *s);
+void hv_synic_fini(struct hv_synic *s);
+/* The guest wrote one of the registers; values after the write. */
+void hv_synic_update(struct hv_vcpu *v, uint64_t control,
+		     uint64_t message_page, uint64_t event_page);
+
+/* partition.c */
+void hv_vcpus_stop(struct hv *hv);
+
+/* control.c: serve bus and console until the end is decided, stop the
+ * processors, and give the console what is left; bounded in time.
+ */
+void hv_control_run(struct hv *hv);
+
+#endif

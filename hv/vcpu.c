@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A virtual processor: its set-up, and its thread's loop of exits.
+ *
+ * To leave the guest: every signal is blocked in the thread; while in KVM_RUN,
+ * KICK_SIGNAL alone is not. So a kick that comes at any moment ends the current
+ * or the next KVM_RUN, and no handler ever runs.
+ * Source: Linux Documentation/virt/kvm/api.rst, section 5.
+ */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "boot_linux.h"
+#include "hypercall.h"
+#include "part.h"
+
+#define KICK_SIGNAL SIGUSR1
+#define SIGSET_KERNEL_BYTES 8
+
+static int refused(struct hv_vcpu *v, const char *what, struct vhd_err *err)
+{
+	return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
+			"KVM refuses %s of processor %u: %s", what, v->index,
+			strerror(errno));
+}
+
+/* -------------------------------------------------------------- set-up -- */
+
+static int set_signal_mask(struct hv_vcpu *v, struct vhd_err *err)
+{
+	struct {
+		uint32_t len;
+		uint8_t set[SIGSET_KERNEL_BYTES];
+	} mask = {.len = SIGSET_KERNEL_BYTES};
+
+	memset(mask.set, 0xff, sizeof(mask.set));
+	mask.set[(KICK_SIGNAL - 1) / 8] &=
+		(uint8_t)~(1u << (KICK_SIGNAL - 1) % 8);
+	if (ioctl(v->fd, KVM_SET_SIGNAL_MASK, &mask) < 0)
+		return refused(v, "the signal mask", err);
+	return 0;
+}
+
+int hv_vcpu_create(struct hv *hv, uint32_t index, struct vhd_err *err)
+{
+	struct hv_vcpu *v = &hv->vcpu[index];
+	struct kvm_enable_cap synic = {.cap = KVM_CAP_HYPERV_SYNIC2};
+	void *run;
+
+	v->fd = ioctl(hv->vm_fd, KVM_CREATE_VCPU, (unsigned long)index);
+	if (v->fd < 0)
+		return refused(v, "the creation", err);
+	run = mmap(NULL, hv->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+		   v->fd, 0);
+	if (run == MAP_FAILED)
+		return refused(v, "the mapping", err);
+	v->run = run;
+	if (ioctl(v->fd, KVM_ENABLE_CAP, &synic) < 0)
+		return refused(v, "the SynIC", err);
+	return set_signal_mask(v, err);
+}
+
+void hv_vcpu_destroy(struct hv_vcpu *v)
+{
+	if (v->run)
+		(void)munmap(v->run, v->hv->run_bytes);
+	if (v->fd >= 0)
+		(void)close(v->fd);
+	hv_synic_fini(&v->synic);
+}
+
+/* Local APIC as a BIOS leaves it: LINT0 takes the 8259's interrupts, LINT1 is
+ * the NMI.
+ */
+static int set_lapic(struct hv_vcpu *v, struct vhd_err *err)
+{
+	enum { LVT_LINT0 = 0x350, LVT_LINT1 = 0x360 };
+	const uint32_t extint = 7u << 8, nmi = 4u << 8;
+	struct kvm_lapic_state s;
+
+	if (ioctl(v->fd, KVM_GET_LAPIC, &s) < 0)
+		return refused(v, "reading the APIC", err);
+	memcpy(s.regs + LVT_LINT0, &extint, sizeof(extint));
+	memcpy(s.regs + LVT_LINT1, &nmi, sizeof(nmi));
+	if (ioctl(v->fd, KVM_SET_LAPIC, &s) < 0)
+		return refused(v, "the APIC", err);
+	return 0;
+}
+
+/* MTRRs on and all memory write-back, as a BIOS leaves them; and the word by
+ * which a guest sees that it may report a crash.
+ */
+static int set_msrs(struct hv_vcpu *v, struct vhd_err *err)
+{
+	struct {
+		uint32_t nmsrs, pad;
+		struct kvm_msr_entry entries[3];
+	} msrs = {
+		.nmsrs = 2,
+		.entries = {
+			{.index = 0x1a0, .data = 1},               /* MISC_ENABLE */
+			{.index = 0x2ff, .data = 1u << 11 | 6u},   /* MTRRdefType */
+			{.index = 0x40000105, .data = 1ull << 63}, /* CRASH_CTL */
+		},
+	};
+
+	if (v->index == 0)
+		msrs.nmsrs = 3; /* one for the whole partition */
+	if (ioctl(v->fd, KVM_SET_MSRS, &msrs) != (int)msrs.nmsrs)
+		return refused(v, "the MSRs", err);
+	return 0;
+}
+
+static int get_hyperv_cpuid(struct hv_vcpu *v, struct hv_cpuid *out,
+			    struct vhd_err *err)
+{
+	int fd = v->fd;
+
+	if (ioctl(v->hv->kvm_fd, KVM_CHECK_EXTENSION,
+		  KVM_CAP_SYS_HYPERV_CPUID) > 0)
+		fd = v->hv->kvm_fd;
+	out->nent = HV_CPUID_ENTRIES_MAX;
+	if (ioctl(fd, KVM_GET_SUPPORTED_HV_CPUID, out) < 0)
+		return refused(v, "the Hyper-V CPUID", err);
+	return 0;
+}
+
+int hv_vcpu_setup(struct hv_vcpu *v, const struct hv_cpuid *host,
+		  struct vhd_err *err)
+{
+	struct hv_cpuid *c = calloc(2, sizeof(*c));
+	int ret;
+
+	if (!c)
+		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
+				"out of memory");
+	ret = get_hyperv_cpuid(v, &c[0], err);
+	if (ret == 0)
+		ret = hv_cpuid_build(host, &c[0], v->index, v->hv->opts.cpus,
+				     &c[1], err);
+	if (ret == 0 && ioctl(v->fd, KVM_SET_CPUID2, &c[1]) < 0)
+		ret = refused(v, "the CPUID", err);
+	free(c);
+	if (ret == 0)
+		ret = set_lapic(v, err);
+	return ret == 0 ? set_msrs(v, err) : ret;
+}
+
+static struct kvm_segment flat(uint16_t selector, uint8_t type, bool code)
+{
+	return (struct kvm_segment){
+		.base = 0,
+		.limit = 0xffffffff,
+		.selector = selector,
+		.type = type,
+		.present = 1,
+		.s = 1,
+		.l = code,
+		.db = !code,
+		.g = 1,
+	};
+}
+
+/* Long mode with the tables of bzimage.c; everything else as after reset. */
+int hv_vcpu_enter_linux(struct hv_vcpu *v, uint64_t entry_gpa,
+			struct vhd_err *err)
+{
+	enum { CR0_PE = 1u, CR0_ET = 1u << 4, CR4_PAE = 1u << 5 };
+	const uint64_t cr0_pg = 1ull << 31;
+	const uint64_t efer_lme = 1u << 8, efer_lma = 1u << 10;
+	struct kvm_regs regs = {
+		.rip = entry_gpa,
+		.rsi = HV_BOOT_PARAMS_GPA,
+		.rflags = 2,
+	};
+	struct kvm_sregs s;
+
+	if (ioctl(v->fd, KVM_GET_SREGS, &s) < 0)
+		return refused(v, "reading the registers", err);
+	s.cs = flat(HV_BOOT_CS, 0xb, true);
+	s.ds = s.es = s.ss = s.fs = s.gs = flat(HV_BOOT_DS, 0x3, false);
+	s.gdt.base = HV_BOOT_GDT_GPA;
+	s.gdt.limit = HV_BOOT_GDT_BYTES - 1;
+	s.idt.base = 0;
+	s.idt.limit = 0;
+	s.cr3 = HV_BOOT_PAGES_GPA;
+	s.cr4 |= CR4_PAE;
+	s.cr0 = cr0_pg | CR0_ET | CR0_PE;
+	s.efer |= efer_lme | efer_lma;
+	if (ioctl(v->fd, KVM_SET_SREGS, &s) < 0 ||
+	    ioctl(v->fd, KVM_SET_REGS, &regs) < 0)
+		return refused(v, "the registers", err);
+	return 0;
+}
+
+/* --------------------------------------------------------------- exits -- */
+
+/* Only the one that decided the end keeps its reason: nobody reads others. */
+__attribute__((format(printf, 2, 3))) static bool fail(struct hv_vcpu *v,
+							const char *fmt, ...)
+{
+	char text[sizeof(v->err.text)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	(void)vhd_fail(&v->err, -EIO, VHD_WHY_SYSTEM, 0, "%s", text);
+	hv_end_set(v->hv, HV_END_FAILED, v->index);
+	return false;
+}
+
+static void say_crash(struct hv_vcpu *v)
+{
+	struct {
+		uint32_t nmsrs, pad;
+		struct kvm_msr_entry entries[5];
+	} m = {.nmsrs = 5};
+
+	for (uint32_t i = 0; i < 5; i++)
+		m.entries[i].index = 0x40000100 + i;
+	if (ioctl(v->fd, KVM_GET_MSRS, &m) != 5) {
+		hv_say(v->hv, "the guest crashed");
+		return;
+	}
+	hv_say(v->hv,
+	       "the guest crashed: P0=%#llx P1=%#llx P2=%#llx P3=%#llx "
+	       "P4=%#llx",
+	       (unsigned long long)m.entries[0].data,
+	       (unsigned long long)m.entries[1].data,
+	       (unsigned long long)m.entries[2].data,
+	       (unsigned long long)m.entries[3].data,
+	       (unsigned long long)m.entries[4].data);
+}
+
+static bool on_io(struct hv_vcpu *v)
+{
+	struct kvm_run *r = v->run;
+	uint8_t *data = (uint8_t *)r + r->io.data_offset;
+
+	if (r->io.direction == KVM_EXIT_IO_OUT)
+		hv_board_out(v->hv->board, r->io.port, r->io.size, r->io.count,
+			     data);
+	else
+		hv_board_in(v->hv->board, r->io.port, r->io.size, r->io.count,
+			    data);
+	return true;
+}
+
+/* Nothing lives in the hole that KVM does not serve itself. */
+static bool on_mmio(struct hv_vcpu *v)
+{
+	if (!v->run->mmio.is_write)
+		memset(v->run->mmio.data, 0xff, sizeof(v->run->mmio.data));
+	return true;
+}
+
+static bool on_hyperv(struct hv_vcpu *v)
+{
+	struct kvm_hyperv_exit *x = &v->run->hyperv;
+
+	switch (x->type) {
+	case KVM_EXIT_HYPERV_SYNIC:
+		hv_synic_update(v, x->u.synic.control, x->u.synic.msg_page,
+				x->u.synic.evt_page);
+		return true;
+	case KVM_EXIT_HYPERV_HCALL:
+		x->u.hcall.result = hv_hypercall(v->hv->mem, v->hv->bus,
+						 x->u.hcall.input,
+						 x->u.hcall.params[0]);
+		return true;
+	}
+	return fail(v, "unexpected Hyper-V exit %u", x->type);
+}
+
+static bool on_system_event(struct hv_vcpu *v)
+{
+	switch (v->run->system_event.type) {
+	case KVM_SYSTEM_EVENT_SHUTDOWN:
+		hv_end_set(v->hv, HV_END_POWEROFF, v->index);
+		return false;
+	case KVM_SYSTEM_EVENT_RESET:
+		hv_end_set(v->hv, HV_END_RESET, v->index);
+		return false;
+	case KVM_SYSTEM_EVENT_CRASH:
+		say_crash(v);
+		hv_end_set(v->hv, HV_END_CRASH, v->index);
+		return false;
+	}
+	return fail(v, "unexpected system event %u",
+		    v->run->system_event.type);
+}
+
+static bool on_shutdown(struct hv_vcpu *v)
+{
+	hv_end_set(v->hv, HV_END_TRIPLE_FAULT, v->index);
+	return false;
+}
+
+static unsigned long long where(struct hv_vcpu *v)
+{
+	struct kvm_regs regs;
+
+	return ioctl(v->fd, KVM_GET_REGS, &regs) == 0 ? regs.rip : 0;
+}
+
+static bool on_fail_entry(struct hv_vcpu *v)
+{
+	return fail(v,
+		    "the processor refuses to enter the guest (reason %#llx, "
+		    "rip %#llx)",
+		    (unsigned long long)
+			    v->run->fail_entry.hardware_entry_failure_reason,
+		    where(v));
+}
+
+static bool on_internal_error(struct hv_vcpu *v)
+{
+	return fail(v, "KVM cannot go on (internal error %u, rip %#llx)",
+		    v->run->internal.suberror, where(v));
+}
+
+static const struct {
+	uint32_t reason;
+	bool (*handle)(struct hv_vcpu *v); /* false: leave the loop */
+} exits[] = {
+	{KVM_EXIT_IO, on_io},
+	{KVM_EXIT_HYPERV, on_hyperv},
+	{KVM_EXIT_MMIO, on_mmio},
+	{KVM_EXIT_SYSTEM_EVENT, on_system_event},
+	{KVM_EXIT_SHUTDOWN, on_shutdown},
+	{KVM_EXIT_FAIL_ENTRY, on_fail_entry},
+	{KVM_EXIT_INTERNAL_ERROR, on_internal_error},
+};
+
+static bool on_exit_reason(struct hv_vcpu *v)
+{
+	for (size_t i = 0; i < sizeof(exits) / sizeof(exits[0]); i++)
+		if (exits[i].reason == v->run->exit_reason)
+			return exits[i].handle(v);
+	return fail(v, "unexpected exit %u from the guest (rip %#llx)",
+		    v->run->exit_reason, where(v));
+}
+
+static void *vcpu_main(void *arg)
+{
+	struct hv_vcpu *v = arg;
+
+	while (!hv_ended(v->hv)) {
+		if (ioctl(v->fd, KVM_RUN, 0) < 0) {
+			if (errno == EINTR || errno == EAGAIN)
+				continue;
+			(void)fail(v, "KVM_RUN: %s (rip %#llx)",
+				   strerror(errno), where(v));
+			break;
+		}
+		if (!on_exit_reason(v))
+			break;
+	}
+	return NULL;
+}
+
+/* -------------------------------------------------------------- thread -- */
+
+int hv_vcpu_start(struct hv_vcpu *v, struct vhd_err *err)
+{
+	sigset_t all, before;
+	char name[16];
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	ret = pthread_create(&v->thread, NULL, vcpu_main, v);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (ret != 0)
+		return vhd_fail(err, -ret, VHD_WHY_SYSTEM, 0,
+				"cannot start a thread: %s", strerror(ret));
+	v->started = true;
+	snprintf(name, sizeof(name), "vcpu%u", v->index);
+	(void)pthread_setname_np(v->thread, name);
+	return 0;
+}
+
+void hv_vcpu_join(struct hv_vcpu *v)
+{
+	if (!v->started)
+		return;
+	(void)pthread_kill(v->thread, KICK_SIGNAL);
+	(void)pthread_join(v->thread, NULL);
+	v->started = false;
+}
