@@ -72,7 +72,8 @@ SRC_hv          := tools/hv.c
 
 # Unit tests: each is tests/NAME.c with cmocka, run from $(BUILD)/tests/NAME.
 UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
-                vhd_creator vhd_probe vhd_open
+                vhd_creator vhd_probe vhd_open vhd_bitmap vhd_bat vhd_map \
+                vhd_alloc vhd_commit
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer
 UNIT_HV      :=

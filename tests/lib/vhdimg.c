@@ -137,8 +137,8 @@ static void put_block(struct memfile *m, uint64_t at, uint32_t block,
 	free(b);
 }
 
-struct memfile *img_dynamic(uint64_t size, uint32_t block,
-			    const uint32_t *order, unsigned count)
+struct memfile *img_bare(uint64_t size, uint32_t block, const uint32_t *order,
+			 unsigned count)
 {
 	struct memfile *m = need(memfile_create());
 	uint32_t entries = blocks_of(size, block);
@@ -149,17 +149,24 @@ struct memfile *img_dynamic(uint64_t size, uint32_t block,
 	img_footer(f, IMG_TYPE_DYNAMIC, size);
 	img_header(h, entries, block);
 	memset(bat, 0xff, table);
-	for (unsigned k = 0; k < count; k++) {
-		uint64_t at = img_place(size, block, k);
-
-		img_put32(bat + (size_t)order[k] * 4, (uint32_t)(at / 512));
-		put_block(m, at, block, order[k]);
-	}
+	for (unsigned k = 0; k < count; k++)
+		img_put32(bat + (size_t)order[k] * 4,
+			  (uint32_t)(img_place(size, block, k) / 512));
 	poke(m, f, 512, 0);
 	poke(m, h, 1024, IMG_HEADER);
 	poke(m, bat, table, IMG_TABLE);
 	poke(m, f, 512, img_place(size, block, count));
 	free(bat);
+	return m;
+}
+
+struct memfile *img_dynamic(uint64_t size, uint32_t block,
+			    const uint32_t *order, unsigned count)
+{
+	struct memfile *m = img_bare(size, block, order, count);
+
+	for (unsigned k = 0; k < count; k++)
+		put_block(m, img_place(size, block, k), block, order[k]);
 	return m;
 }
 

@@ -65,6 +65,9 @@ struct memfile *img_fixed(uint64_t size);
  */
 struct memfile *img_dynamic(uint64_t size, uint32_t block,
 			    const uint32_t *order, unsigned count);
+/* The same without bitmaps and data: all zero, and costing nothing. */
+struct memfile *img_bare(uint64_t size, uint32_t block, const uint32_t *order,
+			 unsigned count);
 uint8_t img_byte(uint32_t block);
 /* Where the `k`th block in the file has its bitmap. */
 uint64_t img_place(uint64_t size, uint32_t block, unsigned k);
