@@ -18,7 +18,7 @@ enum vhd_io_op {
 };
 
 /* One file operation. The queue owns it; the engine borrows it from `prep`
- * until `reap` hands it back, exactly once.
+ * until `reap` hands it back, exactly once. A SYNC has no buffers.
  */
 struct vhd_io {
 	enum vhd_io_op op;
@@ -34,6 +34,59 @@ struct vhd_io {
 	void *owner;              /* the queue's */
 };
 
+/* A chain of operations, oldest first; `tail` holds only where `head` is set.
+ */
+struct vhd_io_list {
+	struct vhd_io *head;
+	struct vhd_io *tail;
+};
+
+static inline void vhd_io_list_add(struct vhd_io_list *l, struct vhd_io *io)
+{
+	io->next = NULL;
+	if (l->head)
+		l->tail->next = io;
+	else
+		l->head = io;
+	l->tail = io;
+}
+
+static inline struct vhd_io *vhd_io_list_take(struct vhd_io_list *l)
+{
+	struct vhd_io *io = l->head;
+
+	if (io)
+		l->head = io->next;
+	return io;
+}
+
+/* The whole chain. */
+static inline struct vhd_io *vhd_io_list_take_all(struct vhd_io_list *l)
+{
+	struct vhd_io *io = l->head;
+
+	l->head = NULL;
+	return io;
+}
+
+static inline bool vhd_io_list_remove(struct vhd_io_list *l, struct vhd_io *io)
+{
+	struct vhd_io *prev = NULL;
+
+	for (struct vhd_io *i = l->head; i; prev = i, i = i->next) {
+		if (i != io)
+			continue;
+		if (prev)
+			prev->next = io->next;
+		else
+			l->head = io->next;
+		if (l->tail == io)
+			l->tail = prev;
+		return true;
+	}
+	return false;
+}
+
 struct vhd_engine_ops {
 	const char *name;
 	enum vhd_engine id;
@@ -48,11 +101,16 @@ struct vhd_engine_ops {
 	void (*detach)(void *state, const struct vhd_file *f, uint32_t slot);
 	/* Accept an operation; it may reach the kernel at once or on submit. */
 	void (*prep)(void *state, struct vhd_io *io);
-	/* Push all prepared operations. -errno: the engine is broken. */
+	/* Push the prepared operations. What the kernel has no room for now
+	 * is kept and pushed later. -errno: the engine is broken.
+	 */
 	int (*submit)(void *state);
 	/* Chain finished operations through `next`; NULL when there are none. */
 	struct vhd_io *(*reap)(void *state);
-	/* Submit, then block as vhd_queue_wait says. */
+	/* Submit, then block until there is something to reap, `wake_fd` is
+	 * readable or the time is over. May return early with nothing, as
+	 * after a signal. -errno: the engine is broken.
+	 */
 	int (*wait)(void *state, int wake_fd, int timeout_ms);
 	/* Best effort; the operation still comes back through reap. */
 	void (*cancel)(void *state, struct vhd_io *io);
@@ -62,7 +120,9 @@ extern const struct vhd_engine_ops vhd_engine_uring;
 extern const struct vhd_engine_ops vhd_engine_aio;
 extern const struct vhd_engine_ops vhd_engine_sync;
 
-/* vhd_queue_create over a given engine: the seam for tests. */
+/* vhd_queue_create over a given engine (depth 0: the default): the seam for
+ * tests.
+ */
 int vhd_queue_create_on(const struct vhd_engine_ops *engine, uint32_t depth,
 			struct vhd_queue **out, struct vhd_err *err);
 

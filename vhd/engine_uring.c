@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The io_uring engine: one system call per batch, none to collect what is
+ * there.
+ *
+ * Set-up: the flags that save interrupts where the kernel has them, step by
+ * step down to none. The ring is made disabled and enabled by the first call
+ * that submits, which so names its owner thread: the ring may be made by one
+ * thread and used by another. Files are registered in a sparse table, two
+ * places an image (buffered, direct); where the table is refused, descriptors
+ * are used as they are.
+ *
+ * A completion's user data is the operation, or one of the small numbers below
+ * for the engine's own requests. `wake_fd` is watched by one poll request that
+ * stays armed until it fires or another descriptor is given; each has its own
+ * number, so that the end of an old one is not taken for the new one's.
+ */
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine.h"
+#include "fail.h"
+
+/* liburing 2.3 exports io_uring_register, but not io_uring_enable_rings. */
+#define FILES (2 * VHD_QUEUE_IMAGES_MAX)
+/* Submission places beyond the queue's depth: poll, its removal, cancels. */
+#define SPARE 8u
+
+/* User data that is no pointer: odd. */
+#define TAG_IGNORE 1ull
+#define TAG_POLL_FIRST 3ull
+
+struct uring_engine {
+	struct io_uring ring;
+	bool enabled;
+	bool registered;            /* the table of files is there */
+	int poll_fd;                /* watched by an armed poll, or -1 */
+	uint64_t poll_tag;
+	struct vhd_io_list stalled; /* found no place in the ring */
+	struct vhd_io_list done;    /* cancelled while stalled */
+};
+
+/* From the best to what every io_uring has. */
+static const unsigned setups[] = {
+	IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL |
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+		IORING_SETUP_TASKRUN_FLAG,
+	IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL |
+		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+	IORING_SETUP_R_DISABLED,
+	0,
+};
+
+static int ring_init(struct uring_engine *e, uint32_t depth)
+{
+	int rc = -EINVAL;
+
+	for (size_t i = 0; i < sizeof(setups) / sizeof(setups[0]); i++) {
+		struct io_uring_params p = {.flags = setups[i]};
+
+		rc = io_uring_queue_init_params(depth + SPARE, &e->ring, &p);
+		e->enabled = !(setups[i] & IORING_SETUP_R_DISABLED);
+		if (rc != -EINVAL)
+			break;
+	}
+	return rc;
+}
+
+static bool register_table(struct uring_engine *e)
+{
+	int fds[FILES];
+
+	if (io_uring_register_files_sparse(&e->ring, FILES) == 0)
+		return true;
+	for (unsigned i = 0; i < FILES; i++)
+		fds[i] = -1;
+	return io_uring_register_files(&e->ring, fds, FILES) == 0;
+}
+
+static int uring_create(uint32_t depth, void **state, struct vhd_err *err)
+{
+	struct uring_engine *e = calloc(1, sizeof(*e));
+	int rc;
+
+	if (!e)
+		return vhd_fail_nomem(err, sizeof(*e), "the uring engine");
+	rc = ring_init(e, depth);
+	if (rc) {
+		free(e);
+		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+				"cannot set up io_uring for %u operations: "
+				"%s; another engine may work",
+				depth, vhd_errno_text(rc));
+	}
+	e->registered = register_table(e);
+	e->poll_fd = -1;
+	e->poll_tag = TAG_POLL_FIRST;
+	*state = e;
+	return 0;
+}
+
+static void uring_destroy(void *state)
+{
+	struct uring_engine *e = state;
+
+	io_uring_queue_exit(&e->ring);
+	free(e);
+}
+
+static int put_files(struct uring_engine *e, uint32_t slot, int fd,
+		     int direct_fd)
+{
+	int fds[2] = {fd, direct_fd};
+	int rc;
+
+	if (!e->registered)
+		return 0;
+	rc = io_uring_register_files_update(&e->ring, 2 * slot, fds, 2);
+	if (rc < 0)
+		return rc;
+	return rc == 2 ? 0 : -EIO;
+}
+
+static int uring_attach(void *state, const struct vhd_file *f, uint32_t slot,
+			struct vhd_err *err)
+{
+	int rc;
+
+	if (f->fd < 0)
+		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+				"this medium has no file descriptor; only "
+				"the sync engine serves it");
+	rc = put_files(state, slot, f->fd, f->direct_fd);
+	if (rc)
+		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+				"cannot register the file with io_uring: %s",
+				vhd_errno_text(rc));
+	return 0;
+}
+
+/* A place that cannot be emptied is overwritten by the next attach. */
+static void uring_detach(void *state, const struct vhd_file *f, uint32_t slot)
+{
+	(void)f;
+	(void)put_files(state, slot, -1, -1);
+}
+
+/* ---------------------------------------------------------- submission -- */
+
+static void fill(const struct uring_engine *e, struct io_uring_sqe *sqe,
+		 struct vhd_io *io)
+{
+	int fd = io->direct ? io->file->direct_fd : io->file->fd;
+	bool read = io->op == VHD_IO_READ;
+
+	if (e->registered)
+		fd = (int)(2 * io->file_slot + io->direct);
+	if (io->op == VHD_IO_SYNC)
+		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+	else if (io->iov_count == 1)
+		io_uring_prep_rw(read ? IORING_OP_READ : IORING_OP_WRITE, sqe,
+				 fd, io->iov->iov_base,
+				 (unsigned)io->iov->iov_len, io->off_bytes);
+	else
+		io_uring_prep_rw(read ? IORING_OP_READV : IORING_OP_WRITEV,
+				 sqe, fd, io->iov, io->iov_count,
+				 io->off_bytes);
+	if (io->dsync)
+		sqe->rw_flags = RWF_DSYNC;
+	if (e->registered)
+		sqe->flags = IOSQE_FIXED_FILE;
+	sqe->user_data = (uint64_t)(uintptr_t)io;
+}
+
+/* Hand what was prepared to the kernel. What it has no room or memory for now
+ * stays in the ring.
+ */
+static int enter(struct uring_engine *e)
+{
+	int rc;
+
+	if (!e->enabled) {
+		rc = io_uring_register((unsigned)e->ring.ring_fd,
+				       IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+		if (rc < 0)
+			return rc;
+		e->enabled = true;
+	}
+	while (io_uring_sq_ready(&e->ring)) {
+		rc = io_uring_submit(&e->ring);
+		if (rc == -EINTR)
+			continue;
+		if (rc == -EAGAIN || rc == -EBUSY || rc == 0)
+			return 0;
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* A free place; NULL when the ring is full and the kernel takes nothing. */
+static struct io_uring_sqe *place(struct uring_engine *e)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&e->ring);
+
+	if (sqe || enter(e))
+		return sqe;
+	return io_uring_get_sqe(&e->ring);
+}
+
+static void uring_prep(void *state, struct vhd_io *io)
+{
+	struct uring_engine *e = state;
+	struct io_uring_sqe *sqe = NULL;
+
+	if (!e->stalled.head)
+		sqe = io_uring_get_sqe(&e->ring);
+	if (sqe)
+		fill(e, sqe, io);
+	else
+		vhd_io_list_add(&e->stalled, io);
+}
+
+static int uring_submit(void *state)
+{
+	struct uring_engine *e = state;
+	int rc = enter(e);
+
+	while (!rc && e->stalled.head) {
+		struct io_uring_sqe *sqe = io_uring_get_sqe(&e->ring);
+
+		if (!sqe) /* full, and the kernel takes nothing now */
+			return 0;
+		do
+			fill(e, sqe, vhd_io_list_take(&e->stalled));
+		while (e->stalled.head &&
+		       (sqe = io_uring_get_sqe(&e->ring)));
+		rc = enter(e);
+	}
+	return rc;
+}
+
+/* ---------------------------------------------------------- completion -- */
+
+static void poll_ended(struct uring_engine *e, uint64_t tag)
+{
+	if (tag == e->poll_tag)
+		e->poll_fd = -1;
+}
+
+static struct vhd_io *uring_reap(void *state)
+{
+	struct uring_engine *e = state;
+	struct vhd_io_list list = e->done;
+	struct io_uring_cqe *cqe;
+	unsigned head, n = 0;
+
+	e->done.head = NULL;
+	/* Completions may wait in the kernel for a call: deferred work, or
+	 * more of them than the ring holds.
+	 */
+	if (IO_URING_READ_ONCE(*e->ring.sq.kflags) &
+	    (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
+		(void)io_uring_get_events(&e->ring);
+	io_uring_for_each_cqe(&e->ring, head, cqe) {
+		if (cqe->user_data & 1) {
+			poll_ended(e, cqe->user_data);
+		} else {
+			struct vhd_io *io =
+				(struct vhd_io *)(uintptr_t)cqe->user_data;
+
+			io->res = cqe->res;
+			vhd_io_list_add(&list, io);
+		}
+		n++;
+	}
+	io_uring_cq_advance(&e->ring, n);
+	return list.head;
+}
+
+/* -------------------------------------------------------------- waiting -- */
+
+/* Have exactly `wake_fd` watched. Without a place in the ring for it the call
+ * must not block; false then.
+ */
+static bool watch(struct uring_engine *e, int wake_fd)
+{
+	struct io_uring_sqe *sqe;
+
+	if (e->poll_fd == wake_fd)
+		return true;
+	if (e->poll_fd >= 0) {
+		sqe = place(e);
+		if (!sqe)
+			return false;
+		io_uring_prep_poll_remove(sqe, e->poll_tag);
+		sqe->user_data = TAG_IGNORE;
+		e->poll_fd = -1;
+	}
+	e->poll_tag += 2;
+	if (wake_fd < 0)
+		return true;
+	sqe = place(e);
+	if (!sqe)
+		return false;
+	io_uring_prep_poll_add(sqe, wake_fd, POLLIN);
+	sqe->user_data = e->poll_tag;
+	e->poll_fd = wake_fd;
+	return true;
+}
+
+static bool nothing_wrong(int rc)
+{
+	return rc >= 0 || rc == -ETIME || rc == -EINTR || rc == -EBUSY;
+}
+
+static int uring_wait(void *state, int wake_fd, int timeout_ms)
+{
+	struct uring_engine *e = state;
+	struct __kernel_timespec ts = {
+		.tv_sec = timeout_ms / 1000,
+		.tv_nsec = timeout_ms % 1000 * 1000000ll,
+	};
+	struct io_uring_cqe *cqe;
+	int rc = 0;
+
+	if (!e->enabled || e->stalled.head)
+		rc = uring_submit(e);
+	if (rc)
+		return rc;
+	if (e->done.head || io_uring_cq_ready(&e->ring) || !watch(e, wake_fd))
+		return uring_submit(e);
+	rc = io_uring_submit_and_wait_timeout(&e->ring, &cqe, 1,
+					      timeout_ms < 0 ? NULL : &ts,
+					      NULL);
+	if (rc == -EAGAIN) {
+		/* The kernel is out of memory: give it a moment. */
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		return 0;
+	}
+	return nothing_wrong(rc) ? 0 : rc;
+}
+
+static void uring_cancel(void *state, struct vhd_io *io)
+{
+	struct uring_engine *e = state;
+	struct io_uring_sqe *sqe;
+
+	if (vhd_io_list_remove(&e->stalled, io)) {
+		io->res = -ECANCELED;
+		vhd_io_list_add(&e->done, io);
+		return;
+	}
+	sqe = place(e);
+	if (!sqe)
+		return;
+	io_uring_prep_cancel(sqe, io, 0);
+	sqe->user_data = TAG_IGNORE;
+}
+
+const struct vhd_engine_ops vhd_engine_uring = {
+	.name = "uring",
+	.id = VHD_ENGINE_URING,
+	.create = uring_create,
+	.destroy = uring_destroy,
+	.attach = uring_attach,
+	.detach = uring_detach,
+	.prep = uring_prep,
+	.submit = uring_submit,
+	.reap = uring_reap,
+	.wait = uring_wait,
+	.cancel = uring_cancel,
+};

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Attached images: finding one by its pointer, and its facts gathered once so
+ * that no request asks for them again.
+ *
+ * O_DIRECT. The kernel wants addresses, offsets and lengths aligned as statx
+ * says (STATX_DIOALIGN, Linux 6.1; where it says nothing, 4096 is enough
+ * everywhere). Writes go direct only in whole pages of the file: a direct
+ * write to one part of a page while a buffered write dirties another part of
+ * the same page could be undone when the page, read in before, is written
+ * back. What does not fit goes through the page cache.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fail.h"
+#include "queue.h"
+
+#define PAGE_BYTES 4096u
+
+static unsigned hash_of(const struct vhd *img)
+{
+	uint64_t h = (uint64_t)(uintptr_t)img * 0x9e3779b97f4a7c15ull;
+
+	return (unsigned)(h >> (64 - QUEUE_HASH_BITS));
+}
+
+static unsigned hash_next(unsigned at)
+{
+	return (at + 1) & ((1u << QUEUE_HASH_BITS) - 1);
+}
+
+/* The table is never more than half full, so every search ends. */
+static void hash_add(struct vhd_queue *q, uint16_t index)
+{
+	unsigned at = hash_of(q->images[index].img);
+
+	while (q->hash[at] != QUEUE_NO_IMAGE)
+		at = hash_next(at);
+	q->hash[at] = index;
+}
+
+static void hash_rebuild(struct vhd_queue *q)
+{
+	memset(q->hash, 0xff, sizeof(q->hash));
+	for (uint16_t i = 0; i < VHD_QUEUE_IMAGES_MAX; i++)
+		if (q->images[i].img)
+			hash_add(q, i);
+}
+
+struct queue_image *queue_image_find(struct vhd_queue *q,
+				     const struct vhd *img)
+{
+	unsigned at;
+
+	if (!img)
+		return NULL;
+	for (at = hash_of(img); q->hash[at] != QUEUE_NO_IMAGE;
+	     at = hash_next(at)) {
+		struct queue_image *im = &q->images[q->hash[at]];
+
+		if (im->img == img)
+			return im;
+	}
+	return NULL;
+}
+
+static bool direct_learn(int fd, struct queue_direct *d)
+{
+	uint32_t mem = PAGE_BYTES, off = PAGE_BYTES;
+	struct statx sx = {0};
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) == 0 &&
+	    sx.stx_mask & STATX_DIOALIGN) {
+		mem = sx.stx_dio_mem_align;
+		off = sx.stx_dio_offset_align;
+	}
+	if (!mem || !off) /* the file system has no direct I/O for it */
+		return false;
+	d->mem_mask = mem - 1;
+	d->read_mask = off - 1;
+	d->write_mask = (off > PAGE_BYTES ? off : PAGE_BYTES) - 1;
+	return true;
+}
+
+static struct queue_image *image_place(struct vhd_queue *q)
+{
+	for (unsigned i = 0; i < VHD_QUEUE_IMAGES_MAX; i++)
+		if (!q->images[i].img)
+			return &q->images[i];
+	return NULL;
+}
+
+static bool grows(enum vhd_format format)
+{
+	return format == VHD_FORMAT_DYNAMIC || format == VHD_FORMAT_DIFF;
+}
+
+int vhd_queue_attach(struct vhd_queue *q, struct vhd *img, struct vhd_err *err)
+{
+	const struct vhd_info *info = vhd_get_info(img);
+	const struct vhd_file *file = vhd_get_file(img);
+	struct queue_image *im;
+	uint32_t slot;
+	int rc;
+
+	if (queue_image_find(q, img))
+		return vhd_fail(err, -EEXIST, VHD_WHY_ARGUMENT, 0,
+				"the image is attached to this queue already");
+	im = image_place(q);
+	if (!im)
+		return vhd_fail(err, -ENOSPC, VHD_WHY_ARGUMENT, 0,
+				"a queue serves at most %u images",
+				VHD_QUEUE_IMAGES_MAX);
+	slot = (uint32_t)(im - q->images);
+	rc = q->engine->attach(q->state, file, slot, err);
+	if (rc)
+		return rc;
+	*im = (struct queue_image){
+		.img = img,
+		.file = file,
+		.slot = slot,
+		.sectors = info->size_bytes / VHD_SECTOR_BYTES,
+		.writable = vhd_is_writable(img),
+		.grows = grows(info->format),
+	};
+	if (file->direct_fd >= 0 && vhd_data_aligned(img))
+		im->use_direct = direct_learn(file->direct_fd, &im->direct);
+	hash_add(q, (uint16_t)slot);
+	return 0;
+}
+
+void vhd_queue_detach(struct vhd_queue *q, struct vhd *img)
+{
+	struct queue_image *im = queue_image_find(q, img);
+
+	if (!im)
+		return;
+	queue_flush_forget(q, im);
+	q->engine->detach(q->state, im->file, im->slot);
+	im->img = NULL;
+	hash_rebuild(q);
+}

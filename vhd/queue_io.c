@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* From a request to file operations and back.
+ *
+ * The map says where the next run of the request lives. Runs without bytes in
+ * the file are zeroed in place; each other run becomes a piece with a slot.
+ * When one run is the whole request, or its edges fall between buffers, the
+ * operation uses the caller's iovecs as they are; otherwise a bounded trimmed
+ * copy in the slot, as often as the piece needs.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "fail.h"
+#include "queue.h"
+
+#define IOV_MAX_KERNEL 1024u /* UIO_MAXIOV */
+
+/* --------------------------------------------------------- buffer walks -- */
+
+/* Move a place in a request's buffers on by `bytes`, which are there. */
+static void iov_forward(const struct iovec *iov, uint32_t *index,
+			uint64_t *skip_bytes, uint64_t bytes)
+{
+	uint64_t at = *skip_bytes + bytes;
+	uint32_t i = *index;
+
+	while (at && at >= iov[i].iov_len)
+		at -= iov[i++].iov_len;
+	*index = i;
+	*skip_bytes = at;
+}
+
+static void zero_forward(struct vhd_req *req, uint64_t bytes)
+{
+	while (bytes) {
+		const struct iovec *v = &req->iov[req->iov_index_];
+		uint64_t room = v->iov_len - req->iov_skip_bytes_;
+		uint64_t n = bytes < room ? bytes : room;
+
+		if (n)
+			memset((uint8_t *)v->iov_base + req->iov_skip_bytes_,
+			       0, (size_t)n);
+		iov_forward(req->iov, &req->iov_index_, &req->iov_skip_bytes_,
+			    n);
+		/* Step over an empty buffer, where nothing moved. */
+		if (!n)
+			req->iov_index_++;
+		bytes -= n;
+	}
+}
+
+/* How many whole ones of the caller's iovecs fit into what is left, from where
+ * the slot stands; none when it stands inside of one.
+ */
+static uint32_t iov_whole(const struct queue_slot *slot, uint64_t most,
+			  uint64_t *bytes)
+{
+	const struct iovec *iov = slot->req->iov + slot->iov_index;
+	uint64_t sum = 0;
+	uint32_t n = 0;
+
+	if (!slot->iov_skip_bytes)
+		while (sum < most && n < IOV_MAX_KERNEL &&
+		       iov[n].iov_len <= most - sum)
+			sum += iov[n++].iov_len;
+	*bytes = sum;
+	return n;
+}
+
+static uint32_t iov_copy(struct queue_slot *slot, uint64_t most,
+			 uint64_t *bytes)
+{
+	const struct iovec *from = slot->req->iov + slot->iov_index;
+	uint64_t skip = slot->iov_skip_bytes, sum = 0;
+	uint32_t n = 0;
+
+	while (sum < most && n < QUEUE_SLOT_IOV) {
+		uint64_t len = from->iov_len - skip;
+
+		if (len > most - sum)
+			len = most - sum;
+		if (len)
+			slot->iov[n++] = (struct iovec){
+				.iov_base = (uint8_t *)from->iov_base + skip,
+				.iov_len = (size_t)len,
+			};
+		sum += len;
+		skip = 0;
+		from++;
+	}
+	*bytes = sum;
+	return n;
+}
+
+/* Choose the buffers of the next operation: the caller's iovecs where they do
+ * as they are, else whichever way covers more.
+ */
+static void iov_choose(struct queue_slot *slot)
+{
+	uint64_t most = slot->left_bytes, borrowed, copied;
+	uint32_t whole, n;
+
+	if (most > QUEUE_IO_BYTES_MAX)
+		most = QUEUE_IO_BYTES_MAX;
+	whole = iov_whole(slot, most, &borrowed);
+	if (borrowed < most) {
+		n = iov_copy(slot, most, &copied);
+		if (copied > borrowed) {
+			slot->io.iov = slot->iov;
+			slot->io.iov_count = n;
+			slot->asked_bytes = copied;
+			return;
+		}
+	}
+	slot->io.iov = slot->req->iov + slot->iov_index;
+	slot->io.iov_count = whole;
+	slot->asked_bytes = borrowed;
+}
+
+/* ---------------------------------------------------------- operations -- */
+
+static bool fits_direct(const struct queue_direct *d, const struct vhd_io *io,
+			uint64_t len_bytes)
+{
+	uint32_t mask = io->op == VHD_IO_WRITE ? d->write_mask : d->read_mask;
+
+	if ((io->off_bytes | len_bytes) & mask)
+		return false;
+	for (uint32_t i = 0; i < io->iov_count; i++)
+		if ((uintptr_t)io->iov[i].iov_base & d->mem_mask ||
+		    io->iov[i].iov_len & d->read_mask)
+			return false;
+	return true;
+}
+
+/* Send what is left of the slot's piece, or as much as one call takes. */
+static void slot_send(struct vhd_queue *q, struct queue_slot *slot)
+{
+	struct queue_image *im = slot->im;
+
+	iov_choose(slot);
+	slot->io.direct = im->use_direct && fits_direct(&im->direct, &slot->io,
+							slot->asked_bytes);
+	q->engine->prep(q->state, &slot->io);
+}
+
+static void piece_start(struct vhd_queue *q, struct queue_image *im,
+			struct vhd_req *req, const struct vhd_run *run,
+			uint64_t bytes)
+{
+	struct queue_slot *slot = queue_slot_get(q);
+
+	slot->im = im;
+	slot->req = req;
+	slot->pos_bytes = req->cursor_bytes_;
+	slot->left_bytes = bytes;
+	slot->iov_index = req->iov_index_;
+	slot->iov_skip_bytes = req->iov_skip_bytes_;
+	slot->retries = 0;
+	slot->io.op = req->op == VHD_OP_WRITE ? VHD_IO_WRITE : VHD_IO_READ;
+	slot->io.dsync = false;
+	slot->io.file = im->file;
+	slot->io.file_slot = im->slot;
+	slot->io.off_bytes = run->off_bytes;
+	if (req->op == VHD_OP_WRITE && req->flags & VHD_REQ_FUA) {
+		/* A block that the BAT on disk does not show yet is not made
+		 * durable by its data alone.
+		 */
+		if (im->grows &&
+		    vhd_commit_needed(im->img, vhd_commit_begin(im->img)))
+			req->state_ |= REQ_SYNC_AFTER;
+		else
+			slot->io.dsync = true;
+	}
+	req->pending_++;
+	slot_send(q, slot);
+}
+
+static int map_next(struct vhd_queue *q, struct queue_image *im,
+		    struct vhd_req *req, struct vhd_run *run)
+{
+	uint64_t lba = req->lba + req->cursor_bytes_ / VHD_SECTOR_BYTES;
+	uint64_t n = (req->len_bytes_ - req->cursor_bytes_) / VHD_SECTOR_BYTES;
+	int rc;
+
+	if (req->op == VHD_OP_WRITE)
+		rc = vhd_map_write(im->img, lba, n, run, &q->err);
+	else
+		rc = vhd_map(im->img, lba, n, run, &q->err);
+	if (!rc && run->kind == VHD_RUN_PARENT)
+		rc = vhd_fail(&q->err, -ENOTSUP, VHD_WHY_NEEDS_PARENT, 0,
+			      "these sectors live in the parent");
+	if (rc)
+		queue_fault(req, rc, q->err.why, req->cursor_bytes_);
+	return rc;
+}
+
+bool queue_advance(struct vhd_queue *q, struct queue_image *im,
+		   struct vhd_req *req)
+{
+	struct vhd_run run;
+	uint64_t bytes;
+
+	while (req->cursor_bytes_ < req->len_bytes_ &&
+	       !(req->state_ & (REQ_FAILED | REQ_CANCELLED))) {
+		if (!q->free)
+			return false;
+		if (map_next(q, im, req, &run))
+			break;
+		bytes = run.sectors * VHD_SECTOR_BYTES;
+		if (run.kind == VHD_RUN_FILE) {
+			piece_start(q, im, req, &run, bytes);
+			if (req->cursor_bytes_ + bytes < req->len_bytes_)
+				iov_forward(req->iov, &req->iov_index_,
+					    &req->iov_skip_bytes_, bytes);
+		} else {
+			zero_forward(req, bytes);
+		}
+		req->cursor_bytes_ += bytes;
+	}
+	if (!req->pending_)
+		queue_settle(q, im, req);
+	return true;
+}
+
+/* ---------------------------------------------------------- completions -- */
+
+void queue_settle(struct vhd_queue *q, struct queue_image *im,
+		  struct vhd_req *req)
+{
+	bool whole = req->cursor_bytes_ == req->len_bytes_ &&
+		     !(req->state_ & REQ_FAILED);
+
+	if (!whole || !(req->state_ & REQ_SYNC_AFTER)) {
+		if (!whole && req->state_ & REQ_CANCELLED)
+			queue_fault(req, -ECANCELED, VHD_WHY_CANCELLED,
+				    req->cursor_bytes_);
+		queue_finish(q, req);
+	} else if (req->state_ & REQ_CANCELLED) {
+		queue_fault(req, -ECANCELED, VHD_WHY_CANCELLED, 0);
+		queue_finish(q, req);
+	} else {
+		queue_flush_join(q, im, req);
+	}
+}
+
+static void piece_end(struct vhd_queue *q, struct queue_slot *slot)
+{
+	struct vhd_req *req = slot->req;
+
+	queue_slot_put(q, slot);
+	if (--req->pending_ == 0 && !(req->state_ & REQ_WAITING))
+		queue_settle(q, slot->im, req);
+}
+
+/* A durable write that failed may have failed in its sync, and then the
+ * kernel has told its only time that earlier writes are lost. These faults
+ * alone come before anything was written.
+ */
+static bool before_writing(int code)
+{
+	return code == -EFBIG || code == -EINVAL || code == -EFAULT ||
+	       code == -EBADF || code == -ECANCELED;
+}
+
+static void piece_fault(struct queue_slot *slot, int code, enum vhd_why why)
+{
+	if (slot->io.dsync && !before_writing(code))
+		vhd_poison(slot->im->img);
+	queue_fault(slot->req, code, why, slot->pos_bytes);
+}
+
+/* After a short count, or a fault that may pass: true when the piece goes on.
+ */
+static bool piece_goes_on(struct vhd_queue *q, struct queue_slot *slot)
+{
+	struct vhd_io *io = &slot->io;
+	bool again = io->res == -EINTR || io->res == -EAGAIN;
+
+	/* The file system asks for more alignment than it told. */
+	if (io->res == -EINVAL && io->direct) {
+		slot->im->use_direct = false;
+		again = true;
+	}
+	if (io->res < 0 && !(again && ++slot->retries <= QUEUE_RETRIES_MAX)) {
+		piece_fault(slot, (int)io->res,
+			    io->res == -ECANCELED ? VHD_WHY_CANCELLED
+						  : vhd_io_why((int)io->res));
+		return false;
+	}
+	if (io->res == 0) {
+		piece_fault(slot, -EIO, VHD_WHY_SHORT_IO);
+		return false;
+	}
+	if (slot->req->state_ & REQ_CANCELLED) {
+		queue_fault(slot->req, -ECANCELED, VHD_WHY_CANCELLED,
+			    slot->pos_bytes);
+		return false;
+	}
+	slot_send(q, slot);
+	return true;
+}
+
+static void piece_forward(struct queue_slot *slot, uint64_t bytes)
+{
+	slot->retries = 0;
+	slot->pos_bytes += bytes;
+	slot->left_bytes -= bytes;
+	slot->io.off_bytes += bytes;
+	if (slot->left_bytes)
+		iov_forward(slot->req->iov, &slot->iov_index,
+			    &slot->iov_skip_bytes, bytes);
+}
+
+void queue_io_done(struct vhd_queue *q, struct vhd_io *io)
+{
+	struct queue_slot *slot = io->owner;
+
+	if (!slot->req) {
+		queue_flush_done(q, slot);
+		return;
+	}
+	if (io->res > 0)
+		piece_forward(slot, (uint64_t)io->res <= slot->left_bytes
+					    ? (uint64_t)io->res
+					    : slot->left_bytes);
+	if (slot->left_bytes && piece_goes_on(q, slot))
+		return;
+	piece_end(q, slot);
+}
