@@ -72,18 +72,22 @@ SRC_hv          := tools/hv.c
 
 # Unit tests: each is tests/NAME.c with cmocka, run from $(BUILD)/tests/NAME.
 UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
-                vhd_creator vhd_probe vhd_open vhd_engine vhd_bitmap vhd_bat \
+                vhd_creator vhd_probe vhd_open vhd_bitmap vhd_bat \
                 vhd_map vhd_alloc vhd_commit
+UNIT_VHD     += vhd_engine vhd_queue
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
-                vmbus_connection vmbus_offer
+                vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
+                vmbus_message
 UNIT_HV      :=
 UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
-                storvsp_sense storvsp_buffer storvsp_log storvsp_vsp
+                storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
+                storvsp_reset
 UNIT_TOOLS   := tools_cli tools_fault tools_size
 TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                 tests/lib/simengine.c
-TESTLIB_SRC  += tests/lib/scsitask.c tests/lib/vsc.c
+TESTLIB_SRC  += tests/lib/scsitask.c tests/lib/vsc.c \
+                tests/lib/simvsp.c
 TESTLIB_SRC  += tests/lib/guest.c tests/lib/guest_talk.c \
                 tests/lib/guest_ring.c tests/lib/fakedev.c
 # These have hv/gpa.c replaced by the door that counts and flips.

@@ -7,9 +7,9 @@
  *   CLOSED --> DECLINED       the guest gave the offer back; until the
  *                             connection ends it does not exist for it
  *
- * A primary is always before its sub-channels in `channels`, and notices are
+ * A primary is always before its sub-channels in `channels`, and offers are
  * written in that order: Linux takes a sub-channel without a known primary for
- * a new device.
+ * a new device. Rescinds of sub-channels go before all else.
  * Sources: Linux drivers/hv/channel_mgmt.c; OpenVMM vmbus_server.
  */
 #include "bus.h"
@@ -350,20 +350,31 @@ static void say_rescind(struct vmbus_channel *ch)
 	ch->rescind_due = false;
 }
 
-bool vmbus_send_notices(struct vmbus *bus)
+/* One walk: rescinds of sub-channels only, or all else. False: no room. */
+static bool send_some(struct vmbus *bus, bool sub_rescinds)
 {
-	if (!bus->notices_due || !bus->offers_requested)
-		return false;
 	for (struct vmbus_channel *ch = bus->channels; ch; ch = ch->next) {
-		if (ch->offered && !ch->rescind_due)
+		bool sub_rescind = ch->rescind_due && ch->sub_index != 0;
+
+		if ((ch->offered && !ch->rescind_due) ||
+		    sub_rescind != sub_rescinds)
 			continue;
 		if (bus->out_count >= VMBUS_OUT_OFFERS)
-			return true;
+			return false;
 		if (ch->rescind_due)
 			say_rescind(ch);
 		else
 			say_offer(ch);
 	}
+	return true;
+}
+
+bool vmbus_send_notices(struct vmbus *bus)
+{
+	if (!bus->notices_due || !bus->offers_requested)
+		return false;
+	if (!send_some(bus, true) || !send_some(bus, false))
+		return true;
 	if (bus->all_offers_due) {
 		struct vmbus_wire_header m = {
 			.type = le32_put(VMBUS_MSG_ALLOFFERS_DELIVERED),

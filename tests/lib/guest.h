@@ -208,7 +208,7 @@ bool guest_unmask(struct guest_channel *ch);
 /* Event flag of this channel: take it (manual) or wait for it (threaded). */
 bool guest_take_interrupt(struct guest_channel *ch);
 bool guest_wait_interrupt(struct guest_channel *ch, int timeout_ms);
-/* How often the host raised it while it was clear, and called at all. */
+/* How often the host called for it. */
 uint64_t guest_interrupts(const struct guest_channel *ch);
 /* The VP that the last signal of this channel went to. */
 uint32_t guest_interrupt_vp(const struct guest_channel *ch);

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* hv/gpa.c under other names, and in front of it the functions that count and
+ * flip. See gpa_watch.h.
+ */
+#define hv_mem_create plain_mem_create
+#define hv_mem_destroy plain_mem_destroy
+#define hv_mem_add plain_mem_add
+#define hv_gpa_read plain_gpa_read
+#define hv_gpa_write plain_gpa_write
+#define hv_gpa_load32 plain_gpa_load32
+#define hv_gpa_store32 plain_gpa_store32
+#define hv_gpa_or32 plain_gpa_or32
+#define hv_gpa_ok plain_gpa_ok
+#define hv_gpa_iov plain_gpa_iov
+#include "hv/gpa.c"
+#undef hv_mem_create
+#undef hv_mem_destroy
+#undef hv_mem_add
+#undef hv_gpa_read
+#undef hv_gpa_write
+#undef hv_gpa_load32
+#undef hv_gpa_store32
+#undef hv_gpa_or32
+#undef hv_gpa_ok
+#undef hv_gpa_iov
+
+#include "gpa_watch.h"
+
+/* gpa.h has declared the other names only. */
+int hv_mem_create(struct hv_mem **out);
+void hv_mem_destroy(struct hv_mem *mem);
+int hv_mem_add(struct hv_mem *mem, uint64_t gpa, uint64_t len, void *host);
+int hv_gpa_read(const struct hv_mem *mem, uint64_t gpa, void *dst, size_t len);
+int hv_gpa_write(const struct hv_mem *mem, uint64_t gpa, const void *src,
+		 size_t len);
+int hv_gpa_load32(const struct hv_mem *mem, uint64_t gpa, uint32_t *val);
+int hv_gpa_store32(const struct hv_mem *mem, uint64_t gpa, uint32_t val);
+int hv_gpa_or32(const struct hv_mem *mem, uint64_t gpa, uint32_t bits,
+		uint32_t *old);
+bool hv_gpa_ok(const struct hv_mem *mem, uint64_t gpa, uint64_t len);
+int hv_gpa_iov(const struct hv_mem *mem, const uint64_t *pfns, size_t pfn_count,
+	       uint32_t offset, uint64_t len, struct iovec *iov, unsigned max);
+
+struct window {
+	uint64_t gpa;
+	uint32_t len;
+	uint8_t count[GPA_WATCH_BYTES];
+};
+
+static struct window windows[GPA_WATCH_WINDOWS];
+static unsigned window_count;
+static uint8_t flip_all;
+static uint64_t flip_gpa;
+static uint8_t flip_mask;
+
+void gpa_watch_clear(void)
+{
+	window_count = 0;
+	flip_all = 0;
+	flip_mask = 0;
+}
+
+void gpa_watch(uint64_t gpa, uint32_t len)
+{
+	struct window *w = &windows[window_count++];
+
+	if (window_count > GPA_WATCH_WINDOWS || len > GPA_WATCH_BYTES)
+		abort();
+	w->gpa = gpa;
+	w->len = len;
+	memset(w->count, 0, sizeof(w->count));
+}
+
+void gpa_watch_restart(void)
+{
+	for (unsigned i = 0; i < window_count; i++)
+		memset(windows[i].count, 0, sizeof(windows[i].count));
+}
+
+void gpa_watch_flip_all(uint8_t mask)
+{
+	flip_all = mask;
+}
+
+void gpa_watch_flip(uint64_t gpa, uint8_t mask)
+{
+	flip_gpa = gpa;
+	flip_mask = mask;
+}
+
+unsigned gpa_watch_max(uint64_t *gpa)
+{
+	unsigned max = 0;
+
+	for (unsigned i = 0; i < window_count; i++)
+		for (uint32_t b = 0; b < windows[i].len; b++) {
+			if (windows[i].count[b] <= max)
+				continue;
+			max = windows[i].count[b];
+			if (gpa)
+				*gpa = windows[i].gpa + b;
+		}
+	return max;
+}
+
+unsigned gpa_watch_touched(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < window_count; i++)
+		for (uint32_t b = 0; b < windows[i].len; b++)
+			n += windows[i].count[b] > 0;
+	return n;
+}
+
+static void flip(const struct hv_mem *mem, uint64_t gpa, uint8_t mask)
+{
+	uint8_t v;
+
+	if (plain_gpa_read(mem, gpa, &v, 1))
+		return;
+	v ^= mask;
+	plain_gpa_write(mem, gpa, &v, 1);
+}
+
+static void fetched(const struct hv_mem *mem, uint64_t gpa, size_t len)
+{
+	for (unsigned i = 0; i < window_count; i++) {
+		struct window *w = &windows[i];
+
+		for (size_t b = 0; b < len; b++) {
+			uint64_t at = gpa + b - w->gpa;
+
+			if (at >= w->len)
+				continue;
+			if (w->count[at] < UINT8_MAX)
+				w->count[at]++;
+			if (flip_all && w->count[at] == 1)
+				flip(mem, gpa + b, flip_all);
+		}
+	}
+	if (flip_mask && flip_gpa - gpa < len) {
+		flip(mem, flip_gpa, flip_mask);
+		flip_mask = 0;
+	}
+}
+
+int hv_gpa_read(const struct hv_mem *mem, uint64_t gpa, void *dst, size_t len)
+{
+	int rc = plain_gpa_read(mem, gpa, dst, len);
+
+	if (rc == 0)
+		fetched(mem, gpa, len);
+	return rc;
+}
+
+int hv_gpa_load32(const struct hv_mem *mem, uint64_t gpa, uint32_t *val)
+{
+	int rc = plain_gpa_load32(mem, gpa, val);
+
+	if (rc == 0)
+		fetched(mem, gpa, 4);
+	return rc;
+}
+
+int hv_gpa_or32(const struct hv_mem *mem, uint64_t gpa, uint32_t bits,
+		uint32_t *old)
+{
+	int rc = plain_gpa_or32(mem, gpa, bits, old);
+
+	if (rc == 0)
+		fetched(mem, gpa, 4);
+	return rc;
+}
+
+int hv_mem_create(struct hv_mem **out)
+{
+	return plain_mem_create(out);
+}
+
+void hv_mem_destroy(struct hv_mem *mem)
+{
+	plain_mem_destroy(mem);
+}
+
+int hv_mem_add(struct hv_mem *mem, uint64_t gpa, uint64_t len, void *host)
+{
+	return plain_mem_add(mem, gpa, len, host);
+}
+
+int hv_gpa_write(const struct hv_mem *mem, uint64_t gpa, const void *src,
+		 size_t len)
+{
+	return plain_gpa_write(mem, gpa, src, len);
+}
+
+int hv_gpa_store32(const struct hv_mem *mem, uint64_t gpa, uint32_t val)
+{
+	return plain_gpa_store32(mem, gpa, val);
+}
+
+bool hv_gpa_ok(const struct hv_mem *mem, uint64_t gpa, uint64_t len)
+{
+	return plain_gpa_ok(mem, gpa, len);
+}
+
+int hv_gpa_iov(const struct hv_mem *mem, const uint64_t *pfns, size_t pfn_count,
+	       uint32_t offset, uint64_t len, struct iovec *iov, unsigned max)
+{
+	return plain_gpa_iov(mem, pfns, pfn_count, offset, len, iov, max);
+}
