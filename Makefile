@@ -72,8 +72,9 @@ SRC_hv          := tools/hv.c
 
 # Unit tests: each is tests/NAME.c with cmocka, run from $(BUILD)/tests/NAME.
 UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
-                vhd_creator vhd_probe vhd_open vhd_bitmap vhd_bat \
-                vhd_map vhd_alloc vhd_commit
+                vhd_creator vhd_probe vhd_open vhd_bitmap vhd_bat vhd_map \
+                vhd_alloc vhd_commit vhd_tail vhd_crash vhd_create vhd_file \
+                vhd_lock vhd_sync vhd_threads
 UNIT_VHD     += vhd_engine vhd_queue
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \

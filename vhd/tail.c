@@ -30,13 +30,15 @@ static uint64_t length_for(uint64_t used_bytes)
 	       ~(uint64_t)(VHD_ALIGN_BYTES - 1);
 }
 
-/* A generous length, but no more than the disk can ever need. */
+/* A generous length, but no more than the disk can ever need. The block in
+ * `need_bytes` is not among the used ones yet.
+ */
 static uint64_t step_length(const struct vhd *img, uint64_t need_bytes)
 {
 	uint64_t step = img->file_end_bytes / STEP_DIVISOR;
 	uint64_t stride = length_for((uint64_t)img->info.bitmap_bytes +
 				     img->info.block_size_bytes);
-	uint64_t rest = (img->info.blocks - img->used) * stride;
+	uint64_t rest = (img->info.blocks - img->used - 1) * stride;
 	uint64_t len;
 
 	if (step < STEP_BYTES_MIN)

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One writer or many readers, between processes and inside one. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <fcntl.h>
+
+#include "tests/lib/cm.h"
+#include "vhd/vhd.h"
+
+static char dir[] = "/tmp/vhd_lock.XXXXXX";
+static char image[64];
+
+static int set_up(void **state)
+{
+	struct vhd_create_opts o = {
+		.format = VHD_FORMAT_DYNAMIC,
+		.size_bytes = 4 << 20,
+	};
+	struct vhd *img;
+
+	(void)state;
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(image, sizeof(image), "%s/image.vhd", dir);
+	if (vhd_create(image, &o, &img, NULL))
+		return -1;
+	return vhd_close(img, NULL);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	return unlink(image) || rmdir(dir);
+}
+
+static struct vhd *opened(const struct vhd_open_opts *o)
+{
+	struct vhd *img;
+	struct vhd_err e;
+
+	assert_int_equal(vhd_open(image, o, &img, &e), 0);
+	return img;
+}
+
+static void locked(const struct vhd_open_opts *o)
+{
+	struct vhd *img;
+	struct vhd_err e;
+
+	assert_refused(vhd_open(image, o, &img, &e), &e, EBUSY,
+		       VHD_WHY_LOCKED);
+}
+
+static const struct vhd_open_opts ro = {0};
+static const struct vhd_open_opts rw = {.writable = true};
+static const struct vhd_open_opts direct = {.writable = true, .direct = true};
+static const struct vhd_open_opts forced = {.force_read = true};
+
+static void a_writer_keeps_everyone_out(void **state)
+{
+	(void)state;
+	struct vhd *w = opened(&rw);
+
+	locked(&rw);
+	locked(&ro);
+	locked(&direct);
+	assert_int_equal(vhd_close(w, NULL), 0);
+	vhd_abandon(opened(&rw));
+	vhd_abandon(opened(&ro));
+}
+
+static void readers_share_and_keep_writers_out(void **state)
+{
+	(void)state;
+	struct vhd *a = opened(&ro), *b = opened(&ro);
+
+	locked(&rw);
+	vhd_abandon(a);
+	locked(&rw);
+	vhd_abandon(b);
+	vhd_abandon(opened(&rw));
+}
+
+static void forced_reading_asks_no_one(void **state)
+{
+	(void)state;
+	struct vhd *w = opened(&rw);
+	struct vhd *f = opened(&forced);
+
+	vhd_abandon(w);
+	w = opened(&rw); /* nor does it keep anyone out */
+	vhd_abandon(f);
+	vhd_abandon(w);
+}
+
+/* A lock of the classic kind would go with any close of the file. */
+static void closing_another_descriptor_keeps_the_lock(void **state)
+{
+	(void)state;
+	struct vhd *w = opened(&direct);
+	int fd = open(image, O_RDWR);
+
+	assert_true(fd >= 0);
+	close(fd);
+	locked(&ro);
+	vhd_abandon(w);
+	vhd_abandon(opened(&rw));
+}
+
+static void a_refused_open_leaves_no_lock(void **state)
+{
+	(void)state;
+	struct vhd_open_opts wrong = {.format = VHD_FORMAT_FIXED,
+				      .writable = true};
+	struct vhd *img;
+	struct vhd_err e;
+
+	assert_refused(vhd_open(image, &wrong, &img, &e), &e, EUCLEAN,
+		       VHD_WHY_TYPE_MISMATCH);
+	vhd_abandon(opened(&rw));
+}
+
+/* The child's exit status is the errno its open gave. */
+static int open_elsewhere(const struct vhd_open_opts *o)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		struct vhd *img;
+		int rc = vhd_open(image, o, &img, NULL);
+
+		_exit(-rc);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void other_processes_are_kept_out_too(void **state)
+{
+	(void)state;
+	struct vhd *img = opened(&rw);
+
+	assert_int_equal(open_elsewhere(&rw), EBUSY);
+	assert_int_equal(open_elsewhere(&ro), EBUSY);
+	vhd_abandon(img);
+	img = opened(&ro);
+	assert_int_equal(open_elsewhere(&rw), EBUSY);
+	assert_int_equal(open_elsewhere(&ro), 0);
+	vhd_abandon(img);
+	assert_int_equal(open_elsewhere(&rw), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_writer_keeps_everyone_out),
+		cmocka_unit_test(readers_share_and_keep_writers_out),
+		cmocka_unit_test(forced_reading_asks_no_one),
+		cmocka_unit_test(closing_another_descriptor_keeps_the_lock),
+		cmocka_unit_test(a_refused_open_leaves_no_lock),
+		cmocka_unit_test(other_processes_are_kept_out_too),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}

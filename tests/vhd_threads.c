@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One image under many threads, as its queues use it: lookups without a lock,
+ * blocks allocated and made whole under each other's writes, flushes that
+ * overlap. Meant for ThreadSanitizer, too.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/lib/cm.h"
+#include "tests/lib/random.h"
+#include "tests/lib/vhdimg.h"
+#include "vhd/alloc.h"
+
+#define KIB 1024u
+#define BLOCK (16 * KIB)
+#define THREADS 8
+#define SECTORS 8192u
+#define ROUNDS 3000
+
+struct worker {
+	struct vhd *img;
+	const struct vhd_file *file;
+	unsigned number;
+	uint64_t rnd;
+	uint32_t version[SECTORS / THREADS]; /* of this thread's sectors */
+	int failed; /* line */
+	struct vhd_err err;
+};
+
+static void stamp(uint8_t b[512], uint32_t lba, uint32_t version)
+{
+	memset(b, 0, 512);
+	if (!version)
+		return;
+	img_put32(b, lba);
+	img_put32(b + 508, version);
+}
+
+#define CHECK(w, cond)                                                         \
+	do {                                                                   \
+		if (!(cond)) {                                                 \
+			(w)->failed = __LINE__;                                \
+			return false;                                          \
+		}                                                              \
+	} while (0)
+
+static bool write_own(struct worker *w, uint32_t slot)
+{
+	uint32_t lba = slot * THREADS + w->number;
+	struct vhd_run r;
+	uint8_t b[512];
+
+	stamp(b, lba, ++w->version[slot]);
+	CHECK(w, vhd_map_write(w->img, lba, 1, &r, &w->err) == 0);
+	CHECK(w, r.kind == VHD_RUN_FILE && r.sectors == 1);
+	CHECK(w, vhd_file_write(w->file, b, 512, r.off_bytes, &w->err) == 0);
+	return true;
+}
+
+static bool read_own(struct worker *w, uint32_t slot)
+{
+	uint32_t lba = slot * THREADS + w->number;
+	uint8_t want[512], got[512];
+	struct vhd_run r;
+
+	stamp(want, lba, w->version[slot]);
+	memset(got, 0, sizeof(got));
+	CHECK(w, vhd_map(w->img, lba, 1, &r, &w->err) == 0);
+	if (r.kind == VHD_RUN_FILE)
+		CHECK(w, vhd_file_read(w->file, got, 512, r.off_bytes,
+				       &w->err) == 0);
+	CHECK(w, memcmp(want, got, 512) == 0);
+	return true;
+}
+
+static bool flush(struct worker *w)
+{
+	uint64_t t = vhd_commit_begin(w->img);
+
+	CHECK(w, vhd_file_flush(w->file, &w->err) == 0);
+	if (!vhd_commit_needed(w->img, t))
+		return true;
+	CHECK(w, vhd_commit_publish(w->img, t, &w->err) == 0);
+	CHECK(w, vhd_file_flush(w->file, &w->err) == 0);
+	vhd_commit_end(w->img, t);
+	CHECK(w, !vhd_commit_needed(w->img, t));
+	return true;
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	bool ok = true;
+
+	for (int i = 0; ok && i < ROUNDS; i++) {
+		uint32_t slot = (uint32_t)random_below(&w->rnd,
+						       SECTORS / THREADS);
+		uint64_t what = random_below(&w->rnd, 32);
+
+		if (what == 0)
+			ok = flush(w);
+		else if (what < 12)
+			ok = write_own(w, slot);
+		else
+			ok = read_own(w, slot);
+	}
+	return NULL;
+}
+
+/* Takes `img`. */
+static void verify(struct vhd *img, const struct worker *w)
+{
+	struct vhd_err e;
+	uint8_t want[512], got[512];
+
+	assert_int_equal(vhd_get_info(img)->notes, 0);
+	for (uint32_t lba = 0; lba < SECTORS; lba++) {
+		stamp(want, lba, w[lba % THREADS].version[lba / THREADS]);
+		assert_int_equal(vhd_read(img, lba * 512ull, got, 512, &e), 0);
+		assert_memory_equal(want, got, 512);
+	}
+	vhd_abandon(img);
+}
+
+/* Takes `img`. Returns what each thread wrote last. */
+static const struct worker *run(struct vhd *img, uint64_t seed)
+{
+	static struct worker w[THREADS];
+	pthread_t t[THREADS];
+	struct vhd_err e;
+
+	memset(w, 0, sizeof(w));
+	for (unsigned i = 0; i < THREADS; i++) {
+		w[i].img = img;
+		w[i].file = vhd_get_file(img);
+		w[i].number = i;
+		w[i].rnd = seed + i;
+		assert_int_equal(pthread_create(&t[i], NULL, work, &w[i]), 0);
+	}
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_join(t[i], NULL), 0);
+	for (unsigned i = 0; i < THREADS; i++)
+		if (w[i].failed)
+			fail_msg("thread %u, line %d: %s", i, w[i].failed,
+				 w[i].err.text);
+	assert_int_equal(vhd_close(img, &e), 0);
+	return w;
+}
+
+static void run_in_memory(struct memfile *m, uint64_t seed)
+{
+	const struct worker *w;
+	struct vhd *img;
+	struct vhd_err e;
+
+	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), 0);
+	w = run(img, seed);
+	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), 0);
+	verify(img, w);
+}
+
+/* The kernel's files take no lock that ThreadSanitizer would see, so nothing
+ * orders the threads but the library.
+ */
+static void threads_share_a_file_of_the_host(void **state)
+{
+	(void)state;
+	struct vhd_create_opts o = {
+		.format = VHD_FORMAT_DYNAMIC,
+		.size_bytes = SECTORS * 512,
+		.block_size_bytes = BLOCK,
+	};
+	struct vhd_open_opts ro = {0};
+	char path[] = "/tmp/vhd_threads.XXXXXX";
+	const struct worker *w;
+	struct vhd *img;
+	struct vhd_err e;
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(vhd_create(path, &o, &img, &e), 0);
+	w = run(img, random_seed());
+	assert_int_equal(vhd_open(path, &ro, &img, &e), 0);
+	verify(img, w);
+	assert_int_equal(unlink(path), 0);
+}
+
+static void threads_share_a_fresh_image(void **state)
+{
+	(void)state;
+	struct vhd_create_opts o = {
+		.format = VHD_FORMAT_DYNAMIC,
+		.size_bytes = SECTORS * 512,
+		.block_size_bytes = BLOCK,
+	};
+	struct memfile *m = memfile_create();
+	struct vhd_file f = memfile_file(m);
+	struct vhd *img;
+	struct vhd_err e;
+
+	assert_int_equal(vhd_create_file(&f, &o, &img, &e), 0);
+	assert_int_equal(vhd_close(img, &e), 0);
+	run_in_memory(m, random_seed());
+	memfile_destroy(m);
+}
+
+/* Every block there, none of its sectors valid, junk beneath. */
+static void threads_share_an_image_of_partial_blocks(void **state)
+{
+	(void)state;
+	static uint32_t order[SECTORS * 512 / BLOCK];
+	const unsigned n = sizeof(order) / sizeof(order[0]);
+	uint8_t map[512] = {0};
+	struct memfile *m;
+
+	for (uint32_t i = 0; i < n; i++)
+		order[i] = n - 1 - i;
+	m = img_dynamic(SECTORS * 512, BLOCK, order, n);
+	for (unsigned k = 0; k < n; k++)
+		assert_int_equal(memfile_poke(m, map, 512,
+					      img_place(SECTORS * 512, BLOCK,
+							k)), 0);
+	run_in_memory(m, random_seed());
+	memfile_destroy(m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(threads_share_a_fresh_image),
+		cmocka_unit_test(threads_share_a_file_of_the_host),
+		cmocka_unit_test(threads_share_an_image_of_partial_blocks),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
