@@ -75,15 +75,16 @@ UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
                 vhd_creator vhd_probe vhd_open vhd_bitmap vhd_bat vhd_map \
                 vhd_alloc vhd_commit vhd_tail vhd_crash vhd_create vhd_file \
                 vhd_lock vhd_sync vhd_threads
-UNIT_VHD     += vhd_engine vhd_queue
+UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
-                vmbus_message
+                vmbus_message vmbus_fetch vmbus_stress
 UNIT_HV      :=
 UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
-                storvsp_reset
+                storvsp_reset storvsp_fault storvsp_hostile \
+                storvsp_fetch
 UNIT_TOOLS   := tools_cli tools_fault tools_size
 TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                 tests/lib/simengine.c
@@ -92,10 +93,16 @@ TESTLIB_SRC  += tests/lib/scsitask.c tests/lib/vsc.c \
 TESTLIB_SRC  += tests/lib/guest.c tests/lib/guest_talk.c \
                 tests/lib/guest_ring.c tests/lib/fakedev.c
 # These have hv/gpa.c replaced by the door that counts and flips.
-WATCHED      := vmbus_fetch
+WATCHED      := vmbus_fetch storvsp_fetch
 
-# Fuzz targets: fuzz/NAME.c, seeds in fuzz/corpus/NAME/.
-FUZZ :=
+# Fuzz targets: fuzz/NAME.c, seeds in fuzz/corpus/NAME/. FUZZ_SRC_NAME lists
+# what else is built into it, FUZZ_LIBS_NAME what is linked to it.
+TIME ?= 20
+FUZZ := vmbus_ring vmbus_message
+FUZZ_SRC_vmbus_ring    := hv/gpa.c hv/vmbus/ring.c hv/vmbus/packet.c
+FUZZ_SRC_vmbus_message := $(VMBUS_SRC) tests/lib/guest.c \
+                          tests/lib/guest_talk.c tests/lib/guest_ring.c \
+                          tests/lib/fakedev.c
 
 MANPAGES := tools/vhd-inspect.1 tools/vhd-convert.1 tools/hv.1
 
@@ -176,6 +183,36 @@ unit: unit-build
 unit-run:
 	tests/run-unit.sh $(BUILD) $(UNIT)
 
+# ------------------------------------------------------------------ fuzz
+# Always clang with libFuzzer, ASan and UBSan, whatever CC and SAN are; its
+# objects are apart from all others.
+FUZZ_OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
+            -fno-omit-frame-pointer
+fuzz_obj = $(patsubst %.c,$(BUILD)/obj/fuzz-objects/%.o,$(1))
+
+$(BUILD)/obj/fuzz-objects/%.o: %.c | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	$(CLANG) $(BASE) $(FUZZ_OPT) -fsanitize=fuzzer-no-link $(WARN) \
+	  -c -o $@ $<
+
+define fuzz_rule
+$(BUILD)/fuzz/$(1): $$(call fuzz_obj,fuzz/$(1).c $$(FUZZ_SRC_$(1)))
+	@mkdir -p $$(@D)
+	$$(CLANG) $$(FUZZ_OPT) -fsanitize=fuzzer -pthread -o $$@ $$^ \
+	  $$(FUZZ_LIBS_$(1))
+.PHONY: fuzz-$(1)
+fuzz-$(1): $(BUILD)/fuzz/$(1)
+	tests/run-fuzz.sh $(BUILD) $(TIME) $(1)
+endef
+$(foreach t,$(FUZZ),$(eval $(call fuzz_rule,$(t))))
+
+.PHONY: fuzz fuzz-build fuzz-replay
+fuzz-build: $(addprefix $(BUILD)/fuzz/,$(FUZZ))
+fuzz: fuzz-build
+	tests/run-fuzz.sh $(BUILD) $(TIME) $(FUZZ)
+fuzz-replay: fuzz-build
+	tests/run-fuzz.sh $(BUILD) 0 $(FUZZ)
+
 # ------------------------------------------------- packages, suites, demo
 # What the compiler needs is installed (as root) or asked for (otherwise)
 # before the first object; the other targets ask for more by themselves.
@@ -215,7 +252,9 @@ help:
 	@echo 'make demo AUTO=1     the same without a person; prints a summary'
 	@echo 'make check           every test of the quick suite (SAN=1: sanitized)'
 	@echo 'make unit            unit tests only'
-	@echo 'make fuzz            fuzz targets'
+	@echo 'make fuzz            every fuzz target for TIME=20 seconds'
+	@echo 'make fuzz-NAME       one of: $(FUZZ)'
+	@echo 'make fuzz-replay     their seeds only'
 	@echo 'make bench           measurements against fio and QEMU'
 	@echo 'make layers style    rules of the tree: includes, sizes'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'

@@ -70,6 +70,7 @@ struct request {
 	size_t answer_bytes;
 	struct storvsp_packet_wire answer;
 	/* REQUEST_DISK */
+	bool doomed; /* a reset waits for its end */
 	const struct storvsp_disk *disk;
 	struct scsi_io io;
 	struct vhd_req req;
@@ -111,10 +112,11 @@ struct channel {
 	struct request *answers, **answers_tail; /* in order of completion */
 	unsigned busy;    /* slots not free */
 	unsigned on_disk; /* slots in REQUEST_DISK */
+	unsigned doomed;  /* of these */
 	uint8_t *packet;  /* STORVSP_RING_PACKET_MAX */
 	struct buffer buffer;
 	struct scsi_task task;
-	struct request *reset; /* the reset that waits for its end */
+	struct request *reset; /* waits for its end; no packet is taken */
 	uint64_t reset_ticket;
 	uint64_t drain_ticket; /* another channel's reset; 0: none */
 	bool stopping;
@@ -163,8 +165,6 @@ void storvsp_reset_start(struct channel *ch, struct request *r,
 /* A reset came on another channel. */
 void storvsp_reset_join(struct channel *ch, const struct reset_scope *scope,
 			uint64_t ticket);
-/* No packet is taken while this holds. */
-bool storvsp_reset_pending(const struct channel *ch);
 /* True when a reset ended. */
 bool storvsp_reset_check(struct channel *ch);
 /* Ask for an early end of what the scope names; NULL: of all. */

@@ -50,7 +50,7 @@ void storvsp_mail_session(struct storvsp *vsp, bool ready, uint16_t version);
 /* A reset on `from`: tells the other channels and returns its ticket. */
 uint64_t storvsp_mail_reset(struct channel *from,
 			    const struct reset_scope *scope);
-/* This channel has nothing in flight that is older than the ticket. */
+/* Nothing is in flight here that resets up to this ticket named. */
 void storvsp_mail_drained(struct channel *ch, uint64_t ticket);
 /* Whether that holds for all channels but this. */
 bool storvsp_mail_all_drained(struct channel *ch, uint64_t ticket);

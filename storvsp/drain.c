@@ -49,8 +49,8 @@ void storvsp_channel_answer(struct channel *ch, struct request *r)
 	ch->answers_tail = &r->next;
 }
 
-/* Into the ring, or, where that is broken, nowhere. Space was reserved; but a
- * guest can take it back by moving its read index, and then waits itself.
+/* Into the ring, or, where that is broken, nowhere. Space was reserved; should
+ * the ring say otherwise, the answers wait for it.
  */
 static bool send_answers(struct channel *ch)
 {
@@ -82,7 +82,7 @@ static bool send_answers(struct channel *ch)
 
 static bool may_take(const struct channel *ch)
 {
-	return !ch->ring_dead && !ch->stopping && !storvsp_reset_pending(ch) &&
+	return !ch->ring_dead && !ch->stopping && !ch->reset &&
 	       (!ch->sub || ch->session.state == STORVSP_SESSION_READY);
 }
 
@@ -204,7 +204,7 @@ static bool take_packets(struct channel *ch)
 
 	/* a reset, or a broken ring, ends the batch */
 	while (left > 0 && batch > 0 && !ch->ring_dead &&
-	       !storvsp_reset_pending(ch)) {
+	       !ch->reset) {
 		struct vmbus_packet pkt;
 		int rc = vmbus_recv(ch->bus, ch->packet,
 				    STORVSP_RING_PACKET_MAX, &pkt);

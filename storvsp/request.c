@@ -145,6 +145,9 @@ void storvsp_request_end(struct channel *ch, struct request *r)
 
 	r->state = REQUEST_TAKEN;
 	ch->on_disk--;
+	if (r->doomed)
+		ch->doomed--;
+	r->doomed = false;
 	/* An address outside the request would make the guest believe that
 	 * sectors arrived which did not.
 	 */

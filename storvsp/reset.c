@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* RESET_LUN, RESET_BUS, RESET_ADAPTER: what they name and is in flight, on
- * any channel, is asked to end early; when nothing older is in flight the
- * reset is answered. Its own channel takes no packets meanwhile, the others
- * none until they are empty once. Each request ends once: well if it was
- * faster, else as aborted.
- *
- * Flushes are not cut short, only waited for: they protect other requests'
- * data, too.
+ * any channel, is doomed: asked to end early. When all of it has ended the
+ * reset is answered; its own channel takes no packets meanwhile. Each request
+ * ends once: well if it was faster, else as aborted. A sync under way is
+ * waited for.
  * Sources: Linux storvsc_host_reset_handler; OpenVMM's notes on Hyper-V.
  */
 #include "controller.h"
@@ -29,10 +26,12 @@ void storvsp_reset_cancel(struct channel *ch, const struct reset_scope *scope)
 	for (unsigned i = 0; i < ch->depth && ch->on_disk > 0; i++) {
 		struct request *r = &ch->slots[i];
 
-		if (r->state != REQUEST_DISK || r->io.op == VHD_OP_FLUSH)
+		if (r->state != REQUEST_DISK || r->doomed ||
+		    (scope && !in_scope(scope, r->disk)))
 			continue;
-		if (!scope || in_scope(scope, r->disk))
-			vhd_queue_cancel(ch->queue, &r->req);
+		r->doomed = true;
+		ch->doomed++;
+		vhd_queue_cancel(ch->queue, &r->req);
 	}
 }
 
@@ -58,16 +57,11 @@ void storvsp_reset_join(struct channel *ch, const struct reset_scope *scope,
 	storvsp_reset_cancel(ch, scope);
 }
 
-bool storvsp_reset_pending(const struct channel *ch)
-{
-	return ch->reset || ch->drain_ticket;
-}
-
 bool storvsp_reset_check(struct channel *ch)
 {
 	bool did = false;
 
-	if (ch->on_disk > 0)
+	if (ch->doomed > 0)
 		return false;
 	if (ch->drain_ticket) {
 		storvsp_mail_drained(ch, ch->drain_ticket);
