@@ -182,8 +182,11 @@ static int write_image(const struct vhd_file *f,
 		       struct vhd_err *err)
 {
 	struct vhd_footer_wire footer;
-	int rc = vhd_file_truncate(f, 0, err);
+	uint64_t old_bytes;
+	int rc = vhd_file_size(f, &old_bytes, err);
 
+	if (!rc && old_bytes)
+		rc = vhd_file_truncate(f, 0, err);
 	if (rc)
 		return rc;
 	if (o->format == VHD_FORMAT_DYNAMIC)
@@ -223,6 +226,7 @@ static int open_new(const char *path, const struct vhd_create_opts *opts,
 		.create = true,
 		.exclusive = true,
 		.direct = opts->direct,
+		.no_sync = opts->no_sync,
 	};
 	int rc = vhd_file_open(path, &how, f, err);
 

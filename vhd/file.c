@@ -98,7 +98,7 @@ int vhd_file_write(const struct vhd_file *f, const void *buf, size_t len,
 
 int vhd_file_flush(const struct vhd_file *f, struct vhd_err *err)
 {
-	int rc = f->ops->flush(f->state);
+	int rc = f->no_sync ? 0 : f->ops->flush(f->state);
 
 	if (rc == 0)
 		return 0;
@@ -341,6 +341,21 @@ static int open_direct(int fd, const char *path, bool writable,
 	return -1;
 }
 
+/* The lock is held by now. An empty file is left alone: ext4 takes one that
+ * was cut to nothing for a file being replaced, and writes it out on close.
+ */
+static int make_empty(int fd, const char *path, struct vhd_err *err)
+{
+	off_t end = lseek(fd, 0, SEEK_END);
+	int rc;
+
+	if (end == 0 || (end > 0 && ftruncate(fd, 0) == 0))
+		return 0;
+	rc = -errno;
+	return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0, "cannot empty %.80s: %s",
+			path, vhd_errno_text(rc));
+}
+
 int vhd_file_open(const char *path, const struct vhd_file_open *how,
 		  struct vhd_file *out, struct vhd_err *err)
 {
@@ -357,11 +372,8 @@ int vhd_file_open(const char *path, const struct vhd_file_open *how,
 	rc = kind_check(fd, how, path, &st, err);
 	if (!rc && !how->no_lock)
 		rc = vhd_lock(fd, writable, path, err);
-	if (!rc && how->create && ftruncate(fd, 0) < 0) {
-		rc = -errno;
-		vhd_fail(err, rc, VHD_WHY_SYSTEM, 0, "cannot empty %.80s: %s",
-			 path, vhd_errno_text(rc));
-	}
+	if (!rc && how->create)
+		rc = make_empty(fd, path, err);
 	if (rc) {
 		close(fd);
 		return rc;
@@ -372,6 +384,7 @@ int vhd_file_open(const char *path, const struct vhd_file_open *how,
 		.fd = fd,
 		.direct_fd = how->direct ? open_direct(fd, path, writable, &st)
 					 : -1,
+		.no_sync = how->no_sync,
 	};
 	return 0;
 }

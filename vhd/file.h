@@ -36,6 +36,7 @@ struct vhd_file {
 	void *state;
 	int fd;        /* for engines; -1: only the sync engine can serve it */
 	int direct_fd; /* same file opened O_DIRECT, or -1 */
+	bool no_sync;  /* vhd_file_flush does nothing */
 };
 
 /* Whole transfers: EINTR, EAGAIN and short counts are handled here. A read
@@ -61,6 +62,7 @@ struct vhd_file_open {
 	bool exclusive;
 	bool direct;
 	bool no_lock;
+	bool no_sync;
 };
 int vhd_file_open(const char *path, const struct vhd_file_open *how,
 		  struct vhd_file *out, struct vhd_err *err);

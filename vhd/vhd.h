@@ -86,6 +86,9 @@ struct vhd_create_opts {
 	int64_t now_unix_s;        /* creation time */
 	bool direct;               /* as in vhd_open_opts */
 	bool exclusive;            /* fail with -EEXIST where a file exists */
+	bool no_sync;              /* vhd_flush and vhd_close sync nothing: for
+				    * a file that is worth nothing before it is
+				    * finished; the caller syncs it then */
 };
 
 /* Create an image and open it for writing. The file is complete and valid
