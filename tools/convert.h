@@ -31,6 +31,7 @@ struct convert_opts {
 	enum vhd_engine engine;
 	bool direct;
 	bool verify;
+	bool no_sync;
 	bool force;
 	bool quiet;
 };
@@ -106,8 +107,11 @@ struct convert_output {
 int convert_output_open(struct convert_output *out, const char *path,
 			bool force, const struct stat *src,
 			struct vhd_err *err);
-/* Make it durable and give it its name; only then does it exist. */
-int convert_output_publish(struct convert_output *out, struct vhd_err *err);
+/* Give it its name; only then does it exist. `durable`: content and name are
+ * on the disk on return, in this order.
+ */
+int convert_output_publish(struct convert_output *out, bool durable,
+			   struct vhd_err *err);
 /* Release; what was not published is gone. */
 void convert_output_close(struct convert_output *out);
 
@@ -121,7 +125,9 @@ void convert_output_close(struct convert_output *out);
  * large copy neither fills the memory nor evicts what others use.
  */
 struct convert_writeback {
-	int fd;     /* -1: off */
+	int fd;      /* of the destination; borrowed */
+	bool ahead;  /* allocating before writing pays here */
+	bool stream; /* write out behind */
 	struct {
 		uint64_t off_bytes;
 		uint64_t len_bytes;
@@ -130,7 +136,11 @@ struct convert_writeback {
 	unsigned count;
 };
 
-void convert_writeback_init(struct convert_writeback *wb, int fd);
+void convert_writeback_init(struct convert_writeback *wb, int fd, bool stream);
+/* Before a range of new file space is written. */
+void convert_writeback_ahead(struct convert_writeback *wb, uint64_t off_bytes,
+			     uint64_t len_bytes);
+/* After it was written. */
 int convert_writeback_add(struct convert_writeback *wb, uint64_t off_bytes,
 			  uint64_t len_bytes, struct vhd_err *err);
 
@@ -142,11 +152,11 @@ struct convert_stats {
 };
 
 /* Bring the data of `in` into the new, all-zero `dst`; both attached to the
- * job's queue here. `dst_fd` is the file of `dst`, for writeback; -1 for none.
+ * job's queue here. `wb` is on the file of `dst`.
  */
 int convert_copy(struct convert_job *job, struct convert_input *in,
-		 struct vhd *dst, int dst_fd, struct convert_stats *stats,
-		 struct vhd_err *err);
+		 struct vhd *dst, struct convert_writeback *wb,
+		 struct convert_stats *stats, struct vhd_err *err);
 
 /* Compare the two. Returns 0, or 1 with the first differing byte's offset on
  * the disk in `*at_bytes`, or a negative errno.

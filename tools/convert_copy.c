@@ -45,7 +45,7 @@ struct copy {
 	struct vhd *src;
 	struct vhd *dst;
 	struct convert_extents extents;
-	struct convert_writeback writeback;
+	struct convert_writeback *wb;
 	struct convert_stats *stats;
 	uint64_t at_bytes;      /* where the next read may start */
 	bool all_read;          /* the last read has been started */
@@ -141,9 +141,19 @@ static uint64_t piece_next(const struct slot *s, uint64_t *from)
 	return s->len_bytes;
 }
 
-/* The grains are the disk's, but a slot need not start on a boundary of one
- * when its extent did not; then its pieces are merely cut elsewhere.
- */
+/* A submitted write has its place, and has not reached the kernel yet. */
+static void place_ahead(struct copy *c, const struct vhd_req *req)
+{
+	struct vhd_run run;
+
+	if (c->wb->ahead &&
+	    !vhd_map(c->dst, req->lba, req->iov->iov_len / VHD_SECTOR_BYTES,
+		     &run, NULL) &&
+	    run.kind == VHD_RUN_FILE)
+		convert_writeback_ahead(c->wb, run.off_bytes,
+					run.sectors * VHD_SECTOR_BYTES);
+}
+
 static void write_start(struct copy *c, struct slot *s)
 {
 	uint64_t from = 0, to;
@@ -163,6 +173,7 @@ static void write_start(struct copy *c, struct slot *s)
 		};
 		c->stats->written_bytes += to - from;
 		vhd_queue_submit(c->job->queue, &s->write[i]);
+		place_ahead(c, &s->write[i]);
 	}
 	if (!s->writes_left)
 		slot_free(c, s);
@@ -194,7 +205,7 @@ static int slot_written(struct copy *c, struct slot *s, struct vhd_err *err)
 
 	rc = vhd_map(c->dst, lba, end - lba, &run, err);
 	if (!rc && run.kind == VHD_RUN_FILE)
-		rc = convert_writeback_add(&c->writeback, run.off_bytes,
+		rc = convert_writeback_add(c->wb, run.off_bytes,
 					   run.sectors * VHD_SECTOR_BYTES, err);
 	if (rc)
 		c->job->blame = c->job->dst;
@@ -288,19 +299,19 @@ static int attach(struct convert_job *job, struct vhd *img, const char *path,
 }
 
 int convert_copy(struct convert_job *job, struct convert_input *in,
-		 struct vhd *dst, int dst_fd, struct convert_stats *stats,
-		 struct vhd_err *err)
+		 struct vhd *dst, struct convert_writeback *wb,
+		 struct convert_stats *stats, struct vhd_err *err)
 {
 	struct copy c = {
 		.job = job,
 		.src = in->img,
 		.dst = dst,
+		.wb = wb,
 		.stats = stats,
 	};
 	int rc;
 
 	convert_extents_init(&c.extents, in->img, in->fd);
-	convert_writeback_init(&c.writeback, dst_fd);
 	job->blame = job->dst;
 	rc = slots_create(&c, err);
 	if (rc)

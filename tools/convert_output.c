@@ -208,11 +208,12 @@ static int name_it(struct convert_output *out)
 	return rename_to(out);
 }
 
-int convert_output_publish(struct convert_output *out, struct vhd_err *err)
+int convert_output_publish(struct convert_output *out, bool durable,
+			   struct vhd_err *err)
 {
 	int rc;
 
-	if (fsync(out->fd) < 0)
+	if (durable && fsync(out->fd) < 0)
 		return fail(err, -errno, "cannot make the file durable");
 	rc = name_it(out);
 	if (rc == -EEXIST)
@@ -221,7 +222,7 @@ int convert_output_publish(struct convert_output *out, struct vhd_err *err)
 	if (rc)
 		return fail(err, rc, "cannot name the finished file");
 	/* Some file systems do not sync directories; they say EINVAL. */
-	if (fsync(out->dir_fd) < 0 && errno != EINVAL)
+	if (durable && fsync(out->dir_fd) < 0 && errno != EINVAL)
 		return fail(err, -errno, "cannot make its name durable");
 	return 0;
 }

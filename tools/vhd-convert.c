@@ -20,7 +20,15 @@
 
 static const char prog[] = "vhd-convert";
 
-enum { OPT_FROM = 256, OPT_TO, OPT_BLOCK, OPT_ENGINE, OPT_DIRECT, OPT_VERIFY };
+enum {
+	OPT_FROM = 256,
+	OPT_TO,
+	OPT_BLOCK,
+	OPT_ENGINE,
+	OPT_DIRECT,
+	OPT_VERIFY,
+	OPT_NO_SYNC,
+};
 
 static const struct cli_option options[] = {
 	{ "from", OPT_FROM, "FORMAT",
@@ -34,6 +42,8 @@ static const struct cli_option options[] = {
 	{ "direct", OPT_DIRECT, NULL, "go around the page cache" },
 	{ "verify", OPT_VERIFY, NULL,
 	  "read both again afterwards and compare" },
+	{ "no-sync", OPT_NO_SYNC, NULL,
+	  "do not wait until DST is on the disk" },
 	{ "force", 'f', NULL, "replace DST if it exists" },
 	{ "quiet", 'q', NULL, "print nothing but errors" },
 	{ 0 },
@@ -126,6 +136,9 @@ static int option_apply(struct convert_opts *opts, int id, const char *value)
 	case OPT_VERIFY:
 		opts->verify = true;
 		return CLI_OK;
+	case OPT_NO_SYNC:
+		opts->no_sync = true;
+		return CLI_OK;
 	case 'f':
 		opts->force = true;
 		return CLI_OK;
@@ -212,6 +225,7 @@ static int dst_create(const struct convert_opts *opts,
 		.block_size_bytes = opts->block_size_bytes,
 		.now_unix_s = time(NULL),
 		.direct = opts->direct,
+		.no_sync = true, /* once, in convert_output_publish */
 	};
 	int rc = id_make(create.unique_id, err);
 
@@ -232,6 +246,10 @@ static int verify(struct convert_job *job, const struct convert_opts *opts,
 	int rc;
 
 	job->blame = job->dst;
+	if (fsync(out->fd) < 0)
+		return vhd_fail(err, -errno, VHD_WHY_IO, 0,
+				"cannot make the file durable: %s",
+				strerror(errno));
 	(void)posix_fadvise(out->fd, 0, 0, POSIX_FADV_DONTNEED);
 	rc = convert_input_open(&again, out->path, opts->to, opts->direct, err);
 	if (rc)
@@ -256,6 +274,7 @@ static int transfer(struct convert_job *job, const struct convert_opts *opts,
 		    struct convert_stats *stats, struct vhd_err *err)
 {
 	uint64_t size = vhd_get_info(in->img)->size_bytes;
+	struct convert_writeback wb;
 	struct vhd *dst = NULL;
 	int rc;
 
@@ -264,8 +283,8 @@ static int transfer(struct convert_job *job, const struct convert_opts *opts,
 	if (rc)
 		return rc;
 	cli_progress_start(&job->progress, "copying", size, opts->quiet);
-	rc = convert_copy(job, in, dst, opts->direct ? -1 : out->fd, stats,
-			  err);
+	convert_writeback_init(&wb, out->fd, !opts->direct && !opts->no_sync);
+	rc = convert_copy(job, in, dst, &wb, stats, err);
 	cli_progress_end(&job->progress);
 	if (rc) {
 		vhd_abandon(dst);
@@ -280,7 +299,7 @@ static int transfer(struct convert_job *job, const struct convert_opts *opts,
 	job->blame = job->dst;
 	if (convert_interrupted(job, err))
 		return -EINTR;
-	return convert_output_publish(out, err);
+	return convert_output_publish(out, !opts->no_sync, err);
 }
 
 static void describe(const struct convert_opts *opts,

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* hv: run a guest. See hv.1. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "hv.h"
+
+const char hv_prog[] = "hv";
+
+/* A file named as console output must not be one of the guest's own. */
+static bool is_input(const struct hv_args *args, const struct stat *st)
+{
+	const char *files[HV_DISKS_MAX + 2] = {args->kernel, args->initrd};
+	struct stat other;
+
+	for (unsigned i = 0; i < args->disk_count; i++)
+		files[2 + i] = args->disks[i].path;
+	for (unsigned i = 0; i < 2 + args->disk_count; i++)
+		if (files[i] && stat(files[i], &other) == 0 &&
+		    other.st_dev == st->st_dev && other.st_ino == st->st_ino)
+			return true;
+	return false;
+}
+
+static int console_failed(const char *path, int code)
+{
+	struct vhd_err err;
+
+	(void)vhd_fail(&err, -code, VHD_WHY_SYSTEM, 0, "cannot write to it: %s",
+		       strerror(code));
+	return cli_fail(hv_prog, path, &err);
+}
+
+/* Emptied only once it is known to be nothing that is needed. */
+static int console_open(const struct hv_args *args, int *fd)
+{
+	struct stat st;
+	int f = open(args->console,
+		     O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_APPEND,
+		     0666);
+
+	if (f < 0)
+		return console_failed(args->console, errno);
+	if (fstat(f, &st) < 0 ||
+	    (S_ISREG(st.st_mode) && is_input(args, &st))) {
+		(void)close(f);
+		fprintf(stderr, "%s: --console %s: this file is the guest's\n",
+			hv_prog, args->console);
+		return CLI_USAGE;
+	}
+	if (S_ISREG(st.st_mode) && ftruncate(f, 0) < 0) {
+		int code = errno;
+
+		(void)close(f);
+		return console_failed(args->console, code);
+	}
+	*fd = f;
+	return CLI_OK;
+}
+
+/* Which way: returns whether this machine's own KVM runs it, or -1 when that
+ * was insisted on and is not to be had.
+ */
+static int choose_kvm(const struct hv_args *args)
+{
+	struct vhd_err err;
+
+	if (args->accel == HV_ACCEL_TCG)
+		return 0;
+	if (hv_available(&err))
+		return 1;
+	if (args->accel == HV_ACCEL_KVM) {
+		fprintf(stderr, "%s: --accel kvm: %s\n", hv_prog, err.text);
+		return -1;
+	}
+	fprintf(stderr, "%s: %s: the guest runs in an emulated machine (QEMU), "
+		"slowly\n", hv_prog, err.text);
+	return 0;
+}
+
+static int run_with(const struct hv_args *args, struct hv_disks *disks,
+		    int console_fd)
+{
+	struct hv_console con = {
+		.in_fd = STDIN_FILENO,
+		.out_fd = console_fd >= 0 ? console_fd : STDOUT_FILENO,
+	};
+	int kvm = choose_kvm(args), status;
+
+	if (kvm < 0)
+		return CLI_IO;
+	con.terminal = hv_terminal_raw();
+	/* A terminal that another job has is not read from. */
+	if (!con.terminal && isatty(STDIN_FILENO))
+		con.in_fd = -1;
+	status = kvm ? hv_run_kvm(args, disks, &con)
+		     : hv_run_nested(args, disks, &con);
+	hv_terminal_restore();
+	return status;
+}
+
+static int run(const struct hv_args *args)
+{
+	struct hv_disks disks;
+	struct vhd_err err;
+	int console_fd = -1;
+	int status;
+
+	if (hv_boot_linux_check(args->memory_bytes, args->kernel, args->initrd,
+				args->append, &err) < 0)
+		return cli_fail(hv_prog, NULL, &err);
+	status = hv_disks_open(&disks, args);
+	if (status == CLI_OK && args->console)
+		status = console_open(args, &console_fd);
+	if (status != CLI_OK) {
+		hv_disks_abandon(&disks);
+		return status;
+	}
+	status = run_with(args, &disks, console_fd);
+	hv_disks_abandon(&disks); /* those that were not closed */
+	if (console_fd >= 0 && close(console_fd) < 0 && status == CLI_OK)
+		status = console_failed(args->console, errno);
+	return status;
+}
+
+static int command_run(int argc, char **argv)
+{
+	struct hv_args args;
+	int status = hv_args_parse(argc, argv, &args);
+
+	/* A console that went away is an error of write(2), not a signal. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (status < 0)
+		status = run(&args);
+	hv_args_free(&args);
+	return status;
+}
+
+static const struct cli_option no_options[] = {{0}};
+
+int main(int argc, char **argv)
+{
+	struct cli_options o = {
+		.prog = hv_prog,
+		.usage = "run [options] --kernel FILE\n"
+			 "run --help",
+		.about = "Run a Linux guest on KVM as Hyper-V would, its disks "
+			 "VHD images.",
+		.table = no_options,
+		.argc = argc,
+		.argv = argv,
+	};
+	int status = CLI_OK;
+
+	if (argc > 1 && strcmp(argv[1], "run") == 0)
+		return command_run(argc - 1, argv + 1);
+	if (cli_options_next(&o, &status) != 0)
+		return status;
+	if (o.first_operand < argc)
+		return cli_usage(hv_prog, "%s: no such command",
+				 argv[o.first_operand]);
+	return cli_usage(hv_prog, "needs a command");
+}

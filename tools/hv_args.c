@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The command line of `hv run`. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hv.h"
+
+static const char prog[] = "hv run";
+
+#define MEMORY_DEFAULT (512ull << 20)
+#define MEMORY_UNIT (2ull << 20)
+#define TIMEOUT_MAX_S 10000000u
+
+enum {
+	OPT_DISK = 256,
+	OPT_KERNEL,
+	OPT_INITRD,
+	OPT_APPEND,
+	OPT_MEMORY,
+	OPT_CPUS,
+	OPT_ACCEL,
+	OPT_CONSOLE,
+	OPT_TIMEOUT,
+};
+
+static const struct cli_option options[] = {
+	{"kernel", OPT_KERNEL, "FILE", "the guest's kernel, a bzImage"},
+	{"initrd", OPT_INITRD, "FILE", "its initramfs"},
+	{"append", OPT_APPEND, "WORDS",
+	 "its command line (default: console=ttyS0)"},
+	{"disk", OPT_DISK, "FILE[,WORD]...",
+	 "a VHD as SCSI disk, the first is /dev/sda; words: ro;\n"
+	 "fixed, dynamic or raw: what it is instead of a look.\n"
+	 "A raw disk must be named as such"},
+	{"memory", OPT_MEMORY, "SIZE", "memory of the guest (default 512M)"},
+	{"cpus", OPT_CPUS, "N", "its processors (default 1)"},
+	{"accel", OPT_ACCEL, "NAME",
+	 "kvm: this machine's; tcg: an emulated one, by QEMU;\n"
+	 "auto: kvm where the processor has it (the default)"},
+	{"console", OPT_CONSOLE, "FILE",
+	 "the serial console's output goes there"},
+	{"timeout", OPT_TIMEOUT, "SECONDS", "stop the guest after that time"},
+	{0},
+};
+
+/* ------------------------------------------------------------ one disk -- */
+
+static const struct disk_word {
+	const char *word;
+	bool read_only, writable;
+	enum vhd_format format;
+} disk_words[] = {
+	{"ro", true, false, VHD_FORMAT_AUTO},
+	{"rw", false, true, VHD_FORMAT_AUTO},
+	{"raw", false, false, VHD_FORMAT_RAW},
+	{"fixed", false, false, VHD_FORMAT_FIXED},
+	{"dynamic", false, false, VHD_FORMAT_DYNAMIC},
+};
+
+static const struct disk_word *disk_word(const char *text)
+{
+	for (size_t i = 0; i < sizeof(disk_words) / sizeof(disk_words[0]); i++)
+		if (strcmp(disk_words[i].word, text) == 0)
+			return &disk_words[i];
+	return NULL;
+}
+
+/* Words are taken off the end; what is no known word is part of the name. */
+static int disk_add(struct hv_args *args, const char *value)
+{
+	struct hv_disk_arg *d = &args->disks[args->disk_count];
+	char *comma;
+
+	if (args->disk_count == HV_DISKS_MAX)
+		return cli_usage(prog, "--disk %s: a guest has at most %d",
+				 value, HV_DISKS_MAX);
+	d->path = strdup(value);
+	if (!d->path)
+		return cli_usage(prog, "out of memory");
+	args->disk_count++;
+	while ((comma = strrchr(d->path, ',')) != NULL) {
+		const struct disk_word *w = disk_word(comma + 1);
+
+		if (!w)
+			break;
+		d->read_only |= w->read_only;
+		if (w->format != VHD_FORMAT_AUTO)
+			d->format = w->format;
+		*comma = '\0';
+	}
+	if (!*d->path)
+		return cli_usage(prog, "--disk %s: names no file", value);
+	return CLI_OK;
+}
+
+/* ------------------------------------------------------ other options --- */
+
+static int number(const char *option, const char *text, uint32_t max,
+		  uint32_t *out)
+{
+	char *end;
+	unsigned long n;
+
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno || n < 1 || n > max)
+		return cli_usage(prog, "--%s %s: not a number from 1 to %u",
+				 option, text, max);
+	*out = (uint32_t)n;
+	return CLI_OK;
+}
+
+static int memory_set(struct hv_args *args, const char *text)
+{
+	uint64_t n;
+
+	if (cli_size_parse(text, &n))
+		return cli_usage(prog, "--memory %s: not a size such as 512M "
+				       "or 2G", text);
+	if (n < HV_MEMORY_MIN)
+		return cli_usage(prog, "--memory %s: a guest needs at least "
+				       "%lluM", text, HV_MEMORY_MIN >> 20);
+	if (n > HV_MEMORY_MAX)
+		return cli_usage(prog, "--memory %s: a guest has at most %lluG",
+				 text, HV_MEMORY_MAX >> 30);
+	if (n % MEMORY_UNIT)
+		return cli_usage(prog, "--memory %s: not a multiple of 2M",
+				 text);
+	args->memory_bytes = n;
+	return CLI_OK;
+}
+
+static int accel_set(struct hv_args *args, const char *text)
+{
+	static const char *const names[] = {
+		[HV_ACCEL_AUTO] = "auto",
+		[HV_ACCEL_KVM] = "kvm",
+		[HV_ACCEL_TCG] = "tcg",
+	};
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(names[i], text) == 0) {
+			args->accel = (enum hv_accel)i;
+			return CLI_OK;
+		}
+	}
+	return cli_usage(prog, "--accel %s: not one of auto, kvm, tcg", text);
+}
+
+static int apply(struct hv_args *args, int id, const char *value)
+{
+	switch (id) {
+	case OPT_DISK:
+		return disk_add(args, value);
+	case OPT_KERNEL:
+		args->kernel = value;
+		return CLI_OK;
+	case OPT_INITRD:
+		args->initrd = value;
+		return CLI_OK;
+	case OPT_APPEND:
+		args->append = value;
+		return CLI_OK;
+	case OPT_MEMORY:
+		return memory_set(args, value);
+	case OPT_CPUS:
+		return number("cpus", value, HV_CPUS_MAX, &args->cpus);
+	case OPT_ACCEL:
+		return accel_set(args, value);
+	case OPT_CONSOLE:
+		args->console = value;
+		return CLI_OK;
+	default:
+		return number("timeout", value, TIMEOUT_MAX_S,
+			      &args->timeout_s);
+	}
+}
+
+int hv_args_parse(int argc, char **argv, struct hv_args *args)
+{
+	struct cli_options o = {
+		.prog = prog,
+		.usage = "[options] --kernel FILE",
+		.about = "Run a Linux guest until it switches itself off.\n"
+			 "On a terminal, Ctrl-A x ends it and Ctrl-A h helps.\n"
+			 "Exit status: 0 the guest powered off, 2 usage, 3 "
+			 "refused input, 4 I/O or\n"
+			 "system failure, 10 guest crash, 11 triple fault, 12 "
+			 "reset, 13 timeout, 14 stopped.",
+		.table = options,
+		.argc = argc,
+		.argv = argv,
+	};
+	int id, status = CLI_OK;
+
+	memset(args, 0, sizeof(*args));
+	args->memory_bytes = MEMORY_DEFAULT;
+	args->cpus = 1;
+	args->append = "console=ttyS0";
+	while ((id = cli_options_next(&o, &status)) > 0) {
+		status = apply(args, id, o.value);
+		if (status)
+			return status;
+	}
+	if (id < 0)
+		return status;
+	if (o.first_operand < argc)
+		return cli_usage(prog, "%s: not an option; disks are named by "
+				       "--disk", argv[o.first_operand]);
+	if (!args->kernel)
+		return cli_usage(prog, "needs --kernel");
+	return -1;
+}
+
+void hv_args_free(struct hv_args *args)
+{
+	for (unsigned i = 0; i < args->disk_count; i++)
+		free(args->disks[i].path);
+	args->disk_count = 0;
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The guest's disks: images opened for the whole run, LUNs of one controller.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "hv.h"
+
+/* A raw disk is opened as such only when it was named so: a guest can write
+ * to it whatever looks like a VHD, and the next look would believe it.
+ */
+static int check_probed(const struct hv_disk_arg *arg, struct vhd *img,
+			struct vhd_err *err)
+{
+	if (arg->format != VHD_FORMAT_AUTO ||
+	    vhd_get_info(img)->format != VHD_FORMAT_RAW)
+		return 0;
+	return vhd_fail(err, -EUCLEAN, VHD_WHY_NOT_VHD, 0,
+			"not a VHD; if it is a raw disk, write --disk FILE,raw");
+}
+
+static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
+		    struct vhd_err *err)
+{
+	const struct vhd_open_opts opts = {
+		.format = arg->format,
+		.writable = !arg->read_only,
+	};
+	struct vhd *img;
+	int ret = vhd_open(arg->path, &opts, &img, err);
+
+	if (ret < 0)
+		return ret;
+	ret = check_probed(arg, img, err);
+	if (ret < 0)
+		vhd_abandon(img);
+	else
+		*out = img;
+	return ret;
+}
+
+int hv_disks_open(struct hv_disks *d, const struct hv_args *args)
+{
+	struct vhd_err err;
+
+	memset(d, 0, sizeof(*d));
+	d->args = args;
+	for (unsigned i = 0; i < args->disk_count; i++)
+		if (open_one(&args->disks[i], &d->img[i], &err) < 0)
+			return cli_fail(hv_prog, args->disks[i].path, &err);
+	return CLI_OK;
+}
+
+int hv_disks_close(struct hv_disks *d)
+{
+	int status = CLI_OK;
+
+	for (unsigned i = 0; i < d->args->disk_count; i++) {
+		struct vhd *img = d->img[i];
+		struct vhd_err err;
+
+		d->img[i] = NULL;
+		if (vhd_close(img, &err) < 0)
+			status = cli_fail(hv_prog, d->args->disks[i].path,
+					  &err);
+	}
+	return status;
+}
+
+void hv_disks_abandon(struct hv_disks *d)
+{
+	for (unsigned i = 0; i < HV_DISKS_MAX; i++) {
+		vhd_abandon(d->img[i]);
+		d->img[i] = NULL;
+	}
+}
+
+/* What a guest knows the disk by. A VHD has an id; a raw disk gets one from
+ * its name, which is the same wherever it runs.
+ */
+static void unique_id(const char *path, const struct vhd_info *info,
+		      uint8_t id[16])
+{
+	const char *slash = strrchr(path, '/');
+	uint64_t h[2] = {0xcbf29ce484222325u, 0x84222325cbf29ce4u};
+
+	if (info->format != VHD_FORMAT_RAW) {
+		memcpy(id, info->unique_id, 16);
+		return;
+	}
+	for (const char *p = slash ? slash + 1 : path; *p; p++)
+		for (unsigned i = 0; i < 2; i++)
+			h[i] = (h[i] ^ (uint8_t)*p) * 0x100000001b3u; /* FNV-1a */
+	memcpy(id, h, 16);
+}
+
+static bool id_taken(const uint8_t ids[][16], unsigned count,
+		     const uint8_t id[16])
+{
+	for (unsigned i = 0; i < count; i++)
+		if (memcmp(ids[i], id, 16) == 0)
+			return true;
+	return false;
+}
+
+int hv_disks_attach(struct hv_disks *d, struct storvsp *vsp,
+		    struct vhd_err *err)
+{
+	uint8_t ids[HV_DISKS_MAX][16];
+
+	for (unsigned i = 0; i < d->args->disk_count; i++) {
+		const struct hv_disk_arg *arg = &d->args->disks[i];
+		struct storvsp_disk_opts o = {
+			.lun = (uint8_t)i,
+			.read_only = arg->read_only,
+		};
+		int ret;
+
+		unique_id(arg->path, vhd_get_info(d->img[i]), o.unique_id);
+		/* Copies of one image share its id: a guest would take them
+		 * for two ways to one disk.
+		 */
+		while (id_taken(ids, i, o.unique_id))
+			o.unique_id[15]++;
+		memcpy(ids[i], o.unique_id, 16);
+		ret = storvsp_disk_add(vsp, &o, d->img[i], err);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}

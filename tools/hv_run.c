@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Run a guest on this machine's KVM: partition, controller, disks, and the
+ * way down in the opposite order; the images are committed last.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "hv.h"
+
+/* ------------------------------------------------------------- signals -- */
+
+/* What the handler needs; set while no signal is watched for. */
+static void (*volatile watcher)(void *arg);
+static void *volatile watcher_arg;
+static volatile sig_atomic_t timed_out;
+
+static void on_signal(int sig)
+{
+	if (sig == SIGALRM)
+		timed_out = 1;
+	if (watcher)
+		watcher(watcher_arg);
+}
+
+void hv_signals_watch(void (*wake)(void *arg), void *arg, uint32_t timeout_s)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGALRM};
+	struct sigaction sa = {.sa_handler = wake ? on_signal : SIG_IGN};
+
+	sigemptyset(&sa.sa_mask);
+	if (wake) {
+		watcher_arg = arg;
+		watcher = wake;
+	}
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		(void)sigaction(signals[i], &sa, NULL);
+	(void)alarm(timeout_s);
+	if (!wake)
+		watcher = NULL;
+}
+
+bool hv_signals_timed_out(void)
+{
+	return timed_out != 0;
+}
+
+/* --------------------------------------------------------------- parts -- */
+
+struct run {
+	struct hv *hv;
+	struct storvsp *vsp;
+	struct hv_escape escape;
+};
+
+static void stop(void *arg)
+{
+	hv_stop(arg);
+}
+
+static size_t filter(void *arg, uint8_t *bytes, size_t len)
+{
+	struct run *r = arg;
+
+	len = hv_escape_filter(&r->escape, bytes, len);
+	if (r->escape.quit)
+		hv_stop(r->hv);
+	if (r->escape.help) {
+		r->escape.help = false;
+		hv_escape_show_help();
+	}
+	return len;
+}
+
+/* One controller for all disks; its id is the same in every run, so that a
+ * guest finds the same hardware again.
+ */
+static const char controller_id[] = "5a0f2f64-9e4c-4d0c-8a7e-76686420766d";
+
+static int add_controller(struct run *r, struct hv_disks *disks,
+			  struct vhd_err *err)
+{
+	struct storvsp_opts o = {.log = hv_say_line};
+	int ret;
+
+	if (disks->args->disk_count == 0)
+		return 0;
+	ret = vmbus_guid_parse(controller_id, &o.instance);
+	if (ret < 0)
+		return vhd_fail(err, ret, VHD_WHY_ARGUMENT, 0,
+				"the controller's id is malformed");
+	ret = storvsp_create(&o, &r->vsp, err);
+	if (ret == 0)
+		ret = hv_disks_attach(disks, r->vsp, err);
+	if (ret == 0)
+		ret = storvsp_offer(r->vsp, hv_bus(r->hv), err);
+	return ret;
+}
+
+static int create(struct run *r, const struct hv_args *args,
+		  struct hv_disks *disks, const struct hv_console *con,
+		  struct vhd_err *err)
+{
+	const struct hv_opts o = {
+		.cpus = args->cpus,
+		.memory_bytes = args->memory_bytes,
+		.console_in_fd = con->in_fd,
+		.console_out_fd = con->out_fd,
+		.console_filter = con->terminal ? filter : NULL,
+		.console_arg = r,
+		.log = hv_say_line,
+	};
+	int ret = hv_create(&o, &r->hv, err);
+
+	if (ret == 0)
+		ret = add_controller(r, disks, err);
+	if (ret == 0)
+		ret = hv_boot_linux(r->hv, args->kernel, args->initrd,
+				    args->append, err);
+	return ret;
+}
+
+/* ------------------------------------------------------------- the end -- */
+
+static int end_status(enum hv_end end, const struct vhd_err *err)
+{
+	switch (end) {
+	case HV_END_POWEROFF:
+		return CLI_OK;
+	case HV_END_RESET:
+		hv_say_line(NULL, "the guest asked for a reset");
+		return HV_EXIT_RESET;
+	case HV_END_CRASH: /* reported with its details when it happened */
+		return HV_EXIT_CRASH;
+	case HV_END_TRIPLE_FAULT:
+		hv_say_line(NULL, "the guest's processor shut down (triple "
+				  "fault)");
+		return HV_EXIT_TRIPLE_FAULT;
+	case HV_END_STOPPED:
+		if (hv_signals_timed_out()) {
+			hv_say_line(NULL, "the time is over: guest stopped");
+			return HV_EXIT_TIMEOUT;
+		}
+		hv_say_line(NULL, "guest stopped");
+		return HV_EXIT_STOPPED;
+	case HV_END_FAILED:
+		break;
+	}
+	hv_say_line(NULL, err->text);
+	return CLI_IO;
+}
+
+int hv_run_kvm(const struct hv_args *args, struct hv_disks *disks,
+	       const struct hv_console *con)
+{
+	struct run r = {0};
+	struct vhd_err err;
+	int status, closed;
+
+	if (create(&r, args, disks, con, &err) < 0) {
+		hv_terminal_restore();
+		status = cli_fail(hv_prog, NULL, &err);
+	} else {
+		hv_signals_watch(stop, r.hv, args->timeout_s);
+		status = end_status(hv_run(r.hv, &err), &err);
+		hv_signals_watch(NULL, NULL, 0);
+	}
+	hv_destroy(r.hv);
+	storvsp_destroy(r.vsp);
+	hv_terminal_restore();
+	closed = hv_disks_close(disks);
+	return closed != CLI_OK ? closed : status;
+}

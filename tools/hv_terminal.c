@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The terminal in raw mode, and the way back on every path out: normal exit,
+ * fatal signals, stopping by SIGTSTP. What a signal handler needs is static
+ * here and written before the handler is installed.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "hv.h"
+
+static struct termios saved, raw;
+static volatile sig_atomic_t is_raw;
+
+/* Those that end the process by themselves; the others are watched for. */
+static const int fatal_signals[] = {SIGABRT, SIGBUS,  SIGFPE, SIGILL,
+				    SIGQUIT, SIGSEGV, SIGSYS, SIGXCPU};
+
+void hv_terminal_restore(void)
+{
+	if (!is_raw)
+		return;
+	is_raw = 0;
+	(void)tcsetattr(STDIN_FILENO, TCSADRAIN, &saved);
+}
+
+/* SA_RESETHAND: raised again, the signal does what it always did. */
+static void on_fatal(int sig)
+{
+	if (is_raw)
+		(void)tcsetattr(STDIN_FILENO, TCSANOW, &saved);
+	(void)raise(sig);
+}
+
+static void on_stop(int sig)
+{
+	(void)sig;
+	if (is_raw)
+		(void)tcsetattr(STDIN_FILENO, TCSADRAIN, &saved);
+	(void)raise(SIGSTOP);
+	if (is_raw)
+		(void)tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
+}
+
+static void watch(int sig, void (*handler)(int), int flags)
+{
+	struct sigaction sa = {.sa_handler = handler, .sa_flags = flags};
+
+	sigemptyset(&sa.sa_mask);
+	(void)sigaction(sig, &sa, NULL);
+}
+
+bool hv_terminal_raw(void)
+{
+	if (!isatty(STDIN_FILENO) || tcgetpgrp(STDIN_FILENO) != getpgrp() ||
+	    tcgetattr(STDIN_FILENO, &saved) < 0)
+		return false;
+	raw = saved;
+	cfmakeraw(&raw);
+	for (size_t i = 0;
+	     i < sizeof(fatal_signals) / sizeof(fatal_signals[0]); i++)
+		watch(fatal_signals[i], on_fatal,
+		      (int)(SA_RESETHAND | SA_NODEFER));
+	watch(SIGTSTP, on_stop, SA_RESTART);
+	if (atexit(hv_terminal_restore) != 0 ||
+	    tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) < 0)
+		return false;
+	is_raw = 1;
+	return true;
+}
+
+void hv_say_line(void *unused, const char *line)
+{
+	(void)unused;
+	fprintf(stderr, "%s: %s%s\n", hv_prog, line, is_raw ? "\r" : "");
+}
+
+void hv_escape_show_help(void)
+{
+	hv_say_line(NULL, "Ctrl-A x      stop the guest and end");
+	hv_say_line(NULL, "Ctrl-A Ctrl-A send Ctrl-A to the guest");
+	hv_say_line(NULL, "Ctrl-A h      this help");
+}
