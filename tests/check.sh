@@ -109,7 +109,9 @@ tier_tools()
 
 tier_fuzz()
 {
-	build_quietly fuzz -j2 fuzz && "$make" --no-print-directory -s fuzz-run
+	# Each target reads its seeds first and then looks further.
+	build_quietly fuzz -j2 fuzz-build &&
+	"$make" --no-print-directory -s fuzz TIME=20
 }
 
 tier_guest()
@@ -132,12 +134,13 @@ run_tier() # NAME SECONDS
 	before=$(lines "$results")
 	start=$(date +%s)
 	echo "== $name"
-	{
-		timeout -k 10 "$2" "$0" --inside "$name" </dev/null 2>&1
-		echo $? >"$log.status"
-	} | tee "$log"
-	status=$(cat "$log.status")
-	rm -f "$log.status"
+	timeout -k 10 "$2" "$0" --inside "$name" </dev/null >"$log" 2>&1 &
+	running=$!
+	tail -n +1 -s 0.2 -f --pid=$running "$log" &
+	wait $running
+	status=$?
+	running=
+	wait
 	[ "$status" -ne 124 ] || echo "  FAIL  $name: not done after $2 s"
 	if [ "${SAN-}" = 1 ] && [ "$build" != build ] &&
 	   { [ "$name" = guest ] || [ "$name" = debian ]; }; then
@@ -157,6 +160,10 @@ if [ "${1-}" = --inside ]; then
 	"tier_$2"
 	exit
 fi
+
+# timeout(1) takes its child out of the terminal's reach.
+running=
+trap '[ -z "$running" ] || kill "$running"; exit 130' INT TERM
 
 began=$(date +%s)
 tools/deps.sh || exit 1

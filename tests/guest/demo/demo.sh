@@ -24,13 +24,14 @@ ${MAKE:-make} --no-print-directory all >"$build.demo-make.log" 2>&1 || {
 rm -f "$build.demo-make.log"
 "$here/image.sh" "$build" || exit 1
 
-run_guest() # DISK WORDS...
+run_guest() # DISK WORDS-FOR-THE-KERNEL HV-ARGUMENT...
 {
 	disk=$1
-	shift
+	words=$2
+	shift 2
 	"$build/bin/hv" run --disk "$disk" --memory 512M \
 		--kernel "$out/vmlinuz" --initrd "$out/initrd.img" \
-		--append "root=/dev/sda1 ro console=ttyS0 quiet $*"
+		--append "root=/dev/sda1 ro console=ttyS0 quiet $words" "$@"
 }
 
 interactive()
@@ -92,7 +93,9 @@ automatic()
 	began=$(date +%s)
 	: >"$out/auto.log"
 	{
-		timeout -k 10 $limit "$0" --guest "$disk" </dev/null 2>&1
+		run_guest "$disk" \
+			'demo.auto systemd.mask=systemd-logind.service' \
+			--timeout $limit </dev/null 2>&1
 		echo $? >"$out/status"
 	} | tee "$out/auto.log"
 	status=$(cat "$out/status")
@@ -114,12 +117,7 @@ automatic()
 	[ $failed -eq 0 ]
 }
 
-case ${1-} in
---guest) run_guest "$2" demo.auto systemd.mask=systemd-logind.service ;;
-*)
-	case ${AUTO-} in
-	'' | 0) interactive ;;
-	*) automatic ;;
-	esac
-	;;
+case ${AUTO-} in
+'' | 0) interactive ;;
+*) automatic ;;
 esac
