@@ -75,7 +75,7 @@ UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
                 vhd_creator vhd_probe vhd_open vhd_bitmap vhd_bat vhd_map \
                 vhd_alloc vhd_commit vhd_tail vhd_crash vhd_create vhd_file \
                 vhd_lock vhd_sync vhd_threads
-UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim
+UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
                 vmbus_message vmbus_fetch vmbus_stress
@@ -84,7 +84,7 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
                 storvsp_reset storvsp_fault storvsp_hostile \
-                storvsp_fetch
+                storvsp_fetch storvsp_thread
 UNIT_TOOLS   := tools_cli tools_fault tools_size
 TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                 tests/lib/simengine.c

@@ -24,6 +24,17 @@ void guest_die(const char *what)
 	abort();
 }
 
+void *guest_grow(void *array, size_t count, size_t *room, size_t bytes)
+{
+	if (count < *room)
+		return array;
+	*room = *room ? *room * 2 : 16;
+	array = realloc(array, *room * bytes);
+	if (!array)
+		guest_die("no memory");
+	return array;
+}
+
 /* ------------------------------------------------------------ host ops -- */
 
 static int op_post(void *host, uint32_t vp, uint8_t sint, const void *msg,
@@ -63,11 +74,9 @@ static void op_signal(void *host, uint32_t vp, uint8_t sint, uint16_t flag)
 	pthread_mutex_lock(&g->lock);
 	irq->calls++;
 	irq->vp = vp;
-	if (!irq->flag[vp]) {
-		irq->flag[vp] = true;
-		irq->raised++;
+	if (!(irq->flags & 1ull << vp))
 		pthread_cond_broadcast(&g->change);
-	}
+	irq->flags |= 1ull << vp;
 	pthread_mutex_unlock(&g->lock);
 }
 
@@ -208,15 +217,21 @@ struct guest *guest_create(const struct guest_opts *opts)
 	};
 	if (g->stop_fd < 0 || vmbus_create(&bus_opts, &g->bus, NULL))
 		guest_die("no bus");
-	if (g->opts.threaded &&
-	    pthread_create(&g->control, NULL, control_main, g))
-		guest_die("no thread");
 	return g;
+}
+
+void guest_start_control(struct guest *g)
+{
+	if (!g->opts.threaded || g->started)
+		return;
+	g->started = true;
+	if (pthread_create(&g->control, NULL, control_main, g))
+		guest_die("no thread");
 }
 
 void guest_destroy(struct guest *g)
 {
-	if (g->opts.threaded) {
+	if (g->started) {
 		if (eventfd_write(g->stop_fd, 1) ||
 		    pthread_join(g->control, NULL))
 			guest_die("cannot stop the control thread");
@@ -227,6 +242,9 @@ void guest_destroy(struct guest *g)
 	if (g->high)
 		munmap(g->high, g->opts.high_bytes);
 	close(g->stop_fd);
+	guest_forget_offers(g);
+	free(g->offers);
+	free(g->free_pages);
 	pthread_cond_destroy(&g->change);
 	pthread_mutex_destroy(&g->lock);
 	free(g);
@@ -291,8 +309,12 @@ uint64_t guest_alloc_page(struct guest *g)
 /* Last out, first in: pages come back in the order they were given. */
 void guest_free_pages(struct guest *g, unsigned count, const uint64_t *gpas)
 {
-	while (count > 0 && g->free_count < GUEST_PAGES_MAX)
+	while (count > 0) {
+		g->free_pages = guest_grow(g->free_pages, g->free_count,
+					   &g->free_room,
+					   sizeof(g->free_pages[0]));
 		g->free_pages[g->free_count++] = gpas[--count];
+	}
 }
 
 /* --------------------------------------------------------------- time -- */

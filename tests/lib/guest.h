@@ -5,7 +5,9 @@
  * Manual mode (default): nothing runs by itself. The functions below post a
  *   message, run vmbus_service and look at the answer; one thread does all.
  * Threaded mode: a control thread runs vmbus_service, as in the product;
- *   functions that wait then block until the answer is there.
+ *   functions that wait then block until the answer is there. It starts with
+ *   the first message posted: until then the test itself may do what belongs
+ *   to the control thread (vmbus_offer_add).
  *
  * The ring side is written independently of hv/vmbus/ring.c: masking, the
  * empty -> non-empty signal and pending_send_sz as the Linux driver does them.
@@ -111,7 +113,8 @@ struct guest_offer {
 	bool rescinded;
 };
 /* The n-th (from 0) living offer with this sub-channel index, in order of
- * arrival; NULL `type` is any. Manual mode serves the bus first.
+ * arrival; NULL `type` is any. Manual mode serves the bus first, threaded
+ * mode waits for it. Valid until the next contact or unload.
  */
 const struct guest_offer *guest_offer_find(struct guest *g,
 					   const struct vmbus_guid *type,

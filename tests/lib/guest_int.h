@@ -8,7 +8,6 @@
 #include "guest.h"
 
 #define GUEST_RELIDS 2048
-#define GUEST_PAGES_MAX 65536
 
 struct guest_slot {
 	bool busy, pending;
@@ -17,8 +16,8 @@ struct guest_slot {
 };
 
 struct guest_irq {
-	bool flag[GUEST_VPS_MAX];
-	uint64_t calls, raised;
+	uint64_t flags; /* a bit for each VP */
+	uint64_t calls;
 	uint32_t vp;
 };
 
@@ -28,8 +27,8 @@ struct guest {
 	struct vmbus *bus;
 	uint8_t *ram, *high;
 	uint64_t next_low, next_high; /* pages not given out yet: [low, high) */
-	uint64_t free_pages[GUEST_PAGES_MAX];
-	unsigned free_count;
+	uint64_t *free_pages;
+	size_t free_count, free_room;
 
 	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t change;
@@ -41,15 +40,15 @@ struct guest {
 	unsigned log_lines;
 	char log_last[256];
 
-	bool stop;
+	bool started; /* the control thread */
 	int stop_fd;
 	pthread_t control;
 
 	/* the guest's own thread */
 	uint32_t version, connection_id;
 	uint32_t next_handle;
-	struct guest_offer offers[GUEST_RELIDS * 2];
-	unsigned offer_count;
+	struct guest_offer **offers; /* each stays where it is */
+	size_t offer_count, offer_room;
 };
 
 struct guest_half {
@@ -69,7 +68,12 @@ struct guest_channel {
 };
 
 __attribute__((noreturn)) void guest_die(const char *what);
+/* Room for one more entry of `bytes` in a growing array. */
+void *guest_grow(void *array, size_t count, size_t *room, size_t bytes);
+void guest_forget_offers(struct guest *g);
 void guest_free_pages(struct guest *g, unsigned count, const uint64_t *gpas);
+/* Threaded: from the first message on. */
+void guest_start_control(struct guest *g);
 /* Say until the queue takes it. */
 void guest_insist(struct guest *g, const void *msg, size_t len);
 /* Wait until `done` is true (threaded); lock held. False: time is up. */

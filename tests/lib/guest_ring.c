@@ -202,12 +202,10 @@ uint64_t guest_signals_sent(const struct guest_channel *ch)
 static bool take_flag(struct guest *g, void *arg)
 {
 	struct guest_irq *irq = arg;
-	bool any = false;
+	bool any = irq->flags != 0;
 
-	for (uint32_t vp = 0; vp < g->opts.vps; vp++) {
-		any |= irq->flag[vp];
-		irq->flag[vp] = false;
-	}
+	(void)g;
+	irq->flags = 0;
 	return any;
 }
 

@@ -54,6 +54,7 @@ static void put(uint8_t *p, uint64_t v, size_t len)
 uint64_t guest_post(struct guest *g, uint32_t connection_id, const void *msg,
 		    size_t len)
 {
+	guest_start_control(g);
 	return vmbus_post_message(g->bus, connection_id, 1, msg, len);
 }
 
@@ -76,19 +77,28 @@ void guest_insist(struct guest *g, const void *msg, size_t len)
 	}
 }
 
+void guest_forget_offers(struct guest *g)
+{
+	while (g->offer_count > 0)
+		free(g->offers[--g->offer_count]);
+}
+
 static void note(struct guest *g, const uint8_t *m)
 {
 	struct guest_offer *o;
 
 	if (get32(m) == MSG_RESCIND) {
-		for (unsigned i = 0; i < g->offer_count; i++)
-			if (g->offers[i].relid == get32(m + 8))
-				g->offers[i].rescinded = true;
+		for (size_t i = 0; i < g->offer_count; i++)
+			if (g->offers[i]->relid == get32(m + 8))
+				g->offers[i]->rescinded = true;
 		return;
 	}
-	if (g->offer_count == sizeof(g->offers) / sizeof(g->offers[0]))
-		guest_die("too many offers to note");
-	o = &g->offers[g->offer_count++];
+	o = malloc(sizeof(*o));
+	if (!o)
+		guest_die("no memory");
+	g->offers = guest_grow(g->offers, g->offer_count, &g->offer_room,
+			       sizeof(g->offers[0]));
+	g->offers[g->offer_count++] = o;
 	*o = (struct guest_offer){
 		.channel_flags = get16(m + 56),
 		.mmio_mb = get16(m + 58),
@@ -199,7 +209,7 @@ int guest_connect(struct guest *g, uint32_t version)
 	if (version >= 0x00050000)
 		m[16] = VMBUS_SINT;
 	g->connection_id = version >= 0x00050000 ? 4 : 1;
-	g->offer_count = 0;
+	guest_forget_offers(g);
 	guest_insist(g, m, 40);
 	if (guest_hear_type(g, MSG_VERSION_RESPONSE, m) < 16)
 		return GUEST_NO_ANSWER;
@@ -236,7 +246,7 @@ int guest_unload(struct guest *g)
 
 	put(m, MSG_UNLOAD, 4);
 	guest_insist(g, m, 8);
-	g->offer_count = 0;
+	guest_forget_offers(g);
 	return guest_hear_type(g, MSG_UNLOAD_RESPONSE, m) ? 0 : GUEST_NO_ANSWER;
 }
 
@@ -244,8 +254,8 @@ static const struct guest_offer *find_offer(struct guest *g,
 					    const struct vmbus_guid *type,
 					    uint16_t sub_index, unsigned n)
 {
-	for (unsigned i = 0; i < g->offer_count; i++) {
-		const struct guest_offer *o = &g->offers[i];
+	for (size_t i = 0; i < g->offer_count; i++) {
+		const struct guest_offer *o = g->offers[i];
 
 		if (o->rescinded || o->sub_index != sub_index ||
 		    (type && memcmp(&o->type, type, sizeof(*type)) != 0))

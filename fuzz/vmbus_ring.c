@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Ring packets: a guest that writes control words and data as it likes while
+ * the host receives and sends. The input's first byte chooses the size of the
+ * data area and whether the guest is honest on the host's outgoing ring; then
+ * follow actions of one byte and its operands.
+ *
+ * Beyond memory safety it checks: indices the host publishes are multiples of
+ * 8 inside the ring; packets and their parts lie inside the buffer; a ring
+ * once broken stays broken; packets to an honest guest arrive whole and in
+ * order; nothing outside the rings' pages is written.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hv/vmbus/ring.h"
+#include "hv/vmbus/wire.h"
+
+#define PAGES 16u
+#define GUARD 0xA7
+#define QUEUE 512
+
+struct input {
+	const uint8_t *at;
+	size_t left;
+};
+
+static uint8_t ram[PAGES * 4096] __attribute__((aligned(4096)));
+static uint8_t rx[8192];
+
+struct world {
+	struct hv_mem *mem;
+	struct vmbus_ring in, out;
+	uint64_t in_pfns[4], out_pfns[4];
+	uint32_t size;
+	bool honest;      /* the guest reads the outgoing ring properly */
+	bool in_broken, out_broken;
+	uint32_t queue[QUEUE]; /* lengths of packets sent, honest only */
+	unsigned first, count, unpublished;
+};
+
+/* Pages: 1 control of in, 2..5 its data; 7 control of out, 8..11 its data;
+ * the others are guards.
+ */
+#define IN_CTRL 1u
+#define OUT_CTRL 7u
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+static uint32_t take(struct input *in, unsigned bytes)
+{
+	uint32_t v = 0;
+
+	for (unsigned i = 0; i < bytes && in->left > 0; i++) {
+		v |= (uint32_t)*in->at++ << (8 * i);
+		in->left--;
+	}
+	return v;
+}
+
+static uint32_t *word(unsigned page, unsigned off)
+{
+	return (uint32_t *)(void *)(ram + page * 4096 + off);
+}
+
+/* ------------------------------------------------------- honest guest ---- */
+
+static uint8_t out_byte(const struct world *w, uint32_t at)
+{
+	at %= w->size;
+	return ram[w->out_pfns[at / 4096] * 4096 + at % 4096];
+}
+
+static uint32_t out_word(const struct world *w, uint32_t at)
+{
+	return (uint32_t)out_byte(w, at) | (uint32_t)out_byte(w, at + 1) << 8 |
+	       (uint32_t)out_byte(w, at + 2) << 16 |
+	       (uint32_t)out_byte(w, at + 3) << 24;
+}
+
+static void honest_read(struct world *w)
+{
+	uint32_t out = *word(OUT_CTRL, VMBUS_RING_OUT);
+	uint32_t in = *word(OUT_CTRL, VMBUS_RING_IN), len, total;
+
+	if (in == out) {
+		check(w->count == w->unpublished);
+		return;
+	}
+	check(w->count > w->unpublished);
+	len = w->queue[w->first];
+	w->first = (w->first + 1) % QUEUE;
+	w->count--;
+	total = 16 + (len + 7) / 8 * 8;
+	check(out_word(w, out) == (2u << 16 | VMBUS_PACKET_COMPLETION));
+	check((out_word(w, out + 4) & 0xffff) == total / 8);
+	check(out_word(w, out + 8) == len);
+	for (uint32_t i = 0; i < total - 16; i++)
+		check(out_byte(w, out + 16 + i) ==
+		      (i < len ? (uint8_t)(len + i) : 0));
+	check(out_word(w, out + total) == 0);
+	check(out_word(w, out + total + 4) == out);
+	*word(OUT_CTRL, VMBUS_RING_OUT) = (out + total + 8) % w->size;
+}
+
+/* -------------------------------------------------------------- actions -- */
+
+static void check_packet(const struct vmbus_packet *p, uint32_t len)
+{
+	check(p->payload >= rx && p->payload_len <= len &&
+	      p->payload + p->payload_len == rx + len);
+	if (p->range_count == 0)
+		return;
+	check(p->type == VMBUS_PACKET_GPA_DIRECT);
+	check(p->pfns >= rx && p->pfns + 8ull * p->pfn_count <= p->payload);
+	check(p->range_offset < 4096);
+	check(((uint64_t)p->range_offset + p->range_len + 4095) / 4096 <=
+	      p->pfn_count);
+}
+
+static void receive(struct world *w, struct input *in)
+{
+	size_t cap = take(in, 2) % sizeof(rx);
+	uint32_t len = 0;
+	struct vmbus_packet p;
+	int rc = vmbus_ring_take(&w->in, rx, cap, &len);
+
+	check(!w->in_broken || rc == -EBADMSG);
+	if (rc == -EBADMSG) {
+		w->in_broken = true;
+		return;
+	}
+	if (rc != 1)
+		return;
+	check(len >= 16 && len <= cap && len % 8 == 0);
+	vmbus_packet_parse(rx, len, &p);
+	check_packet(&p, len);
+}
+
+static void send_one(struct world *w, struct input *in)
+{
+	uint32_t len = take(in, 2) % 6000;
+	uint8_t payload[6000];
+	int rc;
+
+	for (uint32_t i = 0; i < len; i++)
+		payload[i] = (uint8_t)(len + i);
+	if (w->honest && w->count == QUEUE)
+		return;
+	rc = vmbus_ring_put(&w->out, VMBUS_PACKET_COMPLETION, 0, len, payload,
+			    len);
+	check(!w->out_broken || rc == -EBADMSG);
+	check(!w->honest || rc != -EBADMSG);
+	w->out_broken |= rc == -EBADMSG;
+	if (rc == 0 && w->honest) {
+		w->queue[(w->first + w->count++) % QUEUE] = len;
+		w->unpublished++;
+	}
+}
+
+static void scribble(struct world *w, struct input *in, bool ctrl)
+{
+	static const uint16_t words[] = {0, 4, 8, 12, 64, 68, 16, 2};
+	unsigned page = IN_CTRL;
+
+	if (ctrl) {
+		unsigned off = words[take(in, 1) % 8];
+		uint32_t v = take(in, 4);
+
+		if (!w->honest && (v & 1))
+			page = OUT_CTRL;
+		memcpy(ram + page * 4096 + off, &v, sizeof(v));
+		return;
+	}
+	uint32_t at = take(in, 2) % w->size;
+	unsigned n = take(in, 1) % 64;
+
+	while (n-- > 0 && in->left > 0) {
+		ram[w->in_pfns[at / 4096] * 4096 + at % 4096] =
+			(uint8_t)take(in, 1);
+		at = (at + 1) % w->size;
+	}
+}
+
+/* A well-formed descriptor where the guest would write next. */
+static void produce(struct world *w, struct input *in)
+{
+	uint32_t at = *word(IN_CTRL, VMBUS_RING_IN);
+	unsigned type = take(in, 1) & 1 ? VMBUS_PACKET_GPA_DIRECT : 6;
+	unsigned off8 = 2 + take(in, 1) % 8, len8 = off8 + take(in, 1) % 32;
+	uint8_t d[32] = {(uint8_t)type, 0, (uint8_t)off8, 0, (uint8_t)len8};
+
+	if (at >= w->size || at % 8)
+		return;
+	d[20] = (uint8_t)(take(in, 1) % 3);
+	d[24] = (uint8_t)take(in, 1);
+	d[25] = (uint8_t)(take(in, 1) & 0x3f);
+	for (unsigned i = 0; i < sizeof(d); i++) {
+		uint32_t b = (at + i) % w->size;
+
+		ram[w->in_pfns[b / 4096] * 4096 + b % 4096] = d[i];
+	}
+	*word(IN_CTRL, VMBUS_RING_IN) = (at + len8 * 8 + 8) % w->size;
+}
+
+static void act(struct world *w, struct input *in)
+{
+	switch (take(in, 1) % 12) {
+	case 0:
+	case 1:
+		receive(w, in);
+		break;
+	case 2:
+		vmbus_ring_take_done(&w->in);
+		break;
+	case 3:
+		vmbus_ring_mask(&w->in);
+		break;
+	case 4:
+		vmbus_ring_unmask(&w->in);
+		break;
+	case 5:
+		send_one(w, in);
+		break;
+	case 6:
+		vmbus_ring_put_done(&w->out);
+		w->unpublished = 0;
+		break;
+	case 7:
+		vmbus_ring_wait(&w->out, take(in, 4));
+		break;
+	case 8:
+		check(vmbus_ring_space(&w->out) <= (int64_t)w->size - 8);
+		break;
+	case 9:
+		scribble(w, in, true);
+		break;
+	case 10:
+		scribble(w, in, false);
+		break;
+	default:
+		if (w->honest)
+			honest_read(w);
+		produce(w, in);
+		break;
+	}
+}
+
+static void check_world(const struct world *w)
+{
+	check(w->in.cursor < w->size && w->in.cursor % 8 == 0);
+	check(w->in.peer < w->size && w->in.peer % 8 == 0);
+	check(w->out.cursor < w->size && w->out.cursor % 8 == 0);
+	check(w->out.peer < w->size && w->out.peer % 8 == 0);
+	check(!w->honest || !w->out.broken);
+}
+
+static void check_guards(void)
+{
+	static const unsigned guards[] = {0, 6, 12, 13, 14, 15};
+
+	for (unsigned g = 0; g < sizeof(guards) / sizeof(guards[0]); g++) {
+		const uint8_t *page = ram + guards[g] * 4096;
+
+		/* all bytes equal the first */
+		check(page[0] == GUARD && !memcmp(page, page + 1, 4095));
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const uint32_t sizes[8] = {64,	 4096,	8192,  16384,
+					  12288, 4160, 128, 4096 * 3 + 8};
+	struct input in = {data, size};
+	struct world w = {.in_pfns = {4, 2, 5, 3}, .out_pfns = {8, 11, 9, 10}};
+	unsigned how = take(&in, 1);
+
+	w.size = sizes[how & 7];
+	w.honest = how & 8;
+	memset(ram, 0, sizeof(ram));
+	memset(ram, GUARD, 4096);
+	memset(ram + 6 * 4096, GUARD, 4096);
+	memset(ram + 12 * 4096, GUARD, 4 * 4096);
+	if (how & 16) {
+		*word(IN_CTRL, VMBUS_RING_IN) = take(&in, 2);
+		*word(IN_CTRL, VMBUS_RING_OUT) = take(&in, 2);
+	}
+	if (how & 32) {
+		*word(OUT_CTRL, VMBUS_RING_IN) = take(&in, 2) & ~7u;
+		*word(OUT_CTRL, VMBUS_RING_OUT) = *word(OUT_CTRL, VMBUS_RING_IN);
+	}
+	if (hv_mem_create(&w.mem) || hv_mem_add(w.mem, 0, sizeof(ram), ram))
+		abort();
+	if (vmbus_ring_open_in(&w.in, w.mem, IN_CTRL * 4096, w.in_pfns,
+			       w.size) == 0 &&
+	    vmbus_ring_open_out(&w.out, w.mem, OUT_CTRL * 4096, w.out_pfns,
+				w.size) == 0) {
+		while (in.left > 0) {
+			act(&w, &in);
+			check_world(&w);
+		}
+	}
+	check_guards();
+	hv_mem_destroy(w.mem);
+	return 0;
+}
