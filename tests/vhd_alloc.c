@@ -110,11 +110,13 @@ static void a_second_write_finds_the_block_of_the_first(void **state)
 	(void)state;
 	struct memfile *m = created(SIZE, MIB);
 	struct vhd *img = open_rw(m);
-	uint64_t at = write_mapped(img, 0), writes;
+	uint64_t reads = memfile_count(m, MEMFILE_READ);
+	uint64_t at = write_mapped(img, 0);
+	uint64_t writes = memfile_count(m, MEMFILE_WRITE);
 
-	writes = memfile_count(m, MEMFILE_WRITE);
 	assert_int_equal(write_mapped(img, 2047), at + 2047 * 512);
 	assert_int_equal(memfile_count(m, MEMFILE_WRITE), writes);
+	assert_int_equal(memfile_count(m, MEMFILE_READ), reads);
 	vhd_abandon(img);
 	memfile_destroy(m);
 }

@@ -189,6 +189,7 @@ static void bits_past_the_disk_do_not_count(void **state)
 	assert_int_equal(vhd_map(img, 0, 12, &r, &e), 0);
 	assert_int_equal(r.kind, VHD_RUN_FILE);
 	assert_int_equal(r.sectors, 12);
+	assert_int_equal(img->state[0], VHD_BLOCK_WHOLE);
 	vhd_abandon(img);
 	memfile_destroy(m);
 }

@@ -171,6 +171,16 @@ static void only_touched_sectors_of_the_table_are_written(void **state)
 	assert_int_equal(ev->len, 512);
 	for (size_t i = 0; i < 5; i++)
 		assert_true(on_disk(&b, blocks[i]));
+	/* and the next time only what is new */
+	allocate(&b, 1);
+	allocate(&b, 501);
+	t = flush_data(&b);
+	n = recfile_count(b.rec);
+	publish(&b, t);
+	assert_int_equal(recfile_count(b.rec), n + 2);
+	assert_int_equal(recfile_event(b.rec, n)->len, 512);
+	assert_int_equal(recfile_event(b.rec, n + 1)->off,
+			 IMG_TABLE + 3 * 512);
 	tear_down(&b);
 }
 

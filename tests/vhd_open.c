@@ -507,6 +507,50 @@ static void a_short_last_block_is_read_only(void **state)
 	memfile_destroy(m);
 }
 
+static void only_the_last_block_of_disk_and_file_may_be_short(void **state)
+{
+	(void)state;
+	struct memfile *m = short_last();
+	uint32_t second = (uint32_t)(img_place(SIZE, MIB, 1) / 512);
+	uint32_t third = (uint32_t)(img_place(SIZE, MIB, 2) / 512);
+	struct vhd *img;
+	struct vhd_err e;
+
+	/* the one at the file's end is another than the disk's last */
+	img_bat(m, 3, second);
+	img_bat(m, 0, third);
+	assert_refused(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), &e,
+		       EUCLEAN, VHD_WHY_BAT_PAST_END);
+	/* the disk's last is cut by the file's end, but so is another */
+	img_bat(m, 3, third - 1);
+	assert_int_equal(img_inspect(m, &img, &e), 0);
+	assert_int_equal(vhd_get_info(img)->fault.why, VHD_WHY_BAT_PAST_END);
+	vhd_abandon(img);
+	memfile_destroy(m);
+}
+
+/* A footer that is not in force bounds the blocks when it is sound: it is a
+ * footer. One with a wrong sum may be the last block's data.
+ */
+static void the_place_of_a_sound_footer_is_no_place_for_a_block(void **state)
+{
+	(void)state;
+	struct memfile *m = dynamic();
+	uint64_t end = memfile_len(m) - 512;
+	struct vhd *img;
+	struct vhd_err e;
+	uint8_t b = 1;
+
+	img_bat(m, 3, (uint32_t)(img_place(SIZE, MIB, 2) / 512) + 1);
+	img_set64(m, end, 512, IMG_F_CURRENT_SIZE, 2 * MIB);
+	assert_refused(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), &e,
+		       EUCLEAN, VHD_WHY_BAT_PAST_END);
+	assert_int_equal(memfile_poke(m, &b, 1, end + IMG_F_CHECKSUM), 0);
+	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), 0);
+	vhd_abandon(img);
+	memfile_destroy(m);
+}
+
 static void a_locator_is_no_place_for_a_block(void **state)
 {
 	(void)state;
@@ -565,6 +609,13 @@ static void a_batmap_is_no_place_for_a_block(void **state)
 	assert_int_equal(vhd_get_info(img)->notes, VHD_NOTE_BATMAP);
 	vhd_abandon(img);
 	memfile_destroy(m);
+	/* the map itself, far from its header, where the third block is */
+	m = with_batmap(img_place(SIZE, MIB, 2) + 8192, 1);
+	img_bat(m, 2, UINT32_MAX);
+	assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), &e,
+		       EUCLEAN, VHD_WHY_BAT_IN_METADATA);
+	assert_int_equal(e.at_bytes, B(3));
+	memfile_destroy(m);
 }
 
 static void a_batmap_that_points_nowhere_is_ignored(void **state)
@@ -608,6 +659,10 @@ int main(void)
 		cmocka_unit_test(formats_have_names),
 		cmocka_unit_test(options_that_contradict_are_refused),
 		cmocka_unit_test(a_short_last_block_is_read_only),
+		cmocka_unit_test(
+			only_the_last_block_of_disk_and_file_may_be_short),
+		cmocka_unit_test(
+			the_place_of_a_sound_footer_is_no_place_for_a_block),
 		cmocka_unit_test(a_locator_is_no_place_for_a_block),
 		cmocka_unit_test(a_batmap_is_no_place_for_a_block),
 		cmocka_unit_test(a_batmap_that_points_nowhere_is_ignored),

@@ -126,6 +126,54 @@ static void growing_leaves_no_footer_among_the_blocks(void **state)
 	memfile_destroy(m);
 }
 
+static int fail_zero_once(void *ctx, enum memfile_op op, uint64_t off,
+			  uint64_t len)
+{
+	bool *armed = ctx;
+
+	(void)off;
+	(void)len;
+	if (op != MEMFILE_ZERO || !*armed)
+		return 0;
+	*armed = false;
+	return -EIO;
+}
+
+/* A former footer that could not be erased lies in space that then must not
+ * count as zero.
+ */
+static void a_footer_that_cannot_be_erased_is_remembered(void **state)
+{
+	(void)state;
+	struct memfile *m = created(GIB);
+	struct vhd *img = open_rw(m);
+	struct vhd_err e;
+	bool armed = true;
+	static uint8_t block[2 * MIB];
+	uint8_t one[512] = {1};
+	unsigned failures = 0;
+
+	memfile_set_hook(m, fail_zero_once, &armed);
+	write_one(img, 0);
+	for (uint64_t i = 1; i < 80; i++) {
+		if (vhd_write(img, i * 2 * MIB, one, 512, &e) == 0)
+			continue;
+		failures++;
+		assert_int_equal(vhd_write(img, i * 2 * MIB, one, 512, &e), 0);
+	}
+	assert_int_equal(failures, 1);
+	for (uint64_t i = 0; i < 80; i++) {
+		assert_int_equal(vhd_read(img, i * 2 * MIB, block,
+					  sizeof(block), &e), 0);
+		for (size_t k = 512; k < sizeof(block); k++)
+			if (block[k])
+				fail_msg("block %u is not zero at %zu",
+					 (unsigned)i, k);
+	}
+	vhd_abandon(img);
+	memfile_destroy(m);
+}
+
 static void closing_puts_the_footer_behind_the_last_block(void **state)
 {
 	(void)state;
@@ -291,6 +339,8 @@ static void opening_to_write_restores_the_copy(void **state)
 	memset(junk, 0xee, sizeof(junk));
 	memfile_poke(m, junk, 512, 0);
 	img = open_rw(m);
+	assert_int_equal(memfile_count(m, MEMFILE_WRITE), 1);
+	assert_int_equal(memfile_count(m, MEMFILE_FLUSH), 1);
 	assert_int_equal(vhd_close(img, &e), 0);
 	assert_true(memfile_equal(m, before));
 	memfile_destroy(before);
@@ -398,6 +448,7 @@ int main(void)
 			the_footer_stays_ahead_while_blocks_fill_the_space),
 		cmocka_unit_test(a_small_disk_never_grows_past_its_need),
 		cmocka_unit_test(growing_leaves_no_footer_among_the_blocks),
+		cmocka_unit_test(a_footer_that_cannot_be_erased_is_remembered),
 		cmocka_unit_test(closing_puts_the_footer_behind_the_last_block),
 		cmocka_unit_test(closing_cuts_only_after_the_footer_is_durable),
 		cmocka_unit_test(writing_to_existing_blocks_leaves_the_layout),

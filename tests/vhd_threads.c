@@ -189,9 +189,8 @@ static void threads_share_a_file_of_the_host(void **state)
 	assert_int_equal(unlink(path), 0);
 }
 
-static void threads_share_a_fresh_image(void **state)
+static struct memfile *fresh(void)
 {
-	(void)state;
 	struct vhd_create_opts o = {
 		.format = VHD_FORMAT_DYNAMIC,
 		.size_bytes = SECTORS * 512,
@@ -204,14 +203,12 @@ static void threads_share_a_fresh_image(void **state)
 
 	assert_int_equal(vhd_create_file(&f, &o, &img, &e), 0);
 	assert_int_equal(vhd_close(img, &e), 0);
-	run_in_memory(m, random_seed());
-	memfile_destroy(m);
+	return m;
 }
 
 /* Every block there, none of its sectors valid, junk beneath. */
-static void threads_share_an_image_of_partial_blocks(void **state)
+static struct memfile *all_partial(void)
 {
-	(void)state;
 	static uint32_t order[SECTORS * 512 / BLOCK];
 	const unsigned n = sizeof(order) / sizeof(order[0]);
 	uint8_t map[512] = {0};
@@ -224,8 +221,98 @@ static void threads_share_an_image_of_partial_blocks(void **state)
 		assert_int_equal(memfile_poke(m, map, 512,
 					      img_place(SECTORS * 512, BLOCK,
 							k)), 0);
+	return m;
+}
+
+static void threads_share_a_fresh_image(void **state)
+{
+	(void)state;
+	struct memfile *m = fresh();
+
 	run_in_memory(m, random_seed());
 	memfile_destroy(m);
+}
+
+static void threads_share_an_image_of_partial_blocks(void **state)
+{
+	(void)state;
+	struct memfile *m = all_partial();
+
+	run_in_memory(m, random_seed());
+	memfile_destroy(m);
+}
+
+/* All threads want the same block at the same moment: it is allocated, or made
+ * whole, once.
+ */
+struct racer {
+	struct vhd *img;
+	pthread_barrier_t *start;
+	unsigned number;
+	bool failed;
+};
+
+#define RACES (SECTORS * 512 / BLOCK)
+
+static void *race(void *arg)
+{
+	struct racer *r = arg;
+	struct vhd_run run;
+	uint8_t b[512];
+
+	for (uint32_t block = 0; block < RACES; block++) {
+		uint32_t lba = block * (BLOCK / 512) + r->number;
+
+		stamp(b, lba, 1);
+		pthread_barrier_wait(r->start);
+		if (vhd_map_write(r->img, lba, 1, &run, NULL) ||
+		    vhd_file_write(vhd_get_file(r->img), b, 512,
+				   run.off_bytes, NULL))
+			r->failed = true;
+	}
+	return NULL;
+}
+
+static void race_for_blocks(struct memfile *m)
+{
+	struct racer r[THREADS];
+	pthread_t t[THREADS];
+	pthread_barrier_t start;
+	struct vhd *img;
+	struct vhd_err e;
+	uint8_t want[512], got[512];
+
+	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), 0);
+	pthread_barrier_init(&start, NULL, THREADS);
+	for (unsigned i = 0; i < THREADS; i++) {
+		r[i] = (struct racer){img, &start, i, false};
+		assert_int_equal(pthread_create(&t[i], NULL, race, &r[i]), 0);
+	}
+	for (unsigned i = 0; i < THREADS; i++) {
+		assert_int_equal(pthread_join(t[i], NULL), 0);
+		assert_false(r[i].failed);
+	}
+	pthread_barrier_destroy(&start);
+	for (uint32_t lba = 0; lba < SECTORS; lba++) {
+		stamp(want, lba, lba % (BLOCK / 512) < THREADS);
+		assert_int_equal(vhd_read(img, lba * 512ull, got, 512, &e), 0);
+		assert_memory_equal(want, got, 512);
+	}
+	assert_int_equal(vhd_close(img, &e), 0);
+	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), 0);
+	assert_int_equal(vhd_get_info(img)->blocks_used, RACES);
+	vhd_abandon(img);
+}
+
+static void a_block_wanted_by_all_comes_once(void **state)
+{
+	(void)state;
+	struct memfile *m[] = {fresh(), all_partial()};
+
+	for (size_t i = 0; i < 2; i++) {
+		race_for_blocks(m[i]);
+		memfile_destroy(m[i]);
+	}
 }
 
 int main(void)
@@ -234,6 +321,7 @@ int main(void)
 		cmocka_unit_test(threads_share_a_fresh_image),
 		cmocka_unit_test(threads_share_a_file_of_the_host),
 		cmocka_unit_test(threads_share_an_image_of_partial_blocks),
+		cmocka_unit_test(a_block_wanted_by_all_comes_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

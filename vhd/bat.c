@@ -27,7 +27,6 @@ struct place {
 struct scan {
 	struct place *places;
 	uint32_t count;
-	uint32_t short_block; /* reaches past the limit; VHD_BAT_NONE: none */
 	bool ascending;
 	uint64_t prev_end;    /* of the preceding used block, by number */
 };
@@ -69,7 +68,8 @@ static int in_metadata(struct vhd *img, uint32_t block, uint32_t sector,
 }
 
 /* The last block of a disk that is no multiple of the block size may be cut
- * behind the disk's end, if it is the last of the file, too.
+ * behind the disk's end. It is then the last of the file, too: any other
+ * behind it would end past the limit.
  */
 static bool may_be_short(const struct vhd *img, uint32_t block, uint64_t start)
 {
@@ -121,7 +121,7 @@ static int entry_check(struct vhd *img, struct scan *s, uint32_t block,
 	if (end > img->limit_bytes) {
 		if (!may_be_short(img, block, start))
 			return past_end(img, block, sector, err);
-		s->short_block = block;
+		img->info.notes |= VHD_NOTE_LAST_BLOCK_SHORT;
 	}
 	*usable = true;
 	if (s->count && s->places[s->count - 1].sector >= sector)
@@ -190,12 +190,6 @@ static int neighbours_check(struct vhd *img, struct scan *s,
 		if (rc)
 			return rc;
 	}
-	if (s->short_block == VHD_BAT_NONE)
-		return 0;
-	if (s->places[s->count - 1].block != s->short_block)
-		return past_end(img, s->short_block,
-				atomic_load(&img->bat[s->short_block]), err);
-	img->info.notes |= VHD_NOTE_LAST_BLOCK_SHORT;
 	return 0;
 }
 
@@ -252,7 +246,7 @@ int vhd_bat_open(struct vhd *img, const struct vhd_range *ranges,
 		 unsigned range_count, struct vhd_err *err)
 {
 	uint32_t blocks = img->info.blocks;
-	struct scan s = {.ascending = true, .short_block = VHD_BAT_NONE};
+	struct scan s = {.ascending = true};
 	int rc = 0;
 
 	img->bat = malloc(blocks * sizeof(*img->bat));
