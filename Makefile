@@ -63,19 +63,26 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
 
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd-convert vhd-inspect
-SRC_vhd-inspect := tools/vhd-inspect.c
+SRC_vhd-inspect := tools/vhd-inspect.c tools/inspect_content.c \
+                   tools/inspect_hints.c tools/inspect_json.c \
+                   tools/inspect_text.c tools/inspect_view.c \
+                   tools/inspect_words.c
 SRC_vhd-convert := tools/vhd-convert.c tools/convert_job.c \
                    tools/convert_input.c tools/convert_extents.c \
                    tools/convert_output.c tools/convert_writeback.c \
                    tools/convert_copy.c tools/convert_verify.c
-SRC_hv          := tools/hv.c
+SRC_hv          := tools/hv.c tools/hv_args.c tools/hv_disk.c tools/hv_run.c \
+                   tools/hv_terminal.c tools/hv_escape.c tools/hv_nested.c \
+                   tools/hv_qemu.c tools/hv_modules.c tools/hv_shares.c \
+                   tools/hv_initramfs.c tools/hv_cpio.c tools/hv_blob.c
 
 # Unit tests: each is tests/NAME.c with cmocka, run from $(BUILD)/tests/NAME.
 UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
                 vhd_creator vhd_probe vhd_open vhd_bitmap vhd_bat vhd_map \
                 vhd_alloc vhd_commit vhd_tail vhd_crash vhd_create vhd_file \
                 vhd_lock vhd_sync vhd_threads
-UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush
+UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
+                vhd_queue_host
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
                 vmbus_message vmbus_fetch vmbus_stress
@@ -98,11 +105,16 @@ WATCHED      := vmbus_fetch storvsp_fetch
 # Fuzz targets: fuzz/NAME.c, seeds in fuzz/corpus/NAME/. FUZZ_SRC_NAME lists
 # what else is built into it, FUZZ_LIBS_NAME what is linked to it.
 TIME ?= 20
-FUZZ := vmbus_ring vmbus_message
+FUZZ := vmbus_ring vmbus_message storvsp_session
 FUZZ_SRC_vmbus_ring    := hv/gpa.c hv/vmbus/ring.c hv/vmbus/packet.c
 FUZZ_SRC_vmbus_message := $(VMBUS_SRC) tests/lib/guest.c \
                           tests/lib/guest_talk.c tests/lib/guest_ring.c \
                           tests/lib/fakedev.c
+FUZZ_SRC_storvsp_session := $(STORVSP_SRC) $(VMBUS_SRC) $(VHD_SRC) \
+                            tests/lib/guest.c tests/lib/guest_talk.c \
+                            tests/lib/guest_ring.c tests/lib/vsc.c \
+                            tests/lib/memfile.c tests/lib/simengine.c
+FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
 
 MANPAGES := tools/vhd-inspect.1 tools/vhd-convert.1 tools/hv.1
 
@@ -153,12 +165,20 @@ $(BUILD)/gen/dsdt.h: hv/dsdt.asl | $(BUILD)/.deps
 	sed 's/^unsigned char/static const &/' $(BUILD)/gen/dsdt.hex >$@
 $(BUILD)/obj/hv/acpi.o: $(BUILD)/gen/dsdt.h
 
+# The first process of hv's nested machine: static, never sanitized (it runs
+# without libraries), carried inside hv.
+$(BUILD)/gen/hv-init: tools/hv_init.c tools/hv_init.h | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(WARN) -Os -static -s -o $@ $<
+$(BUILD)/obj/tools/hv_blob.o: $(BUILD)/gen/hv-init
+$(BUILD)/obj/tools/hv_blob.o: CFLAGS_ALL += -DHV_INIT_FILE=\"$(BUILD)/gen/hv-init\"
+
 define program_rule
 $(BUILD)/bin/$(1): $$(call obj,$$(SRC_$(1))) $(LIBCLI) \
                    $(if $(filter hv,$(1)),$(LIBSTORVSP) $(LIBHV) $(LIBVMBUS)) \
                    $(LIBVHD)
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS_VHD) $$(LIBS_TOOLS)
+	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ -Wl,--as-needed $$(LIBS_VHD) $$(LIBS_TOOLS)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
 

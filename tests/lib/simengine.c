@@ -8,6 +8,7 @@
 #include "tests/lib/simengine.h"
 
 #define FLIGHT_MAX (VHD_QUEUE_DEPTH_MAX + 1)
+#define UNLIMITED UINT32_MAX
 
 struct flight {
 	struct vhd_io *io;
@@ -19,7 +20,7 @@ struct flight {
 struct simengine {
 	struct sim_opts opts;
 	uint64_t random;
-	bool held;
+	unsigned allowed; /* completions until it is held */
 	bool pressed; /* a wait asks for progress */
 	int broken;
 	uint64_t submits;
@@ -190,7 +191,7 @@ static bool land(struct simengine *s, unsigned i)
 
 	if (f->cancelled) {
 		f->io->res = -ECANCELED;
-	} else if (!f->submitted || s->held || f->lost) {
+	} else if (!f->submitted || !s->allowed || f->lost) {
 		return false;
 	} else {
 		draw_fate(s, f->io, &fate);
@@ -198,6 +199,8 @@ static bool land(struct simengine *s, unsigned i)
 		if (f->lost)
 			return false;
 		f->io->res = carry_out(f->io, &fate);
+		if (s->allowed != UNLIMITED)
+			s->allowed--;
 	}
 	record(s, f->io);
 	*f = s->flights[--s->count];
@@ -239,7 +242,7 @@ static void sim_cancel(void *state, struct vhd_io *io)
 	struct simengine *s = state;
 
 	for (unsigned i = 0; i < s->count; i++)
-		if (s->flights[i].io == io)
+		if (s->flights[i].io == io && !s->opts.deaf)
 			s->flights[i].cancelled = true;
 }
 
@@ -266,6 +269,7 @@ struct simengine *simengine_create(const struct sim_opts *opts)
 	if (opts)
 		s->opts = *opts;
 	s->random = s->opts.seed;
+	s->allowed = UNLIMITED;
 	return s;
 }
 
@@ -284,7 +288,12 @@ int simengine_queue(struct simengine *s, uint32_t depth,
 
 void simengine_hold(struct simengine *s, bool held)
 {
-	s->held = held;
+	s->allowed = held ? 0 : UNLIMITED;
+}
+
+void simengine_allow(struct simengine *s, unsigned n)
+{
+	s->allowed = n;
 }
 
 void simengine_break(struct simengine *s, int code)

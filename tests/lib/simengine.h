@@ -23,6 +23,7 @@ struct sim_opts {
 	unsigned late_permille;  /* chance to be passed over by a reap */
 	unsigned short_permille; /* to move only a part */
 	unsigned again_permille; /* to say EINTR or EAGAIN */
+	bool deaf;               /* cancelling has no effect */
 	/* Asked when an operation is about to complete; may be NULL. */
 	void (*decide)(void *ctx, const struct vhd_io *io,
 		       struct sim_fate *fate);
@@ -51,6 +52,8 @@ int simengine_queue(struct simengine *s, uint32_t depth,
 
 /* While held, nothing completes; cancelled operations do. */
 void simengine_hold(struct simengine *s, bool held);
+/* Let `n` operations complete, then hold. */
+void simengine_allow(struct simengine *s, unsigned n);
 /* From now on submit and wait fail with this. */
 void simengine_break(struct simengine *s, int code);
 /* Prepared and not yet reaped; and the most there ever were. */
