@@ -196,7 +196,10 @@ $(foreach t,$(UNIT_HV),$(eval $(call unit_rule,$(t),$(LIBHV) $(LIBVMBUS) $(LIBVH
 $(foreach t,$(UNIT_STORVSP),$(eval $(call unit_rule,$(t),$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(LIBCLI) $(LIBVHD))))
 
-unit-build: $(addprefix $(BUILD)/tests/,$(UNIT))
+# No unit test, but built like one: what tests/cross_vhd.sh runs.
+$(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
+
+unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd)
 unit: unit-build
 	tests/run-unit.sh $(BUILD) $(UNIT)
 # What is built; a test that is not fails.
