@@ -90,13 +90,16 @@ UNIT_HV      :=
 UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
-                storvsp_reset storvsp_fault storvsp_hostile \
+                storvsp_request storvsp_drain storvsp_reset storvsp_fault \
+                storvsp_hostile storvsp_hostile_guest \
                 storvsp_fetch storvsp_thread
-UNIT_TOOLS   := tools_cli tools_fault tools_size
+UNIT_TOOLS   := tools_cli tools_convert tools_fault tools_inspect tools_size
+SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
+SRC_tools_inspect := $(filter-out tools/vhd-%,$(SRC_vhd-inspect))
 TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                 tests/lib/simengine.c
 TESTLIB_SRC  += tests/lib/scsitask.c tests/lib/vsc.c \
-                tests/lib/simvsp.c
+                tests/lib/vsc_scsi.c tests/lib/simvsp.c
 TESTLIB_SRC  += tests/lib/guest.c tests/lib/guest_talk.c \
                 tests/lib/guest_ring.c tests/lib/fakedev.c
 # These have hv/gpa.c replaced by the door that counts and flips.
@@ -113,7 +116,8 @@ FUZZ_SRC_vmbus_message := $(VMBUS_SRC) tests/lib/guest.c \
 FUZZ_SRC_storvsp_session := $(STORVSP_SRC) $(VMBUS_SRC) $(VHD_SRC) \
                             tests/lib/guest.c tests/lib/guest_talk.c \
                             tests/lib/guest_ring.c tests/lib/vsc.c \
-                            tests/lib/memfile.c tests/lib/simengine.c
+                            tests/lib/vsc_scsi.c tests/lib/memfile.c \
+                            tests/lib/simengine.c
 FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
 
 MANPAGES := tools/vhd-inspect.1 tools/vhd-convert.1 tools/hv.1
@@ -194,7 +198,7 @@ $(foreach t,$(UNIT_VHD),$(eval $(call unit_rule,$(t),$(LIBVHD))))
 $(foreach t,$(UNIT_VMBUS),$(eval $(call unit_rule,$(t),$(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_HV),$(eval $(call unit_rule,$(t),$(LIBHV) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_STORVSP),$(eval $(call unit_rule,$(t),$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD))))
-$(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(LIBCLI) $(LIBVHD))))
+$(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) $(LIBCLI) $(LIBVHD))))
 
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
