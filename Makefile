@@ -31,7 +31,7 @@ endif
 CFLAGS_ALL  := $(BASE) $(OPT) $(WARN) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
 
-LIBS_VHD   := -luring -laio
+LIBS_VHD   := -luring -laio -lisal
 LIBS_TOOLS := -lblkid -ljson-c -lisal
 
 # ------------------------------------------------------------------ sources
@@ -41,6 +41,9 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/alloc.c vhd/commit.c vhd/tail.c vhd/sync.c \
            vhd/queue.c vhd/queue_image.c vhd/queue_io.c vhd/queue_flush.c \
            vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c
+VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
+           vhd/check_header.c vhd/check_bat.c vhd/check_batmap.c \
+           vhd/check_data.c vhd/check_host.c vhd/check_target.c
 
 VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \
              hv/vmbus/connection.c hv/vmbus/offer.c hv/vmbus/gpadl.c \
@@ -151,9 +154,20 @@ $(BUILD)/lib/%.a:
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$(LIBVHD_SO): $(call obj,$(VHD_SRC))
+# The shared library shows what vhd.h declares and nothing else; the header is
+# the one list of it.
+$(BUILD)/gen/libvhd.map: vhd/vhd.h | $(BUILD)/.deps
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -shared -Wl,-soname,$(@F) -o $@ $^ $(LIBS_VHD)
+	{ echo 'VHD_$(SOVERSION) {'; echo '	global:'; \
+	  $(CC) -E -P -x c $< | grep -oE '\<vhd_[a-z0-9_]+ *\(' | \
+	  tr -d ' (' | sort -u | sed 's/.*/		&;/'; \
+	  echo '	local: *;'; echo '};'; } >$@
+
+$(LIBVHD_SO): $(call obj,$(VHD_SRC)) $(BUILD)/gen/libvhd.map
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -shared -Wl,-soname,$(@F) \
+	  -Wl,--version-script=$(BUILD)/gen/libvhd.map \
+	  -o $@ $(filter %.o,$^) $(LIBS_VHD)
 
 $(BUILD)/obj/%.o: %.c | $(BUILD)/.deps
 	@mkdir -p $(@D)
@@ -287,6 +301,34 @@ help:
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make deps            install the Debian packages all of this needs'
 	@echo 'make clean'
+
+# ---------------------------------------------------------------- install
+BINDIR     := $(PREFIX)/bin
+LIBDIR     := $(PREFIX)/lib
+INCLUDEDIR := $(PREFIX)/include/vhd
+MANDIR     := $(PREFIX)/share/man/man1
+
+$(BUILD)/gen/vhd.pc: Makefile | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' \
+	  'includedir=$${prefix}/include/vhd' '' 'Name: vhd' \
+	  'Description: Virtual Hard Disk images' 'Version: $(VERSION)' \
+	  'Libs: -L$${libdir} -lvhd' 'Libs.private: $(LIBS_VHD) -pthread' \
+	  'Cflags: -I$${includedir}' >$@
+
+# PREFIX is written into vhd.pc, so it is made for this one.
+install: all
+	@rm -f $(BUILD)/gen/vhd.pc
+	@$(MAKE) --no-print-directory -s $(BUILD)/gen/vhd.pc
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBDIR)/pkgconfig \
+	  $(INCLUDEDIR) $(MANDIR))
+	install -m 755 $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(DESTDIR)$(BINDIR)
+	install -m 644 vhd/vhd.h vhd/err.h $(DESTDIR)$(INCLUDEDIR)
+	install -m 644 $(LIBVHD) $(DESTDIR)$(LIBDIR)
+	install -m 755 $(LIBVHD_SO) $(DESTDIR)$(LIBDIR)
+	ln -sf $(notdir $(LIBVHD_SO)) $(DESTDIR)$(LIBDIR)/libvhd.so
+	install -m 644 $(BUILD)/gen/vhd.pc $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -m 644 $(MANPAGES) $(DESTDIR)$(MANDIR)
 
 clean:
 	rm -rf build build-san

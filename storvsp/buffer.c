@@ -16,7 +16,7 @@ uint32_t storvsp_buffer_pages(uint32_t offset, uint32_t bytes)
 }
 
 int storvsp_buffer_init(struct buffer *b, const struct vmbus_packet *pkt,
-		uint32_t bytes, uint32_t bytes_max)
+			uint32_t bytes, uint32_t bytes_max)
 {
 	b->bytes = 0;
 	b->pfn_count = 0;
@@ -43,7 +43,7 @@ int storvsp_buffer_init(struct buffer *b, const struct vmbus_packet *pkt,
 }
 
 int storvsp_buffer_iov(const struct buffer *b, const struct hv_mem *mem,
-	       uint32_t bytes, struct iovec *iov, unsigned max)
+		       uint32_t bytes, struct iovec *iov, unsigned max)
 {
 	if (bytes > b->bytes)
 		return -EINVAL;
@@ -75,7 +75,7 @@ static bool piece_of(const struct buffer *b, uint32_t i, uint32_t bytes,
 }
 
 int storvsp_buffer_put(const struct buffer *b, const struct hv_mem *mem,
-	       const void *src, uint32_t bytes)
+		       const void *src, uint32_t bytes)
 {
 	const uint8_t *from = src;
 	struct piece p;

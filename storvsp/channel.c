@@ -39,10 +39,10 @@ static int queue_start(struct channel *ch, const struct storvsp_luns *luns)
 		.engine = o->engine,
 		.depth = ch->depth,
 	};
-	int rc = o->queue_create ?
-			 o->queue_create(o->queue_arg, &ch->queue,
-					 &ch->start_err) :
-			 vhd_queue_create(&q, &ch->queue, &ch->start_err);
+	int rc = o->queue_create
+			 ? o->queue_create(o->queue_arg, &ch->queue,
+					   &ch->start_err)
+			 : vhd_queue_create(&q, &ch->queue, &ch->start_err);
 
 	if (rc == 0)
 		storvsp_channel_attach(ch, luns);

@@ -47,8 +47,8 @@ struct mail {
 	bool luns;    /* the controller has other disks now */
 	bool session; /* sub-channels: the primary's session changed */
 	bool reset;
-	bool look;    /* a reset waited for may have ended */
-	bool ready;   /* with `session` */
+	bool look;  /* a reset waited for may have ended */
+	bool ready; /* with `session` */
 	uint16_t version;
 	struct reset_scope scope; /* with `reset` */
 	uint64_t ticket;
@@ -110,20 +110,20 @@ struct channel {
 	struct iovec *iovs;
 	struct request *free;
 	struct request *answers, **answers_tail; /* in order of completion */
-	unsigned busy;    /* slots not free */
-	unsigned on_disk; /* slots in REQUEST_DISK */
-	unsigned doomed;  /* of these */
-	uint8_t *packet;  /* STORVSP_RING_PACKET_MAX */
+	unsigned busy;				 /* slots not free */
+	unsigned on_disk;			 /* slots in REQUEST_DISK */
+	unsigned doomed;			 /* of these */
+	uint8_t *packet;			 /* STORVSP_RING_PACKET_MAX */
 	struct buffer buffer;
 	struct scsi_task task;
 	struct request *reset; /* waits for its end; no packet is taken */
 	uint64_t reset_ticket;
 	uint64_t drain_ticket; /* another channel's reset; 0: none */
 	bool stopping;
-	bool ring_dead;  /* the guest broke it: left alone until close */
+	bool ring_dead;	 /* the guest broke it: left alone until close */
 	bool queue_dead; /* the engine broke */
 	bool masked;
-	bool rescan;     /* ENUMERATE_BUS to be sent */
+	bool rescan; /* ENUMERATE_BUS to be sent */
 	bool waits_for_space;
 	bool sent, received; /* something to publish */
 };

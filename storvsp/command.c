@@ -68,8 +68,8 @@ static bool direction_ok(const struct scsi_task *t, uint8_t dir)
 		return false;
 	if (dir == DIR_NONE || t->buffer_bytes == 0)
 		return true;
-	return t->data_in == (dir == DIR_IN ? STORVSP_DATA_IN :
-					      STORVSP_DATA_OUT);
+	return t->data_in ==
+	       (dir == DIR_IN ? STORVSP_DATA_IN : STORVSP_DATA_OUT);
 }
 
 enum scsi_verdict scsi_run(struct scsi_task *t, uint8_t cdb_bytes)

@@ -7,7 +7,7 @@
 
 #include "controller.h"
 
-#define DEPTH_DEFAULT 256u
+#define DEPTH_DEFAULT	 256u
 #define TRANSFER_DEFAULT (2u << 20)
 
 static const char scsi_class[] = "ba6163d9-04a1-4d29-b605-72e2ffb1dc7f";

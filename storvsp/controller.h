@@ -20,7 +20,7 @@ struct storvsp {
 	struct storvsp_luns luns;
 	bool ready; /* the primary's session */
 	uint16_t version;
-	uint64_t ticket; /* the last reset's */
+	uint64_t ticket;	     /* the last reset's */
 	uint64_t closed[STAT_COUNT]; /* counters of channels gone */
 };
 

@@ -143,8 +143,8 @@ static void handle(struct channel *ch, struct request *r,
 		   const struct vmbus_packet *pkt)
 {
 	struct storvsp_packet_wire in = {0};
-	size_t n = pkt->payload_len < sizeof(in) ? pkt->payload_len :
-						   sizeof(in);
+	size_t n =
+		pkt->payload_len < sizeof(in) ? pkt->payload_len : sizeof(in);
 	uint16_t count = 0;
 
 	memcpy(&in, pkt->payload, n);
@@ -203,8 +203,7 @@ static bool take_packets(struct channel *ch)
 	bool did = false;
 
 	/* a reset, or a broken ring, ends the batch */
-	while (left > 0 && batch > 0 && !ch->ring_dead &&
-	       !ch->reset) {
+	while (left > 0 && batch > 0 && !ch->ring_dead && !ch->reset) {
 		struct vmbus_packet pkt;
 		int rc = vmbus_recv(ch->bus, ch->packet,
 				    STORVSP_RING_PACKET_MAX, &pkt);
@@ -282,8 +281,8 @@ static bool read_mail(struct channel *ch)
 	if (m.luns)
 		storvsp_channel_attach(ch, &all);
 	if (m.session) {
-		ch->session.state = m.ready ? STORVSP_SESSION_READY :
-					      STORVSP_SESSION_CLOSED;
+		ch->session.state = m.ready ? STORVSP_SESSION_READY
+					    : STORVSP_SESSION_CLOSED;
 		ch->session.version = m.version;
 	}
 	if (m.reset)
@@ -331,10 +330,14 @@ bool storvsp_channel_idle(struct channel *ch)
 		return wait_for_space(ch, STORVSP_ANSWER_BYTES);
 	if (!may_take(ch) || ch->busy == ch->depth)
 		return false;
-	if (room(ch) == 0)
-		return !ch->ring_dead &&
-		       wait_for_space(ch, (ch->busy + 1) *
-						  STORVSP_ANSWER_BYTES);
+	if (room(ch) == 0) {
+		/* All that an empty ring has may be reserved: then it is
+		 * not space that is waited for but a completion.
+		 */
+		return wait_for_space(ch,
+				      (ch->busy + 1) * STORVSP_ANSWER_BYTES) &&
+		       room(ch) > 0;
+	}
 	if (ch->waits_for_space) {
 		ch->waits_for_space = false;
 		vmbus_send_wait(ch->bus, 0);

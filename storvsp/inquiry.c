@@ -9,7 +9,7 @@
 
 #include "scsi.h"
 
-#define STD_BYTES 104u
+#define STD_BYTES	 104u
 #define VPD_HEADER_BYTES 4u
 
 static const char vendor[9] = "Msft    ";
@@ -105,7 +105,7 @@ static const struct vpd_page {
 	uint8_t code;
 	uint16_t (*fill)(const struct scsi_task *t, uint8_t *body);
 } pages[] = {
-	{0x00, vpd_pages},           {0x80, vpd_serial},
+	{0x00, vpd_pages},	     {0x80, vpd_serial},
 	{0x83, vpd_identification},  {0xB0, vpd_limits},
 	{0xB1, vpd_characteristics}, {0xB2, vpd_provisioning},
 };

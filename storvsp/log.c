@@ -42,13 +42,13 @@ static int take(struct log *l, uint64_t *left_out)
 	int ok;
 
 	pthread_mutex_lock(&l->lock);
-	earned = now > l->refilled_ms ?
-			 (now - l->refilled_ms) / STORVSP_LOG_REFILL_MS :
-			 0;
+	earned = now > l->refilled_ms
+			 ? (now - l->refilled_ms) / STORVSP_LOG_REFILL_MS
+			 : 0;
 	l->refilled_ms += earned * STORVSP_LOG_REFILL_MS;
-	l->tokens = earned >= STORVSP_LOG_BURST - l->tokens ?
-			    STORVSP_LOG_BURST :
-			    l->tokens + (uint32_t)earned;
+	l->tokens = earned >= STORVSP_LOG_BURST - l->tokens
+			    ? STORVSP_LOG_BURST
+			    : l->tokens + (uint32_t)earned;
 	ok = l->tokens > 0;
 	if (ok) {
 		l->tokens--;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Lines for the person who runs the guest. Whatever a guest does, no more
- * than STORVSP_LOG_BURST lines at once and one every STORVSP_LOG_REFILL_MS after that; what
- * was left out is said in the next line that passes.
+ * than STORVSP_LOG_BURST lines at once and one every STORVSP_LOG_REFILL_MS
+ * after that; what was left out is said in the next line that passes.
  */
 #ifndef STORVSP_LOG_H
 #define STORVSP_LOG_H
@@ -11,7 +11,7 @@
 
 #include "storvsp.h"
 
-#define STORVSP_LOG_BURST 16u
+#define STORVSP_LOG_BURST     16u
 #define STORVSP_LOG_REFILL_MS 1000u
 
 struct log {
@@ -29,7 +29,8 @@ void storvsp_log_init(struct log *l, const struct storvsp_opts *opts);
 void storvsp_log_fini(struct log *l);
 /* Any thread. */
 __attribute__((format(printf, 2, 3))) void storvsp_log_line(struct log *l,
-						    const char *fmt, ...);
+							    const char *fmt,
+							    ...);
 
 /* Words for a negative errno. */
 const char *storvsp_errno_text(int code);

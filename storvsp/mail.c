@@ -68,8 +68,8 @@ void storvsp_mail_session(struct storvsp *vsp, bool ready, uint16_t version)
 static bool scope_equal(const struct reset_scope *a,
 			const struct reset_scope *b)
 {
-	return a->op == b->op && a->path == b->path &&
-	       a->target == b->target && a->lun == b->lun;
+	return a->op == b->op && a->path == b->path && a->target == b->target &&
+	       a->lun == b->lun;
 }
 
 uint64_t storvsp_mail_reset(struct channel *from,

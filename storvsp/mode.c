@@ -7,8 +7,8 @@
 
 #include "scsi.h"
 
-#define PAGE_ALL 0x3F
-#define SUBPAGE_ALL 0xFF
+#define PAGE_ALL	0x3F
+#define SUBPAGE_ALL	0xFF
 #define PAGES_BYTES_MAX 64u
 
 enum page_control {

@@ -13,7 +13,7 @@
  * this disk has; DPO is advice; FUA_NV is obsolete and covered by FUA.
  */
 #define RW_FLAGS_REFUSED 0xE1
-#define RW_FLAG_FUA 0x08
+#define RW_FLAG_FUA	 0x08
 
 static enum scsi_verdict transfer(struct scsi_task *t, enum vhd_op op,
 				  uint64_t lba, uint64_t sectors, bool fua)

@@ -33,8 +33,7 @@ static enum scsi_verdict decode(struct channel *ch,
 	memcpy(t->cdb, q->cdb_or_sense, sizeof(t->cdb));
 	t->data_in = q->data_in;
 	t->max_transfer_bytes = ch->session.max_transfer_bytes;
-	rc = storvsp_buffer_init(&ch->buffer, pkt,
-				 le32_get(q->transfer_length),
+	rc = storvsp_buffer_init(&ch->buffer, pkt, le32_get(q->transfer_length),
 				 t->max_transfer_bytes);
 	t->buffer_bytes = ch->buffer.bytes;
 	if (rc || pkt->type == 0)

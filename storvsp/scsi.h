@@ -18,19 +18,19 @@
 /* How a command ended. Index of the table in sense.c. */
 enum scsi_verdict {
 	SCSI_GOOD = 0,
-	SCSI_IO,              /* not yet: run task->io */
-	SCSI_NO_LUN,          /* nothing at this address */
+	SCSI_IO,     /* not yet: run task->io */
+	SCSI_NO_LUN, /* nothing at this address */
 	SCSI_BAD_OPCODE,
-	SCSI_BAD_FIELD,       /* CDB, or a buffer that contradicts it */
+	SCSI_BAD_FIELD, /* CDB, or a buffer that contradicts it */
 	SCSI_NO_SAVED_PAGES,
 	SCSI_LBA_RANGE,
 	SCSI_WRITE_PROTECTED,
-	SCSI_NO_SPACE,        /* the host's disk is full */
+	SCSI_NO_SPACE, /* the host's disk is full */
 	SCSI_READ_ERROR,
 	SCSI_WRITE_ERROR,
-	SCSI_TARGET_FAILURE,  /* poisoned image, broken engine */
-	SCSI_RESOURCES,       /* try again */
-	SCSI_ABORTED,         /* by a reset */
+	SCSI_TARGET_FAILURE, /* poisoned image, broken engine */
+	SCSI_RESOURCES,	     /* try again */
+	SCSI_ABORTED,	     /* by a reset */
 	SCSI_VERDICT_COUNT
 };
 
@@ -58,7 +58,7 @@ enum scsi_op {
 
 /* Holds the longest answer: REPORT LUNS with every LUN of a target. */
 #define SCSI_REPLY_BYTES_MAX (8u + 8u * STORVSP_LUNS_MAX)
-#define SCSI_SENSE_BYTES 18u
+#define SCSI_SENSE_BYTES     18u
 
 struct scsi_io {
 	enum vhd_op op;
@@ -73,8 +73,8 @@ struct scsi_task {
 	const struct storvsp_disk *disk; /* NULL: no such LUN */
 	uint8_t path, target, lun;
 	uint8_t cdb[STORVSP_CDB_BYTES];
-	uint8_t data_in;              /* enum storvsp_data_in */
-	uint32_t buffer_bytes;        /* the guest's data buffer */
+	uint8_t data_in;       /* enum storvsp_data_in */
+	uint32_t buffer_bytes; /* the guest's data buffer */
 	uint32_t max_transfer_bytes;
 
 	/* the answer: SCSI_GOOD with reply_bytes, of which alloc_bytes and
@@ -154,7 +154,7 @@ enum scsi_verdict scsi_start_stop_unit(struct scsi_task *t);
 /* What the guest sees of a request's end. */
 struct scsi_end {
 	enum scsi_verdict verdict;
-	uint32_t bytes_moved;  /* of a good one */
+	uint32_t bytes_moved; /* of a good one */
 	bool bad_lba_known;
 	uint64_t bad_lba;
 };

@@ -14,7 +14,7 @@
 
 #include "scsi.h"
 
-#define SAM_GOOD 0x00
+#define SAM_GOOD  0x00
 #define SAM_CHECK 0x02
 
 enum sense_key {
@@ -50,8 +50,8 @@ static const struct answer {
 			   0x27, 0x07},
 	[SCSI_READ_ERROR] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_MEDIUM,
 			     0x11, 0x00},
-	[SCSI_WRITE_ERROR] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK,
-			      KEY_MEDIUM, 0x0C, 0x00},
+	[SCSI_WRITE_ERROR] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_MEDIUM,
+			      0x0C, 0x00},
 	/* INTERNAL TARGET FAILURE: not repeated by Linux, and must not be */
 	[SCSI_TARGET_FAILURE] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK,
 				 KEY_HARDWARE, 0x44, 0x00},
@@ -68,8 +68,8 @@ static const struct cause {
 	enum vhd_why why;
 	enum scsi_verdict verdict;
 } causes[] = {
-#define ANY 0xFF
-#define ON(op) (1u << (op))
+#define ANY	0xFF
+#define ON(op)	(1u << (op))
 #define WHY_ANY VHD_WHY_COUNT
 	{ANY, 0, VHD_WHY_CANCELLED, SCSI_ABORTED},
 	{ANY, -ECANCELED, WHY_ANY, SCSI_ABORTED},
@@ -163,8 +163,8 @@ void scsi_answer(struct storvsp_packet_wire *p, const struct scsi_end *end,
 
 	p->status = le32_put(scsi_ntstatus(a->srb));
 	memset(r, 0, sizeof(*r));
-	r->length = le16_put(v1 ? STORVSP_REQUEST_BYTES_V1 :
-				  STORVSP_REQUEST_BYTES);
+	r->length =
+		le16_put(v1 ? STORVSP_REQUEST_BYTES_V1 : STORVSP_REQUEST_BYTES);
 	r->srb_status = a->srb;
 	r->scsi_status = a->scsi;
 	r->cdb_length = STORVSP_CDB_BYTES;

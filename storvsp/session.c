@@ -6,7 +6,7 @@
 
 #include "session.h"
 
-#define IN(state) (1u << (state))
+#define IN(state) (1u << STORVSP_SESSION_##state)
 
 struct context {
 	const struct storvsp_packet_wire *in;
@@ -38,8 +38,8 @@ static enum session_act begin(struct session *s, const struct context *c)
 static bool version_known(uint16_t version)
 {
 	static const uint16_t known[] = {
-		STORVSP_VERSION_WIN10,  STORVSP_VERSION_WIN8_1,
-		STORVSP_VERSION_WIN8,   STORVSP_VERSION_WIN7,
+		STORVSP_VERSION_WIN10, STORVSP_VERSION_WIN8_1,
+		STORVSP_VERSION_WIN8,  STORVSP_VERSION_WIN7,
 		STORVSP_VERSION_WIN6,
 	};
 
@@ -129,22 +129,19 @@ static enum session_act reset(struct session *s, const struct context *c)
 #define RESET_BYTES (HEADER + 8u)
 
 static const struct operation operations[] = {
-	{STORVSP_OP_EXECUTE_SRB, IN(STORVSP_SESSION_READY), true,
+	{STORVSP_OP_EXECUTE_SRB, IN(READY), true,
 	 HEADER + STORVSP_REQUEST_BYTES_V1, execute},
-	{STORVSP_OP_RESET_LUN, IN(STORVSP_SESSION_READY), true, RESET_BYTES, reset},
-	{STORVSP_OP_RESET_ADAPTER, IN(STORVSP_SESSION_READY), true, HEADER, reset},
-	{STORVSP_OP_RESET_BUS, IN(STORVSP_SESSION_READY), true, RESET_BYTES, reset},
-	{STORVSP_OP_BEGIN_INITIALIZATION, IN(STORVSP_SESSION_CLOSED), false, HEADER,
-	 begin},
-	{STORVSP_OP_QUERY_PROTOCOL_VERSION, IN(STORVSP_SESSION_BEGUN), false,
-	 HEADER + 2u, query_version},
-	{STORVSP_OP_QUERY_PROPERTIES, IN(STORVSP_SESSION_VERSIONED), false, HEADER,
+	{STORVSP_OP_RESET_LUN, IN(READY), true, RESET_BYTES, reset},
+	{STORVSP_OP_RESET_ADAPTER, IN(READY), true, HEADER, reset},
+	{STORVSP_OP_RESET_BUS, IN(READY), true, RESET_BYTES, reset},
+	{STORVSP_OP_BEGIN_INITIALIZATION, IN(CLOSED), false, HEADER, begin},
+	{STORVSP_OP_QUERY_PROTOCOL_VERSION, IN(BEGUN), false, HEADER + 2u,
+	 query_version},
+	{STORVSP_OP_QUERY_PROPERTIES, IN(VERSIONED), false, HEADER,
 	 query_properties},
-	{STORVSP_OP_END_INITIALIZATION, IN(STORVSP_SESSION_DESCRIBED), false, HEADER,
-	 end},
-	{STORVSP_OP_CREATE_SUB_CHANNELS,
-	 IN(STORVSP_SESSION_DESCRIBED) | IN(STORVSP_SESSION_READY), false, HEADER + 2u,
-	 create_subchannels},
+	{STORVSP_OP_END_INITIALIZATION, IN(DESCRIBED), false, HEADER, end},
+	{STORVSP_OP_CREATE_SUB_CHANNELS, IN(DESCRIBED) | IN(READY), false,
+	 HEADER + 2u, create_subchannels},
 };
 
 static const struct operation *find(uint32_t op)
@@ -164,10 +161,10 @@ static size_t min_bytes(const struct session *s, const struct operation *o)
 }
 
 enum session_act storvsp_session_handle(struct session *s,
-				const struct storvsp_packet_wire *in,
-				size_t in_bytes,
-				struct storvsp_packet_wire *reply,
-				uint16_t *count)
+					const struct storvsp_packet_wire *in,
+					size_t in_bytes,
+					struct storvsp_packet_wire *reply,
+					uint16_t *count)
 {
 	const struct context c = {in, reply, count};
 	const struct operation *o = find(le32_get(in->op));
@@ -177,7 +174,7 @@ enum session_act storvsp_session_handle(struct session *s,
 		status = STORVSP_STATUS_INVALID_PARAMETER;
 	else if (!o) /* unknown, host to guest only, or not of a SCSI adapter */
 		status = STORVSP_STATUS_INVALID_REQUEST;
-	else if (!(o->states & IN(s->state)) || (s->sub && !o->on_sub))
+	else if (!(o->states & 1u << s->state) || (s->sub && !o->on_sub))
 		status = STORVSP_STATUS_INVALID_STATE;
 	else if (in_bytes < min_bytes(s, o))
 		status = STORVSP_STATUS_INVALID_PARAMETER;
@@ -187,13 +184,6 @@ enum session_act storvsp_session_handle(struct session *s,
 	}
 	storvsp_session_reply(reply, STORVSP_STATUS_SUCCESS);
 	return o->handle(s, &c);
-}
-
-void storvsp_session_reset(struct session *s)
-{
-	s->state = STORVSP_SESSION_CLOSED;
-	s->version = 0;
-	s->sub_channels_made = false;
 }
 
 bool storvsp_session_is_v1(const struct session *s)
@@ -209,7 +199,7 @@ void storvsp_session_reply(struct storvsp_packet_wire *reply, uint32_t status)
 }
 
 void storvsp_session_refuse(const struct storvsp_packet_wire *in,
-		    struct storvsp_packet_wire *reply, uint32_t status)
+			    struct storvsp_packet_wire *reply, uint32_t status)
 {
 	storvsp_session_reply(reply, status);
 	if (le32_get(in->op) == STORVSP_OP_EXECUTE_SRB)
@@ -233,6 +223,6 @@ size_t storvsp_session_reply_bytes(size_t in_bytes)
 
 size_t storvsp_session_unasked_bytes(const struct session *s)
 {
-	return storvsp_session_is_v1(s) ? STORVSP_PACKET_BYTES_V1 :
-				  STORVSP_PACKET_BYTES;
+	return storvsp_session_is_v1(s) ? STORVSP_PACKET_BYTES_V1
+					: STORVSP_PACKET_BYTES;
 }

@@ -6,7 +6,8 @@
  *   CLOSED -begin-> BEGUN -version-> VERSIONED -properties-> DESCRIBED
  *                                                     -end-> READY
  *
- * An operation in the wrong state fails and leaves the state as it is.
+ * An operation in the wrong state fails and leaves the state as it is. Closing
+ * the channel is the way back: a session lives as long as its channel is open.
  * Thread: the primary channel's. Sub-channels have a session of their own that
  *   is READY or CLOSED as the primary's is.
  * Sources: Linux storvsc_channel_init, OpenVMM storvsp protocol state.
@@ -30,8 +31,8 @@ enum session_state {
 
 struct session {
 	enum session_state state;
-	bool sub;               /* of a sub-channel */
-	uint16_t version;       /* 0 until negotiated */
+	bool sub;		/* of a sub-channel */
+	uint16_t version;	/* 0 until negotiated */
 	bool sub_channels_made; /* the guest asked for them once */
 	/* what the controller offers */
 	uint16_t max_subchannels;
@@ -40,24 +41,22 @@ struct session {
 
 /* What the caller has to do with a packet. */
 enum session_act {
-	STORVSP_SESSION_REPLY,    /* send `reply` */
-	STORVSP_SESSION_STARTED,  /* send `reply`; the session has become READY */
-	STORVSP_SESSION_OFFER,    /* send `reply`, offer `count` sub-channels */
-	STORVSP_SESSION_EXECUTE,  /* run the SCSI request */
-	STORVSP_SESSION_RESET,    /* end what is in flight, then send `reply` */
+	STORVSP_SESSION_REPLY,	 /* send `reply` */
+	STORVSP_SESSION_STARTED, /* send `reply`; the session has become READY
+				  */
+	STORVSP_SESSION_OFFER,	 /* send `reply`, offer `count` sub-channels */
+	STORVSP_SESSION_EXECUTE, /* run the SCSI request */
+	STORVSP_SESSION_RESET,	 /* end what is in flight, then send `reply` */
 };
 
 /* Handle one packet: `in` with `in_bytes` present, the rest of it zero.
  * Fills `reply` (a COMPLETE_IO packet) and, for OFFER, `*count`.
  */
 enum session_act storvsp_session_handle(struct session *s,
-				const struct storvsp_packet_wire *in,
-				size_t in_bytes,
-				struct storvsp_packet_wire *reply,
-				uint16_t *count);
-
-/* Back to the beginning: the primary channel was closed. */
-void storvsp_session_reset(struct session *s);
+					const struct storvsp_packet_wire *in,
+					size_t in_bytes,
+					struct storvsp_packet_wire *reply,
+					uint16_t *count);
 
 /* Requests have the form of before protocol 5.1. */
 bool storvsp_session_is_v1(const struct session *s);
@@ -68,7 +67,7 @@ void storvsp_session_reply(struct storvsp_packet_wire *reply, uint32_t status);
  * says "invalid request", so that nobody takes it for pending.
  */
 void storvsp_session_refuse(const struct storvsp_packet_wire *in,
-		    struct storvsp_packet_wire *reply, uint32_t status);
+			    struct storvsp_packet_wire *reply, uint32_t status);
 
 /* Payload bytes of the answer to a packet with `in_bytes` of payload. */
 size_t storvsp_session_reply_bytes(size_t in_bytes);

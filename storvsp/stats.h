@@ -31,8 +31,7 @@ struct stats {
 /* Single writer: load and store need not be one operation. */
 static inline void stat_add(struct stats *s, enum stat which, uint64_t n)
 {
-	uint64_t old =
-		atomic_load_explicit(&s->n[which], memory_order_relaxed);
+	uint64_t old = atomic_load_explicit(&s->n[which], memory_order_relaxed);
 
 	atomic_store_explicit(&s->n[which], old + n, memory_order_relaxed);
 }

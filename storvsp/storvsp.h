@@ -21,12 +21,12 @@
 struct storvsp;
 
 struct storvsp_opts {
-	struct vmbus_guid instance;   /* stable controller id */
-	uint16_t max_subchannels;     /* 0: single channel */
-	uint32_t max_transfer_bytes;  /* 0 means 2 MiB; multiple of 4096 */
-	uint32_t depth;               /* requests per channel; 0 means 256 */
+	struct vmbus_guid instance;  /* stable controller id */
+	uint16_t max_subchannels;    /* 0: single channel */
+	uint32_t max_transfer_bytes; /* 0 means 2 MiB; multiple of 4096 */
+	uint32_t depth;		     /* requests per channel; 0 means 256 */
 	enum vhd_engine engine;
-	vmbus_log_fn log;             /* may be NULL; any thread */
+	vmbus_log_fn log; /* may be NULL; any thread */
 	void *log_arg;
 	/* No threads: the test calls storvsp_poll. */
 	bool manual;
@@ -42,8 +42,8 @@ struct storvsp_opts {
 	void *now_arg;
 };
 
-#define STORVSP_DEPTH_MAX 1024u
-#define STORVSP_TRANSFER_MAX (1023u * 4096u) /* IOV_MAX pages, unaligned */
+#define STORVSP_DEPTH_MAX	1024u
+#define STORVSP_TRANSFER_MAX	(1023u * 4096u) /* IOV_MAX pages, unaligned */
 #define STORVSP_SUBCHANNELS_MAX 255u
 
 struct storvsp_disk_opts {
@@ -84,7 +84,7 @@ struct storvsp_stats {
 	uint64_t refused;     /* dropped: not answerable */
 	uint64_t cancelled;   /* their channel closed before the answer */
 	uint64_t reads, writes, flushes; /* given to the disk queue */
-	uint64_t errors;      /* SCSI requests that did not end well */
+	uint64_t errors; /* SCSI requests that did not end well */
 	uint64_t read_bytes, written_bytes; /* of those that did */
 };
 void storvsp_get_stats(struct storvsp *vsp, struct storvsp_stats *out);

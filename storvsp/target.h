@@ -16,10 +16,10 @@
 /* What Linux scans: 8 SCSI channels, 2 targets, LUN 0 to 254. A disk outside
  * would never be found.
  */
-#define STORVSP_PATHS_MAX 8u
+#define STORVSP_PATHS_MAX   8u
 #define STORVSP_TARGETS_MAX 2u
-#define STORVSP_LUNS_MAX 255u
-#define STORVSP_DISKS_MAX VHD_QUEUE_IMAGES_MAX
+#define STORVSP_LUNS_MAX    255u
+#define STORVSP_DISKS_MAX   VHD_QUEUE_IMAGES_MAX
 
 struct storvsp_disk {
 	struct vhd *img;

@@ -12,8 +12,8 @@
 #include "storvsp/buffer.h"
 #include "vhd/endian.h"
 
-#define PAGE 4096u
-#define PFNS 8u
+#define PAGE	  4096u
+#define PFNS	  8u
 #define BYTES_MAX (7u * PAGE)
 
 /* RAM: pages 16 to 23, backed so that neighbours are neighbours. */
@@ -84,8 +84,7 @@ static void claim_up_to_the_range_is_accepted(void **state)
 			 -EINVAL);
 	assert_int_equal(w->b.bytes, 0);
 	/* smaller is fine, too, and needs fewer pages */
-	assert_int_equal(storvsp_buffer_init(&w->b, &w->pkt, 10, BYTES_MAX),
-			 0);
+	assert_int_equal(storvsp_buffer_init(&w->b, &w->pkt, 10, BYTES_MAX), 0);
 	assert_int_equal(w->b.pfn_count, 1);
 }
 
@@ -136,16 +135,15 @@ static void transfer_limit_holds_at_n_and_n_plus_1(void **state)
 	struct world *w = *state;
 
 	range(w, PAGE - 1, UINT32_MAX, PFNS);
-	assert_int_equal(storvsp_buffer_init(&w->b, &w->pkt, BYTES_MAX,
-					     BYTES_MAX),
-			 0);
+	assert_int_equal(
+		storvsp_buffer_init(&w->b, &w->pkt, BYTES_MAX, BYTES_MAX), 0);
 	assert_int_equal(w->b.pfn_count, PFNS);
-	assert_int_equal(storvsp_buffer_init(&w->b, &w->pkt, BYTES_MAX + 1,
-					     BYTES_MAX),
-			 -EINVAL);
-	assert_int_equal(storvsp_buffer_init(&w->b, &w->pkt, UINT32_MAX,
-					     BYTES_MAX),
-			 -EINVAL);
+	assert_int_equal(
+		storvsp_buffer_init(&w->b, &w->pkt, BYTES_MAX + 1, BYTES_MAX),
+		-EINVAL);
+	assert_int_equal(
+		storvsp_buffer_init(&w->b, &w->pkt, UINT32_MAX, BYTES_MAX),
+		-EINVAL);
 }
 
 static void pages_are_counted_without_overflow(void **state)
@@ -166,25 +164,23 @@ static void iovecs_cover_exactly_the_bytes_asked(void **state)
 
 	range(w, 4, 3 * PAGE, 4);
 	set(w, 1, 20);
-	assert_int_equal(storvsp_buffer_init(&w->b, &w->pkt, 3 * PAGE,
-					     BYTES_MAX),
-			 0);
-	assert_int_equal(storvsp_buffer_iov(&w->b, w->mem, PAGE, iov, PFNS),
-			 2);
+	assert_int_equal(
+		storvsp_buffer_init(&w->b, &w->pkt, 3 * PAGE, BYTES_MAX), 0);
+	assert_int_equal(storvsp_buffer_iov(&w->b, w->mem, PAGE, iov, PFNS), 2);
 	assert_ptr_equal(iov[0].iov_base, w->ram + 4);
 	assert_int_equal(iov[0].iov_len, PAGE - 4);
 	assert_ptr_equal(iov[1].iov_base, w->ram + 4 * PAGE);
 	assert_int_equal(iov[1].iov_len, 4);
-	assert_int_equal(storvsp_buffer_iov(&w->b, w->mem, 3 * PAGE + 1, iov,
-					    PFNS),
-			 -EINVAL);
+	assert_int_equal(
+		storvsp_buffer_iov(&w->b, w->mem, 3 * PAGE + 1, iov, PFNS),
+		-EINVAL);
 }
 
 /* Below, above, and numbers whose address wraps around. */
 static void pages_outside_ram_are_refused_and_nothing_is_written(void **state)
 {
 	static const uint64_t bad[] = {
-		0, 15, 24, 1ull << 40, 1ull << 52, (1ull << 52) + 17,
+		0,	    15, 24, 1ull << 40, 1ull << 52, (1ull << 52) + 17,
 		UINT64_MAX,
 	};
 	struct world *w = *state;
@@ -198,18 +194,17 @@ static void pages_outside_ram_are_refused_and_nothing_is_written(void **state)
 		assert_int_equal(storvsp_buffer_init(&w->b, &w->pkt, 2 * PAGE,
 						     BYTES_MAX),
 				 0);
-		assert_int_equal(storvsp_buffer_iov(&w->b, w->mem, 2 * PAGE,
-						    iov, PFNS),
-				 -EFAULT);
-		assert_int_equal(storvsp_buffer_put(&w->b, w->mem, data,
-						    PAGE + 1),
-				 -EFAULT);
+		assert_int_equal(
+			storvsp_buffer_iov(&w->b, w->mem, 2 * PAGE, iov, PFNS),
+			-EFAULT);
+		assert_int_equal(
+			storvsp_buffer_put(&w->b, w->mem, data, PAGE + 1),
+			-EFAULT);
 		for (unsigned j = 0; j < sizeof(w->ram); j++)
 			assert_int_equal(w->ram[j], 0);
 		/* what is not needed may be anything */
-		assert_int_equal(storvsp_buffer_iov(&w->b, w->mem, PAGE, iov,
-						    PFNS),
-				 1);
+		assert_int_equal(
+			storvsp_buffer_iov(&w->b, w->mem, PAGE, iov, PFNS), 1);
 	}
 }
 

@@ -46,9 +46,9 @@ static void sixteen_tells_64_bits_and_nothing_special(void **state)
 	(void)state;
 	task_init(&k, 32, STORVSP_DATA_IN);
 	k.disk.sectors = 0x200000000;
-	assert_int_equal(RUN(&k, 0x9E, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-			     32, 0, 0),
-			 SCSI_GOOD);
+	assert_int_equal(
+		RUN(&k, 0x9E, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0),
+		SCSI_GOOD);
 	assert_int_equal(scsi_reply_sent(&k.t), 32);
 	assert_memory_equal(k.t.reply, want, 32);
 }
@@ -62,12 +62,12 @@ static void address_without_pmi_is_refused(void **state)
 	assert_int_equal(RUN(&k, 0x25, 0, 0, 0, 0, 1, 0, 0, 0, 0),
 			 SCSI_BAD_FIELD);
 	assert_int_equal(RUN(&k, 0x25, 0, 0, 0, 0, 1, 0, 0, 1, 0), SCSI_GOOD);
-	assert_int_equal(RUN(&k, 0x9E, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-			     32, 0, 0),
-			 SCSI_BAD_FIELD);
-	assert_int_equal(RUN(&k, 0x9E, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-			     32, 1, 0),
-			 SCSI_GOOD);
+	assert_int_equal(
+		RUN(&k, 0x9E, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0),
+		SCSI_BAD_FIELD);
+	assert_int_equal(
+		RUN(&k, 0x9E, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 1, 0),
+		SCSI_GOOD);
 }
 
 static void other_service_actions_are_refused(void **state)
@@ -79,8 +79,8 @@ static void other_service_actions_are_refused(void **state)
 		task_init(&k, 32, STORVSP_DATA_IN);
 		assert_int_equal(RUN(&k, 0x9E, (uint8_t)action, 0, 0, 0, 0, 0,
 				     0, 0, 0, 0, 0, 0, 32, 0, 0),
-				 (action & 0x1F) == 0x10 ? SCSI_GOOD :
-							   SCSI_BAD_FIELD);
+				 (action & 0x1F) == 0x10 ? SCSI_GOOD
+							 : SCSI_BAD_FIELD);
 	}
 }
 
@@ -99,9 +99,9 @@ static void every_length_cuts_without_error(void **state)
 					 SCSI_GOOD);
 			assert_int_equal(scsi_reply_sent(&k.t),
 					 want < 32 ? want : 32);
-			assert_int_equal(RUN(&k, 0x25, 0, 0, 0, 0, 0, 0, 0, 0,
-					     0),
-					 SCSI_GOOD);
+			assert_int_equal(
+				RUN(&k, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+				SCSI_GOOD);
 			assert_int_equal(scsi_reply_sent(&k.t),
 					 buffer < 8 ? buffer : 8);
 		}
@@ -114,8 +114,8 @@ static void largest_allocation_length_is_good(void **state)
 
 	(void)state;
 	task_init(&k, 32, STORVSP_DATA_IN);
-	assert_int_equal(RUN(&k, 0x9E, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0xff,
-			     0xff, 0xff, 0xff, 0, 0),
+	assert_int_equal(RUN(&k, 0x9E, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff,
+			     0xff, 0xff, 0, 0),
 			 SCSI_GOOD);
 	assert_int_equal(scsi_reply_sent(&k.t), 32);
 }

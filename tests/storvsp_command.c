@@ -33,8 +33,7 @@ static const struct known {
 	{16, 'i', SCSI_IO, {0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{16, 'o', SCSI_IO, {0x8A, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{16, '-', SCSI_IO, {0x91}},
-	{16, 'i', SCSI_GOOD,
-	 {0x9E, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32}},
+	{16, 'i', SCSI_GOOD, {0x9E, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32}},
 	{12, 'i', SCSI_GOOD, {0xA0, 0, 0, 0, 0, 0, 0, 0, 0x10}},
 	{12, 'i', SCSI_IO, {0xA8, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{12, 'o', SCSI_IO, {0xAA, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
@@ -52,9 +51,9 @@ static const struct known *find(uint8_t opcode)
 
 static uint8_t fitting(char dir)
 {
-	return dir == 'i' ? STORVSP_DATA_IN :
-	       dir == 'o' ? STORVSP_DATA_OUT :
-			    STORVSP_DATA_NONE;
+	return dir == 'i'   ? STORVSP_DATA_IN
+	       : dir == 'o' ? STORVSP_DATA_OUT
+			    : STORVSP_DATA_NONE;
 }
 
 static enum scsi_verdict run(const struct known *c, uint8_t cdb_bytes,
@@ -77,12 +76,11 @@ static void known_opcodes_run_and_all_others_are_refused(void **state)
 		const struct known other = {.bytes = 16, .cdb = {(uint8_t)op}};
 
 		if (c)
-			assert_int_equal(run(c, c->bytes, 4096,
-					     fitting(c->dir)),
-					 c->verdict);
+			assert_int_equal(
+				run(c, c->bytes, 4096, fitting(c->dir)),
+				c->verdict);
 		else
-			assert_int_equal(run(&other, 16, 4096,
-					     STORVSP_DATA_IN),
+			assert_int_equal(run(&other, 16, 4096, STORVSP_DATA_IN),
 					 SCSI_BAD_OPCODE);
 	}
 }
@@ -111,9 +109,9 @@ static void cdb_length_must_be_one_of_four_and_long_enough(void **state)
 			bool ok = (n == 6 || n == 10 || n == 12 || n == 16) &&
 				  n >= c->bytes;
 
-			assert_int_equal(run(c, (uint8_t)n, 4096,
-					     fitting(c->dir)),
-					 ok ? c->verdict : SCSI_BAD_FIELD);
+			assert_int_equal(
+				run(c, (uint8_t)n, 4096, fitting(c->dir)),
+				ok ? c->verdict : SCSI_BAD_FIELD);
 		}
 	}
 }
@@ -137,8 +135,8 @@ static void direction_that_contradicts_the_command_is_refused(void **state)
 		const struct known *c = &known[i];
 
 		for (unsigned d = 0; d < 256; d++) {
-			bool ok = d <= 2 && (c->dir == '-' ||
-					     d == fitting(c->dir));
+			bool ok = d <= 2 &&
+				  (c->dir == '-' || d == fitting(c->dir));
 
 			assert_int_equal(run(c, c->bytes, 4096, (uint8_t)d),
 					 ok ? c->verdict : SCSI_BAD_FIELD);

@@ -63,18 +63,39 @@ static void check(struct simvsp *w, char what, uint8_t lun, uint64_t lba,
 
 		*information = d[0] & 0x80 ? (uint32_t)d[3] << 24 |
 						     (uint32_t)d[4] << 16 |
-						     (uint32_t)d[5] << 8 | d[6] :
-					     0;
+						     (uint32_t)d[5] << 8 | d[6]
+					   : 0;
 	}
 }
 
-#define GOOD {0x01, 0x00, 0, 0, 0}
-#define READ_ERROR {0x84, 0x02, 0x3, 0x11, 0x00}
-#define WRITE_ERROR {0x84, 0x02, 0x3, 0x0C, 0x00}
-#define NO_SPACE {0x84, 0x02, 0x7, 0x27, 0x07}
-#define PROTECTED {0x84, 0x02, 0x7, 0x27, 0x00}
-#define POISONED {0x84, 0x02, 0x4, 0x44, 0x00}
-#define RESOURCES {0x84, 0x02, 0xB, 0x55, 0x03}
+#define GOOD                                                                   \
+	{                                                                      \
+		0x01, 0x00, 0, 0, 0                                            \
+	}
+#define READ_ERROR                                                             \
+	{                                                                      \
+		0x84, 0x02, 0x3, 0x11, 0x00                                    \
+	}
+#define WRITE_ERROR                                                            \
+	{                                                                      \
+		0x84, 0x02, 0x3, 0x0C, 0x00                                    \
+	}
+#define NO_SPACE                                                               \
+	{                                                                      \
+		0x84, 0x02, 0x7, 0x27, 0x07                                    \
+	}
+#define PROTECTED                                                              \
+	{                                                                      \
+		0x84, 0x02, 0x7, 0x27, 0x00                                    \
+	}
+#define POISONED                                                               \
+	{                                                                      \
+		0x84, 0x02, 0x4, 0x44, 0x00                                    \
+	}
+#define RESOURCES                                                              \
+	{                                                                      \
+		0x84, 0x02, 0xB, 0x55, 0x03                                    \
+	}
 
 static const struct vsc_status good = GOOD;
 
@@ -197,7 +218,8 @@ static void first_bad_sector_is_told(void **state)
 /* Never flush again and call the data safe. */
 static void failed_flush_poisons_writes_but_not_reads(void **state)
 {
-	static const struct vsc_status failed = WRITE_ERROR, poisoned = POISONED;
+	static const struct vsc_status failed = WRITE_ERROR,
+				       poisoned = POISONED;
 	struct simvsp w;
 	struct plan p;
 
@@ -253,8 +275,8 @@ static void disk_that_the_host_opened_read_only_is_protected(void **state)
 	struct plan p;
 
 	(void)state;
-	qtest_close(qtest_create_mem(memfile_file(m), VHD_FORMAT_FIXED,
-				     1 << 20, 0));
+	qtest_close(qtest_create_mem(memfile_file(m), VHD_FORMAT_FIXED, 1 << 20,
+				     0));
 	file = memfile_file(m);
 	assert_int_equal(vhd_open_file(&file, &ro, &img, NULL), 0);
 	start(&w, &p);
@@ -317,9 +339,8 @@ static int no_queue(void *arg, struct vhd_queue **out, struct vhd_err *err)
 	if (*(bool *)arg)
 		return vhd_fail(err, -ENOSYS, VHD_WHY_SYSTEM, 0,
 				"no engine today");
-	return vhd_queue_create(&(struct vhd_queue_opts){
-					.engine = VHD_ENGINE_SYNC},
-				out, err);
+	return vhd_queue_create(
+		&(struct vhd_queue_opts){.engine = VHD_ENGINE_SYNC}, out, err);
 }
 
 static void channel_without_a_disk_queue_is_refused(void **state)

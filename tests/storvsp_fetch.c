@@ -135,8 +135,7 @@ static void each_single_byte_may_change_after_its_fetch(void **state)
 	vsc_negotiate(w.c, STORVSP_VERSION_WIN10, NULL);
 	at = 4 * (16 + 64 + 8);
 	for (unsigned i = 0; i < KINDS; i++) {
-		uint32_t len = 16 + 64 + 8 +
-			       (kinds[i].bytes ? 16 + 8 * 32 : 0);
+		uint32_t len = 16 + 64 + 8 + (kinds[i].bytes ? 16 + 8 * 32 : 0);
 
 		for (uint32_t b = 0; b < len; b++) {
 			uint64_t gpa = guest_out_gpa(vsc_ring(w.c), at + b);
@@ -148,8 +147,7 @@ static void each_single_byte_may_change_after_its_fetch(void **state)
 			gpa_watch_flip(gpa, 0xFF);
 			vsc_pump(w.v);
 			/* all but the trailer is fetched, so has changed */
-			assert_int_equal(*p ^ before,
-					 b < len - 8 ? 0xFF : 0);
+			assert_int_equal(*p ^ before, b < len - 8 ? 0xFF : 0);
 			gpa_watch_clear();
 			check_kind(&w, &kinds[i]);
 			at = (at + len) % guest_out_size(vsc_ring(w.c));

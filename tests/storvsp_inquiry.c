@@ -9,6 +9,7 @@
 
 #include "tests/lib/scsitask.h"
 
+/* clang-format off */
 static const uint8_t standard[104] = {
 	0x00, 0x00, 0x05, 0x02, 99, 0, 0, 0x02,
 	'M', 's', 'f', 't', ' ', ' ', ' ', ' ',
@@ -16,6 +17,7 @@ static const uint8_t standard[104] = {
 	'D', 'i', 's', 'k', ' ', ' ', ' ', ' ',
 	'1', '.', '0', ' ',
 };
+/* clang-format on */
 
 static void standard_data_is_that_of_a_hyper_v_disk(void **state)
 {
@@ -48,8 +50,7 @@ static void absent_lun_has_no_product_data(void **state)
 
 	(void)state;
 	task_init(&k, 255, STORVSP_DATA_IN);
-	assert_int_equal(RUN_ABSENT(&k, 0x12, 1, 0, 0, 255, 0),
-			 SCSI_BAD_FIELD);
+	assert_int_equal(RUN_ABSENT(&k, 0x12, 1, 0, 0, 255, 0), SCSI_BAD_FIELD);
 }
 
 struct page {
@@ -60,17 +61,18 @@ struct page {
 
 static const struct page pages[] = {
 	{0x00, 10, {0, 0x00, 0, 6, 0x00, 0x80, 0x83, 0xB0, 0xB1, 0xB2}},
-	{0x80, 36, "\x00\x80\x00\x20"
-		   "000102030405060708090a0b0c0d0e0f"},
+	{0x80, 36,
+	 "\x00\x80\x00\x20"
+	 "000102030405060708090a0b0c0d0e0f"},
 	{0x83,
 	 52,
 	 {0x00, 0x83, 0x00, 0x30,
 	  /* T10 vendor id, binary */
-	  0x01, 0x01, 0x00, 0x18, 'M', 's', 'f', 't', ' ', ' ', ' ', ' ',
-	  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+	  0x01, 0x01, 0x00, 0x18, 'M', 's', 'f', 't', ' ', ' ', ' ', ' ', 0, 1,
+	  2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
 	  /* NAA 6, OUI 00-22-48 */
-	  0x01, 0x03, 0x00, 0x10, 0x60, 0x02, 0x24, 0x80, 0, 1, 2, 3, 4, 5,
-	  10, 11, 12, 13, 14, 15}},
+	  0x01, 0x03, 0x00, 0x10, 0x60, 0x02, 0x24, 0x80, 0, 1, 2, 3, 4, 5, 10,
+	  11, 12, 13, 14, 15}},
 	/* granularity 8 blocks, maximum 4096 blocks = 2 MiB */
 	{0xB0, 64, {0x00, 0xB0, 0x00, 0x3C, 0, 0, 0, 8, 0, 0, 0x10, 0}},
 	{0xB1, 64, {0x00, 0xB1, 0x00, 0x3C, 0, 1}},
@@ -135,9 +137,9 @@ static void every_allocation_length_and_buffer_cuts_without_error(void **state)
 			struct task k;
 
 			task_init(&k, buffer, STORVSP_DATA_IN);
-			assert_int_equal(RUN(&k, 0x12, 0, 0, 0, (uint8_t)alloc,
-					     0),
-					 SCSI_GOOD);
+			assert_int_equal(
+				RUN(&k, 0x12, 0, 0, 0, (uint8_t)alloc, 0),
+				SCSI_GOOD);
 			assert_int_equal(scsi_reply_sent(&k.t),
 					 want < 104 ? want : 104);
 			/* the length told does not depend on the cut */

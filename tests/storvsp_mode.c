@@ -38,9 +38,9 @@ static void single_pages_are_byte_exact_in_both_forms(void **state)
 		assert_memory_equal(k.t.reply + 4, p->data, p->bytes);
 
 		task_init(&k, 255, STORVSP_DATA_IN);
-		assert_int_equal(RUN(&k, 0x5A, 0, p->code, 0, 0, 0, 0, 0, 255,
-				     0),
-				 SCSI_GOOD);
+		assert_int_equal(
+			RUN(&k, 0x5A, 0, p->code, 0, 0, 0, 0, 0, 255, 0),
+			SCSI_GOOD);
 		assert_int_equal(k.t.reply_bytes, 8 + p->bytes);
 		assert_int_equal(k.t.reply[0], 0);
 		assert_int_equal(k.t.reply[1], 6 + p->bytes);
@@ -56,9 +56,9 @@ static void all_pages_come_in_order(void **state)
 	(void)state;
 	for (unsigned subpage = 0; subpage < 256; subpage += 255) {
 		task_init(&k, 255, STORVSP_DATA_IN);
-		assert_int_equal(RUN(&k, 0x1A, 0x08, 0x3F, (uint8_t)subpage,
-				     255, 0),
-				 SCSI_GOOD);
+		assert_int_equal(
+			RUN(&k, 0x1A, 0x08, 0x3F, (uint8_t)subpage, 255, 0),
+			SCSI_GOOD);
 		assert_int_equal(k.t.reply_bytes, 4 + 44);
 		assert_int_equal(k.t.reply[0], 3 + 44);
 		assert_memory_equal(k.t.reply + 4, caching, 20);
@@ -118,9 +118,9 @@ static void unknown_pages_and_subpages_are_refused(void **state)
 				 known ? SCSI_GOOD : SCSI_BAD_FIELD);
 		assert_int_equal(RUN(&k, 0x1A, 0, (uint8_t)code, 1, 255, 0),
 				 SCSI_BAD_FIELD);
-		assert_int_equal(RUN(&k, 0x5A, 0, (uint8_t)code, 1, 0, 0, 0, 0,
-				     255, 0),
-				 SCSI_BAD_FIELD);
+		assert_int_equal(
+			RUN(&k, 0x5A, 0, (uint8_t)code, 1, 0, 0, 0, 0, 255, 0),
+			SCSI_BAD_FIELD);
 	}
 }
 
@@ -133,9 +133,9 @@ static void every_allocation_length_and_buffer_cuts_without_error(void **state)
 			struct task k;
 
 			task_init(&k, buffer, STORVSP_DATA_IN);
-			assert_int_equal(RUN(&k, 0x1A, 0, 0x3F, 0,
-					     (uint8_t)alloc, 0),
-					 SCSI_GOOD);
+			assert_int_equal(
+				RUN(&k, 0x1A, 0, 0x3F, 0, (uint8_t)alloc, 0),
+				SCSI_GOOD);
 			assert_int_equal(scsi_reply_sent(&k.t),
 					 want < 48 ? want : 48);
 			assert_int_equal(RUN(&k, 0x5A, 0, 0x3F, 0, 0, 0, 0, 0,

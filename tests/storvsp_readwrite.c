@@ -74,8 +74,8 @@ static void transfers_reach_the_queue_as_asked(void **state)
 
 		task_init(&k, 7 * 512, 0);
 		assert_int_equal(rw(&k, &forms[i], 0x1234, 7, 0), SCSI_IO);
-		assert_int_equal(k.t.io.op, forms[i].write ? VHD_OP_WRITE :
-							     VHD_OP_READ);
+		assert_int_equal(k.t.io.op,
+				 forms[i].write ? VHD_OP_WRITE : VHD_OP_READ);
 		assert_int_equal(k.t.io.lba, 0x1234);
 		assert_int_equal(k.t.io.bytes, 7 * 512);
 		assert_false(k.t.io.fua);
@@ -122,8 +122,7 @@ static void range_ends_with_the_disk(void **state)
 
 		task_init(&k, 65536, 0);
 		assert_int_equal(rw(&k, f, TASK_SECTORS - 1, 1, 0), SCSI_IO);
-		assert_int_equal(rw(&k, f, TASK_SECTORS, 1, 0),
-				 SCSI_LBA_RANGE);
+		assert_int_equal(rw(&k, f, TASK_SECTORS, 1, 0), SCSI_LBA_RANGE);
 		assert_int_equal(rw(&k, f, TASK_SECTORS - 8, 8, 0), SCSI_IO);
 		assert_int_equal(rw(&k, f, TASK_SECTORS - 8, 9, 0),
 				 SCSI_LBA_RANGE);
@@ -218,8 +217,8 @@ static void writes_to_a_read_only_disk_are_protected(void **state)
 		task_init(&k, 512, 0);
 		k.disk.read_only = true;
 		assert_int_equal(rw(&k, &forms[i], 0, 1, 0),
-				 forms[i].write ? SCSI_WRITE_PROTECTED :
-						  SCSI_IO);
+				 forms[i].write ? SCSI_WRITE_PROTECTED
+						: SCSI_IO);
 		/* out of range comes first */
 		assert_int_equal(rw(&k, &forms[i], TASK_SECTORS, 1, 0),
 				 SCSI_LBA_RANGE);
@@ -252,11 +251,11 @@ static void synchronize_cache_flushes_for_any_range_inside(void **state)
 			 SCSI_IO);
 	assert_int_equal(RUN(&k, 0x35, 0, 0, 1, 0x23, 0x44, 0, 0, 2, 0),
 			 SCSI_LBA_RANGE);
-	assert_int_equal(RUN(&k, 0x91, 0, 0, 0, 0, 0, 0, 1, 0x23, 0x45, 0, 0,
-			     0, 0, 0, 0),
+	assert_int_equal(RUN(&k, 0x91, 0, 0, 0, 0, 0, 0, 1, 0x23, 0x45, 0, 0, 0,
+			     0, 0, 0),
 			 SCSI_IO);
-	assert_int_equal(RUN(&k, 0x91, 0, 0, 0, 0, 0, 0, 1, 0x23, 0x46, 0, 0,
-			     0, 0, 0, 0),
+	assert_int_equal(RUN(&k, 0x91, 0, 0, 0, 0, 0, 0, 1, 0x23, 0x46, 0, 0, 0,
+			     0, 0, 0),
 			 SCSI_LBA_RANGE);
 	assert_int_equal(RUN(&k, 0x91, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
 			     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0),
@@ -279,9 +278,9 @@ static void stop_flushes_and_start_does_nothing(void **state)
 	(void)state;
 	for (unsigned flags = 0; flags < 256; flags++) {
 		struct task k;
-		enum scsi_verdict want = flags & 0xF2 ? SCSI_BAD_FIELD :
-					 flags & 1    ? SCSI_GOOD :
-							SCSI_IO;
+		enum scsi_verdict want = flags & 0xF2 ? SCSI_BAD_FIELD
+					 : flags & 1  ? SCSI_GOOD
+						      : SCSI_IO;
 
 		task_init(&k, 0, STORVSP_DATA_NONE);
 		/* with and without IMMED */

@@ -8,8 +8,8 @@
 #include "tests/lib/random.h"
 #include "tests/lib/simvsp.h"
 
-#define LUN STORVSP_OP_RESET_LUN
-#define BUS STORVSP_OP_RESET_BUS
+#define LUN	STORVSP_OP_RESET_LUN
+#define BUS	STORVSP_OP_RESET_BUS
 #define ADAPTER STORVSP_OP_RESET_ADAPTER
 
 /* ---------------------------------------------------- on one channel ----- */
@@ -283,7 +283,8 @@ static void resets_on_all_channels_at_once_end(void **state)
 
 /* --------------------------------------------------------------- close --- */
 
-static void close_with_requests_in_flight_returns_and_loses_nothing(void **state)
+static void close_with_requests_in_flight_returns_and_loses_nothing(
+	void **state)
 {
 	struct storvsp_stats s;
 	struct simvsp w;
@@ -401,8 +402,7 @@ int main(void)
 		cmocka_unit_test(
 			bus_reset_aborts_what_is_in_flight_and_answers_last),
 		cmocka_unit_test(reset_of_another_path_aborts_nothing),
-		cmocka_unit_test(
-			lun_reset_aborts_that_lun_and_no_other),
+		cmocka_unit_test(lun_reset_aborts_that_lun_and_no_other),
 		cmocka_unit_test(packets_behind_a_reset_wait_for_it),
 		cmocka_unit_test(reset_at_every_step_ends_every_request_once),
 		cmocka_unit_test(storm_of_resets_and_requests_loses_nothing),

@@ -172,9 +172,9 @@ static void library_errors_become_the_right_verdict(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++)
-		assert_int_equal(scsi_verdict_from_vhd(t[i].op, t[i].result,
-						       t[i].why),
-				 t[i].want);
+		assert_int_equal(
+			scsi_verdict_from_vhd(t[i].op, t[i].result, t[i].why),
+			t[i].want);
 }
 
 /* No error at all may come out as success, or as "run it". */
@@ -186,9 +186,9 @@ static void no_error_becomes_success(void **state)
 	for (unsigned o = 0; o < 3; o++)
 		for (int e = 1; e < 200; e++)
 			for (unsigned w = 0; w < VHD_WHY_COUNT; w++)
-				assert_true(scsi_verdict_from_vhd(ops[o], -e,
-								  w) >
-					    SCSI_NO_LUN);
+				assert_true(
+					scsi_verdict_from_vhd(ops[o], -e, w) >
+					SCSI_NO_LUN);
 }
 
 static void packet_status_follows_the_srb_status(void **state)

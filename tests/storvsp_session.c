@@ -10,7 +10,7 @@
 #include "storvsp/session.h"
 
 #define STATES 5u
-#define OPS 16u /* 0 and 15 do not exist */
+#define OPS    16u /* 0 and 15 do not exist */
 
 static struct session session_in(enum session_state state, uint16_t version)
 {
@@ -61,7 +61,7 @@ static const char *const table[STATES] = {
 };
 
 static const enum session_state next_state[STATES] = {
-	STORVSP_SESSION_BEGUN,     STORVSP_SESSION_VERSIONED,
+	STORVSP_SESSION_BEGUN,	   STORVSP_SESSION_VERSIONED,
 	STORVSP_SESSION_DESCRIBED, STORVSP_SESSION_READY,
 	STORVSP_SESSION_READY,
 };
@@ -71,9 +71,9 @@ static void check_cell(enum session_state state, uint32_t op)
 	struct session s = session_in(state, STORVSP_VERSION_WIN8);
 	struct storvsp_packet_wire in = packet(op), out;
 	char want = table[state][op];
-	uint32_t status = want == '.' ? STORVSP_STATUS_INVALID_REQUEST :
-			  want == '-' ? STORVSP_STATUS_INVALID_STATE :
-					STORVSP_STATUS_SUCCESS;
+	uint32_t status = want == '.'	? STORVSP_STATUS_INVALID_REQUEST
+			  : want == '-' ? STORVSP_STATUS_INVALID_STATE
+					: STORVSP_STATUS_SUCCESS;
 	uint16_t count;
 	enum session_act act = say(&s, &in, 64, &out, &count);
 
@@ -119,8 +119,8 @@ static void unknown_operations_are_refused_and_change_nothing(void **st)
 
 	(void)st;
 	for (unsigned i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
-		struct session s = session_in(STORVSP_SESSION_READY,
-					      STORVSP_VERSION_WIN8);
+		struct session s =
+			session_in(STORVSP_SESSION_READY, STORVSP_VERSION_WIN8);
 		struct storvsp_packet_wire in = packet(ops[i]), out;
 		uint16_t count;
 
@@ -136,8 +136,8 @@ static void sub_channel_accepts_only_requests_and_resets(void **st)
 {
 	(void)st;
 	for (uint32_t op = 0; op < OPS; op++) {
-		struct session s = session_in(STORVSP_SESSION_READY,
-					      STORVSP_VERSION_WIN8);
+		struct session s =
+			session_in(STORVSP_SESSION_READY, STORVSP_VERSION_WIN8);
 		struct storvsp_packet_wire in = packet(op), out;
 		char want = table[STORVSP_SESSION_READY][op];
 		enum session_act act;
@@ -150,10 +150,10 @@ static void sub_channel_accepts_only_requests_and_resets(void **st)
 		else if (want == 't')
 			assert_int_equal(act, STORVSP_SESSION_RESET);
 		else
-			assert_int_equal(le32_get(out.status),
-					 want == '.' ?
-						 STORVSP_STATUS_INVALID_REQUEST :
-						 STORVSP_STATUS_INVALID_STATE);
+			assert_int_equal(
+				le32_get(out.status),
+				want == '.' ? STORVSP_STATUS_INVALID_REQUEST
+					    : STORVSP_STATUS_INVALID_STATE);
 	}
 }
 
@@ -186,8 +186,8 @@ static void known_versions_are_accepted_and_all_others_are_not(void **st)
 		say(&s, &in, 64, &out, &count);
 		assert_int_equal(le32_get(out.status),
 				 known ? 0 : STORVSP_STATUS_REVISION_MISMATCH);
-		assert_int_equal(s.state, known ? STORVSP_SESSION_VERSIONED :
-						  STORVSP_SESSION_BEGUN);
+		assert_int_equal(s.state, known ? STORVSP_SESSION_VERSIONED
+						: STORVSP_SESSION_BEGUN);
 		assert_int_equal(s.version, known ? v : 0);
 	}
 }
@@ -195,10 +195,10 @@ static void known_versions_are_accepted_and_all_others_are_not(void **st)
 static void properties_are_told_byte_for_byte(void **st)
 {
 	static const uint8_t multi[64] = {
-		[0] = 1,           /* COMPLETE_IO */
-		[16] = 4,          /* sub-channels */
-		[20] = 1,          /* several channels */
-		[26] = 0x20,       /* 2 MiB */
+		[0] = 1,     /* COMPLETE_IO */
+		[16] = 4,    /* sub-channels */
+		[20] = 1,    /* several channels */
+		[26] = 0x20, /* 2 MiB */
 	};
 	static const uint8_t single[64] = {[0] = 1, [26] = 0x20};
 	struct storvsp_packet_wire in = packet(STORVSP_OP_QUERY_PROPERTIES);
@@ -237,8 +237,8 @@ static uint32_t ask_subs(struct session *s, uint16_t n, enum session_act *act)
 
 static void sub_channels_up_to_the_limit_and_once(void **st)
 {
-	struct session s = session_in(STORVSP_SESSION_READY,
-				      STORVSP_VERSION_WIN8);
+	struct session s =
+		session_in(STORVSP_SESSION_READY, STORVSP_VERSION_WIN8);
 	enum session_act act;
 
 	(void)st;
@@ -257,20 +257,6 @@ static void sub_channels_up_to_the_limit_and_once(void **st)
 	s = session_in(STORVSP_SESSION_READY, STORVSP_VERSION_WIN7);
 	assert_int_equal(ask_subs(&s, 1, &act),
 			 STORVSP_STATUS_INVALID_PARAMETER);
-}
-
-static void reset_starts_anew(void **st)
-{
-	struct session s = session_in(STORVSP_SESSION_READY,
-				      STORVSP_VERSION_WIN10);
-
-	(void)st;
-	s.sub_channels_made = true;
-	storvsp_session_reset(&s);
-	assert_int_equal(s.state, STORVSP_SESSION_CLOSED);
-	assert_int_equal(s.version, 0);
-	assert_false(s.sub_channels_made);
-	assert_int_equal(s.max_subchannels, 4);
 }
 
 /* Each operation at the bytes it needs, and at one less. */
@@ -309,16 +295,16 @@ static void short_packets_are_refused(void **st)
 		struct storvsp_packet_wire in = packet(rows[i].op), out;
 
 		for (size_t n = 0; n <= 64; n++) {
-			struct session s = session_in(rows[i].state,
-						      rows[i].version);
+			struct session s =
+				session_in(rows[i].state, rows[i].version);
 			uint16_t count;
 
 			say(&s, &in, n, &out, &count);
 			assert_int_equal(
 				le32_get(out.status),
-				n < rows[i].need ?
-					STORVSP_STATUS_INVALID_PARAMETER :
-					0);
+				n < rows[i].need
+					? STORVSP_STATUS_INVALID_PARAMETER
+					: 0);
 		}
 	}
 }
@@ -328,8 +314,8 @@ static void reply_has_the_size_of_the_request_capped(void **st)
 	static const struct {
 		size_t in, out;
 	} rows[] = {
-		{0, 16},  {8, 16},  {12, 16}, {16, 16},  {24, 24},
-		{47, 48}, {48, 48}, {50, 56}, {56, 56},  {63, 64},
+		{0, 16},  {8, 16},  {12, 16}, {16, 16},	  {24, 24},
+		{47, 48}, {48, 48}, {50, 56}, {56, 56},	  {63, 64},
 		{64, 64}, {65, 64}, {72, 64}, {4096, 64}, {524264, 64},
 	};
 
@@ -341,8 +327,8 @@ static void reply_has_the_size_of_the_request_capped(void **st)
 
 static void unasked_packets_have_the_negotiated_size(void **st)
 {
-	struct session s = session_in(STORVSP_SESSION_READY,
-				      STORVSP_VERSION_WIN7);
+	struct session s =
+		session_in(STORVSP_SESSION_READY, STORVSP_VERSION_WIN7);
 
 	(void)st;
 	assert_int_equal(storvsp_session_unasked_bytes(&s), 48);
@@ -364,7 +350,6 @@ int main(void)
 			known_versions_are_accepted_and_all_others_are_not),
 		cmocka_unit_test(properties_are_told_byte_for_byte),
 		cmocka_unit_test(sub_channels_up_to_the_limit_and_once),
-		cmocka_unit_test(reset_starts_anew),
 		cmocka_unit_test(short_packets_are_refused),
 		cmocka_unit_test(reply_has_the_size_of_the_request_capped),
 		cmocka_unit_test(unasked_packets_have_the_negotiated_size),

@@ -30,7 +30,9 @@ static struct storvsp_disk disk(unsigned n, uint8_t path, uint8_t target,
 static void disks_are_found_where_they_are_and_nowhere_else(void **state)
 {
 	struct storvsp_disk d[4] = {
-		disk(0, 7, 1, 254), disk(1, 0, 0, 0), disk(2, 0, 1, 3),
+		disk(0, 7, 1, 254),
+		disk(1, 0, 0, 0),
+		disk(2, 0, 1, 3),
 		disk(3, 1, 0, 3),
 	};
 	struct storvsp_luns luns = {0};
@@ -82,11 +84,13 @@ static void list_is_full_at_its_limit(void **state)
 static void report_luns_lists_the_target_in_order(void **state)
 {
 	struct storvsp_disk d[4] = {
-		disk(1, 0, 0, 200), disk(2, 0, 0, 7), disk(3, 0, 1, 1),
+		disk(1, 0, 0, 200),
+		disk(2, 0, 0, 7),
+		disk(3, 0, 1, 1),
 		disk(4, 1, 0, 2),
 	};
 	static const uint8_t want[32] = {
-		0, 0, 0, 24, 0, 0, 0, 0, 0, 0,   0, 0, 0, 0, 0, 0,
+		0, 0, 0, 24, 0, 0, 0, 0, 0, 0,	 0, 0, 0, 0, 0, 0,
 		0, 7, 0, 0,  0, 0, 0, 0, 0, 200, 0, 0, 0, 0, 0, 0,
 	};
 	struct task k;
@@ -102,9 +106,9 @@ static void report_luns_lists_the_target_in_order(void **state)
 	assert_memory_equal(k.t.reply, want, 32);
 
 	/* any LUN of the target may be asked */
-	assert_int_equal(RUN_ABSENT(&k, 0xA0, 0, 2, 0, 0, 0, 0, 0, 0x10, 0, 0,
-				    0),
-			 SCSI_GOOD);
+	assert_int_equal(
+		RUN_ABSENT(&k, 0xA0, 0, 2, 0, 0, 0, 0, 0, 0x10, 0, 0, 0),
+		SCSI_GOOD);
 	assert_memory_equal(k.t.reply, want, 32);
 }
 
@@ -117,9 +121,9 @@ static void report_luns_of_a_target_without_disks_is_empty(void **state)
 		task_init(&k, 4096, STORVSP_DATA_IN);
 		k.t.path = (uint8_t)path;
 		k.t.target = 1;
-		assert_int_equal(RUN(&k, 0xA0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0,
-				     0),
-				 SCSI_GOOD);
+		assert_int_equal(
+			RUN(&k, 0xA0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0),
+			SCSI_GOOD);
 		assert_int_equal(scsi_reply_sent(&k.t), 8);
 		assert_memory_equal(k.t.reply, "\0\0\0\0\0\0\0\0", 8);
 	}

@@ -10,11 +10,11 @@
 #include "tests/lib/random.h"
 #include "tests/lib/vsc.h"
 
-#define CHANNELS 4u
+#define CHANNELS      4u
 #define SHARE_SECTORS 4096u /* of the disk, per channel */
-#define DISK_SECTORS (CHANNELS * SHARE_SECTORS)
-#define DEPTH 16u
-#define MAX_SECTORS 64u
+#define DISK_SECTORS  (CHANNELS * SHARE_SECTORS)
+#define DEPTH	      16u
+#define MAX_SECTORS   64u
 
 static const enum vhd_engine engines[] = {
 	VHD_ENGINE_URING,
@@ -54,9 +54,9 @@ static void start(struct world *w, enum vhd_engine engine, uint32_t depth,
 	};
 
 	w->path = qtest_path();
-	w->img = qtest_create(w->path, VHD_FORMAT_DYNAMIC,
-			      (uint64_t)DISK_SECTORS * SECTOR, 512 << 10,
-			      false);
+	w->img =
+		qtest_create(w->path, VHD_FORMAT_DYNAMIC,
+			     (uint64_t)DISK_SECTORS * SECTOR, 512 << 10, false);
 	w->model = calloc(DISK_SECTORS, SECTOR);
 	w->v = vsc_create(&o);
 	vsc_disk(w->v, w->img, 0, 0, 0, false);
@@ -122,8 +122,8 @@ static void submit(struct driver *d, struct job *j)
 		qtest_fill(data, j->n * SECTOR, j->lba, ++d->generation);
 		vsc_buffer_put(&j->b, data, j->n * SECTOR);
 	}
-	cmd = vsc_rw(j->write, 0, j->lba, j->n,
-		     random_below(&d->seed, 32) == 0, &j->b);
+	cmd = vsc_rw(j->write, 0, j->lba, j->n, random_below(&d->seed, 32) == 0,
+		     &j->b);
 	j->id = vsc_start(d->c, &cmd);
 	must(j->id != 0, "the ring is full");
 	d->requests--;
@@ -139,8 +139,8 @@ static void finish(struct driver *d, struct job *j, const struct vsc_answer *a)
 		/* may have been written or not: make it known again */
 		j->id = 0;
 		if (j->write) {
-			struct vsc_cmd cmd = vsc_rw(true, 0, j->lba, j->n,
-						    false, &j->b);
+			struct vsc_cmd cmd =
+				vsc_rw(true, 0, j->lba, j->n, false, &j->b);
 
 			j->id = vsc_start(d->c, &cmd);
 			must(j->id != 0, "the ring is full");
@@ -224,9 +224,8 @@ static void compare(struct world *w)
 
 	for (uint64_t off = 0; off < (uint64_t)DISK_SECTORS * SECTOR;
 	     off += sizeof(data)) {
-		assert_int_equal(vhd_read(w->img, off, data, sizeof(data),
-					  NULL),
-				 0);
+		assert_int_equal(
+			vhd_read(w->img, off, data, sizeof(data), NULL), 0);
 		assert_memory_equal(data, w->model + off, sizeof(data));
 	}
 }
@@ -328,8 +327,7 @@ static void channels_close_and_reopen_in_the_middle_of_io(void **state)
 			for (unsigned k = 0; k < n; k++) {
 				struct vsc_cmd cmd = vsc_rw(
 					k % 2, 0,
-					random_below(&seed,
-						     DISK_SECTORS - 32),
+					random_below(&seed, DISK_SECTORS - 32),
 					32, k % 5 == 0, &b);
 
 				vsc_start(w.c[0], &cmd);
@@ -394,8 +392,8 @@ static void disk_added_under_load_appears_on_every_channel(void **state)
 {
 	uint64_t seed = random_seed();
 	char *path = qtest_path();
-	struct vhd *img = qtest_create(path, VHD_FORMAT_FIXED, 1 << 20, 0,
-				       false);
+	struct vhd *img =
+		qtest_create(path, VHD_FORMAT_FIXED, 1 << 20, 0, false);
 	struct driver *d;
 	struct world w;
 

@@ -24,11 +24,11 @@ enum scsi_verdict task_run(struct task *k, uint8_t lun, const void *cdb,
 			   uint8_t n);
 
 /* For CDBs spelled out in the call. */
-#define RUN(k, ...)                                                          \
-	task_run(k, 0, (const uint8_t[]){__VA_ARGS__},                       \
+#define RUN(k, ...)                                                            \
+	task_run(k, 0, (const uint8_t[]){__VA_ARGS__},                         \
 		 (uint8_t)sizeof((const uint8_t[]){__VA_ARGS__}))
-#define RUN_ABSENT(k, ...)                                                   \
-	task_run(k, 9, (const uint8_t[]){__VA_ARGS__},                       \
+#define RUN_ABSENT(k, ...)                                                     \
+	task_run(k, 9, (const uint8_t[]){__VA_ARGS__},                         \
 		 (uint8_t)sizeof((const uint8_t[]){__VA_ARGS__}))
 
 #endif

@@ -28,8 +28,8 @@ void simvsp_start(struct simvsp *w, const struct vsc_opts *opts,
 	for (unsigned i = 0; i < 2; i++) {
 		w->m[i] = memfile_create();
 		w->img[i] = qtest_create_mem(memfile_file(w->m[i]),
-					     i ? VHD_FORMAT_FIXED :
-						 VHD_FORMAT_DYNAMIC,
+					     i ? VHD_FORMAT_FIXED
+					       : VHD_FORMAT_DYNAMIC,
 					     SIMVSP_BYTES, 512 << 10);
 		vsc_disk(w->v, w->img[i], 0, 0, (uint8_t)i, false);
 	}
@@ -65,12 +65,13 @@ struct vsc_channel *simvsp_sub(struct simvsp *w, uint16_t index)
 uint64_t simvsp_send(struct simvsp *w, struct vsc_channel *c, char what,
 		     uint8_t lun, uint64_t lba)
 {
-	struct vsc_cmd cmd = vsc_rw(what != 'r', lun, lba, 8, what == 'f',
-				    &w->b);
+	struct vsc_cmd cmd =
+		vsc_rw(what != 'r', lun, lba, 8, what == 'f', &w->b);
 	uint64_t id;
 
 	if (what == 's')
-		cmd = (struct vsc_cmd){.lun = lun, .cdb = {0x35},
+		cmd = (struct vsc_cmd){.lun = lun,
+				       .cdb = {0x35},
 				       .data_in = STORVSP_DATA_NONE};
 	id = vsc_start(c, &cmd);
 	assert_true(id != 0);

@@ -11,7 +11,7 @@
 #include "tests/lib/vsc.h"
 
 #define SIMVSP_ENGINES 8u
-#define SIMVSP_BYTES (1u << 20)
+#define SIMVSP_BYTES   (1u << 20)
 
 struct simvsp {
 	struct sim_opts sim_opts;

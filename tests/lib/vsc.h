@@ -19,7 +19,7 @@
 #include "storvsp/wire.h"
 #include "tests/lib/guest.h"
 
-#define VSC_WAIT_MS 20000
+#define VSC_WAIT_MS	 20000
 #define VSC_BUFFER_PAGES 514u /* 2 MiB at any offset */
 #define VSC_CHANNELS_MAX 300u
 
@@ -58,18 +58,24 @@ void vsc_close(struct vsc_channel *c);
 void vsc_drop(struct vsc_channel *c);
 struct guest_channel *vsc_ring(struct vsc_channel *c);
 
+/* Size of the packets vsc_* functions send; 64 until negotiated otherwise. */
+size_t vsc_packet_bytes(const struct vsc_channel *c);
+void vsc_set_packet_bytes(struct vsc_channel *c, size_t bytes);
+
 /* Packets sent and not yet answered. */
 unsigned vsc_outstanding(const struct vsc_channel *c);
 uint64_t vsc_issued(const struct vsc_channel *c);
-/* Packets that nobody asked for: how many came, and the last one's op. */
+/* Packets that nobody asked for: how many came, the last one's op and size.
+ */
 unsigned vsc_unasked(const struct vsc_channel *c);
 uint32_t vsc_unasked_op(const struct vsc_channel *c);
+uint32_t vsc_unasked_bytes(const struct vsc_channel *c);
 
 /* ------------------------------------------------------------ packets ---- */
 
 struct vsc_answer {
 	uint64_t id;
-	uint32_t bytes;               /* of payload */
+	uint32_t bytes;		      /* of payload */
 	struct storvsp_packet_wire p; /* zero beyond `bytes` */
 };
 
@@ -87,6 +93,10 @@ bool vsc_send_as(struct vsc_channel *c, uint64_t id, const void *payload,
  */
 void vsc_expect(struct vsc_channel *c, uint64_t id, size_t bytes);
 void vsc_expect_none(struct vsc_channel *c);
+/* The guest spoils its rings: the VSP may then see any packets, and only its
+ * own sums are checked at the end.
+ */
+void vsc_distrust(struct vsc *v);
 
 /* Run what can run (manual mode). */
 void vsc_pump(struct vsc *v);
@@ -139,8 +149,8 @@ struct vsc_cmd {
 	uint8_t path, target, lun;
 	uint8_t cdb_bytes; /* 0: by the opcode's group */
 	uint8_t cdb[16];
-	uint8_t data_in;   /* enum storvsp_data_in */
-	uint32_t bytes;    /* data_transfer_length, and of the range */
+	uint8_t data_in; /* enum storvsp_data_in */
+	uint32_t bytes;	 /* data_transfer_length, and of the range */
 	struct vsc_buffer *buffer;
 };
 
