@@ -28,6 +28,7 @@ packages()
 	run   kmod              which modules that needs
 	run   cpio              packs it
 	test  libcmocka-dev     unit tests
+	test  pkg-config        flags of the installed library
 	test  clang             fuzzers, second compiler
 	test  llvm              symbols in sanitizer reports
 	test  qemu-utils        independent reader and writer of VHDs
