@@ -86,6 +86,7 @@ UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
                 vhd_lock vhd_sync vhd_threads
 UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_model
+UNIT_VHD     += vhd_check
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
                 vmbus_message vmbus_fetch vmbus_stress
