@@ -112,7 +112,7 @@ WATCHED      := vmbus_fetch storvsp_fetch
 # Fuzz targets: fuzz/NAME.c, seeds in fuzz/corpus/NAME/. FUZZ_SRC_NAME lists
 # what else is built into it, FUZZ_LIBS_NAME what is linked to it.
 TIME ?= 20
-FUZZ := vmbus_ring vmbus_message storvsp_session
+FUZZ := vmbus_ring vmbus_message storvsp_session scsi_cdb
 FUZZ_SRC_vmbus_ring    := hv/gpa.c hv/vmbus/ring.c hv/vmbus/packet.c
 FUZZ_SRC_vmbus_message := $(VMBUS_SRC) tests/lib/guest.c \
                           tests/lib/guest_talk.c tests/lib/guest_ring.c \
@@ -123,6 +123,9 @@ FUZZ_SRC_storvsp_session := $(STORVSP_SRC) $(VMBUS_SRC) $(VHD_SRC) \
                             tests/lib/vsc_scsi.c tests/lib/memfile.c \
                             tests/lib/simengine.c
 FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
+FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/inquiry.c storvsp/mode.c \
+                     storvsp/capacity.c storvsp/readwrite.c storvsp/sense.c \
+                     storvsp/target.c
 
 MANPAGES := tools/vhd-inspect.1 tools/vhd-convert.1 tools/hv.1
 

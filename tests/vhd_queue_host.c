@@ -419,7 +419,8 @@ static void a_named_engine_never_becomes_another(void **state)
 #define ON(name, n, test) \
 	{name ": " #test, test, NULL, NULL, (void *)&engine_ids[n]}
 #define EACH(test) ON("uring", 0, test), ON("aio", 1, test), ON("sync", 2, test)
-#define DIRECT(test) cmocka_unit_test_setup_teardown(test, direct_up, direct_down)
+#define DIRECT(test) \
+	cmocka_unit_test_setup_teardown(test, direct_up, direct_down)
 
 int main(void)
 {
