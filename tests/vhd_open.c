@@ -385,6 +385,73 @@ static void a_sound_image_reads_as_it_was_made(void **state)
 	memfile_destroy(m);
 }
 
+/* blktap: creator tap 1.3, batmap header behind the table, map behind that;
+ * the one block lies after both.
+ */
+static struct memfile *with_batmap(uint64_t map_at, uint32_t map_sectors)
+{
+	struct memfile *m = dynamic();
+	uint8_t b[512] = {0};
+
+	img_footers(m, IMG_F_APP, "tap\0\0\1\0\3", 8);
+	memcpy(b, "tdbatmap", 8);
+	img_put64(b + 8, map_at);
+	img_put32(b + 16, map_sectors);
+	assert_int_equal(memfile_poke(m, b, 512, 2048), 0);
+	return m;
+}
+
+struct nth_read {
+	uint64_t left;
+	bool hit;
+};
+
+static int fail_nth_read(void *ctx, enum memfile_op op, uint64_t off,
+			 uint64_t len)
+{
+	struct nth_read *n = ctx;
+
+	(void)off;
+	(void)len;
+	if (op != MEMFILE_READ && op != MEMFILE_SIZE)
+		return 0;
+	if (n->left--)
+		return 0;
+	n->hit = true;
+	return -EIO;
+}
+
+/* Footers that differ, a batmap, a table: all that opening reads. */
+static void any_read_while_opening_may_fail(void **state)
+{
+	(void)state;
+	uint64_t reads = 0;
+	bool hit;
+
+	do {
+		struct memfile *m = with_batmap(2560, 1);
+		struct nth_read n = {.left = reads++};
+		struct vhd *img;
+		struct vhd_err e;
+		int rc;
+
+		img_bat(m, 2, UINT32_MAX);
+		img_set32(m, 0, 512, IMG_F_TIMESTAMP, 7);
+		memfile_set_hook(m, fail_nth_read, &n);
+		rc = img_open(m, VHD_FORMAT_AUTO, true, &img, &e);
+		hit = n.hit;
+		if (hit)
+			assert_true(rc == -EIO && (e.why == VHD_WHY_IO ||
+						   e.why == VHD_WHY_SYSTEM));
+		else
+			assert_int_equal(rc, 0);
+		if (!rc)
+			vhd_abandon(img);
+		memfile_destroy(m);
+	} while (hit);
+	assert_true(reads > 9);
+}
+
 static void an_untouched_image_is_closed_without_a_change(void **state)
 {
 	(void)state;
@@ -578,22 +645,6 @@ static void a_locator_is_no_place_for_a_block(void **state)
 	memfile_destroy(m);
 }
 
-/* blktap: creator tap 1.3, batmap header behind the table, map behind that;
- * the one block lies after both.
- */
-static struct memfile *with_batmap(uint64_t map_at, uint32_t map_sectors)
-{
-	struct memfile *m = dynamic();
-	uint8_t b[512] = {0};
-
-	img_footers(m, IMG_F_APP, "tap\0\0\1\0\3", 8);
-	memcpy(b, "tdbatmap", 8);
-	img_put64(b + 8, map_at);
-	img_put32(b + 16, map_sectors);
-	assert_int_equal(memfile_poke(m, b, 512, 2048), 0);
-	return m;
-}
-
 static void a_batmap_is_no_place_for_a_block(void **state)
 {
 	(void)state;
@@ -653,6 +704,7 @@ int main(void)
 		cmocka_unit_test(each_damage_has_its_own_reason_and_place),
 		cmocka_unit_test(inspecting_passes_over_what_can_be_shown),
 		cmocka_unit_test(a_sound_image_reads_as_it_was_made),
+		cmocka_unit_test(any_read_while_opening_may_fail),
 		cmocka_unit_test(an_untouched_image_is_closed_without_a_change),
 		cmocka_unit_test(notes_tell_what_is_odd_but_harmless),
 		cmocka_unit_test(every_note_has_a_text),

@@ -118,6 +118,19 @@ static int put(struct memfile *m, const uint8_t *buf, uint64_t len,
 	return 0;
 }
 
+static void clear_page(struct memfile *m, uint8_t **page, uint64_t at, size_t n)
+{
+	if (!*page)
+		return;
+	if (n < PAGE_BYTES) {
+		memset(*page + at, 0, n);
+		return;
+	}
+	free(*page);
+	*page = NULL;
+	m->held -= PAGE_BYTES;
+}
+
 static void clear(struct memfile *m, uint64_t len, uint64_t off)
 {
 	uint64_t top = m->group_count * GROUP_BYTES;
@@ -127,19 +140,16 @@ static void clear(struct memfile *m, uint64_t len, uint64_t off)
 	if (len > top - off)
 		len = top - off;
 	while (len) {
-		size_t n = in_page(off, len);
-		uint8_t **slot = NULL;
+		struct group *g = m->groups[off / GROUP_BYTES];
+		uint64_t n = GROUP_BYTES - off % GROUP_BYTES;
 
-		if (m->groups[off / GROUP_BYTES])
-			slot = &m->groups[off / GROUP_BYTES]
-					->page[off % GROUP_BYTES / PAGE_BYTES];
-		if (slot && *slot && n == PAGE_BYTES) {
-			free(*slot);
-			*slot = NULL;
-			m->held -= PAGE_BYTES;
-		} else if (slot && *slot) {
-			memset(*slot + off % PAGE_BYTES, 0, n);
-		}
+		if (n > len)
+			n = len;
+		if (g)
+			n = in_page(off, len);
+		if (g)
+			clear_page(m, &g->page[off % GROUP_BYTES / PAGE_BYTES],
+				   off % PAGE_BYTES, (size_t)n);
 		off += n;
 		len -= n;
 	}
