@@ -85,8 +85,8 @@ UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
                 vhd_alloc vhd_commit vhd_tail vhd_crash vhd_create vhd_file \
                 vhd_lock vhd_sync vhd_threads vhd_nomem
 UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
-                vhd_queue_host vhd_model
-UNIT_VHD     += vhd_check
+                vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
+UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
                 vmbus_message vmbus_fetch vmbus_stress
@@ -106,6 +106,7 @@ TESTLIB_SRC  += tests/lib/scsitask.c tests/lib/vsc.c \
                 tests/lib/vsc_scsi.c tests/lib/simvsp.c
 TESTLIB_SRC  += tests/lib/guest.c tests/lib/guest_talk.c \
                 tests/lib/guest_ring.c tests/lib/fakedev.c
+TESTLIB_SRC  += tests/lib/checkimg.c tests/lib/damage.c
 # These have hv/gpa.c replaced by the door that counts and flips.
 WATCHED      := vmbus_fetch storvsp_fetch
 

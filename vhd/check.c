@@ -13,7 +13,7 @@
 
 #define HRESULT_BASE 0xc03a0000u
 
-/* ---------------------------------------------------------------- telling -- */
+/* ------------------------------------------------------------- telling -- */
 
 static bool refused(const struct check *c, enum vhd_finding_code code,
 		    enum vhd_severity severity)
@@ -97,7 +97,7 @@ void check_tell_fault(struct check *c, enum vhd_finding_code code,
 	tell(c, &f);
 }
 
-/* ------------------------------------------------------------- the course -- */
+/* ---------------------------------------------------------- the course -- */
 
 /* What is no VHD at all is not checked. A dynamic header without footers is
  * one that lost them; so is a file that the caller says is a VHD.

@@ -65,7 +65,7 @@ static bool entry(struct check *c, uint32_t block, uint32_t sector)
 	return false;
 }
 
-/* --------------------------------------------------------- reading it all -- */
+/* ------------------------------------------------------ reading it all -- */
 
 static void scan_chunk(struct check *c, const be32 *entries, uint32_t first,
 		       uint32_t count)
@@ -144,7 +144,7 @@ static int scan(struct check *c, struct vhd_err *err)
 	return rc ? rc : scan_padding(c, err);
 }
 
-/* ------------------------------------------------------- between the blocks -- */
+/* -------------------------------------------------- between the blocks -- */
 
 /* Two entries with a place in common. */
 static void clash(struct check *c, const struct survey_place *low,

@@ -22,7 +22,7 @@ static void tell_fault(void *ctx, const struct vhd_err *fault)
 	check_tell_fault(c, check_code_of(fault->why), fault);
 }
 
-/* ---------------------------------------------------------- the two places -- */
+/* ------------------------------------------------------ the two places -- */
 
 static bool fixed_disk(const struct check *c)
 {
@@ -139,7 +139,7 @@ static void compare(struct check *c)
 		      "the two footers differ in: %s", names);
 }
 
-/* --------------------------------------------------------------- the fields -- */
+/* ---------------------------------------------------------- the fields -- */
 
 static void fixed_length(struct check *c, const struct survey_footer *sf)
 {

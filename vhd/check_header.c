@@ -24,7 +24,7 @@ static void tell_fault(void *ctx, const struct vhd_err *fault)
 	check_tell_fault(c, check_code_of(fault->why), fault);
 }
 
-/* ---------------------------------------------------------------- locators -- */
+/* ------------------------------------------------------------ locators -- */
 
 static void locator_payload(struct check *c, int i, uint64_t at)
 {
@@ -120,7 +120,7 @@ static int locators(struct check *c, struct vhd_err *err)
 	return 0;
 }
 
-/* ------------------------------------------------------------------ parent -- */
+/* -------------------------------------------------------------- parent -- */
 
 /* Paired surrogates, and an end within the field. */
 static bool name_ok(const uint8_t *name, size_t len)
@@ -164,7 +164,7 @@ static int parent(struct check *c, struct vhd_err *err)
 	return locators(c, err);
 }
 
-/* ------------------------------------------------------------------ header -- */
+/* -------------------------------------------------------------- header -- */
 
 static void fields(struct check *c)
 {

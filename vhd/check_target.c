@@ -54,7 +54,7 @@ __attribute__((format(printf, 2, 3))) static bool say(char *text,
 	return true;
 }
 
-/* ----------------------------------------------------------------- demands -- */
+/* ------------------------------------------------------------- demands -- */
 
 static bool not_fixed(const struct check *c, char *text)
 {
@@ -227,7 +227,7 @@ static bool other_name(const struct check *c, char *text)
 	       say(text, "the name does not end in .vhd");
 }
 
-/* ------------------------------------------------------------------- table -- */
+/* --------------------------------------------------------------- table -- */
 
 #define E VHD_SEVERITY_ERROR
 #define W VHD_SEVERITY_WARNING
