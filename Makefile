@@ -224,6 +224,10 @@ $(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
 
+# This one counts and refuses the library's allocations.
+$(BUILD)/tests/vhd_queue_nomem: LDFLAGS_ALL += \
+  -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+
 unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd)
 unit: unit-build
 	tests/run-unit.sh $(BUILD) $(UNIT)

@@ -316,11 +316,22 @@ static void drop_subs(struct world *w)
 	}
 }
 
+static void hold(struct world *w, bool held)
+{
+	w->held = held;
+	for (unsigned i = 0; i < w->engines; i++)
+		simengine_hold(w->sim[i], held);
+}
+
+/* What is in flight is cancelled before anything else can happen to it; but a
+ * sync that has begun ends by itself, so nothing may be held back.
+ */
 static void close_channel(struct world *w, uint8_t n)
 {
 	n %= CHANNELS;
 	if (!w->c[n])
 		return;
+	hold(w, false);
 	vsc_close(w->c[n]);
 	w->c[n] = NULL;
 	w->spoiled[n] = false;
@@ -361,13 +372,6 @@ static void spoil(struct world *w, uint8_t n)
 	vsc_distrust(w->v);
 	guest_signal(vsc_ring(c));
 	vsc_pump(w->v);
-}
-
-static void hold(struct world *w, bool held)
-{
-	w->held = held;
-	for (unsigned i = 0; i < w->engines; i++)
-		simengine_hold(w->sim[i], held);
 }
 
 static void inject(struct world *w, uint8_t how)

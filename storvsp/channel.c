@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
@@ -103,8 +104,12 @@ static void *run(void *arg)
 {
 	const struct start *s = arg;
 	struct channel *ch = s->ch;
-	int rc = queue_start(ch, s->luns);
+	char name[16];
+	int rc;
 
+	snprintf(name, sizeof(name), "scsi-%u", vmbus_channel_index(ch->bus));
+	(void)pthread_setname_np(pthread_self(), name); /* for people only */
+	rc = queue_start(ch, s->luns);
 	ch->start_result = rc;
 	sem_post(&ch->started); /* `s` is gone now */
 	if (rc)

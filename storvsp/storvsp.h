@@ -55,7 +55,7 @@ struct storvsp_disk_opts {
 /* -EINVAL (a limit above), -ENOMEM. */
 int storvsp_create(const struct storvsp_opts *opts, struct storvsp **out,
 		   struct vhd_err *err);
-/* No channel may be open. Takes `vsp` (may be NULL). */
+/* After the bus it was offered on. Takes `vsp` (may be NULL). */
 void storvsp_destroy(struct storvsp *vsp);
 
 /* Borrows `img` until the controller is destroyed. An image that was opened

@@ -6,6 +6,8 @@
 
 #include "tests/lib/plainvsp.h"
 
+#define DISKS_MAX VHD_QUEUE_IMAGES_MAX
+
 /* ------------------------------------------------------- negotiation ---- */
 
 static void linux_agrees_on_its_first_version(void **state)
@@ -460,6 +462,44 @@ static void impossible_controllers_and_disks_are_refused(void **state)
 	stop(&w);
 }
 
+static void controller_holds_256_disks_and_no_more(void **state)
+{
+	static struct memfile *m[DISKS_MAX + 1];
+	static struct vhd *img[DISKS_MAX + 1];
+	struct storvsp_disk_opts d = {.path = 7, .target = 1, .lun = 254};
+	struct vhd_err err;
+	struct world w;
+
+	(void)state;
+	for (unsigned i = 0; i <= DISKS_MAX; i++) {
+		m[i] = memfile_create();
+		img[i] = qtest_create_mem(memfile_file(m[i]), VHD_FORMAT_FIXED,
+					  1 << 16, 0);
+	}
+	start(&w); /* with one disk at 0:0:0 */
+	vsc_negotiate(w.c, STORVSP_VERSION_WIN10, NULL);
+	for (unsigned i = 1; i < DISKS_MAX; i++)
+		vsc_disk(w.v, img[i], (uint8_t)(i / 32), i % 2,
+			 (uint8_t)(i % 32), false);
+	assert_refused(storvsp_disk_add(vsc_vsp(w.v), &d, img[0], &err), &err,
+		       ENOSPC, VHD_WHY_ARGUMENT);
+	for (unsigned i = 1; i < DISKS_MAX; i++) {
+		struct vsc_cmd cmd =
+			vsc_rw(false, (uint8_t)(i % 32), 120, 8, false, &w.b);
+		struct vsc_answer a;
+
+		cmd.path = (uint8_t)(i / 32);
+		cmd.target = i % 2;
+		vsc_run(w.c, &cmd, &a);
+		assert_true(vsc_good(&a));
+	}
+	stop(&w);
+	for (unsigned i = 0; i <= DISKS_MAX; i++) {
+		qtest_close(img[i]);
+		memfile_destroy(m[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -475,6 +515,7 @@ int main(void)
 		cmocka_unit_test(no_announcement_before_the_guest_scans_anyway),
 		cmocka_unit_test(sub_channels_serve_the_same_disks),
 		cmocka_unit_test(sub_channel_waits_until_the_session_is_ready),
+		cmocka_unit_test(controller_holds_256_disks_and_no_more),
 		cmocka_unit_test(impossible_controllers_and_disks_are_refused),
 	};
 

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One CDB on one address, with any buffer and direction: fast, and checked
+ * against what must hold for every command. No rings, no disk.
+ *
+ * Input: shape, address (3 bytes), direction, claimed CDB length, buffer size
+ * (4 bytes), then the CDB, zero where the input ends.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storvsp/scsi.h"
+
+#define DISKS 4u
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool ok, const char *what)
+{
+	if (ok)
+		return;
+	fprintf(stderr, "%s\n", what);
+	abort();
+}
+
+static const uint64_t sizes[] = {1, 64, 0xFFFFFFFF, 1ull << 40};
+
+static void add_disks(struct storvsp_luns *luns, struct storvsp_disk *d,
+		      uint8_t shape)
+{
+	for (unsigned i = 0; i < (shape & 3) + 1u; i++) {
+		d[i] = (struct storvsp_disk){
+			/* told apart, never followed */
+			.img = (struct vhd *)(uintptr_t)(16 * (i + 1)),
+			.sectors = sizes[(shape >> 2 & 3) ^ i],
+			.path = i == 3,
+			.target = i == 2,
+			.lun = i == 1 ? 254 : 0,
+			.read_only = shape >> 4 & 1,
+		};
+		memset(d[i].unique_id, shape, sizeof(d[i].unique_id));
+		check(storvsp_luns_add(luns, &d[i]) == 0, "add");
+	}
+}
+
+/* A disk operation stays inside the disk and inside the buffer. */
+static void check_io(const struct scsi_task *t)
+{
+	const struct scsi_io *io = &t->io;
+	uint64_t sectors = io->bytes / VHD_SECTOR_BYTES;
+
+	check(t->disk, "I/O without a disk");
+	check(io->op == VHD_OP_READ || !t->disk->read_only, "write protection");
+	if (io->op == VHD_OP_FLUSH) {
+		check(io->bytes == 0 && !io->fua, "flush with data");
+		return;
+	}
+	check(io->bytes > 0 && io->bytes % VHD_SECTOR_BYTES == 0, "length");
+	check(io->bytes <= t->buffer_bytes, "more than the buffer");
+	check(io->bytes <= t->max_transfer_bytes, "more than a transfer");
+	check(sectors <= t->disk->sectors &&
+		      io->lba <= t->disk->sectors - sectors,
+	      "outside the disk");
+	check(t->data_in == (io->op == VHD_OP_READ ? STORVSP_DATA_IN
+						   : STORVSP_DATA_OUT),
+	      "direction");
+	check(!io->fua || io->op == VHD_OP_WRITE, "FUA");
+}
+
+static void check_reply(const struct scsi_task *t)
+{
+	uint32_t sent = scsi_reply_sent(t);
+
+	check(t->reply_bytes <= sizeof(t->reply), "reply too long");
+	check(sent <= t->reply_bytes && sent <= t->alloc_bytes &&
+		      sent <= t->buffer_bytes,
+	      "sent too much");
+	check(sent == 0 || t->data_in == STORVSP_DATA_IN, "data the wrong way");
+}
+
+static void check_answer(enum scsi_verdict v, bool v1)
+{
+	const struct scsi_end end = {.verdict = v};
+	struct storvsp_packet_wire p = {0};
+
+	scsi_answer(&p, &end, v1);
+	check(p.u.request.srb_status != 0, "an answer that is pending");
+	check((v == SCSI_GOOD) == (le32_get(p.status) == 0), "status");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct scsi_task t;
+	struct storvsp_disk d[DISKS];
+	struct storvsp_luns luns = {0};
+	uint8_t in[26] = {0};
+	enum scsi_verdict v;
+
+	memcpy(in, data, size < sizeof(in) ? size : sizeof(in));
+	add_disks(&luns, d, in[0]);
+	t.luns = &luns;
+	t.path = in[1];
+	t.target = in[2];
+	t.lun = in[3];
+	t.disk = storvsp_luns_find(&luns, in[1], in[2], in[3]);
+	t.data_in = in[4];
+	t.buffer_bytes = scsi_get32(in + 6);
+	t.max_transfer_bytes = 2u << 20;
+	memcpy(t.cdb, in + 10, sizeof(t.cdb));
+	v = scsi_run(&t, in[5]);
+	check(v < SCSI_VERDICT_COUNT, "verdict");
+	check((v == SCSI_NO_LUN) <= !t.disk, "no LUN where one is");
+	if (v == SCSI_IO)
+		check_io(&t);
+	else
+		check_answer(v, in[0] & 0x20);
+	if (v == SCSI_GOOD)
+		check_reply(&t);
+	return 0;
+}
