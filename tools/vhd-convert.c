@@ -20,6 +20,10 @@
 
 static const char prog[] = "vhd-convert";
 
+/* What the library creates; sizes but 512K and 2M are rare elsewhere. */
+#define BLOCK_MIN_BYTES 4096u
+#define BLOCK_MAX_BYTES (256u << 20)
+
 enum {
 	OPT_FROM = 256,
 	OPT_TO,
@@ -109,9 +113,10 @@ static int block_size_set(struct convert_opts *opts, const char *text)
 {
 	uint64_t bytes;
 
-	if (cli_size_parse(text, &bytes) || !bytes || bytes > UINT32_MAX)
-		return cli_usage(prog, "--block-size %s: not a size such as "
-				       "512K or 2M", text);
+	if (cli_size_parse(text, &bytes) || bytes < BLOCK_MIN_BYTES ||
+	    bytes > BLOCK_MAX_BYTES || (bytes & (bytes - 1)))
+		return cli_usage(prog, "--block-size %s: not a power of two "
+				       "from 4K to 256M", text);
 	opts->block_size_bytes = (uint32_t)bytes;
 	return CLI_OK;
 }

@@ -1,0 +1,652 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# The built vhd-convert and vhd-inspect as a user meets them: conversions
+# against qemu-img and vhdiinfo, every bad input, full disks, signals, and the
+# installed library.
+#
+# usage: tools.sh BUILD [CASE]...     (default: all cases)
+#
+# Environment: MAKE; SAN=1: BUILD is sanitized. One line a case; appends
+# "tools CASE pass|fail SECONDS" to BUILD/results. Everything happens in a
+# temporary directory below $TMPDIR or /tmp.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+build=$(cd "$1" && pwd) || exit 1
+shift
+PATH=$build/bin:$PATH:/usr/sbin:/sbin
+export PATH
+make=${MAKE:-make}
+san=
+[ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
+dir=$(mktemp -d "${TMPDIR:-/tmp}/tools.XXXXXX") || exit 1
+trap 'umount "$dir/full" 2>/dev/null; rm -rf "$dir"' EXIT
+trap 'exit 130' INT TERM
+umask 022
+
+# --- what cases say and ask
+
+fail()
+{
+	echo "$*" >&2
+	exit 1
+}
+
+# The exit status, and standard error in $dir/err.
+status_of() # COMMAND...
+{
+	"$@" >"$dir/out" 2>"$dir/err"
+	echo $?
+}
+
+must() # COMMAND...
+{
+	"$@" >"$dir/out" 2>"$dir/err" ||
+		fail "status $? from: $*; $(cat "$dir/err")"
+}
+
+# One line on stderr that begins with program and path, one exit status, no
+# file beyond those that were there, and the source as it was.
+refused() # STATUS PATH COMMAND...
+{
+	want=$1
+	path=$2
+	shift 2
+	program=$1
+	[ "$1" != limited ] || program=$2
+	before=$(state)
+	got=$(status_of "$@")
+	[ "$got" = "$want" ] ||
+		fail "status $got, not $want: $*; $(cat "$dir/err")"
+	[ "$(wc -l <"$dir/err")" -eq 1 ] ||
+		fail "not one line: $*; $(cat "$dir/err")"
+	case $(cat "$dir/err") in
+	"$program: $path: "*) ;;
+	*) fail "not '$program: $path: ...': $(cat "$dir/err")" ;;
+	esac
+	[ "$before" = "$(state)" ] || fail "changed something: $*"
+}
+
+# Every file of the case; its change time tells of any write.
+state()
+{
+	find . -mindepth 1 -type d -printf '%p\n' -o \
+		-mindepth 1 -printf '%p %s %T@ %C@\n' | sort
+}
+
+# Large sparse files by their data only.
+same() # A B
+{
+	if [ "$(stat -c %s "$1")" -gt 100000000 ]; then
+		qemu-img compare -f raw -F raw "$1" "$2" >&2
+	else
+		cmp "$1" "$2"
+	fi
+}
+
+inspect_value() # FILE KEY
+{
+	vhd-inspect --json "$1" 2>/dev/null | "$dir/json" "images.0.$2"
+}
+
+# Write bytes, given as printf's \ooo escapes, over a file at an offset.
+poke() # FILE OFFSET BYTES
+{
+	# shellcheck disable=SC2059 # escapes are the point
+	printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# A raw disk with data at both ends and in between, and holes.
+disk() # FILE BYTES
+{
+	rm -f "$1"
+	truncate -s "$2" "$1"
+	head -c 512 /dev/urandom | dd of="$1" conv=notrunc status=none
+	head -c 512 /dev/urandom |
+		dd of="$1" bs=512 seek=$(($2 / 512 - 1)) conv=notrunc \
+		status=none
+	[ "$2" -lt 1000000 ] || head -c 300000 /dev/urandom |
+		dd of="$1" bs=4096 seek=$(($2 / 3 / 4096)) conv=notrunc \
+		status=none
+}
+
+# --- cases: conversions
+
+pairs() # BYTES
+{
+	disk raw "$1"
+	must vhd-convert --from raw --to raw raw raw.raw
+	for a in fixed dynamic; do
+		must vhd-convert --to $a --verify raw "$a"
+		must qemu-img convert -f vpc -O raw $a back
+		same raw back || fail "qemu-img reads our $a otherwise"
+		must qemu-img convert -f raw -O vpc \
+			-o subformat=$a,force_size=on raw "q.$a"
+		must vhd-convert --from $a --to raw "q.$a" "q.$a.raw"
+		same raw "q.$a.raw" || fail "we read qemu-img's $a otherwise"
+		[ "$(inspect_value $a virtual-size)" = "$1" ] ||
+			fail "$a has another size"
+	done
+	for a in fixed dynamic; do
+		for b in raw fixed dynamic; do
+			must vhd-convert --to $b $a "$a.$b"
+			must vhd-convert --to raw "$a.$b" "$a.$b.raw"
+			same raw "$a.$b.raw" || fail "$a to $b differs"
+		done
+	done
+	same raw raw.raw || fail "raw to raw differs"
+}
+
+libvhdi()
+{
+	disk raw 132120576
+	for a in fixed dynamic; do
+		must vhd-convert --to $a raw "$a.vhd"
+		LC_ALL=C vhdiinfo "$a.vhd" >info || fail "vhdiinfo refuses $a"
+		grep -q "Media size.*(132120576 bytes)" info ||
+			fail "vhdiinfo sees another size: $(cat info)"
+		grep -iq "Disk type.*$a" info ||
+			fail "vhdiinfo sees another type: $(cat info)"
+	done
+}
+
+options()
+{
+	disk raw 33554944
+	for engine in auto uring aio sync; do
+		# Some machines forbid an engine; it must say so then.
+		got=$(status_of vhd-convert --engine $engine --to dynamic \
+			raw $engine)
+		case $engine-$got in
+		*-0) must qemu-img compare -f raw -F vpc raw $engine ;;
+		uring-* | aio-*) [ "$(wc -l <"$dir/err")" -eq 1 ] ||
+			fail "--engine $engine: $(cat "$dir/err")" ;;
+		*) fail "--engine $engine: $(cat "$dir/err")" ;;
+		esac
+	done
+	for size in 4K 64K 512K 4M 256M; do
+		must vhd-convert --block-size $size --to dynamic raw b$size
+		must vhd-convert --verify --to raw b$size b$size.raw
+		cmp raw b$size.raw || fail "--block-size $size differs"
+	done
+	for to in raw fixed dynamic; do
+		must vhd-convert --direct --verify --to $to raw d$to
+		must vhd-convert --no-sync --direct --to raw d$to d$to.raw
+		cmp raw d$to.raw || fail "--direct --to $to differs"
+	done
+	must vhd-convert -q --to raw raw quiet
+	[ ! -s "$dir/err" ] || fail "--quiet said: $(cat "$dir/err")"
+}
+
+sparse()
+{
+	# 64 MiB of zeros that are no holes, but for one sector
+	head -c 67108864 /dev/zero >zeros
+	poke zeros 50331648 x
+	for to in raw fixed dynamic; do
+		must vhd-convert --to $to zeros $to
+		[ "$(du -k $to | cut -f1)" -le 32 ] ||
+			fail "$to takes $(du -k $to | cut -f1) KiB"
+	done
+	[ "$(inspect_value dynamic blocks.used)" = 1 ] ||
+		fail "more than one block in use"
+	# far beyond what could be read in the time
+	truncate -s 1T big
+	poke big 1099511627775 x
+	must vhd-convert --to dynamic big big.vhd
+	must vhd-convert --verify --to raw big.vhd big.raw
+	must qemu-img compare -f raw -F raw big big.raw
+}
+
+probe()
+{
+	disk raw 1048576
+	must vhd-convert --to dynamic raw d
+	grep -q '^vhd-convert: raw: taken as raw: ' "$dir/err" ||
+		fail "probe not told: $(cat "$dir/err")"
+	# A guest that writes a VHD into its raw disk keeps a raw disk.
+	disk raw 4194304
+	dd if=d of=raw bs=1536 count=1 conv=notrunc status=none
+	must vhd-convert --to fixed --from raw raw fixed
+	must vhd-convert --to raw fixed back
+	grep -q 'taken as fixed' "$dir/err" || fail "fixed not probed"
+	cmp raw back || fail "the forged start was believed"
+	refused 3 raw vhd-convert --to raw raw other
+	refused 3 d vhd-convert --from fixed --to raw d other
+	refused 3 back vhd-convert --from dynamic --to raw back other
+}
+
+terminal()
+{
+	disk raw 8388608
+	must script -qec 'vhd-convert --to dynamic raw d' /dev/null
+	grep -q 'copying *[0-9]*% of 8 MiB' "$dir/out" ||
+		fail "no progress on a terminal: $(cat -v "$dir/out")"
+	must vhd-convert --to fixed raw f
+	! grep -q copying "$dir/err" || fail "progress without a terminal"
+}
+
+# --- cases: refusals
+
+# An image of two blocks: header at 512, table at 1536, footer at the end.
+two_blocks()
+{
+	truncate -s 4M raw
+	poke raw 0 first
+	poke raw 2097152 second
+	must vhd-convert -f --to dynamic raw good
+}
+
+both_refuse() # STATUS FILE
+{
+	refused "$1" "$2" vhd-convert --to raw "$2" out
+	refused "$1" "$2" vhd-inspect "$2"
+}
+
+damaged()
+{
+	two_blocks
+	len=$(stat -c %s good)
+	for kind in cut equal zero table footers header version vhdx; do
+		cp good $kind
+	done
+	truncate -s 2000000 cut
+	dd if=good of=equal bs=1 skip=1536 seek=1540 count=4 conv=notrunc \
+		status=none
+	poke zero 1536 '\000\000\000\000'
+	poke table 1536 '\000\377\377\377'
+	poke footers 64 '\001\002\003\004'
+	poke footers $((len - 512 + 64)) '\001\002\003\004'
+	poke header 548 '\001\002\003\004'
+	poke version 536 '\000\002'
+	printf 'vhdxfile' >vhdx
+	truncate -s 1M vhdx
+	for kind in cut equal zero table footers header version vhdx; do
+		both_refuse 3 $kind
+	done
+	# One good footer is enough, and it is told.
+	cp good mended
+	poke mended 64 '\001\002\003\004'
+	must vhd-convert --to raw mended mended.raw
+	cmp raw mended.raw || fail "read wrong with one footer"
+	vhd-inspect mended | grep -q 'interrupted' || fail "damage not told"
+}
+
+no_image()
+{
+	mkdir directory
+	mkfifo fifo
+	: >empty
+	head -c 1000 /dev/urandom >odd
+	both_refuse 3 directory
+	both_refuse 3 missing
+	both_refuse 3 empty
+	both_refuse 3 odd
+	both_refuse 3 fifo
+	both_refuse 3 missing/file
+	refused 3 "$(printf 'a\nb' | tr '\n' ' ')" vhd-inspect 'a b'
+}
+
+locked()
+{
+	two_blocks
+	mkfifo hold
+	"$dir/hold" good <hold >"$dir/held" &
+	holder=$!
+	exec 3>hold
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		grep -q held "$dir/held" && break
+		sleep 0.2
+	done
+	both_refuse 3 good
+	must vhd-inspect --force good
+	exec 3>&-
+	wait $holder
+	rm hold
+	must vhd-convert --to raw good out
+}
+
+existing()
+{
+	two_blocks
+	echo precious >dst
+	refused 3 dst vhd-convert --to raw good dst
+	[ "$(cat dst)" = precious ] || fail "destination changed"
+	# Replaced only by what is complete.
+	cp good bad
+	poke bad 1536 '\000\000\000\000'
+	refused 3 bad vhd-convert --force --to raw bad dst
+	must vhd-convert --force --to raw good dst
+	cmp raw dst || fail "--force did not replace"
+	ln good hard
+	ln -s good soft
+	for name in good hard soft ./good; do
+		refused 2 "$name" vhd-convert --force --to raw good "$name"
+	done
+	mkdir directory
+	refused 3 directory vhd-convert --force --to raw good directory
+	refused 3 nowhere/dst vhd-convert --to raw good nowhere/dst
+	refused 3 /dev/null vhd-convert --force --to raw good /dev/null
+}
+
+usage()
+{
+	two_blocks
+	while read -r line; do
+		# shellcheck disable=SC2086 # words are the point
+		got=$(status_of vhd-convert $line)
+		[ "$got" = 2 ] || fail "status $got: vhd-convert $line"
+		[ "$(wc -l <"$dir/err")" -eq 1 ] || fail "not one line: $line"
+	done <<-EOL
+
+	good out
+	--to good out
+	--to auto good out
+	--to qcow2 good out
+	--to raw good
+	--to raw good out more
+	--to raw --from vhdx good out
+	--to raw --block-size 2M good out
+	--to dynamic --block-size 2MB good out
+	--to dynamic --block-size 0 good out
+	--to dynamic --block-size 5000 good out
+	--to dynamic --block-size 2K good out
+	--to dynamic --block-size 512M good out
+	--to raw --engine threads good out
+	--to raw --frobnicate good out
+	-z --to raw good out
+	EOL
+	[ "$(status_of vhd-inspect)" = 2 ] || fail "vhd-inspect without file"
+	for tool in vhd-convert vhd-inspect; do
+		must $tool --help
+		grep -q "^usage: $tool " "$dir/out" || fail "no help"
+		must $tool --version
+	done
+}
+
+# --- cases: the machine fails
+
+# The file size limit; its unit is 512 bytes here and 1024 in other shells.
+limited() # COMMAND...
+{
+	(ulimit -f 16384 && exec "$@")
+}
+
+full()
+{
+	head -c 33554432 /dev/urandom >raw
+	for to in raw fixed dynamic; do
+		for engine in auto sync; do
+			refused 4 out limited vhd-convert \
+				--engine $engine --to $to raw out
+		done
+	done
+	mkdir -p "$dir/full"
+	mount -t tmpfs -o size=8m none "$dir/full" 2>/dev/null || return 0
+	for to in raw fixed dynamic; do
+		refused 4 "$dir/full/out" vhd-convert --to $to raw \
+			"$dir/full/out"
+		[ -z "$(ls -A "$dir/full")" ] || fail "left: $(ls -A \
+			"$dir/full")"
+	done
+	umount "$dir/full"
+}
+
+# Whatever the moment, a signal leaves a complete file or none.
+signals()
+{
+	head -c 200000000 /dev/urandom >raw
+	seen=0
+	for delay in 0.05 0.1 0.15 0.2 0.3 0.4 0.02 0.5 0.08 0.03 0.01; do
+		for name in INT TERM; do
+			vhd-convert --engine sync --to dynamic raw out \
+				2>"$dir/err" &
+			pid=$!
+			sleep $delay
+			kill -$name $pid 2>/dev/null
+			wait $pid
+			got=$?
+			[ -z "$(ls -A | grep -vx -e raw -e out)" ] ||
+				fail "left: $(ls -A)"
+			if [ $got -eq 0 ]; then
+				must qemu-img compare -f raw -F vpc raw out
+				rm out
+				continue
+			fi
+			[ ! -e out ] || fail "status $got, but a file"
+			grep -q "out: interrupted by SIG$name" "$dir/err" ||
+				continue # it had not begun
+			[ "$(wc -l <"$dir/err")" -eq 1 ] ||
+				fail "not one line: $(cat "$dir/err")"
+			[ $got -gt 128 ] || fail "status $got for SIG$name"
+			seen=$((seen + 1))
+		done
+		[ $seen -lt 6 ] || break
+	done
+	[ $seen -gt 0 ] || fail "never met the conversion running"
+}
+
+broken() # PATH STRACE-ARGUMENTS
+{
+	for to in raw dynamic; do
+		before=$(state)
+		# shellcheck disable=SC2086 # lists of words
+		got=$(status_of strace -f -o "$dir/trace" $2 vhd-convert \
+			--engine sync --to $to raw out)
+		[ "$got" = 4 ] ||
+			fail "status $got: $2 --to $to: $(cat "$dir/err")"
+		[ "$(wc -l <"$dir/err")" -eq 1 ] ||
+			fail "not one line: $2: $(cat "$dir/err")"
+		grep -q "^vhd-convert: $1: " "$dir/err" ||
+			fail "not about $1: $2: $(cat "$dir/err")"
+		[ "$before" = "$(state)" ] || fail "left something: $2"
+	done
+}
+
+# Calls that fail, by strace; where it may not trace, nothing is tested.
+injected()
+{
+	disk raw 8388608
+	strace -o /dev/null true 2>/dev/null || return 0
+	[ -z "$san" ] || export ASAN_OPTIONS=detect_leaks=0
+	# of the source: every read there is
+	for n in 1 2 3 4 5; do
+		broken raw "-P $PWD/raw -e inject=pread64:error=EIO:when=$n"
+	done
+	while read -r calls how; do
+		broken out "-e inject=$calls:$how"
+	done <<-EOL
+	fsync error=EIO
+	fsync error=ENOSPC
+	linkat error=EIO
+	pwrite64,pwritev error=ENOSPC:when=1+
+	pwrite64,pwritev error=EIO:when=2+
+	sync_file_range error=EIO
+	ftruncate error=EFBIG
+	EOL
+	# No nameless files here: a dot name, and no trace of it afterwards.
+	strace -o "$dir/trace" -e trace=openat vhd-convert --to raw raw one \
+		2>/dev/null
+	n=$(grep -n O_TMPFILE "$dir/trace" | cut -d: -f1)
+	must strace -o "$dir/trace" -e trace=openat,renameat2 \
+		-e "inject=openat:error=EOPNOTSUPP:when=$n" \
+		vhd-convert --to raw raw two
+	grep -q 'renameat2.*"\.two' "$dir/trace" || fail "no dot name seen"
+	cmp raw two || fail "differs"
+	[ "$(status_of strace -o "$dir/trace" \
+		-e "inject=openat:error=EOPNOTSUPP:when=$n" \
+		-e inject=fsync:error=EIO vhd-convert --to raw raw three)" \
+		= 4 ] || fail "fsync failed and was not told"
+	[ -z "$(ls -A | grep -vx -e raw -e one -e two)" ] ||
+		fail "left: $(ls -A)"
+}
+
+# --- cases: inspection
+
+inspection()
+{
+	truncate -s 64M part
+	mke2fs -q -t ext4 -L 'my root' part
+	truncate -s 300M raw
+	sfdisk -q raw <<-EOL
+	label: gpt
+	start=2048, size=16M, type=U, name="efi"
+	start=40960, size=64M, type=L
+	EOL
+	dd if=part of=raw bs=512 seek=40960 conv=notrunc,sparse status=none
+	must vhd-convert --to fixed raw fixed
+	must vhd-convert --to dynamic raw dynamic
+	# so much that it is not looked at as a whole
+	head -c 80000000 /dev/urandom |
+		dd of=raw bs=512 seek=200000 conv=notrunc status=none
+	must vhd-convert --to dynamic raw large
+	for a in raw fixed dynamic large; do
+		p=content.partitions.1
+		[ "$(inspect_value $a content.table)" = gpt ] &&
+		[ "$(inspect_value $a $p.offset)" = 20971520 ] &&
+		[ "$(inspect_value $a $p.filesystem.type)" = ext4 ] &&
+		[ "$(inspect_value $a $p.filesystem.label)" = 'my root' ] ||
+			fail "content of $a: $(vhd-inspect $a)"
+		must vhd-inspect $a
+		grep -q 'Linux data *ext4 "my root"' "$dir/out" ||
+			fail "text of $a: $(cat "$dir/out")"
+	done
+	must vhd-convert --to dynamic part plain
+	[ "$(inspect_value plain content.filesystem.type)" = ext4 ] ||
+		fail "file system without a table"
+	must vhd-inspect plain
+	grep -q 'no partition table, ext4' "$dir/out" || fail "not told"
+	# facts
+	[ "$(inspect_value dynamic format)" = dynamic ] &&
+	[ "$(inspect_value dynamic blocks.size)" = 2097152 ] &&
+	[ "$(inspect_value dynamic blocks.count)" = 150 ] &&
+	[ "$(inspect_value dynamic footer.state)" = sound ] &&
+	[ "$(inspect_value dynamic footer.copy-state)" = sound ] &&
+	[ "$(inspect_value dynamic creator.application)" = 'win ' ] &&
+	[ "$(inspect_value dynamic blocks.used)" = \
+		"$(inspect_value dynamic blocks.aligned)" ] ||
+		fail "facts: $(vhd-inspect --json dynamic)"
+	# several at once, the worst status of all
+	[ "$(status_of vhd-inspect raw missing plain)" = 3 ] || fail "status"
+	grep -q '^plain$' "$dir/out" || fail "stopped at the missing one"
+	two_blocks
+	poke good 1536 '\000\000\000\000'
+	[ "$(inspect_value good fault.why)" = bat-in-metadata ] ||
+		fail "fault not in JSON"
+	vhd-inspect good 2>/dev/null | grep -q '^  Blocks  *2 of 2' ||
+		fail "damaged image not shown"
+}
+
+chs()
+{
+	truncate -s 127M raw
+	must qemu-img convert -f raw -O vpc -o force_size=off raw q
+	must vhd-inspect q
+	grep -q 'no reader truncates' "$dir/out" || fail "qemu's own is exact"
+	# the same, with a size that its geometry does not give
+	must vhd-convert --to dynamic raw ours
+	grep -q . ours || fail "nothing written"
+	must vhd-inspect ours
+	grep -q 'no reader truncates' "$dir/out" || fail "ours is truncated"
+}
+
+# --- cases: the installed library
+
+installed()
+{
+	(cd "$OLDPWD" && "$make" --no-print-directory -s install \
+		BUILD="$build" ${SAN:+SAN=$SAN} DESTDIR="$dir/root" \
+		PREFIX=/opt/vhd) >log 2>&1 || fail "make install: $(tail -5 log)"
+	lib=$dir/root/opt/vhd/lib
+	flags=$(PKG_CONFIG_SYSROOT_DIR=$dir/root \
+		PKG_CONFIG_PATH=$lib/pkgconfig pkg-config --cflags --libs vhd) ||
+		fail "pkg-config does not know vhd"
+	# shellcheck disable=SC2086 # lists of words
+	${CC:-cc} -Wall -Wextra -Werror $san -o installed \
+		"$OLDPWD/tests/installed.c" $flags || fail "does not compile"
+	LD_LIBRARY_PATH=$lib ./installed disk.vhd >out ||
+		fail "does not run: $(cat out)"
+	[ "$(cat out)" = 'dynamic, 67108864 bytes, 2 block(s) used' ] ||
+		fail "says: $(cat out)"
+	must qemu-img convert -f vpc -O raw disk.vhd disk.raw
+	[ "$(dd if=disk.raw bs=512 skip=4095 count=256 status=none |
+		tr -d '\245' | wc -c)" -eq 0 ] || fail "qemu-img reads other data"
+	# The header is the interface: no more, no less.
+	nm -D --defined-only "$lib/libvhd.so.0" | sed -n 's/.* T //p' |
+		sed 's/@.*//' | grep -v '^_' | sort >exported
+	${CC:-cc} -E -P "$OLDPWD/vhd/vhd.h" | grep -oE '\<vhd_[a-z0-9_]+ *\(' |
+		tr -d ' (' | sort -u | grep -vx vhd_fail >declared
+	cmp exported declared || fail "$(diff exported declared)"
+	for page in vhd-convert vhd-inspect; do
+		[ -s "$dir/root/opt/vhd/share/man/man1/$page.1" ] ||
+			fail "no manual page $page"
+		must "$dir/root/opt/vhd/bin/$page" --version
+	done
+}
+
+# --- all of them
+
+cases()
+{
+	cat <<-EOL
+	pairs-512 pairs 512
+	pairs-1M+512 pairs 1049088
+	pairs-3M pairs 3145728
+	pairs-5M-512 pairs 5242368
+	pairs-127M pairs 133169152
+	pairs-2040M+512 pairs 2139095552
+	libvhdi libvhdi
+	options options
+	sparse sparse
+	probe probe
+	terminal terminal
+	damaged damaged
+	no-image no_image
+	locked locked
+	existing existing
+	usage usage
+	full-disk full
+	signals signals
+	injected injected
+	inspect inspection
+	inspect-chs chs
+	installed installed
+	EOL
+}
+
+run_case() # NAME FUNCTION ARGUMENT...
+{
+	name=$1
+	shift
+	start=$(date +%s)
+	mkdir "$dir/case"
+	if (cd "$dir/case" && "$@") 2>"$dir/log" >&2; then
+		verdict=pass
+		echo "  ok    tools $name"
+	else
+		verdict=fail
+		echo "  FAIL  tools $name: $(tail -n 12 "$dir/log")"
+		bad=1
+	fi
+	echo "tools $name $verdict $(($(date +%s) - start))" \
+		>>"$build/results"
+	rm -rf "$dir/case" "$dir/root"
+}
+
+for program in json hold; do
+	${CC:-cc} -D_GNU_SOURCE -Wall -Wextra -Werror \
+		-o "$dir/$program" \
+		tests/tools_$program.c -ljson-c || exit 1
+done
+bad=0
+wanted=" $* "
+# shellcheck disable=SC2034 # OLDPWD is used by cases
+cases >"$dir/cases"
+while read -r name words <&4; do
+	case $wanted in
+	'  ' | *" $name "*) ;;
+	*) continue ;;
+	esac
+	# shellcheck disable=SC2086 # lists of words
+	run_case "$name" $words
+done 4<"$dir/cases"
+exit $bad

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Hold a file open and locked as a program that writes to it does; for
+ * tests/tools.sh. Says "held" and waits for the end of standard input.
+ *
+ * usage: tools_hold FILE
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	char c;
+	int fd;
+
+	if (argc != 2)
+		return 2;
+	fd = open(argv[1], O_RDWR);
+	if (fd < 0 || fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+		perror(argv[1]);
+		return 1;
+	}
+	puts("held");
+	fflush(stdout);
+	while (read(0, &c, 1) > 0)
+		;
+	return 0;
+}
