@@ -14,11 +14,12 @@
 
 #include "acpi.h"
 #include "gpa.h"
+#include "hv.h"
 
 #define CHUNK_BYTES (1u << 20)
 
 static int open_regular(const char *path, int *fd, uint64_t *len,
-			struct vhd_err *err)
+			enum vhd_why not_file, struct vhd_err *err)
 {
 	struct stat st;
 	int f = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -36,7 +37,7 @@ static int open_regular(const char *path, int *fd, uint64_t *len,
 	if (!S_ISREG(st.st_mode)) {
 		(void)close(f);
 		return vhd_fail(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
-				VHD_WHY_NOT_FILE, 0,
+				not_file, 0,
 				S_ISDIR(st.st_mode) ? "is a directory"
 						    : "is not a regular file");
 	}
@@ -144,7 +145,7 @@ struct load {
 	uint8_t head[HV_BZIMAGE_HEAD];
 	struct hv_bzimage kernel;
 	int kernel_fd, initrd_fd;
-	uint64_t initrd_bytes;
+	uint64_t initrd_gpa, initrd_bytes;
 };
 
 static int open_kernel(struct load *l, const char *path, const char *cmdline,
@@ -152,7 +153,8 @@ static int open_kernel(struct load *l, const char *path, const char *cmdline,
 {
 	uint64_t len;
 	size_t head_len;
-	int ret = open_regular(path, &l->kernel_fd, &len, err);
+	int ret = open_regular(path, &l->kernel_fd, &len,
+			       VHD_WHY_KERNEL_FORMAT, err);
 
 	if (ret < 0)
 		return ret;
@@ -164,7 +166,7 @@ static int open_kernel(struct load *l, const char *path, const char *cmdline,
 	if (ret < 0)
 		return ret;
 	if (strlen(cmdline) > l->kernel.cmdline_max)
-		return vhd_fail(err, -E2BIG, VHD_WHY_ARGUMENT, 0,
+		return vhd_fail(err, -E2BIG, VHD_WHY_RANGE, 0,
 				"takes a command line of at most %u bytes, not "
 				"%zu",
 				l->kernel.cmdline_max, strlen(cmdline));
@@ -177,9 +179,10 @@ static int open_initrd(struct load *l, const char *path, struct vhd_err *err)
 
 	if (!path)
 		return 0;
-	ret = open_regular(path, &l->initrd_fd, &l->initrd_bytes, err);
+	ret = open_regular(path, &l->initrd_fd, &l->initrd_bytes,
+			   VHD_WHY_RANGE, err);
 	if (ret == 0 && l->initrd_bytes == 0)
-		ret = vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0, "is empty");
+		ret = vhd_fail(err, -EINVAL, VHD_WHY_RANGE, 0, "is empty");
 	return ret;
 }
 
@@ -196,59 +199,83 @@ static int name_it(struct vhd_err *err, const char *path, int ret)
 	return ret;
 }
 
-static int load_all(struct load *l, struct hv_mem *mem,
-		    const struct hv_layout *layout, uint32_t cpus,
-		    const char *kernel_path, const char *initrd_path,
-		    const char *cmdline, struct vhd_err *err)
+/* Everything that can be refused, before anything moves. */
+static int prepare(struct load *l, const struct hv_layout *layout,
+		   const struct hv_boot_files *files, struct vhd_err *err)
+{
+	int ret = name_it(err, files->kernel,
+			  open_kernel(l, files->kernel, files->cmdline, err));
+
+	if (ret < 0)
+		return ret;
+	ret = name_it(err, files->initrd, open_initrd(l, files->initrd, err));
+	if (ret < 0)
+		return ret;
+	return name_it(err, files->kernel,
+		       hv_bzimage_place(&l->kernel, layout, l->initrd_bytes,
+					&l->initrd_gpa, err));
+}
+
+static int move(struct load *l, struct hv_mem *mem,
+		const struct hv_layout *layout, uint32_t cpus,
+		const struct hv_boot_files *files, struct vhd_err *err)
 {
 	struct hv_boot_params params = {
 		.head = l->head,
 		.kernel = &l->kernel,
 		.layout = layout,
+		.initrd_gpa = l->initrd_gpa,
+		.initrd_bytes = l->initrd_bytes,
 		.rsdp_gpa = HV_ACPI_GPA,
 	};
-	int ret;
+	int ret = file_to_guest(l->kernel_fd, l->kernel.load_off,
+				l->kernel.load_bytes, mem, l->kernel.load_gpa,
+				err);
 
-	ret = name_it(err, kernel_path,
-		      open_kernel(l, kernel_path, cmdline, err));
 	if (ret < 0)
-		return ret;
-	ret = name_it(err, initrd_path, open_initrd(l, initrd_path, err));
-	if (ret < 0)
-		return ret;
-	params.initrd_bytes = l->initrd_bytes;
-	ret = name_it(err, kernel_path,
-		      hv_bzimage_place(&l->kernel, layout, l->initrd_bytes,
-				       &params.initrd_gpa, err));
-	if (ret < 0)
-		return ret;
-	ret = file_to_guest(l->kernel_fd, l->kernel.load_off,
-			    l->kernel.load_bytes, mem, l->kernel.load_gpa,
-			    err);
-	if (ret < 0)
-		return name_it(err, kernel_path, ret);
+		return name_it(err, files->kernel, ret);
 	if (l->initrd_fd >= 0)
 		ret = file_to_guest(l->initrd_fd, 0, l->initrd_bytes, mem,
-				    params.initrd_gpa, err);
+				    l->initrd_gpa, err);
 	if (ret < 0)
-		return name_it(err, initrd_path, ret);
-	return load_tables(mem, &params, cpus, cmdline, err);
+		return name_it(err, files->initrd, ret);
+	return load_tables(mem, &params, cpus, files->cmdline, err);
+}
+
+static void release(struct load *l)
+{
+	if (l->kernel_fd >= 0)
+		(void)close(l->kernel_fd);
+	if (l->initrd_fd >= 0)
+		(void)close(l->initrd_fd);
 }
 
 int hv_boot_linux_load(struct hv_mem *mem, const struct hv_layout *layout,
-		       uint32_t cpus, const char *kernel_path,
-		       const char *initrd_path, const char *cmdline,
+		       uint32_t cpus, const struct hv_boot_files *files,
 		       uint64_t *entry_gpa, struct vhd_err *err)
 {
 	struct load l = {.kernel_fd = -1, .initrd_fd = -1};
-	int ret = load_all(&l, mem, layout, cpus, kernel_path, initrd_path,
-			   cmdline, err);
+	int ret = prepare(&l, layout, files, err);
 
 	if (ret == 0)
-		*entry_gpa = l.kernel.load_gpa + 0x200;
-	if (l.kernel_fd >= 0)
-		(void)close(l.kernel_fd);
-	if (l.initrd_fd >= 0)
-		(void)close(l.initrd_fd);
+		ret = move(&l, mem, layout, cpus, files, err);
+	if (ret == 0)
+		*entry_gpa = l.kernel.load_gpa + HV_BOOT_ENTRY_64;
+	release(&l);
+	return ret;
+}
+
+int hv_boot_linux_check(uint64_t memory_bytes, const char *kernel_path,
+			const char *initrd_path, const char *cmdline,
+			struct vhd_err *err)
+{
+	const struct hv_boot_files files = {kernel_path, initrd_path, cmdline};
+	struct load l = {.kernel_fd = -1, .initrd_fd = -1};
+	struct hv_layout layout;
+	int ret = hv_layout_set(memory_bytes, 64, &layout, err);
+
+	if (ret == 0)
+		ret = prepare(&l, &layout, &files, err);
+	release(&l);
 	return ret;
 }

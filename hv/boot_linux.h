@@ -71,11 +71,18 @@ void hv_boot_pages_fill(uint8_t *pages);
 #define HV_BOOT_DS 0x18u
 void hv_boot_gdt_fill(uint8_t *gdt);
 
-/* Do all of it: read the files, fill guest memory. Returns the entry point.
- */
+/* Entry point of 64-bit code, behind the start of what is loaded. */
+#define HV_BOOT_ENTRY_64 0x200u
+
+struct hv_boot_files {
+	const char *kernel;
+	const char *initrd; /* may be NULL */
+	const char *cmdline;
+};
+
+/* Do all of it: read the files, fill guest memory, say where to enter. */
 int hv_boot_linux_load(struct hv_mem *mem, const struct hv_layout *layout,
-		       uint32_t cpus, const char *kernel_path,
-		       const char *initrd_path, const char *cmdline,
+		       uint32_t cpus, const struct hv_boot_files *files,
 		       uint64_t *entry_gpa, struct vhd_err *err);
 
 #endif

@@ -56,7 +56,6 @@ enum {
 	LOADED_HIGH = 0x01,
 	KERNEL_64 = 0x01, /* xloadflags */
 	LOADER_UNDEFINED = 0xff,
-	ENTRY_64 = 0x200,
 
 	/* What a 2.12 header has at least, and the zero page has room for. */
 	HEADER_END_MIN = 0x268,
@@ -81,8 +80,7 @@ static const char *what_else(const uint8_t *head, size_t len)
 		size_t len;
 		const char *text;
 	} known[] = {
-		{"\177ELF", 4, "not a bzImage but an ELF file (vmlinux?); use "
-			       "the vmlinuz of the distribution"},
+		{"\177ELF", 4, "not a bzImage but an ELF file (a vmlinux?)"},
 		{"\x1f\x8b", 2, "not a bzImage but a gzip file"},
 		{"\xfd" "7zXZ", 5, "not a bzImage but an xz file"},
 		{"070701", 6, "not a bzImage but a cpio archive (an initrd?)"},
@@ -144,7 +142,7 @@ int hv_bzimage_parse(const uint8_t *head, size_t head_len, uint64_t file_len,
 	k.header_bytes = (size_t)(end - HV_SETUP_OFF);
 	setup_sects = h.setup_sects ? h.setup_sects : SETUP_SECTS_DEFAULT;
 	k.load_off = (setup_sects + 1) * SECTOR;
-	if (file_len <= k.load_off + ENTRY_64)
+	if (file_len <= k.load_off + HV_BOOT_ENTRY_64)
 		return refuse(err, k.load_off, "the file ends before its "
 					       "64-bit entry");
 	k.load_bytes = file_len - k.load_off;
@@ -197,7 +195,7 @@ int hv_bzimage_place(const struct hv_bzimage *k, const struct hv_layout *l,
 	if (gpa < kernel_end || initrd_bytes > UINT32_MAX)
 		return vhd_fail(err, -EFBIG, VHD_WHY_KERNEL_FIT, 0,
 				"the initrd (%llu MiB) does not fit above the "
-				"kernel; give the guest more memory",
+				"kernel",
 				(unsigned long long)(initrd_bytes >> 20));
 	*initrd_gpa = gpa;
 	return 0;

@@ -102,28 +102,28 @@ static void write_output(struct control *c)
 
 /* ---------------------------------------------------------------- loop -- */
 
-enum { POLL_WAKE, POLL_BUS, POLL_ACK, POLL_IN, POLL_OUT, POLL_COUNT };
+enum { WAIT_WAKE, WAIT_BUS, WAIT_ACK, WAIT_IN, WAIT_OUT, WAIT_COUNT };
 
 static void poll_once(struct control *c, int timeout_ms,
-		      struct pollfd p[POLL_COUNT])
+		      struct pollfd p[WAIT_COUNT])
 {
 	struct hv *hv = c->hv;
 	bool output = have_output(c);
 
-	p[POLL_WAKE] = (struct pollfd){.fd = hv->wake_fd, .events = POLLIN};
-	p[POLL_BUS] = (struct pollfd){.fd = vmbus_eventfd(hv->bus),
+	p[WAIT_WAKE] = (struct pollfd){.fd = hv->wake_fd, .events = POLLIN};
+	p[WAIT_BUS] = (struct pollfd){.fd = vmbus_eventfd(hv->bus),
 				      .events = POLLIN};
-	p[POLL_ACK] = (struct pollfd){.fd = hv->ack_wanted ? hv->ack_fd : -1,
+	p[WAIT_ACK] = (struct pollfd){.fd = hv->ack_wanted ? hv->ack_fd : -1,
 				      .events = POLLIN};
-	p[POLL_IN] = (struct pollfd){.fd = c->in_len == 0 ? c->in_fd : -1,
+	p[WAIT_IN] = (struct pollfd){.fd = c->in_len == 0 ? c->in_fd : -1,
 				     .events = POLLIN};
-	p[POLL_OUT] = (struct pollfd){.fd = output ? c->out_fd : -1,
+	p[WAIT_OUT] = (struct pollfd){.fd = output ? c->out_fd : -1,
 				      .events = POLLOUT};
-	if (poll(p, POLL_COUNT, timeout_ms) < 0)
-		for (int i = 0; i < POLL_COUNT; i++)
+	if (poll(p, WAIT_COUNT, timeout_ms) < 0)
+		for (int i = 0; i < WAIT_COUNT; i++)
 			p[i].revents = 0;
 	/* A broken or closed console takes everything. */
-	if (output && (c->out_fd < 0 || p[POLL_OUT].revents))
+	if (output && (c->out_fd < 0 || p[WAIT_OUT].revents))
 		write_output(c);
 }
 
@@ -158,25 +158,25 @@ void hv_control_run(struct hv *hv)
 		.in_fd = hv->opts.console_in_fd,
 		.out_fd = hv->opts.console_out_fd,
 	};
-	struct pollfd p[POLL_COUNT];
+	struct pollfd p[WAIT_COUNT];
 	int64_t bus_due = 0;
 
 	while (!hv_ended(hv)) {
 		poll_once(&c, until(bus_due), p);
-		if (p[POLL_WAKE].revents)
+		if (p[WAIT_WAKE].revents)
 			drain_eventfd(hv->wake_fd);
-		if (p[POLL_ACK].revents) {
+		if (p[WAIT_ACK].revents) {
 			drain_eventfd(hv->ack_fd);
 			hv->ack_wanted = false;
 			vmbus_kick(hv->bus);
-			p[POLL_BUS].revents = POLLIN;
+			p[WAIT_BUS].revents = POLLIN;
 		}
-		if (p[POLL_BUS].revents || until(bus_due) == 0) {
+		if (p[WAIT_BUS].revents || until(bus_due) == 0) {
 			int ms = vmbus_service(hv->bus);
 
 			bus_due = ms < 0 ? -1 : now_ms() + ms;
 		}
-		if (p[POLL_IN].revents)
+		if (p[WAIT_IN].revents)
 			read_input(&c);
 		else if (c.in_len > 0)
 			push_input(&c);

@@ -61,6 +61,11 @@ int hv_boot_linux(struct hv *hv, const char *kernel_path,
 		  const char *initrd_path, const char *cmdline,
 		  struct vhd_err *err);
 
+/* Say what hv_boot_linux would refuse, without a partition or KVM. */
+int hv_boot_linux_check(uint64_t memory_bytes, const char *kernel_path,
+			const char *initrd_path, const char *cmdline,
+			struct vhd_err *err);
+
 struct hv_mem *hv_memory(struct hv *hv);
 struct vmbus *hv_bus(struct hv *hv);
 

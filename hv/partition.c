@@ -266,10 +266,10 @@ int hv_boot_linux(struct hv *hv, const char *kernel_path,
 		  const char *initrd_path, const char *cmdline,
 		  struct vhd_err *err)
 {
+	const struct hv_boot_files files = {kernel_path, initrd_path, cmdline};
 	uint64_t entry;
 	int ret = hv_boot_linux_load(hv->mem, &hv->layout, hv->opts.cpus,
-				     kernel_path, initrd_path, cmdline, &entry,
-				     err);
+				     &files, &entry, err);
 
 	if (ret == 0)
 		ret = hv_vcpu_enter_linux(&hv->vcpu[0], entry, err);

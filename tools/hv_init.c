@@ -152,19 +152,6 @@ static void mount_shares(const struct plan *p, char kind, unsigned long flags)
 	}
 }
 
-static void unmount_shares(const struct plan *p, char kind)
-{
-	const char *tag;
-	char dir[64];
-	size_t at = 0;
-
-	while ((tag = next(p, kind, &at)) != NULL) {
-		snprintf(dir, sizeof(dir), "/%s", tag);
-		if (umount(dir) < 0)
-			tell("fail unmount %s: %s", dir, strerror(errno));
-	}
-}
-
 /* ------------------------------------------------------------- command -- */
 
 static void collect(const struct plan *p, char kind, char *words[WORDS_MAX])
@@ -254,7 +241,7 @@ int main(void)
 	command = start(&plan);
 	start_listener(command);
 	wait_for(command, &status);
-	unmount_shares(&plan, 'w');
+	/* The shares stay mounted: nothing of them is kept here. */
 	tell("exit %d", WIFEXITED(status) ? WEXITSTATUS(status)
 					  : 256 + WTERMSIG(status));
 	rest();
