@@ -114,6 +114,9 @@ WATCHED      := vmbus_fetch storvsp_fetch
 # what else is built into it, FUZZ_LIBS_NAME what is linked to it.
 TIME ?= 20
 FUZZ := vmbus_ring vmbus_message storvsp_session scsi_cdb
+FUZZ += vhd_open
+FUZZ_SRC_vhd_open  := $(VHD_SRC) tests/lib/memfile.c
+FUZZ_LIBS_vhd_open := $(LIBS_VHD)
 FUZZ_SRC_vmbus_ring    := hv/gpa.c hv/vmbus/ring.c hv/vmbus/packet.c
 FUZZ_SRC_vmbus_message := $(VMBUS_SRC) tests/lib/guest.c \
                           tests/lib/guest_talk.c tests/lib/guest_ring.c \

@@ -9,6 +9,7 @@
  *   dump FILE FORMAT OUT               the disk's bytes, sparse
  *   info FILE                          a few facts, one a line
  *   why FILE FORMAT ro|rw              how an open ends
+ *   seed FILE FLAGS OUT                FILE as an input of fuzz/vhd_open.c
  *
  * SEED alone decides what is written where, so the same seed on a raw file is
  * the model of the others.
@@ -219,6 +220,64 @@ static int cmd_why(char **a)
 	return 0;
 }
 
+static void put_little(uint8_t *p, unsigned n, uint64_t v)
+{
+	for (unsigned i = 0; i < n; i++)
+		p[i] = (uint8_t)(v >> (8 * i));
+}
+
+/* Each run of sectors that are not all zero becomes a piece. */
+static int seed_pieces(FILE *in, FILE *out)
+{
+	static uint8_t piece[8 + 32768];
+	uint64_t off = 0, start = 0;
+	size_t have = 0, n;
+
+	do {
+		uint8_t *sector = piece + 8 + have;
+		bool zero = true;
+
+		n = fread(sector, 1, 512, in);
+		for (size_t i = 0; i < n; i++)
+			zero &= sector[i] == 0;
+		if (!zero && have == 0)
+			start = off;
+		if (!zero)
+			have += n;
+		if (have && (zero || have == 32768)) {
+			put_little(piece, 6, start);
+			put_little(piece + 6, 2, have);
+			if (fwrite(piece, 1, have + 8, out) != have + 8)
+				return 1;
+			have = 0;
+		}
+		off += n;
+	} while (n);
+	return ferror(in) ? 1 : 0;
+}
+
+static int cmd_seed(char **a)
+{
+	FILE *in = fopen(a[0], "r"), *out = fopen(a[2], "w");
+	uint8_t control[16] = {0};
+	int rc = 1;
+
+	control[1] = (uint8_t)strtoul(a[1], NULL, 0);
+	if (in && out && fseeko(in, 0, SEEK_END) == 0) {
+		put_little(control + 8, 8, (uint64_t)ftello(in));
+		rewind(in);
+		rc = fwrite(control, 1, 16, out) != 16 ||
+		     seed_pieces(in, out);
+	}
+	if (rc)
+		perror("seed");
+	if (in)
+		fclose(in);
+	if (out && fclose(out))
+		rc = 1;
+	return rc;
+}
+
 static const struct {
 	const char *name;
 	int args;
@@ -226,6 +285,7 @@ static const struct {
 } commands[] = {
 	{"make", 5, cmd_make}, {"change", 3, cmd_change}, {"die", 3, cmd_die},
 	{"dump", 3, cmd_dump}, {"info", 1, cmd_info},     {"why", 3, cmd_why},
+	{"seed", 3, cmd_seed},
 };
 
 int main(int argc, char **argv)
