@@ -89,7 +89,8 @@ UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
-                vmbus_message vmbus_fetch vmbus_stress
+                vmbus_message vmbus_fetch vmbus_fence vmbus_nomem \
+                vmbus_stress
 UNIT_HV      :=
 UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
@@ -223,6 +224,7 @@ $(foreach t,$(UNIT_STORVSP),$(eval $(call unit_rule,$(t),$(LIBSTORVSP) $(LIBVMBU
 $(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) $(LIBCLI) $(LIBVHD))))
 
 # Allocations of this one can be made to fail.
+$(BUILD)/tests/vmbus_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wrap=eventfd
 $(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
@@ -292,7 +294,11 @@ check:
 	+@MAKE='$(MAKE)' SAN='$(SAN)' tests/check.sh
 
 # Programs of benchmarks only are prerequisites of bench-build.
-bench-build:
+bench-build: $(BUILD)/bench/queue
+$(BUILD)/bench/queue: $(call obj,tests/bench/queue.c) $(LIBVHD)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_VHD)
+
 bench:
 	+@MAKE='$(MAKE)' tests/bench/run.sh
 

@@ -18,7 +18,7 @@
 #include "tests/lib/fakedev.h"
 #include "tests/lib/guest.h"
 
-#define DEVICES 3
+#define DEVICES	 3
 #define CHANNELS 16 /* sub-channel indices that are told apart */
 
 struct input {
@@ -138,7 +138,7 @@ static void use_ring(struct world *w, unsigned n)
 static void hear(struct world *w)
 {
 	static const uint8_t sizes[32] = {
-		[1] = 196, [2] = 12, [4] = 8,	[6] = 20,  [10] = 20,
+		[1] = 196, [2] = 12,  [4] = 8,	[6] = 20,  [10] = 20,
 		[12] = 12, [15] = 16, [17] = 8, [23] = 44, [24] = 16};
 	uint8_t m[240];
 	size_t len = guest_hear(w->g, m, NULL);
@@ -156,9 +156,9 @@ static void post(struct world *w, struct input *in, uint8_t *m, size_t len)
 
 static void post_contact(struct world *w, struct input *in)
 {
-	static const uint32_t versions[8] = {
-		0x50003, 0x20004, 0x30000, 0x40000,
-		0x40001, 0x50000, 0x50002, 0x60000};
+	static const uint32_t versions[8] = {0x50003, 0x20004, 0x30000,
+					     0x40000, 0x40001, 0x50000,
+					     0x50002, 0x60000};
 	unsigned how = (unsigned)take(in, 1);
 	uint8_t m[240] = {14};
 

@@ -35,7 +35,7 @@ struct world {
 	struct vmbus_ring in, out;
 	uint64_t in_pfns[4], out_pfns[4];
 	uint32_t size;
-	bool honest;      /* the guest reads the outgoing ring properly */
+	bool honest; /* the guest reads the outgoing ring properly */
 	bool in_broken, out_broken;
 	uint32_t queue[QUEUE]; /* lengths of packets sent, honest only */
 	unsigned first, count, unpublished;
@@ -44,7 +44,7 @@ struct world {
 /* Pages: 1 control of in, 2..5 its data; 7 control of out, 8..11 its data;
  * the others are guards.
  */
-#define IN_CTRL 1u
+#define IN_CTRL	 1u
 #define OUT_CTRL 7u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -277,8 +277,8 @@ static void check_guards(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const uint32_t sizes[8] = {64,	 4096,	8192,  16384,
-					  12288, 4160, 128, 4096 * 3 + 8};
+	static const uint32_t sizes[8] = {64,	 4096, 8192, 16384,
+					  12288, 4160, 128,  4096 * 3 + 8};
 	struct input in = {data, size};
 	struct world w = {.in_pfns = {4, 2, 5, 3}, .out_pfns = {8, 11, 9, 10}};
 	unsigned how = take(&in, 1);
@@ -295,7 +295,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (how & 32) {
 		*word(OUT_CTRL, VMBUS_RING_IN) = take(&in, 2) & ~7u;
-		*word(OUT_CTRL, VMBUS_RING_OUT) = *word(OUT_CTRL, VMBUS_RING_IN);
+		*word(OUT_CTRL, VMBUS_RING_OUT) =
+			*word(OUT_CTRL, VMBUS_RING_IN);
 	}
 	if (hv_mem_create(&w.mem) || hv_mem_add(w.mem, 0, sizeof(ram), ram))
 		abort();

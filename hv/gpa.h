@@ -18,7 +18,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#define HV_PAGE_BYTES 4096u
+#define HV_PAGE_BYTES	   4096u
 #define HV_MEM_REGIONS_MAX 8
 
 struct hv_mem;

@@ -19,10 +19,10 @@
 #include "gpa.h"
 #include "vhd/err.h"
 
-#define VMBUS_SINT 2
+#define VMBUS_SINT		2
 #define VMBUS_MESSAGE_BYTES_MAX 240
-#define VMBUS_CHANNELS_MAX 2047     /* relid 1..2047 */
-#define VMBUS_GPADL_PAGES_MAX 8192  /* per GPADL */
+#define VMBUS_CHANNELS_MAX	2047 /* relid 1..2047 */
+#define VMBUS_GPADL_PAGES_MAX	8192 /* per GPADL */
 
 struct vmbus_guid {
 	uint8_t b[16]; /* as on the wire: first three groups little-endian */
@@ -71,7 +71,7 @@ struct vmbus_host_ops {
 typedef void (*vmbus_log_fn)(void *arg, const char *line);
 
 struct vmbus_opts {
-	struct hv_mem *mem;              /* borrows */
+	struct hv_mem *mem; /* borrows */
 	const struct vmbus_host_ops *ops;
 	void *host;
 	vmbus_log_fn log; /* may be NULL */
@@ -188,13 +188,13 @@ struct vmbus_packet {
 	uint16_t type;
 	uint16_t flags;
 	uint64_t trans_id;
-	const uint8_t *payload;   /* in the caller's buffer */
+	const uint8_t *payload; /* in the caller's buffer */
 	uint32_t payload_len;
-	uint32_t range_count;     /* GPA direct: 1 or more, else 0 */
-	uint32_t range_len;       /* first range: bytes */
-	uint32_t range_offset;    /* first range: offset into first page */
-	const uint8_t *pfns;      /* first range: le64 each, may be unaligned */
-	uint32_t pfn_count;       /* PFNs present; may exceed what is needed */
+	uint32_t range_count;  /* GPA direct: 1 or more, else 0 */
+	uint32_t range_len;    /* first range: bytes */
+	uint32_t range_offset; /* first range: offset into first page */
+	const uint8_t *pfns;   /* first range: le64 each, may be unaligned */
+	uint32_t pfn_count;    /* PFNs present; may exceed what is needed */
 };
 
 /* Readable when the guest signalled. Owned by the channel. */

@@ -27,7 +27,8 @@ static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
-	w->g = guest_create(&(struct guest_opts){.vps = 4, .scatter = true});
+	w->g = guest_create(&(struct guest_opts){
+		.vps = 4, .scatter = true, .memory_bytes = 64u << 20});
 	fakedev_add(&w->dev, guest_bus(w->g), 1);
 	guest_start(w->g);
 	*state = w;
@@ -48,9 +49,8 @@ static struct guest_channel *open_ch(struct world *w, uint32_t vp)
 	struct guest_channel *ch;
 
 	ch = guest_open(w->g, guest_offer_find(w->g, NULL, 0, 0),
-			&(struct guest_open_opts){.out_pages = 3,
-						  .in_pages = 4,
-						  .vp = vp},
+			&(struct guest_open_opts){
+				.out_pages = 3, .in_pages = 4, .vp = vp},
 			NULL);
 	assert_non_null(ch);
 	return ch;
@@ -103,7 +103,7 @@ static int64_t say(struct world *w, const uint8_t *m, size_t len)
 
 static void open_result_has_20_bytes_and_the_device_gets_its_data(void **state)
 {
-	static const uint8_t want[20] = {6, 0, 0, 0, 0,    0,	 0, 0,
+	static const uint8_t want[20] = {6, 0, 0, 0, 0,	   0,	 0, 0,
 					 1, 0, 0, 0, 0xFE, 0xCA, 0, 0};
 	struct world *w = *state;
 	uint8_t m[240], a[240];
@@ -125,17 +125,17 @@ static void opens_that_cannot_work_are_refused(void **state)
 		size_t len;
 		int64_t want; /* 0, 1: any failure, -1: silence */
 	} rows[] = {
-		{12, 0xCAFE, 148, 0},       {12, 0xCAFE, 240, 0},
-		{8, 0, 148, 1},             {8, 2, 148, 1},
-		{8, 2048, 148, 1},          {8, 0xFFFFFFFF, 148, 1},
-		{16, 8, 148, 1},            {20, 3, 148, 0},
-		{20, 4, 148, 1},            {20, 0xFFFFFFFF, 148, 0},
-		{20, 0xFFFFFFFE, 148, 1},   {24, 0, 148, 1},
-		{24, 1, 148, 1},            {24, 2, 148, 0},
-		{24, 4, 148, 0},            {24, 5, 148, 1},
-		{24, 6, 148, 1},            {24, 7, 148, 1},
-		{24, 0xFFFFFFFF, 148, 1},   {24, 0x80000002, 148, 1},
-		{12, 0xCAFE, 147, 1},       {12, 0xCAFE, 16, 1},
+		{12, 0xCAFE, 148, 0},	  {12, 0xCAFE, 240, 0},
+		{8, 0, 148, 1},		  {8, 2, 148, 1},
+		{8, 2048, 148, 1},	  {8, 0xFFFFFFFF, 148, 1},
+		{16, 8, 148, 1},	  {20, 3, 148, 0},
+		{20, 4, 148, 1},	  {20, 0xFFFFFFFF, 148, 0},
+		{20, 0xFFFFFFFE, 148, 1}, {24, 0, 148, 1},
+		{24, 1, 148, 1},	  {24, 2, 148, 0},
+		{24, 4, 148, 0},	  {24, 5, 148, 1},
+		{24, 6, 148, 1},	  {24, 7, 148, 1},
+		{24, 0xFFFFFFFF, 148, 1}, {24, 0x80000002, 148, 1},
+		{12, 0xCAFE, 147, 1},	  {12, 0xCAFE, 16, 1},
 		{12, 0xCAFE, 15, -1},
 	};
 	struct world *w = *state;
@@ -178,29 +178,38 @@ static void ring_lists_are_one_range_of_whole_pages(void **state)
 	set32(m + 20, 8192);
 	set64(m + 28, 30);
 	set64(m + 36, 31);
-	set32(m + 44, 8192);
+	set32(m + 44, 8192); /* would be a good PFN, too */
 	set64(m + 52, 32);
 	set64(m + 60, 33);
 	assert_int_equal(guest_say(w->g, m, 68), 0);
 	assert_int_equal(guest_hear(w->g, a, NULL), 20);
 	assert_int_equal(at32(a + 16), 0);
 	assert_true(say(w, m, open_msg(m, 20, 2)) > 0);
-	/* not starting or ending at a page */
-	for (uint32_t off = 0; off < 9; off += 8) {
+	/* not starting at a page, not ending at one, neither, both */
+	static const struct {
+		uint32_t count, offset;
+		bool ok;
+	} rows[] = {{12288, 8, false},
+		    {16384 - 8, 0, false},
+		    {16384 - 8, 8, false},
+		    {16384, 0, true}};
+
+	for (uint32_t i = 0; i < 4; i++) {
 		memset(m, 0, sizeof(m));
 		set32(m, 8);
 		set32(m + 8, 1);
-		set32(m + 12, 21 + off);
+		set32(m + 12, 21 + i);
 		set16(m + 16, 40);
 		set16(m + 18, 1);
-		set32(m + 20, 4 * 4096 - 8);
-		set32(m + 24, off);
-		for (unsigned i = 0; i < 4; i++)
-			set64(m + 28 + 8 * i, 30 + i);
+		set32(m + 20, rows[i].count);
+		set32(m + 24, rows[i].offset);
+		for (unsigned p = 0; p < 4; p++)
+			set64(m + 28 + 8 * p, 30 + p);
 		assert_int_equal(guest_say(w->g, m, 60), 0);
 		assert_int_equal(guest_hear(w->g, a, NULL), 20);
 		assert_int_equal(at32(a + 16), 0);
-		assert_true(say(w, m, open_msg(m, 21 + off, 2)) > 0);
+		if ((say(w, m, open_msg(m, 21 + i, 2)) == 0) != rows[i].ok)
+			fail_msg("row %u", i);
 	}
 }
 
@@ -211,10 +220,12 @@ static void ring_indices_are_checked_before_the_device_hears(void **state)
 		uint32_t value;
 		bool ok;
 	} rows[] = {
-		{0, 0, 8, true},      {0, 0, 4088, true}, {0, 0, 4096, false},
-		{0, 0, 4, false},     {0, 4, 4096, false}, {0, 4, 1, false},
-		{2, 0, 4096, false},  {2, 0, 2, false},    {2, 4, 4100, false},
-		{2, 0, 4080, true},   {2, 4, 0xFFFFFFF8, false},
+		{0, 0, 8, true},	   {0, 0, 4088, true},
+		{0, 0, 4096, false},	   {0, 0, 4, false},
+		{0, 4, 4096, false},	   {0, 4, 1, false},
+		{2, 0, 4096, false},	   {2, 0, 2, false},
+		{2, 4, 4100, false},	   {2, 0, 4080, true},
+		{2, 4, 0xFFFFFFF8, false},
 	};
 	struct world *w = *state;
 	uint64_t gpas[4];
@@ -269,6 +280,22 @@ static void a_device_may_refuse_and_nothing_remains(void **state)
 	assert_int_equal(guest_close(ch), 0);
 }
 
+static void a_connection_id_that_cannot_be_bound_refuses_the_open(void **state)
+{
+	struct world *w = *state;
+	struct guest_channel *ch;
+	int64_t status = 0;
+
+	guest_refuse_bind(w->g, true);
+	assert_null(guest_open(w->g, guest_offer_find(w->g, NULL, 0, 0), NULL,
+			       &status));
+	assert_true(status > 0);
+	assert_int_equal(w->dev.opens, 0); /* bound before it is told */
+	guest_refuse_bind(w->g, false);
+	ch = open_ch(w, 0);
+	assert_int_equal(guest_close(ch), 0);
+}
+
 static void close_is_silent_and_only_for_open_channels(void **state)
 {
 	struct world *w = *state;
@@ -285,8 +312,7 @@ static void close_is_silent_and_only_for_open_channels(void **state)
 	assert_int_equal(guest_say(w->g, m, 12), 0);
 	assert_int_equal(guest_hear(w->g, a, NULL), 0);
 	assert_int_equal(w->dev.closes, 1);
-	assert_int_equal(guest_gpadl_teardown(w->g, 1,
-					      guest_channel_gpadl(ch)),
+	assert_int_equal(guest_gpadl_teardown(w->g, 1, guest_channel_gpadl(ch)),
 			 0);
 	guest_drop(ch);
 }
@@ -419,9 +445,8 @@ static void packets_go_both_ways(void **state)
 	readable(host);
 	assert_false(vmbus_recv_unmask(host));
 	for (uint64_t i = 0; i < 500; i++) {
-		assert_int_equal(guest_send_gpa(ch, 1, i, &range, 1, "abcdefgh",
-						8),
-				 0);
+		assert_int_equal(
+			guest_send_gpa(ch, 1, i, &range, 1, "abcdefgh", 8), 0);
 		assert_true(readable(host));
 		assert_int_equal(vmbus_recv(host, buf, sizeof(buf), &p), 1);
 		assert_int_equal(p.type, VMBUS_PACKET_GPA_DIRECT);
@@ -480,8 +505,7 @@ static void a_full_outgoing_ring_tells_when_space_is_free(void **state)
 	assert_true(vmbus_send_wait(host, 0));
 	assert_int_equal(guest_recv(ch, buf, sizeof(buf), &q), 1);
 	assert_false(readable(host));
-	assert_int_equal(vmbus_send(host, 11, 0, 0, buf, 3 * 4096),
-			 -EMSGSIZE);
+	assert_int_equal(vmbus_send(host, 11, 0, 0, buf, 3 * 4096), -EMSGSIZE);
 	guest_close(ch);
 }
 
@@ -587,6 +611,7 @@ int main(void)
 		T(ring_indices_are_checked_before_the_device_hears),
 		T(a_channel_opens_once),
 		T(a_device_may_refuse_and_nothing_remains),
+		T(a_connection_id_that_cannot_be_bound_refuses_the_open),
 		T(close_is_silent_and_only_for_open_channels),
 		T(the_guest_is_signalled_once_100_ms_after_open),
 		T(the_device_is_woken_once_by_the_open_itself),

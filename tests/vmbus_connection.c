@@ -55,12 +55,12 @@ static void versions_from_2_4_to_5_3_connect_on_their_connection_id(void **st)
 		uint32_t version;
 		int conn1, conn4;
 	} rows[] = {
-		{V(2, 4), 1, 0},  {V(3, 0), 1, 0},    {V(4, 0), 1, 0},
-		{V(4, 1), 1, 0},  {V(5, 0), 0, 1},    {V(5, 1), 0, 1},
-		{V(5, 2), 0, 1},  {V(5, 3), 0, 1},    {V(0, 13), 0, 0},
-		{V(1, 1), 0, 0},  {V(2, 3), 0, 0},    {V(3, 1), 0, 0},
-		{V(4, 2), 0, 0},  {V(5, 4), 0, 0},    {V(6, 0), 0, 0},
-		{0, 0, 0},        {0xFFFFFFFF, 0, 0},
+		{V(2, 4), 1, 0}, {V(3, 0), 1, 0},    {V(4, 0), 1, 0},
+		{V(4, 1), 1, 0}, {V(5, 0), 0, 1},    {V(5, 1), 0, 1},
+		{V(5, 2), 0, 1}, {V(5, 3), 0, 1},    {V(0, 13), 0, 0},
+		{V(1, 1), 0, 0}, {V(2, 3), 0, 0},    {V(3, 1), 0, 0},
+		{V(4, 2), 0, 0}, {V(5, 4), 0, 0},    {V(6, 0), 0, 0},
+		{0, 0, 0},	 {0xFFFFFFFF, 0, 0},
 	};
 	struct guest *g = *st;
 	uint8_t m[240], a[240];
@@ -86,7 +86,7 @@ static void version_response_has_16_bytes_in_this_layout(void **state)
 	static const uint8_t new[16] = {15, 0, 0, 0, 0, 0, 0, 0,
 					1,  0, 0, 0, 1, 0, 0, 0};
 	static const uint8_t refused[16] = {15, 0, 0, 0, 0, 0, 0, 0,
-					    0,  0, 0, 0, 0, 0, 0, 0};
+					    0,	0, 0, 0, 0, 0, 0, 0};
 	struct guest *g = *state;
 	uint8_t m[240], a[240];
 
@@ -169,7 +169,7 @@ static void sint_and_vtl_matter_from_5_0_on(void **state)
 		uint8_t sint, vtl;
 		int ok;
 	} rows[] = {
-		{V(5, 0), 2, 0, 1}, {V(5, 0), 0, 0, 0},  {V(5, 3), 3, 0, 0},
+		{V(5, 0), 2, 0, 1}, {V(5, 0), 0, 0, 0},	 {V(5, 3), 3, 0, 0},
 		{V(5, 3), 2, 1, 0}, {V(5, 3), 16, 0, 0}, {V(5, 3), 255, 0, 0},
 		{V(4, 1), 0, 0, 1}, {V(4, 1), 7, 9, 1}, /* interrupt page GPA */
 	};

@@ -57,9 +57,9 @@ static uint64_t data_gpa(struct world *w)
 }
 
 /* One GPA-direct packet of 16 + 8 + 8 + 16 bytes of header, 48 of payload. */
-#define HEADER 48u
+#define HEADER	48u
 #define PAYLOAD 48u
-#define TOTAL (HEADER + PAYLOAD)
+#define TOTAL	(HEADER + PAYLOAD)
 
 static void send_one(struct world *w)
 {
@@ -69,9 +69,8 @@ static void send_one(struct world *w)
 
 	for (unsigned i = 0; i < PAYLOAD; i++)
 		payload[i] = (uint8_t)(i + 1);
-	assert_int_equal(guest_send_gpa(w->ch, 1, 0x77, &range, 1, payload,
-					PAYLOAD),
-			 0);
+	assert_int_equal(
+		guest_send_gpa(w->ch, 1, 0x77, &range, 1, payload, PAYLOAD), 0);
 }
 
 static void check_one(const struct vmbus_packet *p)
@@ -138,7 +137,7 @@ static void our_own_index_and_what_we_sent_are_never_read_back(void **state)
 	uint8_t buf[256] = {0};
 
 	gpa_watch(guest_out_ctrl(w->ch) + 4, 4); /* our read index */
-	gpa_watch(guest_in_ctrl(w->ch), 4);      /* our write index */
+	gpa_watch(guest_in_ctrl(w->ch), 4);	 /* our write index */
 	gpa_watch(guest_in_ctrl(w->ch) + 4096, 4096);
 	for (unsigned i = 0; i < 100; i++) {
 		struct guest_packet q;

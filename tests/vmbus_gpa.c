@@ -73,11 +73,10 @@ static void eight_regions_fit_and_a_ninth_does_not(void **state)
 	struct world *w = *state;
 
 	for (uint64_t i = 4; i < HV_MEM_REGIONS_MAX; i++)
-		assert_int_equal(hv_mem_add(w->mem, (100 + 2 * i) * PAGE, PAGE,
-					    w->low),
-				 0);
-	assert_int_equal(hv_mem_add(w->mem, 200 * PAGE, PAGE, w->low),
-			 -ENOSPC);
+		assert_int_equal(
+			hv_mem_add(w->mem, (100 + 2 * i) * PAGE, PAGE, w->low),
+			0);
+	assert_int_equal(hv_mem_add(w->mem, 200 * PAGE, PAGE, w->low), -ENOSPC);
 }
 
 static void reads_and_writes_stop_at_the_last_byte(void **state)
@@ -88,8 +87,7 @@ static void reads_and_writes_stop_at_the_last_byte(void **state)
 	assert_int_equal(hv_gpa_read(w->mem, 4 * PAGE - 16, buf, 16), 0);
 	assert_int_equal(buf[15], 1);
 	assert_int_equal(hv_gpa_read(w->mem, 4 * PAGE - 15, buf, 16), -EFAULT);
-	assert_int_equal(hv_gpa_write(w->mem, 4 * PAGE - 15, buf, 16),
-			 -EFAULT);
+	assert_int_equal(hv_gpa_write(w->mem, 4 * PAGE - 15, buf, 16), -EFAULT);
 	assert_int_equal(hv_gpa_read(w->mem, 4 * PAGE, buf, 1), -EFAULT);
 	assert_int_equal(hv_gpa_read(w->mem, 16 * PAGE - 1, buf, 1), -EFAULT);
 	assert_int_equal(hv_gpa_read(w->mem, UINT64_MAX, buf, 1), -EFAULT);
@@ -103,8 +101,7 @@ static void a_refused_write_moves_nothing(void **state)
 	uint8_t buf[32];
 
 	memset(buf, 9, sizeof(buf));
-	assert_int_equal(hv_gpa_write(w->mem, 4 * PAGE - 16, buf, 32),
-			 -EFAULT);
+	assert_int_equal(hv_gpa_write(w->mem, 4 * PAGE - 16, buf, 32), -EFAULT);
 	for (unsigned i = 0; i < 16; i++)
 		assert_int_equal(w->low[4 * PAGE - 16 + i], 1);
 	/* the end of the last region of adjacent ones */
@@ -189,8 +186,7 @@ static void iovecs_know_the_limits_of_their_list(void **state)
 			 -E2BIG);
 	assert_int_equal(hv_gpa_iov(w->mem, far, 2, 0, 2 * PAGE + 1, iov, 4),
 			 -EINVAL);
-	assert_int_equal(hv_gpa_iov(w->mem, far, 2, 4095, PAGE + 1, iov, 4),
-			 2);
+	assert_int_equal(hv_gpa_iov(w->mem, far, 2, 4095, PAGE + 1, iov, 4), 2);
 	assert_int_equal(hv_gpa_iov(w->mem, far, 2, 4095, PAGE + 2, iov, 4),
 			 -EINVAL);
 	assert_int_equal(hv_gpa_iov(w->mem, far, 2, 4096, 1, iov, 4), -EINVAL);

@@ -61,8 +61,7 @@ static size_t header(uint8_t *m, uint32_t relid, uint32_t handle,
 	return 28 + 8 * present;
 }
 
-static size_t body(uint8_t *m, uint32_t handle, uint32_t present,
-		   uint64_t pfn)
+static size_t body(uint8_t *m, uint32_t handle, uint32_t present, uint64_t pfn)
 {
 	memset(m, 0, 240);
 	set32(m, 9);
@@ -86,10 +85,10 @@ static int64_t say(struct guest *g, const uint8_t *m, size_t len)
 
 static void created_has_20_bytes_and_torndown_12(void **state)
 {
-	static const uint8_t created[20] = {10, 0, 0, 0, 0,    0,    0,    0,
-					    1,  0, 0, 0, 0x10, 0x1E, 0x0E, 0};
-	static const uint8_t torn[12] = {12, 0, 0, 0, 0, 0, 0, 0,
-					 0x10, 0x1E, 0x0E, 0};
+	static const uint8_t created[20] = {10, 0, 0, 0, 0,    0,    0,	   0,
+					    1,	0, 0, 0, 0x10, 0x1E, 0x0E, 0};
+	static const uint8_t torn[12] = {12, 0, 0,    0,    0,	  0,
+					 0,  0, 0x10, 0x1E, 0x0E, 0};
 	struct world *w = *state;
 	uint8_t m[240], a[240];
 
@@ -107,7 +106,7 @@ static void created_has_20_bytes_and_torndown_12(void **state)
 
 static void bodies_complete_what_the_header_began(void **state)
 {
-	static const unsigned sizes[] = {1,  25, 26,  27,  53,	54,
+	static const unsigned sizes[] = {1,  25, 26,  27,   53,	 54,
 					 55, 64, 500, 2048, 8190};
 	struct world *w = *state;
 	uint64_t *gpas = calloc(8190, sizeof(*gpas));
@@ -115,8 +114,8 @@ static void bodies_complete_what_the_header_began(void **state)
 	for (unsigned i = 0; i < 8190; i++)
 		gpas[i] = (16 + i) * 4096ull;
 	for (uint32_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		assert_int_equal(
-			guest_gpadl_create(w->g, 1, i, gpas, sizes[i]), 0);
+		assert_int_equal(guest_gpadl_create(w->g, 1, i, gpas, sizes[i]),
+				 0);
 		assert_int_equal(guest_gpadl_teardown(w->g, 1, i), 0);
 	}
 	free(gpas);
@@ -128,12 +127,12 @@ static void headers_with_impossible_numbers_fail(void **state)
 		uint16_t bytes, ranges;
 		int64_t want; /* 0, 1: any failure, -1: still waiting */
 	} rows[] = {
-		{16, 1, 0},	  {8, 1, 1},	  {0, 1, 1},
-		{15, 1, 1},	  {17, 1, 1},	  {20, 1, 1},
-		{16, 0, 1},	  {0, 0, 1},	  {16, 2, 1},
-		{16, 0xFFFF, 1},  {0xFFFF, 1, 1}, {0xFFF8, 0xFFFF, 1},
+		{16, 1, 0},	 {8, 1, 1},	 {0, 1, 1},
+		{15, 1, 1},	 {17, 1, 1},	 {20, 1, 1},
+		{16, 0, 1},	 {0, 0, 1},	 {16, 2, 1},
+		{16, 0xFFFF, 1}, {0xFFFF, 1, 1}, {0xFFF8, 0xFFFF, 1},
 		{0xFFF8, 1, -1}, /* the most there can be */
-		{24, 1, 1},	  /* a page too many */
+		{24, 1, 1},	 /* a page too many */
 	};
 	struct world *w = *state;
 	uint8_t m[240];
@@ -160,6 +159,7 @@ static void ranges_must_describe_ram_exactly(void **state)
 	} rows[] = {
 		{4096, 0, {16}, 1, true},
 		{0, 0, {16}, 1, false},
+		{0, 1, {16}, 1, false},
 		{1, 0, {16}, 1, true},
 		{1, 4095, {16}, 1, true},
 		{2, 4095, {16}, 1, false},
@@ -171,11 +171,11 @@ static void ranges_must_describe_ram_exactly(void **state)
 		{12288, 0, {0, RAM_PAGES - 1, 5}, 3, true},
 		{4096, 0, {RAM_PAGES}, 1, false},
 		{8192, 0, {16, RAM_PAGES}, 2, false},
-		{4096, 0, {1u << 20}, 1, true},            /* at 4 GiB */
-		{4096, 0, {(1u << 20) + 256}, 1, false},   /* behind it */
-		{4096, 0, {(1u << 20) - 1}, 1, false},     /* the hole */
+		{4096, 0, {1u << 20}, 1, true},		 /* at 4 GiB */
+		{4096, 0, {(1u << 20) + 256}, 1, false}, /* behind it */
+		{4096, 0, {(1u << 20) - 1}, 1, false},	 /* the hole */
 		{4096, 0, {UINT64_MAX}, 1, false},
-		{4096, 0, {1ull << 52}, 1, false},         /* wraps to 0 */
+		{4096, 0, {1ull << 52}, 1, false}, /* wraps to 0 */
 		{4096, 0, {(1ull << 52) + 16}, 1, false},
 		{0xFFFFFFFF, 0, {16}, 1, false},
 		{0xFFFFFFFF, 4095, {16}, 1, false},
@@ -222,6 +222,23 @@ static void several_ranges_are_checked_one_by_one(void **state)
 	set32(m + 36, 8192);
 	set32(m + 20, 0);
 	assert_true(say(w->g, m, 60) > 0);
+	/* a first range of nothing, and no page for it */
+	header(m, 1, 3, 3, 0);
+	set16(m + 18, 2);
+	set32(m + 20, 0);
+	set32(m + 28, 8192);
+	set64(m + 36, 20);
+	set64(m + 44, 21);
+	assert_true(say(w->g, m, 52) > 0);
+	set32(m + 24, 1); /* nor from an offset, with a page */
+	set32(m + 28, 16);
+	set32(m + 32, 0);
+	assert_true(say(w->g, m, 52) > 0);
+	header(m, 1, 2, 4, 1);
+	set16(m + 18, 2);
+	set32(m + 36, 8192);
+	set64(m + 44, 20);
+	set64(m + 52, 21);
 	/* the second range is missing altogether */
 	set32(m + 20, 4096 * 4);
 	assert_true(say(w->g, m, 60) > 0);
@@ -323,16 +340,16 @@ static void sixty_four_lists_may_be_unfinished(void **state)
 	uint8_t m[240];
 
 	for (uint32_t i = 0; i < 64; i++)
-		assert_int_equal(
-			say(w->g, m, header(m, 1 + i / 32, i, 2, 1)), -1);
+		assert_int_equal(say(w->g, m, header(m, 1 + i / 32, i, 2, 1)),
+				 -1);
 	assert_true(say(w->g, m, header(m, 3, 64, 2, 1)) > 0);
 	assert_int_equal(say(w->g, m, body(m, 40, 1, 16)), 0);
 	assert_int_equal(say(w->g, m, header(m, 3, 64, 2, 1)), -1);
 	/* a new contact forgets them */
 	guest_start(w->g);
 	for (uint32_t i = 0; i < 64; i++)
-		assert_int_equal(
-			say(w->g, m, header(m, 1 + i / 32, i, 2, 1)), -1);
+		assert_int_equal(say(w->g, m, header(m, 1 + i / 32, i, 2, 1)),
+				 -1);
 }
 
 static void all_lists_together_hold_a_gigabyte(void **state)
@@ -342,8 +359,8 @@ static void all_lists_together_hold_a_gigabyte(void **state)
 
 	/* 8191 words each: 32 of them leave 32 of 262144 words */
 	for (uint32_t i = 0; i < 32; i++)
-		assert_int_equal(
-			say(w->g, m, header(m, 1 + i / 8, i, 8190, 1)), -1);
+		assert_int_equal(say(w->g, m, header(m, 1 + i / 8, i, 8190, 1)),
+				 -1);
 	assert_true(say(w->g, m, header(m, 8, 99, 32, 1)) > 0);
 	assert_int_equal(say(w->g, m, header(m, 8, 99, 31, 1)), -1);
 	assert_true(say(w->g, m, header(m, 8, 100, 1, 1)) > 0);
@@ -358,8 +375,7 @@ static void teardown_waits_for_the_ring_to_be_closed(void **state)
 
 	ch = guest_open(w->g, guest_offer_find(w->g, NULL, 0, 0), NULL, NULL);
 	assert_non_null(ch);
-	assert_int_equal(guest_gpadl_teardown(w->g, 1,
-					      guest_channel_gpadl(ch)),
+	assert_int_equal(guest_gpadl_teardown(w->g, 1, guest_channel_gpadl(ch)),
 			 GUEST_NO_ANSWER);
 	assert_int_equal(guest_close(ch), 0);
 }

@@ -201,9 +201,9 @@ static void messages_for_an_absent_synic_are_dropped(void **state)
 
 static void host_messages_and_unknown_ones_are_dropped(void **state)
 {
-	static const uint32_t ours[] = {0,  1,	2,  4,	6,  10, 12, 15,
-					17, 18, 19, 20, 23, 24, 25, 26,
-					27, 28, 29, 30, 0x7FFFFFFF, 0xFFFFFFFF};
+	static const uint32_t ours[] = {
+		0,  1,	2,  4,	6,  10, 12, 15, 17, 18,		19,
+		20, 23, 24, 25, 26, 27, 28, 29, 30, 0x7FFFFFFF, 0xFFFFFFFF};
 	struct guest *g = *state;
 	uint8_t m[240] = {0}, a[240];
 

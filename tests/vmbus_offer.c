@@ -52,9 +52,9 @@ static void an_offer_has_196_bytes_in_this_layout(void **state)
 	set16(want + 58, 0x56);
 	for (unsigned i = 0; i < 120; i++)
 		want[60 + i] = (uint8_t)i;
-	set32(want + 184, 1);      /* relid */
-	want[188] = 0xFF;          /* no monitor page */
-	set16(want + 190, 1);      /* interrupt of its own */
+	set32(want + 184, 1);	   /* relid */
+	want[188] = 0xFF;	   /* no monitor page */
+	set16(want + 190, 1);	   /* interrupt of its own */
 	set32(want + 192, 0x2001); /* connection id */
 	assert_int_equal(guest_connect(g, GUEST_VERSION_5_3), 1);
 	assert_int_equal(guest_say(g, m, 8), 0);
@@ -172,8 +172,7 @@ static void the_bus_has_2047_channels_and_no_more(void **state)
 			 -ENOSPC);
 	guest_service(g);
 	say_relid(g, 13, 2047);
-	assert_int_equal(vmbus_offer_add(guest_bus(g), &offer, &last, &err),
-			 0);
+	assert_int_equal(vmbus_offer_add(guest_bus(g), &offer, &last, &err), 0);
 }
 
 /* -------------------------------------------------------- sub-channels --- */
@@ -261,23 +260,29 @@ static void closing_the_primary_rescinds_its_sub_channels(void **state)
 static void subs_asked_for_by_a_session_that_ended_never_come(void **state)
 {
 	struct guest *g = *state;
-	struct fakedev dev = {0};
+	struct fakedev dev = {.sub_on_close = 3};
 	struct guest_channel *ch = open_primary(g, &dev);
 	struct vmbus_channel *primary = dev.open[0];
 	uint8_t m[240] = {7};
 
+	/* closed and opened again before the bus gets round to its wish */
 	set32(m + 8, 1);
 	assert_int_equal(guest_say(g, m, 12), 0);
-	assert_int_equal(vmbus_offer_sub(primary, 1), 0);
-	vmbus_reset(guest_bus(g)); /* before it is served */
-	guest_start(g);
-	guest_drop(ch);
-	ch = guest_open(g, guest_offer_find(g, &fakedev_type, 0, 0), NULL,
-			NULL);
+	memset(m, 0, sizeof(m));
+	set32(m, 5);
+	set32(m + 8, 1);
+	set32(m + 16, guest_channel_gpadl(ch));
+	set32(m + 24, 32);
+	assert_int_equal(guest_say(g, m, 148), 0);
+	guest_service(g);
+	assert_int_equal(dev.opens, 2);
+	dev.sub_on_close = 0;
 	assert_null(guest_offer_find(g, &fakedev_type, 1, 0));
 	/* and all 2046 others can still be reserved */
 	assert_int_equal(vmbus_offer_sub(primary, 2047), -ENOSPC);
-	guest_close(ch);
+	assert_int_equal(vmbus_offer_sub(primary, 2046), 0);
+	vmbus_reset(guest_bus(g));
+	guest_drop(ch);
 }
 
 static void a_device_cannot_reserve_more_relids_than_there_are(void **state)
@@ -306,6 +311,12 @@ static void after_contact_only_primaries_are_offered(void **state)
 	assert_int_equal(guest_connect(g, GUEST_VERSION_5_3), 1);
 	assert_int_equal(guest_request_offers(g), 1);
 	guest_drop(ch);
+	/* and their numbers start again */
+	ch = guest_open(g, guest_offer_find(g, &fakedev_type, 0, 0), NULL,
+			NULL);
+	assert_int_equal(vmbus_offer_sub(dev.open[0], 1), 0);
+	assert_non_null(guest_offer_find(g, &fakedev_type, 1, 0));
+	guest_close(ch);
 }
 
 /* -------------------------------------------------------------- rescind -- */
@@ -450,8 +461,8 @@ static void releasing_a_closed_offer_declines_it_until_next_contact(void **st)
 	fakedev_add(&dev, guest_bus(g), 1);
 	guest_start(g);
 	say_relid(g, 13, 1);
-	assert_null(guest_open(g, guest_offer_find(g, NULL, 0, 0), NULL,
-			       &status));
+	assert_null(
+		guest_open(g, guest_offer_find(g, NULL, 0, 0), NULL, &status));
 	assert_true(status > 0);
 	guest_start(g);
 	assert_non_null(guest_offer_find(g, &fakedev_type, 0, 0));
@@ -471,6 +482,7 @@ static void releasing_what_is_open_or_unknown_changes_nothing(void **state)
 	say_relid(g, 13, 0xFFFFFFFF);
 	assert_int_equal(dev.closes, 0);
 	assert_int_equal(guest_close(ch), 0);
+	assert_int_equal(dev.closes, 1);
 }
 
 static void a_declined_sub_channel_goes_with_its_primary(void **state)

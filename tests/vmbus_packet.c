@@ -159,7 +159,8 @@ static void gpa_headers_that_contradict_themselves_have_type_0(void **state)
 		{2, 4096, 0, 1, 0, 0, 0, false, false}, /* one missing */
 		{0xFFFFFFFF, 4096, 0, 1, 0, 0, 0, false, false},
 		{0x20000001, 4096, 0, 1, 0, 0, 0, false, false}, /* x8 wraps */
-		{1, 4096, 1, 1, 0, 0, 0, false, false}, /* second page missing */
+		{1, 4096, 1, 1, 0, 0, 0, false,
+		 false}, /* second page missing */
 		{1, 4096, 1, 2, 0, 0, 0, false, true},
 		{1, 4097, 0, 1, 0, 0, 0, false, false},
 		{1, 1, 4095, 1, 0, 0, 0, false, true},

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,8 +116,7 @@ static int echo_open(void *dev, struct vmbus_channel *ch, const uint8_t *user)
 	(void)user;
 	e->ch = ch;
 	e->stop_fd = eventfd(0, EFD_NONBLOCK);
-	return e->stop_fd < 0 ||
-			       pthread_create(&e->thread, NULL, echo_main, e)
+	return e->stop_fd < 0 || pthread_create(&e->thread, NULL, echo_main, e)
 		       ? -ENOMEM
 		       : 0;
 }
@@ -131,13 +131,12 @@ static void echo_close(void *dev, struct vmbus_channel *ch)
 	close(e->stop_fd);
 }
 
-static const struct vmbus_device_ops echo_ops = {"echo", echo_open,
-						  echo_close};
+static const struct vmbus_device_ops echo_ops = {"echo", echo_open, echo_close};
 
 static struct guest *world(struct echo *e)
 {
-	struct guest *g = guest_create(
-		&(struct guest_opts){.threaded = true, .vps = 4});
+	struct guest *g =
+		guest_create(&(struct guest_opts){.threaded = true, .vps = 4});
 	struct vmbus_offer offer = {
 		.type = fakedev_type, .ops = &echo_ops, .dev = e};
 	struct vmbus_channel *ch;
@@ -151,8 +150,8 @@ static struct guest *world(struct echo *e)
 struct guest_side {
 	struct guest_channel *ch;
 	uint64_t count;
-	unsigned pace;          /* packets in flight at most */
-	bool mask;              /* mask interrupts while draining */
+	unsigned pace; /* packets in flight at most */
+	bool mask;     /* mask interrupts while draining */
 	uint64_t sent, received;
 	uint64_t timeouts;
 	unsigned wrong;
@@ -305,6 +304,74 @@ static void a_channel_closed_in_full_flight_opens_again(void **state)
 	guest_destroy(g);
 }
 
+/* ----------------------------------------------- many virtual processors -- */
+
+#define VCPUS	  3
+#define QUESTIONS 2000
+
+struct vcpu {
+	struct guest *g;
+	uint32_t base;
+};
+
+/* Ask about handles nobody has; retry as Linux does when told to. */
+static void *vcpu_main(void *arg)
+{
+	struct vcpu *v = arg;
+
+	for (uint32_t i = 0; i < QUESTIONS; i++) {
+		uint8_t m[16] = {11};
+
+		set32(m + 8, 1);
+		set32(m + 12, v->base + i);
+		while (guest_say(v->g, m, sizeof(m)) != 0)
+			sched_yield();
+	}
+	return NULL;
+}
+
+/* Posts from several threads are all answered, those of each in order, while
+ * another thread asks for sub-channels.
+ */
+static void messages_of_many_vcpus_are_answered_in_order(void **state)
+{
+	struct fakedev dev = {0};
+	struct guest *g =
+		guest_create(&(struct guest_opts){.threaded = true, .vps = 4});
+	uint32_t next[VCPUS] = {0};
+	struct guest_channel *ch;
+	struct vcpu vcpu[VCPUS];
+	pthread_t thread[VCPUS];
+
+	(void)state;
+	fakedev_add(&dev, guest_bus(g), 1);
+	guest_start(g);
+	ch = guest_open(g, guest_offer_find(g, NULL, 0, 0), NULL, NULL);
+	assert_non_null(ch);
+	for (uint32_t i = 0; i < VCPUS; i++) {
+		vcpu[i] = (struct vcpu){g, i << 16};
+		assert_int_equal(
+			pthread_create(&thread[i], NULL, vcpu_main, &vcpu[i]),
+			0);
+	}
+	for (uint32_t n = 0; n < VCPUS * QUESTIONS; n++) {
+		uint8_t m[240];
+
+		if (n % 1000 == 0)
+			assert_int_equal(vmbus_offer_sub(dev.open[0], 1), 0);
+		assert_int_equal(guest_hear_type(g, 12, m), 12);
+		assert_in_range(at32(m + 8) >> 16, 0, VCPUS - 1);
+		assert_int_equal(at32(m + 8) & 0xffff,
+				 next[at32(m + 8) >> 16]++);
+	}
+	for (uint32_t i = 0; i < VCPUS; i++)
+		pthread_join(thread[i], NULL);
+	for (uint16_t i = 1; i <= VCPUS * QUESTIONS / 1000; i++)
+		assert_non_null(guest_offer_find(g, &fakedev_type, i, 0));
+	assert_int_equal(guest_close(ch), 0);
+	guest_destroy(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,6 +383,7 @@ int main(void)
 		cmocka_unit_test(
 			interrupts_that_move_between_vps_are_never_lost),
 		cmocka_unit_test(a_channel_closed_in_full_flight_opens_again),
+		cmocka_unit_test(messages_of_many_vcpus_are_answered_in_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

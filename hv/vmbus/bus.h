@@ -22,15 +22,15 @@
 #include "ring.h"
 #include "wire.h"
 
-#define VMBUS_QUEUE_IN 64   /* guest messages waiting */
-#define VMBUS_QUEUE_OUT 64  /* host messages waiting */
-#define VMBUS_OUT_OFFERS 32 /* offers fill it so far, answers to the end */
-#define VMBUS_SERVICE_MAX 256 /* messages handled in one vmbus_service */
+#define VMBUS_QUEUE_IN		 64 /* guest messages waiting */
+#define VMBUS_QUEUE_OUT		 64 /* host messages waiting */
+#define VMBUS_OUT_OFFERS	 32 /* offers fill it so far, answers to the end */
+#define VMBUS_SERVICE_MAX	 256 /* messages handled in one vmbus_service */
 #define VMBUS_GPADLS_PER_CHANNEL 32
-#define VMBUS_GPADLS_BUILDING 64            /* headers awaiting bodies */
-#define VMBUS_GPADL_PAGES_TOTAL (1u << 18)  /* all GPADLs: 1 GiB */
-#define VMBUS_UNSTICK_MS 100
-#define VMBUS_RETRY_MS 10 /* a busy slot, should no kick come */
+#define VMBUS_GPADLS_BUILDING	 64	    /* headers awaiting bodies */
+#define VMBUS_GPADL_PAGES_TOTAL	 (1u << 18) /* all GPADLs: 1 GiB */
+#define VMBUS_UNSTICK_MS	 100
+#define VMBUS_RETRY_MS		 10 /* a busy slot, should no kick come */
 
 /* A guest message, copied once; zeros behind `len`. */
 struct vmbus_in_msg {
@@ -71,11 +71,11 @@ struct vmbus_channel {
 	struct vmbus_channel *primary; /* NULL for a primary */
 	uint32_t relid;
 	uint16_t sub_index;
-	uint16_t last_sub;   /* primary: highest index given out */
+	uint16_t last_sub;    /* primary: highest index given out */
 	uint32_t subs_wanted; /* primary: requested; under bus->lock */
 	struct vmbus_offer offer;
 	enum vmbus_channel_state state;
-	bool offered;     /* the guest has been told */
+	bool offered;	  /* the guest has been told */
 	bool rescind_due; /* the guest must be told */
 	int eventfd;
 	void *data;
@@ -85,7 +85,7 @@ struct vmbus_channel {
 
 	struct vmbus_gpadl *ring_gpadl; /* while open */
 	struct vmbus_ring in, out;
-	bool complained; /* about a broken ring, since open */
+	bool complained;	/* about a broken ring, since open */
 	uint64_t unstick_at_ms; /* 0: nothing due */
 
 	pthread_mutex_t signal_lock;
@@ -152,8 +152,8 @@ struct vmbus_handler {
 	const char *name; /* NULL: not a message a guest may send */
 	uint32_t min_len;
 	uint32_t refuse_len;
-	uint32_t since;    /* protocol version */
-	bool unconnected;  /* allowed before INITIATE_CONTACT */
+	uint32_t since;	  /* protocol version */
+	bool unconnected; /* allowed before INITIATE_CONTACT */
 	void (*handle)(struct vmbus *bus, const struct vmbus_in_msg *msg);
 	void (*refuse)(struct vmbus *bus, const struct vmbus_in_msg *msg);
 };

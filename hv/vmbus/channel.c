@@ -198,8 +198,9 @@ void vmbus_on_open(struct vmbus *bus, const struct vmbus_in_msg *msg)
 	bus->unstick_count++;
 	/* Wake the device for what came before it unmasked. */
 	(void)eventfd_write(ch->eventfd, 1);
-	vmbus_log(bus, "channel %u (%s, index %u) open: rings %u + %u bytes, "
-		       "interrupts to VP %d",
+	vmbus_log(bus,
+		  "channel %u (%s, index %u) open: rings %u + %u bytes, "
+		  "interrupts to VP %d",
 		  ch->relid, ch->offer.ops->name, ch->sub_index, ch->in.size,
 		  ch->out.size, (int)le32_get(m.target_vp));
 }

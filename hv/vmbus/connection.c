@@ -194,8 +194,9 @@ void vmbus_on_initiate_contact(struct vmbus *bus,
 	disconnect(bus);
 	set_target(bus, le32_get(m.target_vp));
 	if (!version_known(version) || version > bus->opts.max_version) {
-		vmbus_log(bus, "guest asks for version %u.%u: not supported, "
-			       "it may try another",
+		vmbus_log(bus,
+			  "guest asks for version %u.%u: not supported, "
+			  "it may try another",
 			  version >> 16, version & 0xffff);
 		answer_contact(bus, false, VMBUS_STATE_SUCCESSFUL, 0);
 		return;

@@ -11,8 +11,8 @@
 #include <time.h>
 
 #define LINES_BURST 64
-#define LINE_MS 125
-#define LINE_BYTES 240
+#define LINE_MS	    125
+#define LINE_BYTES  240
 
 void vmbus_limiter_init(struct vmbus_limiter *lim)
 {

@@ -73,8 +73,7 @@ uint64_t vmbus_post_message(struct vmbus *bus, uint32_t connection_id,
 	struct vmbus_in_msg msg = {.connection_id = connection_id};
 	uint64_t status = VMBUS_HV_SUCCESS;
 
-	if (len > VMBUS_MESSAGE_BYTES_MAX ||
-	    message_type != VMBUS_MESSAGE_TYPE)
+	if (len > VMBUS_MESSAGE_BYTES_MAX || message_type != VMBUS_MESSAGE_TYPE)
 		status = VMBUS_HV_INVALID_PARAMETER;
 	else if (connection_id != VMBUS_CONN_OLD &&
 		 connection_id != VMBUS_CONN_NEW)
@@ -260,8 +259,10 @@ static void log_refused_posts(struct vmbus *bus)
 	bus->posts_refused = 0;
 	pthread_mutex_unlock(&bus->lock);
 	if (n > 0)
-		vmbus_log(bus, "refused %u HvPostMessage calls: unknown "
-			       "connection id, type or length", n);
+		vmbus_log(bus,
+			  "refused %u HvPostMessage calls: unknown "
+			  "connection id, type or length",
+			  n);
 }
 
 static bool in_waiting(struct vmbus *bus)

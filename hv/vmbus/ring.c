@@ -20,7 +20,7 @@
 #include "vhd/checked.h"
 #include "wire.h"
 
-#define UNIT 8u /* lengths and indices count in these */
+#define UNIT	      8u /* lengths and indices count in these */
 #define PACKET_HEADER ((uint32_t)sizeof(struct vmbus_wire_packet))
 
 static int broken(struct vmbus_ring *r, const char *why, uint32_t value)
@@ -144,8 +144,7 @@ static int adopt(struct vmbus_ring *r, const struct hv_mem *mem,
 }
 
 int vmbus_ring_open_in(struct vmbus_ring *r, const struct hv_mem *mem,
-		       uint64_t ctrl_gpa, const uint64_t *pfns,
-		       uint32_t size)
+		       uint64_t ctrl_gpa, const uint64_t *pfns, uint32_t size)
 {
 	int rc = adopt(r, mem, ctrl_gpa, pfns, size, VMBUS_RING_OUT,
 		       VMBUS_RING_IN);
@@ -157,8 +156,7 @@ int vmbus_ring_open_in(struct vmbus_ring *r, const struct hv_mem *mem,
 }
 
 int vmbus_ring_open_out(struct vmbus_ring *r, const struct hv_mem *mem,
-			uint64_t ctrl_gpa, const uint64_t *pfns,
-			uint32_t size)
+			uint64_t ctrl_gpa, const uint64_t *pfns, uint32_t size)
 {
 	uint32_t old;
 	int rc = adopt(r, mem, ctrl_gpa, pfns, size, VMBUS_RING_IN,

@@ -20,14 +20,14 @@
 
 struct vmbus_ring {
 	const struct hv_mem *mem;
-	uint64_t ctrl_gpa;         /* control page */
-	const uint64_t *pfns; /* data pages, as many as `size` needs */
-	uint32_t size;             /* of the data area; multiple of 8 */
-	uint32_t cursor;           /* our index with what is not yet public */
-	uint32_t published;        /* our index as the guest can see it */
-	uint32_t peer;             /* the guest's index as last checked */
-	const char *broken;        /* why the ring is unusable, or NULL */
-	uint32_t broken_value;     /* the offending number */
+	uint64_t ctrl_gpa;     /* control page */
+	const uint64_t *pfns;  /* data pages, as many as `size` needs */
+	uint32_t size;	       /* of the data area; multiple of 8 */
+	uint32_t cursor;       /* our index with what is not yet public */
+	uint32_t published;    /* our index as the guest can see it */
+	uint32_t peer;	       /* the guest's index as last checked */
+	const char *broken;    /* why the ring is unusable, or NULL */
+	uint32_t broken_value; /* the offending number */
 };
 
 /* Adopt the ring as the guest left it. Incoming: signals from the guest are
@@ -35,18 +35,15 @@ struct vmbus_ring {
  * -EINVAL when an index is impossible, -EFAULT.
  */
 int vmbus_ring_open_in(struct vmbus_ring *r, const struct hv_mem *mem,
-		       uint64_t ctrl_gpa, const uint64_t *pfns,
-		       uint32_t size);
+		       uint64_t ctrl_gpa, const uint64_t *pfns, uint32_t size);
 int vmbus_ring_open_out(struct vmbus_ring *r, const struct hv_mem *mem,
-			uint64_t ctrl_gpa, const uint64_t *pfns,
-			uint32_t size);
+			uint64_t ctrl_gpa, const uint64_t *pfns, uint32_t size);
 
 /* Incoming. take: 1 with *len bytes from the descriptor on (trailer left
  * out), 0, -EMSGSIZE (skipped), -EBADMSG. Every byte is fetched once.
  * take_done: true when the guest waits for space and must be signalled.
  */
-int vmbus_ring_take(struct vmbus_ring *r, void *buf, size_t cap,
-		    uint32_t *len);
+int vmbus_ring_take(struct vmbus_ring *r, void *buf, size_t cap, uint32_t *len);
 bool vmbus_ring_take_done(struct vmbus_ring *r);
 void vmbus_ring_mask(struct vmbus_ring *r);
 bool vmbus_ring_unmask(struct vmbus_ring *r);

@@ -67,12 +67,12 @@ enum vmbus_msg {
 };
 
 /* Statuses in answers: zero or not is what guests look at. */
-#define VMBUS_STATUS_OK 0u
-#define VMBUS_STATUS_FAILED 0x8000FFFFu              /* E_UNEXPECTED */
-#define VMBUS_STATUS_CONNECTION_REFUSED 0xC0000236u  /* NTSTATUS */
+#define VMBUS_STATUS_OK			0u
+#define VMBUS_STATUS_FAILED		0x8000FFFFu /* E_UNEXPECTED */
+#define VMBUS_STATUS_CONNECTION_REFUSED 0xC0000236u /* NTSTATUS */
 
 /* connection_state of VERSION_RESPONSE */
-#define VMBUS_STATE_SUCCESSFUL 0u
+#define VMBUS_STATE_SUCCESSFUL	    0u
 #define VMBUS_STATE_UNKNOWN_FAILURE 2u
 
 struct vmbus_wire_header {
@@ -235,9 +235,9 @@ static_assert(sizeof(struct vmbus_wire_tl_result) == 44, "size");
 
 /* Ring control page: words at these offsets; data starts one page on. */
 enum vmbus_ring_word {
-	VMBUS_RING_IN = 0,       /* write index, by the producer */
-	VMBUS_RING_OUT = 4,      /* read index, by the consumer */
-	VMBUS_RING_MASK = 8,     /* 1: do not signal me, by the consumer */
+	VMBUS_RING_IN = 0,	 /* write index, by the producer */
+	VMBUS_RING_OUT = 4,	 /* read index, by the consumer */
+	VMBUS_RING_MASK = 8,	 /* 1: do not signal me, by the consumer */
 	VMBUS_RING_PENDING = 12, /* bytes a blocked producer waits for */
 	VMBUS_RING_FEATURES = 64,
 };

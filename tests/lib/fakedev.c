@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct vmbus_guid fakedev_type = {
-	{0xd9, 0x63, 0x61, 0xba, 0xa1, 0x04, 0x29, 0x4d, 0xb6, 0x05, 0x72, 0xe2,
-	 0xff, 0xb1, 0xdc, 0x7f}};
+const struct vmbus_guid fakedev_type = {{0xd9, 0x63, 0x61, 0xba, 0xa1, 0x04,
+					 0x29, 0x4d, 0xb6, 0x05, 0x72, 0xe2,
+					 0xff, 0xb1, 0xdc, 0x7f}};
 
 static int on_open(void *arg, struct vmbus_channel *ch, const uint8_t *user)
 {
@@ -26,6 +26,8 @@ static void on_close(void *arg, struct vmbus_channel *ch)
 	struct fakedev *dev = arg;
 
 	dev->closes++;
+	if (dev->sub_on_close)
+		vmbus_offer_sub(ch, dev->sub_on_close);
 	dev->last_closed = vmbus_channel_index(ch);
 	dev->open[vmbus_channel_index(ch) % FAKEDEV_CHANNELS] = NULL;
 }

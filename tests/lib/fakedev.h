@@ -11,10 +11,11 @@
 
 struct fakedev {
 	unsigned opens, closes;
-	int refuse; /* what open returns: 0 or -errno */
+	int refuse;	       /* what open returns: 0 or -errno */
+	uint16_t sub_on_close; /* asks for so many as it is closed */
 	uint8_t user[120];
 	struct vmbus_channel *open[FAKEDEV_CHANNELS]; /* by sub-channel index */
-	uint16_t last_closed; /* sub-channel index */
+	uint16_t last_closed;			      /* sub-channel index */
 	struct vmbus_channel *offered;
 };
 

@@ -2,16 +2,16 @@
 /* hv/gpa.c under other names, and in front of it the functions that count and
  * flip. See gpa_watch.h.
  */
-#define hv_mem_create plain_mem_create
+#define hv_mem_create  plain_mem_create
 #define hv_mem_destroy plain_mem_destroy
-#define hv_mem_add plain_mem_add
-#define hv_gpa_read plain_gpa_read
-#define hv_gpa_write plain_gpa_write
-#define hv_gpa_load32 plain_gpa_load32
+#define hv_mem_add     plain_mem_add
+#define hv_gpa_read    plain_gpa_read
+#define hv_gpa_write   plain_gpa_write
+#define hv_gpa_load32  plain_gpa_load32
 #define hv_gpa_store32 plain_gpa_store32
-#define hv_gpa_or32 plain_gpa_or32
-#define hv_gpa_ok plain_gpa_ok
-#define hv_gpa_iov plain_gpa_iov
+#define hv_gpa_or32    plain_gpa_or32
+#define hv_gpa_ok      plain_gpa_ok
+#define hv_gpa_iov     plain_gpa_iov
 #include "hv/gpa.c"
 #undef hv_mem_create
 #undef hv_mem_destroy

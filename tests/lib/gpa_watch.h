@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define GPA_WATCH_WINDOWS 8
-#define GPA_WATCH_BYTES 65536 /* per window */
+#define GPA_WATCH_BYTES	  65536 /* per window */
 
 /* Forget all windows, counts and flips. */
 void gpa_watch_clear(void);

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #define FIRST_PAGE 16 /* GPA 0 is worth keeping free */
-#define HIGH_GPA (4ull << 30)
-#define CONN_BASE 0x2000u
+#define HIGH_GPA   (4ull << 30)
+#define CONN_BASE  0x2000u
 
 void guest_die(const char *what)
 {
@@ -95,7 +95,9 @@ static int op_bind(void *host, uint32_t connection_id, int fd)
 	int rc = 0;
 
 	pthread_mutex_lock(&g->lock);
-	if (!at || *at >= 0)
+	if (g->refuse_bind)
+		rc = -EBADF;
+	else if (!at || *at >= 0)
 		rc = -EEXIST;
 	else
 		*at = fd;
@@ -310,9 +312,9 @@ uint64_t guest_alloc_page(struct guest *g)
 void guest_free_pages(struct guest *g, unsigned count, const uint64_t *gpas)
 {
 	while (count > 0) {
-		g->free_pages = guest_grow(g->free_pages, g->free_count,
-					   &g->free_room,
-					   sizeof(g->free_pages[0]));
+		g->free_pages =
+			guest_grow(g->free_pages, g->free_count, &g->free_room,
+				   sizeof(g->free_pages[0]));
 		g->free_pages[g->free_count++] = gpas[--count];
 	}
 }

@@ -24,20 +24,20 @@
 #include "hv/vmbus.h"
 
 #define GUEST_VERSION_5_3 0x00050003u
-#define GUEST_NO_ANSWER (-110) /* nothing came (ETIMEDOUT) */
-#define GUEST_WAIT_MS 20000    /* patience of waiting functions, threaded */
-#define GUEST_VPS_MAX 64
+#define GUEST_NO_ANSWER	  (-110) /* nothing came (ETIMEDOUT) */
+#define GUEST_WAIT_MS	  20000	 /* patience of waiting functions, threaded */
+#define GUEST_VPS_MAX	  64
 
 struct guest;
 
 struct guest_opts {
-	uint32_t vps;          /* 0 means 1 */
+	uint32_t vps;	       /* 0 means 1 */
 	uint64_t memory_bytes; /* 0 means 16 MiB; RAM at GPA 0 */
 	uint64_t high_bytes;   /* a second region at 4 GiB, above a hole */
 	uint32_t max_version;  /* for vmbus_opts */
 	bool threaded;
-	bool scatter;          /* guest_alloc never gives adjacent pages */
-	vmbus_log_fn log;      /* NULL: lines are counted and the last kept */
+	bool scatter;	  /* guest_alloc never gives adjacent pages */
+	vmbus_log_fn log; /* NULL: lines are counted and the last kept */
 	void *log_arg;
 };
 
@@ -87,6 +87,8 @@ size_t guest_hear(struct guest *g, void *buf, uint32_t *vp);
 size_t guest_hear_type(struct guest *g, uint32_t type, void *buf);
 /* Do not consume slots: the host finds them busy. */
 void guest_deafen(struct guest *g, bool deaf);
+/* Binding a connection id fails from now on. */
+void guest_refuse_bind(struct guest *g, bool refuse);
 /* This VP's SynIC is off: the host gets -ENXIO. */
 void guest_vp_off(struct guest *g, uint32_t vp, bool off);
 
@@ -168,9 +170,9 @@ uint64_t guest_signals_sent(const struct guest_channel *ch);
 /* -------------------------------------------------------------- rings ---- */
 
 struct guest_range {
-	uint32_t offset, len;  /* offset into the first page */
-	const uint64_t *gpas;  /* page addresses */
-	unsigned pages;        /* entries to write; need not fit len */
+	uint32_t offset, len; /* offset into the first page */
+	const uint64_t *gpas; /* page addresses */
+	unsigned pages;	      /* entries to write; need not fit len */
 };
 
 /* Put a packet, publish it, signal by the rules. 0, or -EAGAIN: no room, and

@@ -33,7 +33,7 @@ struct guest {
 	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t change;
 	struct guest_slot slot[GUEST_VPS_MAX];
-	bool deaf, off[GUEST_VPS_MAX];
+	bool deaf, refuse_bind, off[GUEST_VPS_MAX];
 	struct guest_irq irq[GUEST_RELIDS];
 	int bound[GUEST_RELIDS]; /* eventfd or -1 */
 	uint64_t clock_ms;

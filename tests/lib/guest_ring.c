@@ -10,16 +10,16 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#define RING_IN 0
-#define RING_OUT 4
-#define RING_MASK 8
-#define RING_PENDING 12
+#define RING_IN	      0
+#define RING_OUT      4
+#define RING_MASK     8
+#define RING_PENDING  12
 #define RING_FEATURES 64
 
-#define MSG_OPEN 5
+#define MSG_OPEN	5
 #define MSG_OPEN_RESULT 6
-#define MSG_CLOSE 7
-#define DEFAULT_PAGES 32
+#define MSG_CLOSE	7
+#define DEFAULT_PAGES	32
 
 static void put(uint8_t *p, uint64_t v, size_t len)
 {

@@ -10,7 +10,7 @@
 #include <time.h>
 
 #define HEADER_PFNS 26
-#define BODY_PFNS 28
+#define BODY_PFNS   28
 
 enum {
 	MSG_OFFER = 1,
@@ -112,7 +112,6 @@ static void note(struct guest *g, const uint8_t *m)
 	memcpy(o->user, m + 60, 120);
 }
 
-
 static bool is_notice(const struct guest_slot *s)
 {
 	return get32(s->data) == MSG_OFFER || get32(s->data) == MSG_RESCIND;
@@ -185,6 +184,13 @@ void guest_deafen(struct guest *g, bool deaf)
 {
 	pthread_mutex_lock(&g->lock);
 	g->deaf = deaf;
+	pthread_mutex_unlock(&g->lock);
+}
+
+void guest_refuse_bind(struct guest *g, bool refuse)
+{
+	pthread_mutex_lock(&g->lock);
+	g->refuse_bind = refuse;
 	pthread_mutex_unlock(&g->lock);
 }
 
