@@ -52,15 +52,18 @@ static void aio_destroy(void *state)
 static int aio_create(uint32_t depth, void **state, struct vhd_err *err)
 {
 	struct aio_engine *e = calloc(1, sizeof(*e));
-	int rc = -ENOMEM;
+	int rc;
 
 	if (!e)
 		return vhd_fail_nomem(err, sizeof(*e), "the aio engine");
 	e->event_fd = -1;
 	e->blocks = calloc(depth, sizeof(*e->blocks));
 	e->free = calloc(depth, sizeof(*e->free));
-	if (!e->blocks || !e->free)
-		goto out;
+	if (!e->blocks || !e->free) {
+		aio_destroy(e);
+		return vhd_fail_nomem(err, depth * sizeof(*e->blocks),
+				      "the aio engine");
+	}
 	while (e->free_count < depth) {
 		e->free[e->free_count] = &e->blocks[e->free_count];
 		e->free_count++;
