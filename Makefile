@@ -44,6 +44,8 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
 VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
            vhd/check_header.c vhd/check_bat.c vhd/check_batmap.c \
            vhd/check_data.c vhd/check_host.c vhd/check_target.c
+VHD_SRC += vhd/undo.c vhd/repair.c vhd/repair_footer.c vhd/repair_bat.c \
+           vhd/repair_batmap.c vhd/salvage.c
 
 VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \
              hv/vmbus/connection.c hv/vmbus/offer.c hv/vmbus/gpadl.c \
@@ -89,7 +91,7 @@ UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
-                vmbus_message vmbus_fetch vmbus_fence vmbus_nomem \
+                vmbus_flow vmbus_message vmbus_fetch vmbus_fence vmbus_nomem \
                 vmbus_stress
 UNIT_HV      :=
 UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \

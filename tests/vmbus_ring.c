@@ -511,6 +511,21 @@ static void a_write_index_behind_what_was_read_breaks_the_ring(void **state)
 	assert_int_equal(peek(w, VMBUS_RING_OUT), 0);
 }
 
+static void a_ring_filled_to_the_last_byte_is_empty(void **state)
+{
+	struct world *w = *state;
+	uint8_t buf[SMALL];
+	uint32_t len;
+
+	/* what no correct guest does: its packets are lost, no more */
+	indices(w, 24, 24);
+	assert_int_equal(open_in(w, SMALL), 0);
+	put_desc(w, 24, 7, 2);
+	assert_int_equal(vmbus_ring_take(&w->ring, buf, SMALL, &len), 0);
+	assert_false(vmbus_ring_unmask(&w->ring));
+	assert_null(w->ring.broken);
+}
+
 static void our_own_index_in_the_page_is_never_believed(void **state)
 {
 	struct world *w = *state;
@@ -645,6 +660,7 @@ int main(void)
 		T(outgoing_opens_with_the_feature_bit_and_no_wish),
 		T(waiting_for_space_leaves_a_wish_only_while_there_is_none),
 		T(a_write_index_behind_what_was_read_breaks_the_ring),
+		T(a_ring_filled_to_the_last_byte_is_empty),
 		T(our_own_index_in_the_page_is_never_believed),
 		T(a_read_index_outside_what_was_sent_breaks_the_ring),
 		T(indices_toggled_between_put_and_done_only_break_the_ring),
