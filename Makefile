@@ -32,7 +32,7 @@ CFLAGS_ALL  := $(BASE) $(OPT) $(WARN) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
 
 LIBS_VHD   := -luring -laio -lisal
-LIBS_TOOLS := -lblkid -ljson-c -lisal
+LIBS_TOOLS := -Wl,--as-needed -lblkid -ljson-c -lisal
 
 # ------------------------------------------------------------------ sources
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \

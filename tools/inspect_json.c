@@ -267,7 +267,8 @@ struct json_object *inspect_json(const struct inspect_report *r)
 	put(o, "file-size",
 	    r->info ? json_object_new_uint64(info->file_bytes) : NULL);
 	put(o, "host-size",
-	    r->info ? json_object_new_uint64((uint64_t)r->st.st_blocks * 512)
+	    r->info && S_ISREG(r->st.st_mode)
+		    ? json_object_new_uint64((uint64_t)r->st.st_blocks * 512)
 		    : NULL);
 	put_text(o, "created",
 		 info->timestamp_s ? cli_time_text(info->timestamp_s, when)

@@ -68,6 +68,11 @@ static void size_rows(FILE *out, const struct inspect_report *r)
 		    size_text(info->original_size_bytes, text, sizeof(text)));
 		row(out, "", "libvhdi shows that older size");
 	}
+	if (S_ISBLK(r->st.st_mode)) {
+		row(out, "Device", "%s",
+		    size_text(info->file_bytes, text, sizeof(text)));
+		return;
+	}
 	row(out, "File", "%s, %s on the host",
 	    size_text(info->file_bytes, text, sizeof(text)),
 	    cli_size_text((uint64_t)r->st.st_blocks * 512, host,
