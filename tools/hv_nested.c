@@ -186,7 +186,7 @@ enum { WAIT_WAKE, WAIT_PID, WAIT_CONTROL, WAIT_ERROR, WAIT_IN, WAIT_TO_GUEST,
 static void poll_fill(struct nested *n, struct pollfd p[WAIT_COUNT])
 {
 	const int fds[WAIT_COUNT] = {
-		[WAIT_WAKE] = n->wake_fd,
+		[WAIT_WAKE] = n->stopping ? -1 : n->wake_fd,
 		[WAIT_PID] = n->qemu.pid_fd,
 		[WAIT_CONTROL] = n->qemu.control_fd,
 		[WAIT_ERROR] = n->qemu.error_fd,

@@ -7,7 +7,8 @@
  * The settings that matter: with two emulated processors Linux distrusts the
  * TSC unless told otherwise, and then each clock read of the guest becomes an
  * exit; emulated SVM does not intercept XSETBV, so a guest with xsave would see
- * sizes that contradict each other.
+ * sizes that contradict each other. What needs xsave must go with it: a guest
+ * that sees AVX without it runs into invalid opcodes (Linux' aesni_intel).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +28,8 @@
 #include "hv_nested.h"
 
 #define QEMU "qemu-system-x86_64"
+#define CPU_MODEL                                                              \
+	"max,+svm,-xsave,-avx,-avx2,-f16c,-fma,-vaes,-vpclmulqdq"
 #define OWN_MEMORY_MIB 256 /* what the machine needs beside the guest */
 #define WORDS_MAX (64 + 4 * HV_SHARES_MAX)
 #define LOG_LINES 15
@@ -141,7 +144,7 @@ static void command_line(struct words *w, const struct hv_args *args,
 		 * measure the TSC by, and that fails on a busy host.
 		 */
 		"-machine", "pc,usb=off,smm=off,vmport=off,i8042=off",
-		"-accel", "tcg,thread=multi", "-cpu", "max,+svm,-xsave"};
+		"-accel", "tcg,thread=multi", "-cpu", CPU_MODEL};
 
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 		add(w, "%s", fixed[i]);
