@@ -16,12 +16,12 @@ limit=900
 
 tools/deps.sh build run demo || exit 1
 PATH=$PATH:/usr/sbin:/sbin
-${MAKE:-make} --no-print-directory all >"$build.demo-make.log" 2>&1 || {
-	tail -n 30 "$build.demo-make.log" >&2
-	echo "demo: the programs do not build" >&2
+mkdir -p "$out" || exit 1
+${MAKE:-make} --no-print-directory -j2 all >"$out/make.log" 2>&1 || {
+	grep -E 'error|undefined|No rule' "$out/make.log" | head -n 20 >&2
+	echo "demo: the programs do not build (log: $out/make.log)" >&2
 	exit 1
 }
-rm -f "$build.demo-make.log"
 "$here/image.sh" "$build" || exit 1
 
 run_guest() # DISK WORDS-FOR-THE-KERNEL HV-ARGUMENT...
@@ -111,6 +111,9 @@ automatic()
 	row '64 MiB written and read back' \
 		"$(equal "$(said written)" "$(said read)")" \
 		"md5 $(said read)"
+	faults=$(grep -acE 'invalid opcode|Oops|BUG:|WARNING: CPU|Call Trace' \
+		"$out/auto.log")
+	row 'faults of its kernel' "$(equal "$faults" 0)" "$faults"
 	row 'failed systemd units' "$(equal "$(said failed-units)" none)" \
 		"$(said failed-units)"
 	judge_image "$disk"
