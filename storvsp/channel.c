@@ -47,7 +47,6 @@ static int queue_start(struct channel *ch, const struct storvsp_luns *luns)
 
 	if (rc == 0)
 		storvsp_channel_attach(ch, luns);
-	ch->rescan = false;
 	return rc;
 }
 

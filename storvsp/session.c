@@ -160,6 +160,23 @@ static size_t min_bytes(const struct session *s, const struct operation *o)
 	return o->min_bytes;
 }
 
+/* Why the operation is not carried out, or SUCCESS. */
+static uint32_t fault(const struct session *s, const struct operation *o,
+		      size_t in_bytes)
+{
+	if (!(o->states & 1u << s->state) || (s->sub && !o->on_sub))
+		return STORVSP_STATUS_INVALID_STATE;
+	if (in_bytes < min_bytes(s, o))
+		return STORVSP_STATUS_INVALID_PARAMETER;
+	return STORVSP_STATUS_SUCCESS;
+}
+
+static enum session_act refuse(const struct context *c, uint32_t status)
+{
+	storvsp_session_refuse(c->in, c->reply, status);
+	return STORVSP_SESSION_REPLY;
+}
+
 enum session_act storvsp_session_handle(struct session *s,
 					const struct storvsp_packet_wire *in,
 					size_t in_bytes,
@@ -168,20 +185,15 @@ enum session_act storvsp_session_handle(struct session *s,
 {
 	const struct context c = {in, reply, count};
 	const struct operation *o = find(le32_get(in->op));
-	uint32_t status = STORVSP_STATUS_SUCCESS;
+	uint32_t status;
 
 	if (in_bytes < STORVSP_HEADER_BYTES)
-		status = STORVSP_STATUS_INVALID_PARAMETER;
-	else if (!o) /* unknown, host to guest only, or not of a SCSI adapter */
-		status = STORVSP_STATUS_INVALID_REQUEST;
-	else if (!(o->states & 1u << s->state) || (s->sub && !o->on_sub))
-		status = STORVSP_STATUS_INVALID_STATE;
-	else if (in_bytes < min_bytes(s, o))
-		status = STORVSP_STATUS_INVALID_PARAMETER;
-	if (status != STORVSP_STATUS_SUCCESS) {
-		storvsp_session_refuse(in, reply, status);
-		return STORVSP_SESSION_REPLY;
-	}
+		return refuse(&c, STORVSP_STATUS_INVALID_PARAMETER);
+	if (!o) /* unknown, host to guest only, or not of a SCSI adapter */
+		return refuse(&c, STORVSP_STATUS_INVALID_REQUEST);
+	status = fault(s, o, in_bytes);
+	if (status != STORVSP_STATUS_SUCCESS)
+		return refuse(&c, status);
 	storvsp_session_reply(reply, STORVSP_STATUS_SUCCESS);
 	return o->handle(s, &c);
 }

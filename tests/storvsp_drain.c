@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Batches, back-pressure, depth: when packets are taken and answers sent. */
+#include "storvsp/controller.h"
 #include "tests/lib/plainvsp.h"
 #include "tests/lib/simvsp.h"
 
@@ -32,6 +33,7 @@ static void batch_of_answers_costs_one_interrupt(void **state)
 static void guest_that_does_not_read_stops_only_itself(void **state)
 {
 	struct vsc_cmd cmd = {.data_in = STORVSP_DATA_NONE};
+	const uint32_t *pending;
 	struct storvsp_stats s;
 	struct vsc_answer a;
 	unsigned sent = 0;
@@ -51,8 +53,12 @@ static void guest_that_does_not_read_stops_only_itself(void **state)
 	storvsp_get_stats(vsc_vsp(w.v), &s);
 	assert_int_equal(s.completions, 4 + 46);
 	assert_true(sent >= 46 + 300);
+	/* what the host waits for is written in the ring, and withdrawn */
+	pending = guest_ptr(vsc_guest(w.v), guest_in_ctrl(vsc_ring(w.c)) + 12);
+	assert_true(*pending >= STORVSP_ANSWER_BYTES);
 	while (vsc_outstanding(w.c) > 0)
 		assert_true(vsc_recv(w.c, &a));
+	assert_int_equal(*pending, 0);
 	assert_true(vsc_start(w.c, &cmd) != 0);
 	assert_true(vsc_recv(w.c, &a));
 	stop(&w);
@@ -109,9 +115,67 @@ static void ring_reserved_to_the_last_answer_waits_for_a_completion(
 	simvsp_stop(&w);
 }
 
+/* Between the last look at the ring and letting signals through, the guest
+ * sees the mask and does not signal.
+ */
+static void packet_that_slips_in_before_sleep_is_noticed(void **state)
+{
+	struct vsc_cmd cmd = {.data_in = STORVSP_DATA_NONE};
+	struct channel *ch;
+	struct vsc_answer a;
+	uint64_t signals;
+	struct world w;
+
+	(void)state;
+	start(&w);
+	vsc_negotiate(w.c, STORVSP_VERSION_WIN10, NULL);
+	ch = vsc_vsp(w.v)->channels;
+	while (storvsp_channel_step(ch))
+		;
+	signals = guest_signals_sent(vsc_ring(w.c));
+	assert_true(vsc_start(w.c, &cmd) != 0);
+	assert_int_equal(guest_signals_sent(vsc_ring(w.c)), signals);
+	assert_true(storvsp_channel_idle(ch));
+	assert_true(storvsp_channel_step(ch));
+	assert_true(vsc_try_recv(w.c, &a));
+	/* with nothing left the guest's signals come through */
+	assert_false(storvsp_channel_step(ch));
+	assert_false(storvsp_channel_idle(ch));
+	assert_true(vsc_start(w.c, &cmd) != 0);
+	assert_int_equal(guest_signals_sent(vsc_ring(w.c)), signals + 1);
+	vsc_pump(w.v);
+	assert_true(vsc_try_recv(w.c, &a));
+	stop(&w);
+}
+
+/* Cheap commands share the batch with everything else: completions and mail
+ * are looked at again after every STORVSP_BATCH packets.
+ */
+static void one_step_takes_a_batch_and_no_more(void **state)
+{
+	struct vsc_cmd cmd = {.data_in = STORVSP_DATA_NONE};
+	struct storvsp_stats s;
+	struct vsc_answer a;
+	struct world w;
+
+	(void)state;
+	start(&w);
+	vsc_negotiate(w.c, STORVSP_VERSION_WIN10, NULL);
+	for (unsigned i = 0; i < 200; i++)
+		assert_true(vsc_start(w.c, &cmd) != 0);
+	assert_true(storvsp_channel_step(vsc_vsp(w.v)->channels));
+	storvsp_get_stats(vsc_vsp(w.v), &s);
+	assert_int_equal(s.packets, 4 + STORVSP_BATCH);
+	while (vsc_outstanding(w.c))
+		assert_true(vsc_recv(w.c, &a));
+	stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_step_takes_a_batch_and_no_more),
+		cmocka_unit_test(packet_that_slips_in_before_sleep_is_noticed),
 		cmocka_unit_test(batch_of_answers_costs_one_interrupt),
 		cmocka_unit_test(guest_that_does_not_read_stops_only_itself),
 		cmocka_unit_test(

@@ -350,9 +350,36 @@ static void any_address_is_answered(void **state)
 	simvsp_stop(&w);
 }
 
+/* Even where the command needs no data. */
+static void impossible_range_refuses_a_command_without_data(void **state)
+{
+	struct storvsp_packet_wire p = {
+		.op = le32_put(STORVSP_OP_EXECUTE_SRB),
+		.u.request.cdb_length = 6,
+		.u.request.data_in = STORVSP_DATA_NONE,
+	};
+	struct vsc_answer a;
+	struct simvsp w;
+
+	(void)state;
+	simvsp_start(&w, NULL, NULL);
+	send_gpa_raw(&w, 0, 4096, 0, 1, &p);
+	assert_true(vsc_recv(w.c, &a));
+	assert_bad_field(vsc_status(&a));
+	/* other operations have no SCSI answer */
+	p.op = le32_put(STORVSP_OP_RESET_BUS);
+	send_gpa_raw(&w, 0, 4096, 0, 1, &p);
+	assert_true(vsc_recv(w.c, &a));
+	assert_int_equal(le32_get(a.p.status),
+			 STORVSP_STATUS_INVALID_PARAMETER);
+	simvsp_stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			impossible_range_refuses_a_command_without_data),
 		cmocka_unit_test(packets_that_want_no_completion_are_dropped),
 		cmocka_unit_test(completions_sent_to_the_host_are_dropped),
 		cmocka_unit_test(

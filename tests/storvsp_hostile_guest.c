@@ -227,26 +227,6 @@ static void ring_broken_with_requests_in_flight_ends_them_silently(void **state)
 
 /* ---------------------------------------------------------- multitudes --- */
 
-/* Cheap commands share the batch with everything else: the disk queue is
- * looked at again after every STORVSP_BATCH packets.
- */
-static void flood_of_cheap_commands_does_not_starve_the_disk(void **state)
-{
-	struct vsc_cmd tur = {.data_in = STORVSP_DATA_NONE};
-	uint64_t before;
-	struct simvsp w;
-
-	(void)state;
-	simvsp_start(&w, NULL, NULL);
-	simvsp_send(&w, w.c, 'r', 1, 0);
-	for (unsigned i = 0; i < 255; i++)
-		assert_true(vsc_start(w.c, &tur) != 0);
-	before = simengine_submits(w.sim[0]);
-	storvsp_poll(vsc_vsp(w.v));
-	assert_true(simengine_submits(w.sim[0]) - before >= 4);
-	simvsp_stop(&w);
-}
-
 static uint64_t stopped_clock(void *arg)
 {
 	(void)arg;
@@ -317,8 +297,6 @@ int main(void)
 		cmocka_unit_test(data_may_land_in_the_guests_rings),
 		cmocka_unit_test(
 			ring_broken_with_requests_in_flight_ends_them_silently),
-		cmocka_unit_test(
-			flood_of_cheap_commands_does_not_starve_the_disk),
 		cmocka_unit_test(hundred_thousand_hostile_packets_do_no_harm),
 	};
 

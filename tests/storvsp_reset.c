@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "storvsp/controller.h"
 #include "tests/lib/random.h"
 #include "tests/lib/simvsp.h"
 
@@ -54,7 +55,7 @@ static void bus_reset_aborts_what_is_in_flight_and_answers_last(void **state)
 	simvsp_stop(&w);
 }
 
-static void reset_of_another_path_aborts_nothing(void **state)
+static void reset_of_another_path_or_target_aborts_nothing(void **state)
 {
 	uint64_t id, reset;
 	struct simvsp w;
@@ -64,6 +65,12 @@ static void reset_of_another_path_aborts_nothing(void **state)
 	simvsp_hold(&w, true);
 	id = simvsp_send(&w, w.c, 'r', 1, 0);
 	reset = simvsp_reset(w.c, BUS, 1, 0, 0);
+	simvsp_expect(w.c, reset, "");
+	reset = simvsp_reset(w.c, LUN, 1, 0, 1);
+	simvsp_expect(w.c, reset, "");
+	reset = simvsp_reset(w.c, LUN, 0, 1, 1);
+	simvsp_expect(w.c, reset, "");
+	reset = simvsp_reset(w.c, LUN, 0, 0, 0);
 	simvsp_expect(w.c, reset, "");
 	simvsp_quiet(w.c);
 	simvsp_hold(&w, false);
@@ -253,7 +260,30 @@ static void reset_does_not_wait_for_a_channel_that_closes(void **state)
 	simvsp_quiet(w.c);
 	simengine_hold(w.sim[1], false);
 	vsc_close(sub);
+	/* the primary's thread would be asleep: it must have been told */
+	assert_true(atomic_load(&vsc_vsp(w.v)->channels->mail_waiting));
 	simvsp_expect(w.c, reset, "");
+	simvsp_stop(&w);
+}
+
+static void channel_opened_during_a_reset_is_not_waited_for(void **state)
+{
+	struct vsc_channel *sub;
+	uint64_t flush, reset;
+	struct simvsp w;
+
+	(void)state;
+	start_subs(&w, 2);
+	sub = simvsp_sub(&w, 1);
+	simvsp_hold(&w, true);
+	flush = simvsp_send(&w, sub, 's', 1, 0);
+	vsc_pump(w.v);
+	reset = simvsp_reset(w.c, BUS, 0, 0, 0);
+	simvsp_quiet(w.c);
+	simvsp_sub(&w, 2);
+	simvsp_hold(&w, false);
+	simvsp_expect(w.c, reset, "");
+	simvsp_expect(sub, flush, "good");
 	simvsp_stop(&w);
 }
 
@@ -277,6 +307,37 @@ static void resets_on_all_channels_at_once_end(void **state)
 	for (unsigned i = 0; i < 4; i++) {
 		simvsp_expect(c[i], id[i], "aborted");
 		simvsp_expect(c[i], reset[i], "");
+	}
+	simvsp_stop(&w);
+}
+
+/* Two resets reach a third channel before it looks: neither is forgotten. */
+static void different_resets_at_once_abort_what_either_names(void **state)
+{
+	uint64_t zero, one, reset[2];
+	struct vsc_channel *c[3];
+	struct simvsp w;
+
+	(void)state;
+	start_subs(&w, 2);
+	c[0] = w.c;
+	for (unsigned i = 1; i < 3; i++)
+		c[i] = simvsp_sub(&w, (uint16_t)i);
+	simvsp_expect(c[2], simvsp_send(&w, c[2], 'w', 0, 0), "good");
+	simvsp_hold(&w, true);
+	zero = simvsp_send(&w, c[2], 'r', 0, 0);
+	one = simvsp_send(&w, c[2], 'r', 1, 0);
+	vsc_pump(w.v);
+	reset[0] = simvsp_reset(c[0], LUN, 0, 0, 0);
+	reset[1] = simvsp_reset(c[1], LUN, 0, 0, 1);
+	simvsp_expect(c[0], reset[0], "");
+	simvsp_expect(c[1], reset[1], "");
+	for (unsigned i = 0; i < 2; i++) {
+		struct vsc_answer a;
+
+		assert_true(vsc_recv(c[2], &a));
+		assert_true(a.id == zero || a.id == one);
+		assert_int_equal(vsc_status(&a).srb, 0x82);
 	}
 	simvsp_stop(&w);
 }
@@ -401,7 +462,8 @@ int main(void)
 			reset_with_nothing_in_flight_is_answered_at_once),
 		cmocka_unit_test(
 			bus_reset_aborts_what_is_in_flight_and_answers_last),
-		cmocka_unit_test(reset_of_another_path_aborts_nothing),
+		cmocka_unit_test(
+			reset_of_another_path_or_target_aborts_nothing),
 		cmocka_unit_test(lun_reset_aborts_that_lun_and_no_other),
 		cmocka_unit_test(packets_behind_a_reset_wait_for_it),
 		cmocka_unit_test(reset_at_every_step_ends_every_request_once),
@@ -410,6 +472,10 @@ int main(void)
 		cmocka_unit_test(
 			reset_waits_for_a_sub_channel_that_is_not_empty),
 		cmocka_unit_test(reset_does_not_wait_for_a_channel_that_closes),
+		cmocka_unit_test(
+			channel_opened_during_a_reset_is_not_waited_for),
+		cmocka_unit_test(
+			different_resets_at_once_abort_what_either_names),
 		cmocka_unit_test(resets_on_all_channels_at_once_end),
 		cmocka_unit_test(
 			close_with_requests_in_flight_returns_and_loses_nothing),

@@ -348,6 +348,9 @@ static void no_announcement_before_the_guest_scans_anyway(void **state)
 
 static void sub_channels_serve_the_same_disks(void **state)
 {
+	struct memfile *m = memfile_create();
+	struct vhd *img =
+		qtest_create_mem(memfile_file(m), VHD_FORMAT_FIXED, 1 << 20, 0);
 	struct vsc_channel *sub[3];
 	struct vsc_properties p;
 	uint8_t data[4096];
@@ -381,10 +384,42 @@ static void sub_channels_serve_the_same_disks(void **state)
 			vsc_op(sub[i], STORVSP_OP_BEGIN_INITIALIZATION, 64),
 			STORVSP_STATUS_INVALID_STATE);
 	}
+	/* a new disk is announced once, on the primary */
+	vsc_disk(w.v, img, 0, 0, 1, false);
+	vsc_pump(w.v);
+	for (unsigned i = 0; i < 3; i++) {
+		struct vsc_cmd cmd = {.lun = 1, .data_in = STORVSP_DATA_NONE};
+		struct vsc_answer a;
+
+		vsc_run(sub[i], &cmd, &a);
+		assert_true(vsc_good(&a));
+		assert_int_equal(vsc_unasked(sub[i]), 0);
+		vsc_run(w.c, &cmd, &a);
+	}
+	assert_int_equal(vsc_unasked(w.c), 1);
 	stop(&w);
+	qtest_close(img);
+	memfile_destroy(m);
 }
 
-/* Linux may open a sub-channel while END_INITIALIZATION is on its way. */
+/* As far as sub-channels may be asked for, but not to the end. */
+static void negotiate_half(struct world *w)
+{
+	struct storvsp_packet_wire p = {
+		.op = le32_put(STORVSP_OP_QUERY_PROTOCOL_VERSION),
+		.u.version.version = le16_put(STORVSP_VERSION_WIN10),
+	};
+	struct vsc_answer a;
+
+	assert_int_equal(vsc_op(w->c, STORVSP_OP_BEGIN_INITIALIZATION, 64), 0);
+	vsc_ask(w->c, &p, 64, &a);
+	assert_int_equal(vsc_op(w->c, STORVSP_OP_QUERY_PROPERTIES, 64), 0);
+	assert_int_equal(vsc_create_subs(w->c, 1), 0);
+}
+
+/* Linux may open a sub-channel while END_INITIALIZATION is on its way; also
+ * where an earlier session had been ready.
+ */
 static void sub_channel_waits_until_the_session_is_ready(void **state)
 {
 	struct vsc_cmd cmd = {.data_in = STORVSP_DATA_NONE};
@@ -394,23 +429,19 @@ static void sub_channel_waits_until_the_session_is_ready(void **state)
 
 	(void)state;
 	start_with(&w, (struct vsc_opts){.vsp.max_subchannels = 1});
-	assert_int_equal(vsc_op(w.c, STORVSP_OP_BEGIN_INITIALIZATION, 64), 0);
-	{
-		struct storvsp_packet_wire p = {
-			.op = le32_put(STORVSP_OP_QUERY_PROTOCOL_VERSION),
-			.u.version.version = le16_put(STORVSP_VERSION_WIN10),
-		};
-
-		vsc_ask(w.c, &p, 64, &a);
+	for (unsigned i = 0; i < 2; i++) {
+		negotiate_half(&w);
+		sub = vsc_open(w.v, 1);
+		assert_true(vsc_start(sub, &cmd) != 0);
+		assert_false(vsc_recv(sub, &a));
+		assert_int_equal(vsc_op(w.c, STORVSP_OP_END_INITIALIZATION, 64),
+				 0);
+		assert_true(vsc_recv(sub, &a));
+		assert_true(vsc_good(&a));
+		vsc_close(sub);
+		vsc_close(w.c);
+		w.c = vsc_open(w.v, 0);
 	}
-	assert_int_equal(vsc_op(w.c, STORVSP_OP_QUERY_PROPERTIES, 64), 0);
-	assert_int_equal(vsc_create_subs(w.c, 1), 0);
-	sub = vsc_open(w.v, 1);
-	assert_true(vsc_start(sub, &cmd) != 0);
-	assert_false(vsc_recv(sub, &a));
-	assert_int_equal(vsc_op(w.c, STORVSP_OP_END_INITIALIZATION, 64), 0);
-	assert_true(vsc_recv(sub, &a));
-	assert_true(vsc_good(&a));
 	stop(&w);
 }
 
