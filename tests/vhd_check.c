@@ -139,7 +139,8 @@ static void a_fixed_disk_of_another_length_is_found(void **state)
 	struct found all;
 
 	(void)state;
-	img_set64(m, IMG_THREE_BYTES, 512, IMG_F_CURRENT_SIZE, IMG_THREE_BYTES + 512);
+	img_set64(m, IMG_THREE_BYTES, 512, IMG_F_CURRENT_SIZE,
+		  IMG_THREE_BYTES + 512);
 	found_in(m, &all);
 	f = found_find(&all, VHD_FIND_FILE_LENGTH);
 	assert_non_null(f);
@@ -263,7 +264,8 @@ static void no_random_damage_is_called_sound_and_then_refused(void **state)
 
 	(void)state;
 	for (int round = 0; round < 4000; round++) {
-		struct memfile *m = img_dynamic(4 * 4096, 4096, img_three_order, 3);
+		struct memfile *m = img_dynamic(4 * 4096, 4096,
+						img_three_order, 3);
 		unsigned harms = 1 + (unsigned)random_below(&seed, 3);
 		struct vhd *img = NULL;
 		struct vhd_err err;

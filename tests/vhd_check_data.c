@@ -32,7 +32,8 @@ static void zeros_under_a_zero_bit_are_as_they_should_be(void **state)
 
 	(void)state;
 	img_hide_sector(m);
-	img_poke_zeros(m, 512, img_place(IMG_THREE_BYTES, MIB, 1) + 512 + 23 * 512);
+	img_poke_zeros(m, 512,
+		       img_place(IMG_THREE_BYTES, MIB, 1) + 512 + 23 * 512);
 	found_in(m, &all);
 	assert_int_equal(found_faults(&all), 0);
 	memfile_destroy(m);

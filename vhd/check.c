@@ -169,6 +169,7 @@ static int opts_check(const struct vhd_check_opts *o, struct vhd_err *err)
 int vhd_check_file(const struct vhd_file *f, const struct vhd_check_opts *opts,
 		   struct vhd_check_result *result, struct vhd_err *err)
 {
+	const struct survey_opts so = {.format = opts ? opts->format : 0};
 	struct vhd_check_result unused;
 	struct check *c;
 	int rc = opts_check(opts, err);
@@ -182,7 +183,7 @@ int vhd_check_file(const struct vhd_file *f, const struct vhd_check_opts *opts,
 	c->result = result ? result : &unused;
 	memset(c->result, 0, sizeof(*c->result));
 	c->limit = opts->limit ? opts->limit : VHD_CHECK_LIMIT_DEFAULT;
-	rc = survey_read(&c->s, f, opts->format, 0, err);
+	rc = survey_read(&c->s, f, &so, err);
 	if (!rc) {
 		c->result->format = c->s.info.format;
 		c->result->size_bytes = c->s.size_bytes;

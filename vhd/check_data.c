@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <isa-l/mem_routines.h>
 
@@ -23,28 +22,8 @@ struct reader {
 	uint8_t *map;   /* one bitmap */
 	uint64_t done_bytes;
 	uint64_t total_bytes;
-	uint64_t hole_from;
-	uint64_t hole_to;
+	struct survey_hole hole;
 };
-
-/* Where the next byte at or behind `at` is that is no hole. */
-static uint64_t skip_hole(struct reader *r, uint64_t at)
-{
-	off_t data;
-
-	if (at >= r->hole_from && at < r->hole_to)
-		return r->hole_to;
-	if (r->c->s.file->fd < 0)
-		return at;
-	data = lseek(r->c->s.file->fd, (off_t)at, SEEK_DATA);
-	if (data < 0 && errno == ENXIO)
-		data = (off_t)r->c->s.file_bytes;
-	if (data < 0 || (uint64_t)data <= at)
-		return at;
-	r->hole_from = at;
-	r->hole_to = (uint64_t)data;
-	return r->hole_to;
-}
 
 static void progress(struct reader *r, uint64_t more)
 {
@@ -76,7 +55,7 @@ static int read_range(struct reader *r, uint64_t from, uint64_t to,
 		      struct vhd_err *err)
 {
 	while (from < to && !r->c->stopped) {
-		uint64_t data = skip_hole(r, from);
+		uint64_t data = survey_skip_hole(&r->c->s, &r->hole, from);
 		struct vhd_err fault;
 		size_t n;
 		int rc;

@@ -196,25 +196,17 @@ static void geometry(struct check *c, const struct survey_footer *sf)
 
 	if (vhd_geometry_is_marker(g) || product == size)
 		return;
-	if (product == 0 || product > size) {
+	if (survey_geometry_wrong(&sf->f))
 		check_tell(c, VHD_FIND_GEOMETRY, AT(sf, cylinders),
 			   VHD_NO_BLOCK,
-			   "geometry %u/%u/%u gives %llu bytes, the disk has "
-			   "%llu",
+			   "geometry %u/%u/%u (%llu bytes) for a disk of %llu "
+			   "bytes; the rule gives %u/%u/%u",
 			   g->cylinders, g->heads, g->sectors_per_track,
 			   (unsigned long long)product,
-			   (unsigned long long)size);
+			   (unsigned long long)size, rule.cylinders,
+			   rule.heads, rule.sectors_per_track);
+	if (product == 0 || product > size)
 		return;
-	}
-	if (memcmp(g, &rule, sizeof(rule)) != 0 &&
-	    size - product >= (uint64_t)g->heads * g->sectors_per_track *
-				      VHD_SECTOR_BYTES)
-		check_tell(c, VHD_FIND_GEOMETRY, AT(sf, cylinders),
-			   VHD_NO_BLOCK,
-			   "geometry %u/%u/%u; the rule gives %u/%u/%u",
-			   g->cylinders, g->heads, g->sectors_per_track,
-			   rule.cylinders, rule.heads,
-			   rule.sectors_per_track);
 	check_tell_as(c, cuts_qemu ? VHD_SEVERITY_WARNING : VHD_SEVERITY_INFO,
 		      VHD_FIND_GEOMETRY_CUTS, AT(sf, cylinders), VHD_NO_BLOCK,
 		      "by geometry %u/%u/%u the last %llu bytes are not "

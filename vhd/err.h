@@ -58,6 +58,8 @@ enum vhd_why {
 	VHD_WHY_BAT_OVERLAP,       /* two blocks share bytes */
 	VHD_WHY_NEEDS_PARENT,      /* differencing disk without its parent */
 	VHD_WHY_READ_ONLY_LAYOUT,  /* readable, but not safe to write to */
+	VHD_WHY_UNDO_FILE,         /* not an undo file, or a damaged one */
+	VHD_WHY_UNDO_MISMATCH,     /* of another image, or changed since */
 	/* the guest's kernel */
 	VHD_WHY_KERNEL_FORMAT,     /* not a bzImage, or a damaged one */
 	VHD_WHY_KERNEL_OLD,        /* older boot protocol than needed */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "checked.h"
 #include "fail.h"
@@ -29,7 +30,7 @@ bool survey_is_system(enum vhd_why why)
 	}
 }
 
-/* -------------------------------------------------------------- the rules -- */
+/* ----------------------------------------------------------- the rules -- */
 
 /* Replace what broke a rule by something harmless, so that the others can be
  * asked. False: it was the last one.
@@ -114,6 +115,23 @@ bool survey_header_faults(const struct survey *s, survey_fault_fn fn,
 	return readable;
 }
 
+bool survey_geometry_wrong(const struct vhd_footer *f)
+{
+	const struct vhd_geometry *g = &f->geometry;
+	struct vhd_geometry rule = vhd_geometry_from_size(
+		f->current_size_bytes);
+	uint64_t size = f->current_size_bytes;
+	uint64_t product = vhd_geometry_product_bytes(g);
+
+	if (vhd_geometry_is_marker(g) || product == size)
+		return false;
+	if (product == 0 || product > size)
+		return true;
+	return memcmp(g, &rule, sizeof(rule)) != 0 &&
+	       size - product >= (uint64_t)g->heads * g->sectors_per_track *
+					 VHD_SECTOR_BYTES;
+}
+
 const char *survey_hit(const struct survey *s, uint64_t start, uint64_t end)
 {
 	for (unsigned i = 0; i < s->range_count; i++)
@@ -190,7 +208,26 @@ bool survey_batmap_sum_ok(const struct vhd_batmap_wire *w, const uint8_t *map,
 	       be32_get(w->checksum) == ~(sum - wrapped);
 }
 
-/* ---------------------------------------------------------------- reading -- */
+uint64_t survey_skip_hole(const struct survey *s, struct survey_hole *hole,
+			  uint64_t at)
+{
+	off_t data;
+
+	if (at >= hole->from_bytes && at < hole->to_bytes)
+		return hole->to_bytes;
+	if (s->file->fd < 0)
+		return at;
+	data = lseek(s->file->fd, (off_t)at, SEEK_DATA);
+	if (data < 0 && errno == ENXIO)
+		data = (off_t)s->file_bytes;
+	if (data < 0 || (uint64_t)data <= at)
+		return at;
+	hole->from_bytes = at;
+	hole->to_bytes = (uint64_t)data;
+	return hole->to_bytes;
+}
+
+/* ------------------------------------------------------------- reading -- */
 
 static void take_footer(struct survey_footer *sf, uint64_t at_bytes)
 {
@@ -356,14 +393,31 @@ static bool blocked_format(enum vhd_format format)
 	return format == VHD_FORMAT_DYNAMIC || format == VHD_FORMAT_DIFF;
 }
 
+/* Of two footers, equally sound, the caller's choice comes first. */
+static void apply_preference(struct survey *s, enum vhd_prefer prefer)
+{
+	const struct survey_footer *sf = prefer == VHD_PREFER_COPY ? &s->copy
+								   : &s->end;
+
+	if (prefer == VHD_PREFER_NONE || !blocked_format(s->info.format) ||
+	    s->end.mark != s->copy.mark ||
+	    s->end.mark < VHD_MARK_BAD_CHECKSUM)
+		return;
+	s->probe.wire = sf->wire;
+	s->probe.footer = sf->f;
+	s->probe.footer_at_bytes = sf->at_bytes;
+	s->info.format = sf->f.type == VHD_WIRE_DIFF ? VHD_FORMAT_DIFF
+						     : VHD_FORMAT_DYNAMIC;
+}
+
 int survey_read(struct survey *s, const struct vhd_file *f,
-		enum vhd_format format, uint64_t size_bytes,
-		struct vhd_err *err)
+		const struct survey_opts *o, struct vhd_err *err)
 {
 	const struct vhd_open_opts opts = {
-		.format = format,
+		.format = o->format,
 		.inspect = true,
 	};
+	uint64_t size = o->size_bytes;
 	int rc;
 
 	memset(s, 0, sizeof(*s));
@@ -383,15 +437,16 @@ int survey_read(struct survey *s, const struct vhd_file *f,
 	if (rc)
 		return rc;
 	if (!s->verdict && s->info.format != VHD_FORMAT_RAW) {
+		apply_preference(s, o->prefer);
 		s->limit_bytes = s->probe.limit_bytes;
 		s->blocked = blocked_format(s->info.format);
 		s->header_at = s->probe.footer.data_offset_bytes;
-		size_bytes = s->probe.footer.current_size_bytes;
-	} else if (headless(s, format)) {
+		size = s->probe.footer.current_size_bytes;
+	} else if (headless(s, o->format)) {
 		s->blocked = true;
 		s->header_at = VHD_FOOTER_BYTES;
 	}
-	if (size_makes_sense(size_bytes, s->blocked))
-		s->size_bytes = size_bytes;
+	if (size_makes_sense(size, s->blocked))
+		s->size_bytes = size;
 	return s->blocked ? read_blocked(s, err) : 0;
 }

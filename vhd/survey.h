@@ -69,13 +69,29 @@ struct survey {
 	struct vhd_batmap_wire batmap_wire;
 };
 
+struct survey_opts {
+	enum vhd_format format;
+	enum vhd_prefer prefer; /* where both ends have a footer */
+	uint64_t size_bytes;    /* of the disk, where neither has */
+};
+
 /* Read the ends, the verdict, the header and what it leads to. Borrows `f`.
- * `size_bytes`: of the disk, where both footers are lost; else 0.
  * Errors: only what keeps the file from being read.
  */
 int survey_read(struct survey *s, const struct vhd_file *f,
-		enum vhd_format format, uint64_t size_bytes,
-		struct vhd_err *err);
+		const struct survey_opts *o, struct vhd_err *err);
+
+/* Holes of the host's file, remembered between questions. */
+struct survey_hole {
+	uint64_t from_bytes;
+	uint64_t to_bytes;
+};
+
+/* The first offset at or behind `at` that is no hole: what lies between reads
+ * as zero. Media that know no holes answer `at`.
+ */
+uint64_t survey_skip_hole(const struct survey *s, struct survey_hole *hole,
+			  uint64_t at);
 
 /* Tell each rule a footer or header breaks; the rules of vhd_footer_check and
  * vhd_header_check, asked again with the offending field replaced.
@@ -122,6 +138,11 @@ int survey_bitmap(const struct survey *s, uint32_t block, uint32_t sector,
 /* The checksum of a batmap; version 1.1 summed signed bytes. */
 bool survey_batmap_sum_ok(const struct vhd_batmap_wire *w, const uint8_t *map,
 			  size_t len);
+
+/* A geometry that no rule gives for the footer's size: larger than the disk,
+ * or smaller by a cylinder and more.
+ */
+bool survey_geometry_wrong(const struct vhd_footer *f);
 
 /* Nothing that the file itself could be blamed for. */
 bool survey_is_system(enum vhd_why why);

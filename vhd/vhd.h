@@ -509,6 +509,92 @@ struct vhd_check_result {
 int vhd_check(const char *path, const struct vhd_check_opts *opts,
 	      struct vhd_check_result *result, struct vhd_err *err);
 
+/* -------------------------------------------------------------- repair -- */
+
+enum vhd_repair_code {
+	VHD_REPAIR_FOOTER_END,      /* trailing footer written anew */
+	VHD_REPAIR_FOOTER_COPY,     /* copy at offset 0 likewise */
+	VHD_REPAIR_FOOTER_CHECKSUM,
+	VHD_REPAIR_FOOTER_MOVE,     /* footer put behind the last block */
+	VHD_REPAIR_FOOTER_REBUILD,  /* both were lost */
+	VHD_REPAIR_GEOMETRY,
+	VHD_REPAIR_ID,              /* all zero before */
+	VHD_REPAIR_HEADER_CHECKSUM,
+	VHD_REPAIR_NEXT_OFFSET,
+	VHD_REPAIR_BAT_CLEAR,       /* a block given up */
+	VHD_REPAIR_BAT_EXTRA,       /* entry behind the disk's end cleared */
+	VHD_REPAIR_BATMAP,
+	VHD_REPAIR_COUNT
+};
+
+const char *vhd_repair_name(enum vhd_repair_code code);
+
+/* Which footer is in force where two sound ones describe different disks. */
+enum vhd_prefer {
+	VHD_PREFER_NONE = 0, /* that is left as it is */
+	VHD_PREFER_END,
+	VHD_PREFER_COPY,
+};
+
+struct vhd_repair_step {
+	enum vhd_repair_code code;
+	bool lossy;          /* content of the disk changes */
+	bool held_back;      /* not done: needs `lossy` */
+	uint64_t at_bytes;
+	uint64_t block;      /* or VHD_NO_BLOCK */
+	uint64_t lost_bytes; /* lossy: part of the disk from here on ... */
+	uint64_t lost_len_bytes; /* ... that will read otherwise */
+	char text[240];
+};
+
+struct vhd_repair_opts {
+	enum vhd_format format;  /* as in vhd_check_opts */
+	bool write;              /* else only the plan is told */
+	bool lossy;              /* give up blocks that cannot be right */
+	enum vhd_prefer prefer;
+	uint64_t size_bytes;     /* both footers lost: the disk's size */
+	uint8_t new_id[16];      /* for an image without one; not all zero */
+	int64_t now_unix_s;      /* for a footer made anew */
+	const char *undo_path;   /* file to make for the replaced bytes; must
+				  * not exist. NULL: none is kept */
+	int (*step)(void *ctx, const struct vhd_repair_step *s);
+	void *ctx;
+};
+
+struct vhd_repair_result {
+	uint64_t steps;          /* to be done, or done */
+	uint64_t held_back;
+	uint64_t written_bytes;  /* to be replaced, or replaced */
+	uint64_t old_file_bytes;
+	uint64_t new_file_bytes;
+};
+
+/* Plan what can be put right and, with `write`, do it: the undo file is made
+ * and durable before the first byte changes. Each step leads from one state
+ * that can be repaired to another, so a repair that was cut off is simply run
+ * again. A repaired image gives an empty plan.
+ * Errors: those of opening; -EUCLEAN with its reason where there is no safe
+ *   repair; -EEXIST (SYSTEM) the undo file; -ECANCELED: `step` said so, and
+ *   nothing was written.
+ */
+int vhd_repair(const char *path, const struct vhd_repair_opts *opts,
+	       struct vhd_repair_result *result, struct vhd_err *err);
+
+struct vhd_undo_result {
+	uint64_t records;
+	uint64_t restored_bytes; /* that were not yet as before */
+	uint64_t old_file_bytes; /* before the repair, and now again */
+};
+
+/* Bring back what a repair replaced, byte for byte, and the file's length.
+ * May be repeated. Refuses an image that was changed since the repair, unless
+ * `force`.
+ * Errors: -EUCLEAN (UNDO_FILE) the undo file is damaged or not one;
+ *   (UNDO_MISMATCH) it belongs to another image or another state of it.
+ */
+int vhd_undo(const char *path, const char *undo_path, bool force,
+	     struct vhd_undo_result *result, struct vhd_err *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -72,6 +72,10 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 				   "that made it" },
 	[VHD_WHY_READ_ONLY_LAYOUT] = { "read-only-layout", CLI_REFUSED,
 				       "or convert it to a new image" },
+	[VHD_WHY_UNDO_FILE] = { "undo-file", CLI_REFUSED,
+				"name the file that --undo made" },
+	[VHD_WHY_UNDO_MISMATCH] = { "undo-mismatch", CLI_REFUSED,
+				    "--force applies it nevertheless" },
 
 	[VHD_WHY_KERNEL_FORMAT] = { "kernel-format", CLI_REFUSED,
 				    "name a bzImage such as /boot/vmlinuz" },

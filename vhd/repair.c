@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Repair: see repair.h. The plan is made in full before anything is written,
+ * so that a dry run and a repair tell the same, and a repair that finds no
+ * safe way changes nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fail.h"
+#include "repair.h"
+
+static const char *const names[VHD_REPAIR_COUNT] = {
+	[VHD_REPAIR_FOOTER_END] = "footer-end",
+	[VHD_REPAIR_FOOTER_COPY] = "footer-copy",
+	[VHD_REPAIR_FOOTER_CHECKSUM] = "footer-checksum",
+	[VHD_REPAIR_FOOTER_MOVE] = "footer-move",
+	[VHD_REPAIR_FOOTER_REBUILD] = "footer-rebuild",
+	[VHD_REPAIR_GEOMETRY] = "geometry",
+	[VHD_REPAIR_ID] = "id",
+	[VHD_REPAIR_HEADER_CHECKSUM] = "header-checksum",
+	[VHD_REPAIR_NEXT_OFFSET] = "next-offset",
+	[VHD_REPAIR_BAT_CLEAR] = "bat-clear",
+	[VHD_REPAIR_BAT_EXTRA] = "bat-extra",
+	[VHD_REPAIR_BATMAP] = "batmap",
+};
+
+const char *vhd_repair_name(enum vhd_repair_code code)
+{
+	return (unsigned)code < VHD_REPAIR_COUNT ? names[code] : "unknown";
+}
+
+/* ------------------------------------------------------------ the plan -- */
+
+static void tell(struct repair *r, const struct vhd_repair_step *step)
+{
+	if (step->held_back)
+		r->result->held_back++;
+	else
+		r->result->steps++;
+	if (!r->stopped && r->opts->step && r->opts->step(r->opts->ctx, step))
+		r->stopped = true;
+}
+
+void repair_step(struct repair *r, enum vhd_repair_code code,
+		 uint64_t at_bytes, const char *fmt, ...)
+{
+	struct vhd_repair_step step = {
+		.code = code,
+		.at_bytes = at_bytes,
+		.block = VHD_NO_BLOCK,
+	};
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(step.text, sizeof(step.text), fmt, ap);
+	va_end(ap);
+	tell(r, &step);
+}
+
+bool repair_step_lossy(struct repair *r, const struct repair_loss *loss,
+		       const char *fmt, ...)
+{
+	uint64_t block_bytes = (uint64_t)survey_block_sectors(&r->s,
+							      loss->block) *
+			       VHD_SECTOR_BYTES;
+	struct vhd_repair_step step = {
+		.code = loss->code,
+		.lossy = true,
+		.held_back = !r->opts->lossy,
+		.at_bytes = loss->at_bytes,
+		.block = loss->block,
+		.lost_bytes = (uint64_t)loss->block *
+				      r->s.header.block_size_bytes +
+			      loss->in_block_bytes,
+	};
+	va_list ap;
+
+	if (block_bytes > loss->in_block_bytes)
+		step.lost_len_bytes = block_bytes - loss->in_block_bytes;
+	va_start(ap, fmt);
+	vsnprintf(step.text, sizeof(step.text), fmt, ap);
+	va_end(ap);
+	tell(r, &step);
+	return !step.held_back;
+}
+
+static int more_room(struct repair *r, struct vhd_err *err)
+{
+	size_t room = r->change_room ? r->change_room * 2 : 16;
+	void *more = realloc(r->changes, room * sizeof(*r->changes));
+
+	if (!more)
+		return vhd_fail_nomem(err, room * sizeof(*r->changes),
+				      "a repair plan");
+	r->changes = more;
+	r->change_room = room;
+	return 0;
+}
+
+/* Whether the file has these bytes there already. */
+static int is_there(struct repair *r, uint64_t off, const void *now,
+		    uint32_t len, bool *there, struct vhd_err *err)
+{
+	uint8_t was[VHD_SECTOR_BYTES];
+	int rc;
+
+	*there = false;
+	if (off > r->s.file_bytes || len > r->s.file_bytes - off)
+		return 0;
+	rc = vhd_file_read(r->file, was, len, off, err);
+	if (!rc)
+		*there = memcmp(was, now, len) == 0;
+	return rc;
+}
+
+int repair_put(struct repair *r, enum repair_stage stage, uint64_t off_bytes,
+	       const void *now, uint32_t len_bytes, struct vhd_err *err)
+{
+	struct repair_change *c;
+	bool there;
+	int rc = is_there(r, off_bytes, now, len_bytes, &there, err);
+
+	if (rc || there)
+		return rc;
+	if (r->change_count == r->change_room) {
+		rc = more_room(r, err);
+		if (rc)
+			return rc;
+	}
+	c = &r->changes[r->change_count++];
+	c->off_bytes = off_bytes;
+	c->len_bytes = len_bytes;
+	c->stage = stage;
+	memcpy(c->now, now, len_bytes);
+	r->result->written_bytes += len_bytes;
+	if (off_bytes + len_bytes > r->result->new_file_bytes)
+		r->result->new_file_bytes = off_bytes + len_bytes;
+	return 0;
+}
+
+static int plan(struct repair *r, struct vhd_err *err)
+{
+	const struct survey_opts so = {
+		.format = r->opts->format,
+		.prefer = r->opts->prefer,
+		.size_bytes = r->opts->size_bytes,
+	};
+	int rc = survey_read(&r->s, r->file, &so, err);
+
+	if (rc)
+		return rc;
+	r->result->old_file_bytes = r->s.file_bytes;
+	r->result->new_file_bytes = r->s.file_bytes;
+	rc = repair_choose_footer(r, err);
+	if (!rc && r->s.blocked)
+		rc = repair_header(r, err);
+	if (!rc && r->s.blocked)
+		rc = repair_bat(r, err);
+	if (!rc && r->s.batmap)
+		rc = repair_batmap(r, err);
+	if (!rc)
+		rc = repair_place_footer(r, err);
+	if (!rc && r->stopped)
+		rc = vhd_fail(err, -ECANCELED, VHD_WHY_CANCELLED, 0,
+			      "the repair was ended; nothing was written");
+	return rc;
+}
+
+/* ------------------------------------------------------------ the deed -- */
+
+static int save(struct repair *r, const struct vhd_file *undo,
+		struct vhd_err *err)
+{
+	struct undo_writer w;
+
+	undo_begin(&w, r->file, r->s.file_bytes, undo);
+	for (size_t i = 0; i < r->change_count; i++) {
+		const struct repair_change *c = &r->changes[i];
+		const struct undo_change u = {
+			.off_bytes = c->off_bytes,
+			.len_bytes = c->len_bytes,
+			.now = c->now,
+		};
+		int rc = undo_add(&w, &u, err);
+
+		if (rc)
+			return rc;
+	}
+	return undo_end(&w, r->result->new_file_bytes, r->old_id,
+			r->footer.unique_id, err);
+}
+
+static int carry_out(struct repair *r, struct vhd_err *err)
+{
+	for (int stage = 0; stage < REPAIR_STAGES; stage++) {
+		bool any = false;
+		int rc;
+
+		for (size_t i = 0; i < r->change_count; i++) {
+			const struct repair_change *c = &r->changes[i];
+
+			if ((int)c->stage != stage)
+				continue;
+			any = true;
+			rc = vhd_file_write(r->file, c->now, c->len_bytes,
+					    c->off_bytes, err);
+			if (rc)
+				return rc;
+		}
+		rc = any ? vhd_file_flush(r->file, err) : 0;
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* --------------------------------------------------------- from a path -- */
+
+static int opts_check(const struct vhd_repair_opts *o, struct vhd_err *err)
+{
+	if (!o || o->format > VHD_FORMAT_DIFF || o->format == VHD_FORMAT_RAW ||
+	    o->prefer > VHD_PREFER_COPY)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"only VHDs can be repaired: fixed, dynamic, "
+				"differencing, or auto");
+	return 0;
+}
+
+static int begin(struct repair **out, const struct vhd_file *f,
+		 const struct vhd_repair_opts *opts,
+		 struct vhd_repair_result *result, struct vhd_err *err)
+{
+	struct repair *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return vhd_fail_nomem(err, sizeof(*r), "a repair");
+	memset(result, 0, sizeof(*result));
+	r->opts = opts;
+	r->result = result;
+	r->file = f;
+	*out = r;
+	return plan(r, err);
+}
+
+static void end(struct repair *r)
+{
+	if (!r)
+		return;
+	free(r->changes);
+	free(r->places);
+	free(r);
+}
+
+int vhd_repair_file(const struct vhd_file *f, const struct vhd_file *undo,
+		    const struct vhd_repair_opts *opts,
+		    struct vhd_repair_result *result, struct vhd_err *err)
+{
+	struct vhd_repair_result unused;
+	struct repair *r = NULL;
+	int rc = opts_check(opts, err);
+
+	if (!rc)
+		rc = begin(&r, f, opts, result ? result : &unused, err);
+	if (!rc && opts->write && r->change_count && undo)
+		rc = save(r, undo, err);
+	if (!rc && opts->write && r->change_count)
+		rc = carry_out(r, err);
+	end(r);
+	return rc;
+}
+
+/* A new name is durable only when its directory is. */
+static int sync_directory(const char *path, struct vhd_err *err)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir = slash ? strndup(path, slash == path
+						  ? 1 : (size_t)(slash - path))
+			  : strdup(".");
+	int fd, rc = 0;
+
+	if (!dir)
+		return vhd_fail_nomem(err, strlen(path), "a path");
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* Some file systems do not sync directories; they say EINVAL. */
+	if (fd < 0 || (fsync(fd) < 0 && errno != EINVAL)) {
+		rc = -errno;
+		vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+			 "cannot make the undo file's name durable: %s",
+			 vhd_errno_text(rc));
+	}
+	if (fd >= 0)
+		close(fd);
+	free(dir);
+	return rc;
+}
+
+/* Make the undo file. One that is not complete is taken away again. */
+static int save_to(struct repair *r, const char *path, struct vhd_err *err)
+{
+	const struct vhd_file_open how = {
+		.writable = true,
+		.create = true,
+		.exclusive = true,
+	};
+	struct vhd_file undo;
+	int rc = vhd_file_open(path, &how, &undo, err);
+
+	if (rc)
+		return rc;
+	rc = save(r, &undo, err);
+	vhd_file_close(&undo);
+	if (!rc)
+		rc = sync_directory(path, err);
+	if (rc) /* should this fail too: the first fault is told */
+		(void)unlink(path);
+	return rc;
+}
+
+int vhd_repair(const char *path, const struct vhd_repair_opts *opts,
+	       struct vhd_repair_result *result, struct vhd_err *err)
+{
+	struct vhd_repair_result unused;
+	struct vhd_file_open how = {0};
+	struct repair *r = NULL;
+	struct vhd_file f;
+	int rc = opts_check(opts, err);
+
+	if (rc)
+		return rc;
+	how.writable = opts->write;
+	rc = vhd_file_open(path, &how, &f, err);
+	if (rc)
+		return rc;
+	rc = begin(&r, &f, opts, result ? result : &unused, err);
+	if (!rc && opts->write && r->change_count && opts->undo_path)
+		rc = save_to(r, opts->undo_path, err);
+	if (!rc && opts->write && r->change_count)
+		rc = carry_out(r, err);
+	end(r);
+	vhd_file_close(&f);
+	return rc;
+}
