@@ -595,6 +595,44 @@ struct vhd_undo_result {
 int vhd_undo(const char *path, const char *undo_path, bool force,
 	     struct vhd_undo_result *result, struct vhd_err *err);
 
+/* A part of the disk that could not be copied as it was. */
+struct vhd_salvage_loss {
+	uint64_t off_bytes;  /* on the disk */
+	uint64_t len_bytes;
+	enum vhd_why why;
+	bool doubtful;       /* copied, but may be another block's content */
+};
+
+struct vhd_salvage_opts {
+	enum vhd_format format;
+	uint64_t size_bytes;   /* where no footer tells it */
+	bool force_read;       /* without the shared lock */
+	bool replace;          /* `out_path` may exist and is then emptied */
+	uint8_t unique_id[16]; /* of the new image */
+	int64_t now_unix_s;
+	int (*lost)(void *ctx, const struct vhd_salvage_loss *loss);
+	int (*progress)(void *ctx, uint64_t pos_bytes, uint64_t total_bytes);
+	void *ctx;
+};
+
+struct vhd_salvage_result {
+	uint64_t size_bytes;
+	uint64_t copied_bytes;   /* that were not zero */
+	uint64_t lost_bytes;
+	uint64_t doubtful_bytes;
+};
+
+/* Copy all that can be read of a damaged image into a new dynamic one, and
+ * tell what cannot. Sectors the medium does not give are left zero and told.
+ * The source is only read. After a failure the new image is worth nothing,
+ * and removed if this call made it.
+ * Errors: those of vhd_create for `out_path`; -EUCLEAN where nothing tells
+ *   size or place of the data; -ENOTSUP (NEEDS_PARENT); -ECANCELED.
+ */
+int vhd_salvage(const char *path, const char *out_path,
+		const struct vhd_salvage_opts *opts,
+		struct vhd_salvage_result *result, struct vhd_err *err);
+
 #ifdef __cplusplus
 }
 #endif
