@@ -32,6 +32,7 @@
 #define READS 24u
 #define WRITES 12u
 #define SECTORS_MAX 80u /* of one transfer */
+#define WITNESSES (3 * WRITES)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -146,7 +147,7 @@ static uint64_t pick(uint64_t *rnd, uint64_t sectors, uint64_t *count)
 	default:
 		lba = random_below(rnd, sectors);
 	}
-	*count = 1 + random_below(rnd, SECTORS_MAX);
+	*count = 1 + random_below(rnd, random_below(rnd, 2) ? 3 : SECTORS_MAX);
 	if (*count > sectors - lba)
 		*count = sectors - lba;
 	return lba;
@@ -168,19 +169,36 @@ static void read_some(struct vhd *img, uint64_t rnd, bool sound)
 
 struct written {
 	uint64_t lba;
-	uint64_t count; /* 0: not written */
-	uint8_t value;
+	uint64_t count; /* 0: not planned */
+	uint8_t value;  /* 0: failed */
 };
 
-static void write_some(struct vhd *img, uint64_t rnd, struct written *w)
+/* A sector near a write, as it was before: it must stay so. */
+struct witness {
+	uint64_t lba;
+	uint8_t bytes[VHD_SECTOR_BYTES];
+};
+
+static void plan_writes(const struct vhd *img, uint64_t *rnd,
+			struct written *w)
+{
+	uint64_t sectors = vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES;
+
+	uint64_t n = 1 + random_below(rnd, WRITES);
+
+	memset(w, 0, WRITES * sizeof(*w));
+	for (unsigned i = 0; i < n; i++) {
+		w[i].lba = pick(rnd, sectors, &w[i].count);
+		w[i].value = (uint8_t)(i + 1);
+	}
+}
+
+static void write_planned(struct vhd *img, struct written *w)
 {
 	static uint8_t buf[SECTORS_MAX * VHD_SECTOR_BYTES];
-	uint64_t sectors = vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES;
 	struct vhd_err e;
 
-	for (unsigned i = 0; i < WRITES; i++) {
-		w[i].lba = pick(&rnd, sectors, &w[i].count);
-		w[i].value = (uint8_t)(i + 1);
+	for (unsigned i = 0; i < WRITES && w[i].count; i++) {
 		memset(buf, w[i].value, sizeof(buf));
 		if (vhd_write(img, w[i].lba * VHD_SECTOR_BYTES, buf,
 			      (size_t)w[i].count * VHD_SECTOR_BYTES, &e)) {
@@ -193,10 +211,10 @@ static void write_some(struct vhd *img, uint64_t rnd, struct written *w)
 	}
 }
 
-/* Was `lba` written again, or perhaps, after entry `i`? */
-static bool overwritten(const struct written *w, unsigned i, uint64_t lba)
+/* Was `lba` written, or perhaps, by an entry from `first` on? */
+static bool covered(const struct written *w, unsigned first, uint64_t lba)
 {
-	for (unsigned k = i + 1; k < WRITES; k++)
+	for (unsigned k = first; k < WRITES; k++)
 		if (lba >= w[k].lba && lba < w[k].lba + w[k].count)
 			return true;
 	return false;
@@ -205,11 +223,11 @@ static bool overwritten(const struct written *w, unsigned i, uint64_t lba)
 static void compare(struct vhd *img, const struct written *w)
 {
 	for (unsigned i = 0; i < WRITES; i++) {
-		for (uint64_t s = 0; s < w[i].count && w[i].value; s++) {
+		for (uint64_t s = 0; w[i].value && s < w[i].count; s++) {
 			uint8_t got[VHD_SECTOR_BYTES];
 			uint64_t lba = w[i].lba + s;
 
-			if (overwritten(w, i, lba))
+			if (covered(w, i + 1, lba))
 				continue;
 			must(vhd_read(img, lba * VHD_SECTOR_BYTES, got,
 				      sizeof(got), NULL) == 0);
@@ -219,20 +237,59 @@ static void compare(struct vhd *img, const struct written *w)
 	}
 }
 
+static void call_witnesses(struct vhd *img, const struct written *w,
+			   struct witness *seen, uint64_t *rnd)
+{
+	uint64_t sectors = vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES;
+
+	for (unsigned i = 0; i < WITNESSES; i++) {
+		const struct written *near = &w[i / 3];
+
+		if (i % 3 == 0)
+			seen[i].lba = near->lba ? near->lba - 1 : 0;
+		else if (i % 3 == 1)
+			seen[i].lba = near->lba + near->count;
+		else
+			seen[i].lba = near->lba + random_below(rnd, 4096);
+		seen[i].lba %= sectors;
+		must(vhd_read(img, seen[i].lba * VHD_SECTOR_BYTES,
+			      seen[i].bytes, VHD_SECTOR_BYTES, NULL) == 0);
+	}
+}
+
+static void hear_witnesses(struct vhd *img, const struct written *w,
+			   const struct witness *seen)
+{
+	for (unsigned i = 0; i < WITNESSES; i++) {
+		uint8_t got[VHD_SECTOR_BYTES];
+
+		if (covered(w, 0, seen[i].lba))
+			continue;
+		must(vhd_read(img, seen[i].lba * VHD_SECTOR_BYTES, got,
+			      sizeof(got), NULL) == 0);
+		must(memcmp(got, seen[i].bytes, sizeof(got)) == 0);
+	}
+}
+
 static void use_writable(struct memfile *m, struct vhd *img, uint64_t rnd)
 {
 	struct vhd_open_opts again = {.format = vhd_get_info(img)->format};
 	struct vhd_file f = memfile_file(m);
 	uint32_t harmless = ~(uint32_t)VHD_NOTE_DIRTY;
+	static struct witness seen[WITNESSES];
 	struct written w[WRITES];
 
-	write_some(img, rnd, w);
+	plan_writes(img, &rnd, w);
+	call_witnesses(img, w, seen, &rnd);
+	write_planned(img, w);
 	compare(img, w);
+	hear_witnesses(img, w, seen);
 	must(vhd_close(img, NULL) == 0);
 	must(vhd_open_file(&f, &again, &img, NULL) == 0);
 	must((vhd_get_info(img)->notes & ~harmless) == 0);
 	map_all(img, m, true);
 	compare(img, w);
+	hear_witnesses(img, w, seen);
 	vhd_abandon(img);
 }
 
