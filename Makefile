@@ -89,12 +89,12 @@ UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
 UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
-UNIT_VHD     += vhd_repair vhd_undo vhd_salvage
+UNIT_VHD     += vhd_repair vhd_undo vhd_salvage vhd_oracle
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
                 vmbus_flow vmbus_message vmbus_fetch vmbus_fence vmbus_nomem \
                 vmbus_stress
-UNIT_HV      :=
+UNIT_HV      := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall
 UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
@@ -110,7 +110,7 @@ TESTLIB_SRC  += tests/lib/scsitask.c tests/lib/vsc.c \
                 tests/lib/vsc_scsi.c tests/lib/simvsp.c
 TESTLIB_SRC  += tests/lib/guest.c tests/lib/guest_talk.c \
                 tests/lib/guest_ring.c tests/lib/fakedev.c
-TESTLIB_SRC  += tests/lib/checkimg.c tests/lib/damage.c
+TESTLIB_SRC  += tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c
 # These have hv/gpa.c replaced by the door that counts and flips.
 WATCHED      := vmbus_fetch storvsp_fetch
 
