@@ -22,17 +22,17 @@
 #include "vhd/format.h"
 
 #define FLAG_WRITABLE 0x01
-#define FLAG_INSPECT 0x02
-#define FLAG_SEAL 0x04
-#define FLAG_NO_ZERO 0x08 /* the medium cannot zero */
-#define FLAG_SHORT 0x10   /* it moves 100 bytes at a time */
+#define FLAG_INSPECT  0x02
+#define FLAG_SEAL     0x04
+#define FLAG_NO_ZERO  0x08 /* the medium cannot zero */
+#define FLAG_SHORT    0x10 /* it moves 100 bytes at a time */
 
 #define CONTROL_BYTES 16u
-#define RUNS_MAX 4096u  /* looked at of one map */
-#define READS 24u
-#define WRITES 12u
-#define SECTORS_MAX 80u /* of one transfer */
-#define WITNESSES (3 * WRITES)
+#define RUNS_MAX      4096u /* looked at of one map */
+#define READS	      24u
+#define WRITES	      12u
+#define SECTORS_MAX   80u /* of one transfer */
+#define WITNESSES     (3 * WRITES)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -124,8 +124,7 @@ static void map_all(struct vhd *img, const struct memfile *m, bool sound)
 		}
 		must(r.sectors >= 1 && r.sectors <= sectors - lba);
 		if (sound && r.kind == VHD_RUN_FILE)
-			must(range_ok(r.off_bytes,
-				      r.sectors * VHD_SECTOR_BYTES,
+			must(range_ok(r.off_bytes, r.sectors * VHD_SECTOR_BYTES,
 				      memfile_len(m)));
 		must(!sound || r.kind != VHD_RUN_PARENT);
 		lba += r.sectors;
@@ -170,7 +169,7 @@ static void read_some(struct vhd *img, uint64_t rnd, bool sound)
 struct written {
 	uint64_t lba;
 	uint64_t count; /* 0: not planned */
-	uint8_t value;  /* 0: failed */
+	uint8_t value;	/* 0: failed */
 };
 
 /* A sector near a write, as it was before: it must stay so. */
@@ -179,8 +178,7 @@ struct witness {
 	uint8_t bytes[VHD_SECTOR_BYTES];
 };
 
-static void plan_writes(const struct vhd *img, uint64_t *rnd,
-			struct written *w)
+static void plan_writes(const struct vhd *img, uint64_t *rnd, struct written *w)
 {
 	uint64_t sectors = vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES;
 

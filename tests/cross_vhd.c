@@ -24,9 +24,9 @@
 #include "tests/lib/random.h"
 #include "vhd/vhd.h"
 
-#define WRITES 80
+#define WRITES	      80
 #define WRITE_SECTORS 700u
-#define DUMP_BYTES (1u << 20)
+#define DUMP_BYTES    (1u << 20)
 
 static int fault(const char *what, const struct vhd_err *e)
 {
@@ -103,8 +103,7 @@ static int change(char **a, bool die)
 
 	if (vhd_open(a[0], &o, &img, &e))
 		return fault("open", &e);
-	if (scribble(img, strtoull(a[2], NULL, 0), &e) ||
-	    vhd_flush(img, &e)) {
+	if (scribble(img, strtoull(a[2], NULL, 0), &e) || vhd_flush(img, &e)) {
 		vhd_abandon(img);
 		return fault("write", &e);
 	}
@@ -266,8 +265,7 @@ static int cmd_seed(char **a)
 	if (in && out && fseeko(in, 0, SEEK_END) == 0) {
 		put_little(control + 8, 8, (uint64_t)ftello(in));
 		rewind(in);
-		rc = fwrite(control, 1, 16, out) != 16 ||
-		     seed_pieces(in, out);
+		rc = fwrite(control, 1, 16, out) != 16 || seed_pieces(in, out);
 	}
 	if (rc)
 		perror("seed");
@@ -284,7 +282,7 @@ static const struct {
 	int (*run)(char **a);
 } commands[] = {
 	{"make", 5, cmd_make}, {"change", 3, cmd_change}, {"die", 3, cmd_die},
-	{"dump", 3, cmd_dump}, {"info", 1, cmd_info},     {"why", 3, cmd_why},
+	{"dump", 3, cmd_dump}, {"info", 1, cmd_info},	  {"why", 3, cmd_why},
 	{"seed", 3, cmd_seed},
 };
 

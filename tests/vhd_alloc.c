@@ -11,9 +11,9 @@
 #include "vhd/alloc.h"
 #include "vhd/format.h"
 
-#define KIB 1024u
-#define MIB (1u << 20)
-#define GIB (1ull << 30)
+#define KIB  1024u
+#define MIB  (1u << 20)
+#define GIB  (1ull << 30)
 #define SIZE (4 * MIB)
 
 static struct vhd *open_rw(struct memfile *m)
@@ -176,8 +176,8 @@ static struct memfile *with_junk(void)
 
 	memset(junk, 0xee, sizeof(junk));
 	memfile_peek(m, f, 512, 0);
-	assert_int_equal(memfile_poke(m, junk, sizeof(junk),
-				      memfile_len(m)), 0);
+	assert_int_equal(memfile_poke(m, junk, sizeof(junk), memfile_len(m)),
+			 0);
 	assert_int_equal(memfile_poke(m, f, 512, memfile_len(m)), 0);
 	return m;
 }
@@ -404,7 +404,8 @@ static void a_tight_host_still_gets_one_block_at_a_time(void **state)
 	memfile_destroy(m);
 }
 
-/* ---------------------------------------------------------- partial blocks -- */
+/* ---------------------------------------------------------- partial blocks --
+ */
 
 /* Block 0 with sectors 8..15 valid; beneath the others lies 0x10. */
 static struct memfile *partial(void)
@@ -414,8 +415,7 @@ static struct memfile *partial(void)
 	uint8_t map[512] = {0};
 
 	map[1] = 0xff;
-	assert_int_equal(memfile_poke(m, map, 512, img_place(SIZE, MIB, 0)),
-			 0);
+	assert_int_equal(memfile_poke(m, map, 512, img_place(SIZE, MIB, 0)), 0);
 	return m;
 }
 

@@ -40,8 +40,8 @@ static void blocks_in_any_order_are_accepted(void **state)
 		assert_int_equal(r.kind, VHD_RUN_ZERO);
 	}
 	/* two that are equal are found wherever they are */
-	img_bat(m, order[17], (uint32_t)(img_place(N * 64ull * KIB, 64 * KIB,
-						   900) / 512));
+	img_bat(m, order[17],
+		(uint32_t)(img_place(N * 64ull * KIB, 64 * KIB, 900) / 512));
 	vhd_abandon(img);
 	assert_refused(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), &e,
 		       EUCLEAN, VHD_WHY_BAT_DUPLICATE);

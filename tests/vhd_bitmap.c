@@ -133,8 +133,8 @@ static void a_bitmap_is_read_once(void **state)
 		struct vhd_err e;
 		uint64_t reads;
 
-		assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img,
-					  &e), 0);
+		assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img, &e),
+				 0);
 		reads = memfile_count(m, MEMFILE_READ);
 		for (uint64_t lba = 0; lba < 2048; lba++)
 			assert_int_equal(vhd_map(img, lba, 1, &r, &e), 0);
@@ -144,8 +144,7 @@ static void a_bitmap_is_read_once(void **state)
 	}
 }
 
-static int fail_reads(void *ctx, enum memfile_op op, uint64_t off,
-		      uint64_t len)
+static int fail_reads(void *ctx, enum memfile_op op, uint64_t off, uint64_t len)
 {
 	(void)ctx;
 	(void)off;
@@ -213,9 +212,11 @@ static void kept_bits_are_bounded(void **state)
 	m = img_bare((uint64_t)N * BLOCK, BLOCK, order, N);
 	for (unsigned i = 0; i < N; i++) /* sector 4097: the second sector of
 					  * the bitmap */
-		assert_int_equal(memfile_poke(m, &bits, 1,
-					      img_place((uint64_t)N * BLOCK,
-							BLOCK, i) + 512), 0);
+		assert_int_equal(
+			memfile_poke(m, &bits, 1,
+				     img_place((uint64_t)N * BLOCK, BLOCK, i) +
+					     512),
+			0);
 	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), 0);
 	for (uint64_t i = 0; i < N; i++) {
 		uint64_t lba = i * (BLOCK / 512);
@@ -230,8 +231,9 @@ static void kept_bits_are_bounded(void **state)
 	assert_true(img->bitmaps_bytes <= VHD_BITMAP_CACHE_BYTES);
 	assert_true(img->bitmaps_bytes > VHD_BITMAP_CACHE_BYTES - 65536);
 	/* a run over the edge of a bitmap sector comes in two */
-	assert_int_equal(vhd_map(img, (N - 1) * (uint64_t)(BLOCK / 512), 9000,
-				 &r, &e), 0);
+	assert_int_equal(
+		vhd_map(img, (N - 1) * (uint64_t)(BLOCK / 512), 9000, &r, &e),
+		0);
 	assert_int_equal(r.kind, VHD_RUN_ZERO);
 	assert_int_equal(r.sectors, 4096);
 	vhd_abandon(img);

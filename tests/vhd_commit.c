@@ -8,10 +8,10 @@
 #include "tests/lib/vhdimg.h"
 #include "vhd/alloc.h"
 
-#define KIB 1024u
-#define MIB (1u << 20)
-#define BLOCK (64 * KIB)
-#define BLOCKS 512u /* four sectors of table */
+#define KIB	1024u
+#define MIB	(1u << 20)
+#define BLOCK	(64 * KIB)
+#define BLOCKS	512u /* four sectors of table */
 #define SECTORS (BLOCK / 512)
 
 struct bench {
@@ -53,8 +53,8 @@ static void allocate(struct bench *b, uint32_t block)
 	struct vhd_run r;
 	struct vhd_err e;
 
-	assert_int_equal(vhd_map_write(b->img, (uint64_t)block * SECTORS, 1,
-				       &r, &e), 0);
+	assert_int_equal(
+		vhd_map_write(b->img, (uint64_t)block * SECTORS, 1, &r, &e), 0);
 }
 
 static bool on_disk(const struct bench *b, uint32_t block)
@@ -179,8 +179,7 @@ static void only_touched_sectors_of_the_table_are_written(void **state)
 	publish(&b, t);
 	assert_int_equal(recfile_count(b.rec), n + 2);
 	assert_int_equal(recfile_event(b.rec, n)->len, 512);
-	assert_int_equal(recfile_event(b.rec, n + 1)->off,
-			 IMG_TABLE + 3 * 512);
+	assert_int_equal(recfile_event(b.rec, n + 1)->off, IMG_TABLE + 3 * 512);
 	tear_down(&b);
 }
 
@@ -228,6 +227,36 @@ static void without_new_blocks_one_sync_is_the_flush(void **state)
 	tear_down(&b);
 }
 
+/* Were the block's bitmap and data written before event `end`? */
+static bool written_before(const struct bench *b, uint32_t at, size_t end)
+{
+	bool bitmap = false, body = false;
+
+	for (size_t i = 0; i < end; i++) {
+		const struct rec_event *w = recfile_event(b->rec, i);
+
+		if (w->kind != REC_WRITE)
+			continue;
+		bitmap |= w->off == at * 512ull;
+		body |= w->off == at * 512ull + 512 && w->len == 4096;
+	}
+	return bitmap && body;
+}
+
+/* Look at a write to the table: what is new in it must be durable. */
+static void entries_are_due(const struct bench *b, const struct rec_event *ev,
+			    size_t last_flush, uint32_t *known)
+{
+	for (uint64_t o = 0; o < ev->len; o += 4) {
+		uint32_t block = (uint32_t)(ev->off - IMG_TABLE + o) / 4;
+		uint32_t at = img_get32(ev->data + o);
+
+		if (at != known[block])
+			assert_true(written_before(b, at, last_flush));
+		known[block] = at;
+	}
+}
+
 /* The rule itself, on the record of a longer run: no entry reaches the medium
  * before a sync that follows its block's bitmap and data.
  */
@@ -244,9 +273,11 @@ static void no_entry_precedes_the_sync_of_its_block(void **state)
 	memset(known, 0xff, sizeof(known));
 	memset(data, 0x77, sizeof(data));
 	for (uint32_t i = 0; i < 100; i++) {
-		assert_int_equal(vhd_write(b.img,
-					   (uint64_t)(i * 37 % BLOCKS) * BLOCK,
-					   data, sizeof(data), &e), 0);
+		uint64_t block = i * 37 % BLOCKS;
+
+		assert_int_equal(
+			vhd_write(b.img, block * BLOCK, data, sizeof(data), &e),
+			0);
 		if (i % 7 == 6)
 			assert_int_equal(vhd_flush(b.img, &e), 0);
 	}
@@ -255,29 +286,9 @@ static void no_entry_precedes_the_sync_of_its_block(void **state)
 
 		if (ev->kind == REC_FLUSH)
 			last_flush = i;
-		if (ev->kind != REC_WRITE || ev->off < IMG_TABLE ||
-		    ev->off >= IMG_TABLE + 4 * BLOCKS)
-			continue;
-		for (uint64_t o = 0; o < ev->len; o += 4) {
-			uint32_t blk = (uint32_t)(ev->off - IMG_TABLE + o) / 4;
-			uint32_t at = img_get32(ev->data + o);
-			bool bitmap = false, body = false;
-
-			if (at == known[blk])
-				continue;
-			known[blk] = at;
-			for (size_t k = 0; k < last_flush; k++) {
-				const struct rec_event *w =
-					recfile_event(b.rec, k);
-
-				if (w->kind != REC_WRITE)
-					continue;
-				bitmap |= w->off == at * 512ull;
-				body |= w->off == at * 512ull + 512 &&
-					w->len == 4096;
-			}
-			assert_true(bitmap && body);
-		}
+		if (ev->kind == REC_WRITE && ev->off >= IMG_TABLE &&
+		    ev->off < IMG_TABLE + 4 * BLOCKS)
+			entries_are_due(&b, ev, last_flush, known);
 	}
 	for (uint32_t i = 0; i < 98; i++)
 		assert_true(known[i * 37 % BLOCKS] != UINT32_MAX);
@@ -314,8 +325,7 @@ static void a_failed_sync_or_table_write_poisons(void **state)
 		memfile_set_hook(b.m, NULL, NULL);
 		assert_true(vhd_poisoned(b.img));
 		calls = memfile_count(b.m, MEMFILE_FLUSH);
-		assert_refused(vhd_flush(b.img, &e), &e, EIO,
-			       VHD_WHY_POISONED);
+		assert_refused(vhd_flush(b.img, &e), &e, EIO, VHD_WHY_POISONED);
 		assert_int_equal(memfile_count(b.m, MEMFILE_FLUSH), calls);
 		assert_refused(vhd_write(b.img, 0, buf, 512, &e), &e, EIO,
 			       VHD_WHY_POISONED);
@@ -323,8 +333,7 @@ static void a_failed_sync_or_table_write_poisons(void **state)
 			       VHD_WHY_POISONED);
 		/* reading goes on */
 		assert_int_equal(vhd_read(b.img, 0, buf, 512, &e), 0);
-		assert_refused(vhd_close(b.img, &e), &e, EIO,
-			       VHD_WHY_POISONED);
+		assert_refused(vhd_close(b.img, &e), &e, EIO, VHD_WHY_POISONED);
 		assert_int_equal(memfile_count(b.m, MEMFILE_FLUSH), calls);
 		b.img = NULL;
 		tear_down(&b);

@@ -13,11 +13,11 @@
 #include "tests/lib/recfile.h"
 #include "tests/lib/vhdimg.h"
 
-#define KIB 1024u
-#define BLOCK (16 * KIB)
+#define KIB	1024u
+#define BLOCK	(16 * KIB)
 #define SECTORS 400u /* not a whole number of blocks */
-#define OPS 160
-#define CUTS 3 /* random subsets for each crash point */
+#define OPS	160
+#define CUTS	3 /* random subsets for each crash point */
 
 /* One write of the workload; its number is the version. */
 struct op {
@@ -63,8 +63,9 @@ static void write_op(struct work *w, struct vhd *img, uint32_t version)
 	for (uint32_t i = 0; i < op->count; i++)
 		stamp(buf + i * 512, op->lba + i, version);
 	recfile_mark(w->rec, (int)version);
-	assert_int_equal(vhd_write(img, op->lba * 512ull, buf,
-				   op->count * 512ull, &e), 0);
+	assert_int_equal(
+		vhd_write(img, op->lba * 512ull, buf, op->count * 512ull, &e),
+		0);
 }
 
 /* Writes, flushes, and now and then a close and an open. */
@@ -149,9 +150,8 @@ static void check_content(const struct work *w, struct memfile *m,
 		if (!sector_ok(w, lba, disk + lba * 512, begun, flushed))
 			fail_msg("%s at event %zu: sector %u has version %u, "
 				 "flushed %u, begun %u",
-				 what, n, lba,
-				 img_get32(disk + lba * 512 + 4), flushed,
-				 begun);
+				 what, n, lba, img_get32(disk + lba * 512 + 4),
+				 flushed, begun);
 	if (vhd_close(img, &e))
 		fail_msg("%s at event %zu: %s", what, n, e.text);
 }
@@ -230,8 +230,8 @@ static void flushed_data_survives_any_loss_of_unsynced_sectors(void **state)
 	run_work(&w);
 	for (size_t n = 0; n <= recfile_count(w.rec); n++) {
 		for (int c = 0; c < CUTS; c++) {
-			struct memfile *m = recfile_cut(
-				w.rec, n, random_next(&w.rnd));
+			struct memfile *m =
+				recfile_cut(w.rec, n, random_next(&w.rnd));
 
 			check_state(&w, m, n);
 			memfile_destroy(m);
@@ -250,9 +250,10 @@ static struct memfile *foreign(void)
 	uint8_t map[512] = {0};
 
 	for (unsigned k = 0; k < 4; k++)
-		assert_int_equal(memfile_poke(m, map, 512,
-					      img_place(SECTORS * 512, BLOCK,
-							k)), 0);
+		assert_int_equal(
+			memfile_poke(m, map, 512,
+				     img_place(SECTORS * 512, BLOCK, k)),
+			0);
 	return m;
 }
 
@@ -285,8 +286,7 @@ static size_t interrupt_repair(struct work *w, struct memfile *cut, size_t n)
 	vhd_abandon(img);
 	steps = recfile_count(again);
 	for (size_t k = 0; k <= steps; k++) {
-		struct memfile *m = recfile_cut(again, k,
-						random_next(&w->rnd));
+		struct memfile *m = recfile_cut(again, k, random_next(&w->rnd));
 
 		check_state(w, m, n);
 		memfile_destroy(m);
@@ -336,8 +336,9 @@ static void check_grown(const struct recfile *rec, struct memfile *m, size_t n)
 		fail_msg("at event %zu: %s", n, e.text);
 	for (uint32_t b = 0; b < GROW_BLOCKS; b++) {
 		stamp(want, b, 1);
-		assert_int_equal(vhd_read(img, (uint64_t)b * GROW_BLOCK, got,
-					  512, &e), 0);
+		assert_int_equal(
+			vhd_read(img, (uint64_t)b * GROW_BLOCK, got, 512, &e),
+			0);
 		if (memcmp(want, got, 512) != 0)
 			assert_true(b >= flushed &&
 				    memcmp(got, zeros, 512) == 0);
@@ -353,8 +354,9 @@ static void no_footer_in_blocks(struct memfile *m)
 
 	assert_int_equal(img_open(m, VHD_FORMAT_DYNAMIC, false, &img, &e), 0);
 	for (uint64_t b = 0; b < GROW_BLOCKS; b++) {
-		assert_int_equal(vhd_read(img, b * GROW_BLOCK, block,
-					  GROW_BLOCK, &e), 0);
+		assert_int_equal(
+			vhd_read(img, b * GROW_BLOCK, block, GROW_BLOCK, &e),
+			0);
 		for (size_t i = 512; i < GROW_BLOCK; i += 512)
 			if (memcmp(block + i, "conectix", 8) == 0)
 				fail_msg("a footer in block %u", (unsigned)b);
@@ -383,8 +385,9 @@ static void growing_by_steps_survives_too(void **state)
 	img = open_on(recfile_file(rec));
 	for (uint32_t i = 0; i < GROW_BLOCKS; i++) {
 		stamp(b, i, 1);
-		assert_int_equal(vhd_write(img, (uint64_t)i * GROW_BLOCK, b,
-					   512, &e), 0);
+		assert_int_equal(
+			vhd_write(img, (uint64_t)i * GROW_BLOCK, b, 512, &e),
+			0);
 		if (i % 9 == 8) {
 			assert_int_equal(vhd_flush(img, &e), 0);
 			recfile_mark(rec, (int)i + 1);

@@ -132,8 +132,9 @@ static void file_lengths_are_whole_pages(void **state)
 static void geometry_never_truncates(void **state)
 {
 	(void)state;
-	static const uint64_t sizes[] = {512, MIB, 31 * MIB * 5, 63 * MIB * 4,
-					 100 * MIB, 127 * GIB, 2040 * GIB};
+	static const uint64_t sizes[] = {512,	       MIB,	  31 * MIB * 5,
+					 63 * MIB * 4, 100 * MIB, 127 * GIB,
+					 2040 * GIB};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		struct vhd_create_opts o = opts(VHD_FORMAT_DYNAMIC, sizes[i]);
@@ -141,8 +142,8 @@ static void geometry_never_truncates(void **state)
 		struct vhd *img;
 		struct vhd_err e;
 
-		assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img,
-					  &e), 0);
+		assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img, &e),
+				 0);
 		assert_true(vhd_get_info(img)->size_bytes == sizes[i]);
 		assert_true(vhd_chs_reader_bytes(vhd_get_info(img)) ==
 			    sizes[i]);
@@ -169,15 +170,15 @@ static void odd_sizes_are_kept_and_can_be_filled(void **state)
 			struct vhd *img;
 			struct vhd_err e;
 
-			assert_int_equal(img_open(m, formats[k], true, &img,
-						  &e), 0);
+			assert_int_equal(
+				img_open(m, formats[k], true, &img, &e), 0);
 			assert_int_equal(vhd_write(img, 0, in, sizes[s], &e),
 					 0);
 			assert_int_equal(vhd_close(img, &e), 0);
-			assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false,
-						  &img, &e), 0);
-			assert_int_equal(vhd_get_info(img)->format,
-					 formats[k]);
+			assert_int_equal(
+				img_open(m, VHD_FORMAT_AUTO, false, &img, &e),
+				0);
+			assert_int_equal(vhd_get_info(img)->format, formats[k]);
 			assert_int_equal(vhd_read(img, 0, out, sizes[s], &e),
 					 0);
 			assert_memory_equal(in, out, sizes[s]);
@@ -214,7 +215,8 @@ static void times_outside_the_range_are_clamped(void **state)
 	}
 }
 
-/* ---------------------------------------------------------------- refusals -- */
+/* ---------------------------------------------------------------- refusals --
+ */
 
 static void refused(struct vhd_create_opts o, enum vhd_why why)
 {
@@ -234,8 +236,8 @@ static void senseless_options_are_refused_before_anything_is_written(
 {
 	(void)state;
 	struct vhd_create_opts o;
-	static const uint32_t blocks[] = {1, 512, 2048, 5000, 3 << 20,
-					  512 << 20};
+	static const uint32_t blocks[] = {1,	512,	 2048,
+					  5000, 3 << 20, 512 << 20};
 
 	refused(opts(VHD_FORMAT_DIFF, MIB), VHD_WHY_ARGUMENT);
 	refused(opts(VHD_FORMAT_AUTO, MIB), VHD_WHY_ARGUMENT);
@@ -244,8 +246,7 @@ static void senseless_options_are_refused_before_anything_is_written(
 	refused(opts(VHD_FORMAT_DYNAMIC, 0), VHD_WHY_SIZE_ZERO);
 	refused(opts(VHD_FORMAT_RAW, 511), VHD_WHY_SIZE_ALIGN);
 	refused(opts(VHD_FORMAT_FIXED, 513), VHD_WHY_SIZE_ALIGN);
-	refused(opts(VHD_FORMAT_DYNAMIC, 2040 * GIB + 512),
-		VHD_WHY_SIZE_LIMIT);
+	refused(opts(VHD_FORMAT_DYNAMIC, 2040 * GIB + 512), VHD_WHY_SIZE_LIMIT);
 	refused(opts(VHD_FORMAT_FIXED, 1ull << 62), VHD_WHY_SIZE_LIMIT);
 	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++) {
 		o = opts(VHD_FORMAT_DYNAMIC, MIB);
@@ -296,7 +297,8 @@ static void a_full_host_is_reported(void **state)
 	}
 }
 
-/* -------------------------------------------------------------------- paths -- */
+/* -------------------------------------------------------------------- paths --
+ */
 
 static char dir[] = "/tmp/vhd_create.XXXXXX";
 

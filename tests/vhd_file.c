@@ -92,8 +92,7 @@ static void endless_interruption_becomes_an_error(void **state)
 
 	memfile_resize(m, 4096);
 	memfile_set_hook(m, stutter, &s);
-	assert_refused(vhd_file_read(&f, b, 512, 0, &e), &e, EINTR,
-		       VHD_WHY_IO);
+	assert_refused(vhd_file_read(&f, b, 512, 0, &e), &e, EINTR, VHD_WHY_IO);
 	s = (struct stutter){MEMFILE_WRITE, -EAGAIN, UINT64_MAX};
 	assert_refused(vhd_file_write(&f, b, 512, 0, &e), &e, EIO, VHD_WHY_IO);
 	memfile_destroy(m);
@@ -189,8 +188,8 @@ static void full_disks_have_their_own_reason(void **state)
 		struct vhd_err e;
 
 		memfile_set_hook(m, stutter, &w);
-		assert_refused(vhd_file_write(&f, b, 512, 7, &e), &e,
-			       -codes[i], VHD_WHY_NO_SPACE);
+		assert_refused(vhd_file_write(&f, b, 512, 7, &e), &e, -codes[i],
+			       VHD_WHY_NO_SPACE);
 		assert_int_equal(e.at_bytes, 7);
 		memfile_set_hook(m, stutter, &t);
 		assert_refused(vhd_file_truncate(&f, 9, &e), &e, -codes[i],
@@ -199,7 +198,8 @@ static void full_disks_have_their_own_reason(void **state)
 	}
 }
 
-/* -------------------------------------------------------- files of the host -- */
+/* -------------------------------------------------------- files of the host --
+ */
 
 static char dir[] = "/tmp/vhd_file.XXXXXX";
 

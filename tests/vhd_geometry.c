@@ -133,7 +133,8 @@ static void a_created_geometry_never_truncates(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_specifications_algorithm_meets_known_sizes),
+		cmocka_unit_test(
+			the_specifications_algorithm_meets_known_sizes),
 		cmocka_unit_test(ranges_change_at_their_edges),
 		cmocka_unit_test(isolated_points_below_136_mib_have_31_sectors),
 		cmocka_unit_test(the_clamp_holds_from_127_498_gib),

@@ -95,7 +95,9 @@ static void block_sizes_are_powers_of_two_from_4k_to_256m(void **state)
 {
 	(void)state;
 	static const uint32_t bad[] = {
-		0, 1, 256, 512, 2048, 4095, 4097, 3 << 20, (2 << 20) + 512,
+		0,	   1,	     256,
+		512,	   2048,     4095,
+		4097,	   3 << 20,  (2 << 20) + 512,
 		512 << 20, 1u << 31, UINT32_MAX,
 	};
 	struct vhd_header h = good;

@@ -51,8 +51,7 @@ static void locked(const struct vhd_open_opts *o)
 	struct vhd *img;
 	struct vhd_err e;
 
-	assert_refused(vhd_open(image, o, &img, &e), &e, EBUSY,
-		       VHD_WHY_LOCKED);
+	assert_refused(vhd_open(image, o, &img, &e), &e, EBUSY, VHD_WHY_LOCKED);
 }
 
 static const struct vhd_open_opts ro = {0};

@@ -52,8 +52,8 @@ static void ranges_off_the_disk_are_refused(void **state)
 		struct vhd_run r;
 		struct vhd_err e;
 
-		assert_int_equal(img_open(m[i], VHD_FORMAT_AUTO, false, &img,
-					  &e), 0);
+		assert_int_equal(
+			img_open(m[i], VHD_FORMAT_AUTO, false, &img, &e), 0);
 		mapped(img, 8191, 1);
 		assert_refused(vhd_map(img, 0, 0, &r, &e), &e, EINVAL,
 			       VHD_WHY_RANGE);

@@ -11,7 +11,7 @@
 #include "tests/lib/vhdimg.h"
 #include "vhd/alloc.h"
 
-#define MIB (1u << 20)
+#define MIB  (1u << 20)
 #define SIZE (4 * MIB)
 
 void *__real_malloc(size_t n);
@@ -63,8 +63,8 @@ static struct memfile *mixed(void)
 	struct memfile *m = img_dynamic(SIZE, MIB, order, 2);
 	uint8_t map[256] = {0};
 
-	assert_int_equal(memfile_poke(m, map, sizeof(map),
-				      img_place(SIZE, MIB, 0)), 0);
+	assert_int_equal(
+		memfile_poke(m, map, sizeof(map), img_place(SIZE, MIB, 0)), 0);
 	return m;
 }
 
@@ -109,8 +109,7 @@ static void any_allocation_of_a_session_may_fail(void **state)
 			rc = use(m, &e);
 			armed = false;
 			if (rc) {
-				assert_refused(rc, &e, ENOMEM,
-					       VHD_WHY_NOMEM);
+				assert_refused(rc, &e, ENOMEM, VHD_WHY_NOMEM);
 				refused++;
 			}
 			/* and then all is well */

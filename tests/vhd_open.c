@@ -10,8 +10,8 @@
 #include "vhd/alloc.h"
 #include "vhd/format.h"
 
-#define KIB 1024u
-#define MIB (1u << 20)
+#define KIB  1024u
+#define MIB  (1u << 20)
 #define SIZE (4 * MIB)
 
 static const uint32_t three[] = {2, 0, 3};
@@ -92,8 +92,7 @@ static void header_sum(struct memfile *m)
 {
 	uint8_t b[4] = {1, 2, 3, 4};
 
-	assert_int_equal(memfile_poke(m, b, 4, IMG_HEADER + IMG_H_CHECKSUM),
-			 0);
+	assert_int_equal(memfile_poke(m, b, 4, IMG_HEADER + IMG_H_CHECKSUM), 0);
 }
 
 static void header_version(struct memfile *m)
@@ -214,7 +213,7 @@ static void cut_in_block(struct memfile *m)
 #define F(field) IMG_F_##field
 #define H(field) (IMG_HEADER + IMG_H_##field)
 #define B(block) (IMG_TABLE + 4 * (block))
-#define AT_END UINT64_MAX /* relative to the trailing footer */
+#define AT_END	 UINT64_MAX /* relative to the trailing footer */
 
 static const struct refusal refusals[] = {
 	{"footer version 2.0", bad_version, EUCLEAN, VHD_WHY_FOOTER_VERSION,
@@ -241,12 +240,12 @@ static const struct refusal refusals[] = {
 	 false},
 	{"header checksum", header_sum, EUCLEAN, VHD_WHY_HEADER_CHECKSUM,
 	 IMG_HEADER, true},
-	{"header version 2.0", header_version, EUCLEAN,
-	 VHD_WHY_HEADER_VERSION, H(VERSION), false},
+	{"header version 2.0", header_version, EUCLEAN, VHD_WHY_HEADER_VERSION,
+	 H(VERSION), false},
 	{"block size 0", block_zero, EUCLEAN, VHD_WHY_BLOCK_SIZE, H(BLOCK),
 	 false},
-	{"block size 3 MiB", block_three, EUCLEAN, VHD_WHY_BLOCK_SIZE,
-	 H(BLOCK), false},
+	{"block size 3 MiB", block_three, EUCLEAN, VHD_WHY_BLOCK_SIZE, H(BLOCK),
+	 false},
 	{"block size 256", block_256, EUCLEAN, VHD_WHY_BLOCK_SIZE, H(BLOCK),
 	 false},
 	{"block size 2 GiB", block_2g, EUCLEAN, VHD_WHY_BLOCK_SIZE, H(BLOCK),
@@ -255,27 +254,25 @@ static const struct refusal refusals[] = {
 	 false},
 	{"table odd", table_odd, EUCLEAN, VHD_WHY_TABLE_OFFSET, H(TABLE),
 	 false},
-	{"table in the header", table_in_header, EUCLEAN,
-	 VHD_WHY_TABLE_OFFSET, H(TABLE), false},
-	{"table far out", table_huge, EUCLEAN, VHD_WHY_TABLE_PAST_END,
+	{"table in the header", table_in_header, EUCLEAN, VHD_WHY_TABLE_OFFSET,
 	 H(TABLE), false},
+	{"table far out", table_huge, EUCLEAN, VHD_WHY_TABLE_PAST_END, H(TABLE),
+	 false},
 	{"table on the footer", table_over_footer, EUCLEAN,
 	 VHD_WHY_TABLE_PAST_END, H(TABLE), false},
-	{"no entries", entries_zero, EUCLEAN, VHD_WHY_TABLE_ENTRIES,
-	 H(ENTRIES), false},
+	{"no entries", entries_zero, EUCLEAN, VHD_WHY_TABLE_ENTRIES, H(ENTRIES),
+	 false},
 	{"entries too few", entries_few, EUCLEAN, VHD_WHY_TABLE_SHORT,
 	 H(ENTRIES), false},
 	{"entries times four wraps", entries_wrap, EUCLEAN,
 	 VHD_WHY_TABLE_PAST_END, H(TABLE), false},
-	{"blktap 0.1", blktap_0_1, ENOTSUP, VHD_WHY_UNSUPPORTED, AT_END,
-	 false},
-	{"differencing", differencing, ENOTSUP, VHD_WHY_NEEDS_PARENT, 0,
-	 true},
+	{"blktap 0.1", blktap_0_1, ENOTSUP, VHD_WHY_UNSUPPORTED, AT_END, false},
+	{"differencing", differencing, ENOTSUP, VHD_WHY_NEEDS_PARENT, 0, true},
 	{"entry 0", entry_zero, EUCLEAN, VHD_WHY_BAT_IN_METADATA, B(1), true},
 	{"entry on the header", entry_on_header, EUCLEAN,
 	 VHD_WHY_BAT_IN_METADATA, B(1), true},
-	{"entry on the table", entry_on_table, EUCLEAN,
-	 VHD_WHY_BAT_IN_METADATA, B(1), true},
+	{"entry on the table", entry_on_table, EUCLEAN, VHD_WHY_BAT_IN_METADATA,
+	 B(1), true},
 	{"entry 0xfffffffe", entry_past_end, EUCLEAN, VHD_WHY_BAT_PAST_END,
 	 B(1), true},
 	{"entry one sector too far", entry_one_past, EUCLEAN,
@@ -346,8 +343,7 @@ static void inspecting_passes_over_what_can_be_shown(void **state)
 			assert_int_equal(vhd_get_info(img)->fault.why, r->why);
 			/* dense blocks: one out of place hits two others */
 			assert_int_equal(vhd_get_info(img)->faults,
-					 r->why == VHD_WHY_BAT_OVERLAP ? 2
-								       : 1);
+					 r->why == VHD_WHY_BAT_OVERLAP ? 2 : 1);
 			assert_false(vhd_is_writable(img));
 			/* whatever is read comes from inside the file */
 			for (uint64_t off = 0; off < SIZE; off += 512) {
@@ -361,7 +357,8 @@ static void inspecting_passes_over_what_can_be_shown(void **state)
 	}
 }
 
-/* ------------------------------------------------------------- acceptance -- */
+/* ------------------------------------------------------------- acceptance --
+ */
 
 static void a_sound_image_reads_as_it_was_made(void **state)
 {
@@ -374,8 +371,8 @@ static void a_sound_image_reads_as_it_was_made(void **state)
 	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), 0);
 	for (uint32_t b = 0; b < 4; b++) {
 		memset(want, b == 1 ? 0 : img_byte(b), sizeof(want));
-		assert_int_equal(vhd_read(img, b * MIB + 8 * KIB, got, 4096,
-					  &e), 0);
+		assert_int_equal(
+			vhd_read(img, b * MIB + 8 * KIB, got, 4096, &e), 0);
 		assert_memory_equal(got, want, 4096);
 	}
 	assert_int_equal(vhd_get_info(img)->blocks, 4);
@@ -525,8 +522,8 @@ static void options_that_contradict_are_refused(void **state)
 	struct vhd_err e;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		assert_refused(vhd_open_file(&f, &bad[i], &img, &e), &e,
-			       EINVAL, VHD_WHY_ARGUMENT);
+		assert_refused(vhd_open_file(&f, &bad[i], &img, &e), &e, EINVAL,
+			       VHD_WHY_ARGUMENT);
 		assert_refused(vhd_open("/nonexistent", &bad[i], &img, &e), &e,
 			       EINVAL, VHD_WHY_ARGUMENT);
 	}
@@ -537,7 +534,8 @@ static void options_that_contradict_are_refused(void **state)
 	memfile_destroy(m);
 }
 
-/* --------------------------------------------------------------- metadata -- */
+/* --------------------------------------------------------------- metadata --
+ */
 
 /* A disk of 4 MiB - 512 whose last block is cut right behind the disk. */
 static struct memfile *short_last(void)
@@ -566,8 +564,8 @@ static void a_short_last_block_is_read_only(void **state)
 	assert_int_equal(vhd_read(img, SIZE - 1024, got, 512, &e), 0);
 	assert_memory_equal(got, want, 512);
 	vhd_abandon(img);
-	assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), &e,
-		       EROFS, VHD_WHY_READ_ONLY_LAYOUT);
+	assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), &e, EROFS,
+		       VHD_WHY_READ_ONLY_LAYOUT);
 	memfile_resize(m, memfile_len(m) - 1024); /* cut into the disk, too */
 	assert_refused(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), &e,
 		       EUCLEAN, VHD_WHY_BAT_PAST_END);
@@ -676,11 +674,9 @@ static void a_batmap_that_points_nowhere_is_ignored(void **state)
 		uint64_t at;
 		uint32_t sectors;
 	} bad[] = {
-		{UINT64_MAX, 1},
-		{1ull << 40, 1},
-		{2560, UINT32_MAX},
-		{0, 1},    /* the footer copy */
-		{1536, 1}, /* the table */
+		{UINT64_MAX, 1},    {1ull << 40, 1},
+		{2560, UINT32_MAX}, {0, 1}, /* the footer copy */
+		{1536, 1},		    /* the table */
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

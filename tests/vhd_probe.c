@@ -47,7 +47,6 @@ static void refused(struct memfile *m, enum vhd_format format, int code,
 	assert_refused(img_open(m, format, true, &img, &e), &e, code, why);
 }
 
-
 static struct vhd_info accepted(struct memfile *m, enum vhd_format format)
 {
 	struct vhd *img;
@@ -183,8 +182,8 @@ static void footers_of_different_disks_are_not_written_to(void **state)
 	struct vhd_err e;
 
 	img_set64(m, 0, 512, IMG_F_CURRENT_SIZE, 2 * MIB);
-	assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), &e,
-		       EROFS, VHD_WHY_READ_ONLY_LAYOUT);
+	assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), &e, EROFS,
+		       VHD_WHY_READ_ONLY_LAYOUT);
 	memfile_destroy(m);
 }
 
@@ -242,8 +241,7 @@ static void a_forged_start_of_a_fixed_disk_is_ignored(void **state)
 	refused(m, VHD_FORMAT_DYNAMIC, EUCLEAN, VHD_WHY_TYPE_MISMATCH);
 	memcpy(start, "v_poison", 8);
 	assert_int_equal(memfile_poke(m, start, sizeof(start), 0), 0);
-	assert_int_equal(accepted(m, VHD_FORMAT_AUTO).format,
-			 VHD_FORMAT_FIXED);
+	assert_int_equal(accepted(m, VHD_FORMAT_AUTO).format, VHD_FORMAT_FIXED);
 	memfile_destroy(forged);
 	memfile_destroy(m);
 }
@@ -394,8 +392,8 @@ static void a_511_byte_footer_is_read_but_not_written_behind(void **state)
 	assert_int_equal(i.format, VHD_FORMAT_FIXED);
 	assert_int_equal(i.notes, VHD_NOTE_FOOTER_511);
 	assert_true(i.size_bytes == MIB && i.footer_end_bytes == MIB);
-	assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), &e,
-		       EROFS, VHD_WHY_READ_ONLY_LAYOUT);
+	assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), &e, EROFS,
+		       VHD_WHY_READ_ONLY_LAYOUT);
 	memfile_destroy(m);
 
 	m = dynamic();
@@ -403,8 +401,8 @@ static void a_511_byte_footer_is_read_but_not_written_behind(void **state)
 	i = accepted(m, VHD_FORMAT_AUTO);
 	assert_int_equal(i.format, VHD_FORMAT_DYNAMIC);
 	assert_int_equal(i.notes, VHD_NOTE_FOOTER_511);
-	assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), &e,
-		       EROFS, VHD_WHY_READ_ONLY_LAYOUT);
+	assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), &e, EROFS,
+		       VHD_WHY_READ_ONLY_LAYOUT);
 	memfile_destroy(m);
 }
 
@@ -421,8 +419,8 @@ static void a_footer_off_its_sector_is_not_written_behind(void **state)
 	wipe(m, end, 0);
 	assert_int_equal(memfile_poke(m, f, 512, end + 100), 0);
 	assert_int_equal(accepted(m, VHD_FORMAT_AUTO).notes, 0);
-	assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), &e,
-		       EROFS, VHD_WHY_READ_ONLY_LAYOUT);
+	assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), &e, EROFS,
+		       VHD_WHY_READ_ONLY_LAYOUT);
 	memfile_destroy(m);
 }
 
@@ -436,8 +434,7 @@ static void inspecting_shows_what_use_refuses(void **state)
 	flip(m, IMG_F_TIMESTAMP);
 	flip(m, end_of(m) + IMG_F_TIMESTAMP);
 	assert_int_equal(img_inspect(m, &img, &e), 0);
-	assert_int_equal(vhd_get_info(img)->fault.why,
-			 VHD_WHY_FOOTER_CHECKSUM);
+	assert_int_equal(vhd_get_info(img)->fault.why, VHD_WHY_FOOTER_CHECKSUM);
 	assert_int_equal(vhd_get_info(img)->faults, 1);
 	assert_int_equal(vhd_get_info(img)->footer_end,
 			 VHD_FOOTER_BAD_CHECKSUM);
@@ -451,8 +448,7 @@ static void inspecting_shows_what_use_refuses(void **state)
 	flip(m, MIB + IMG_F_TIMESTAMP);
 	assert_int_equal(img_inspect(m, &img, &e), 0);
 	assert_int_equal(vhd_get_info(img)->format, VHD_FORMAT_FIXED);
-	assert_int_equal(vhd_get_info(img)->fault.why,
-			 VHD_WHY_FOOTER_CHECKSUM);
+	assert_int_equal(vhd_get_info(img)->fault.why, VHD_WHY_FOOTER_CHECKSUM);
 	vhd_abandon(img);
 	memfile_resize(m, MIB);
 	memfile_destroy(m);

@@ -11,8 +11,8 @@
 #include "tests/lib/vhdimg.h"
 #include "vhd/alloc.h"
 
-#define KIB 1024u
-#define MIB (1u << 20)
+#define KIB  1024u
+#define MIB  (1u << 20)
 #define SIZE (3 * MIB + 512)
 
 static void ranges_must_be_whole_sectors_on_the_disk(void **state)
@@ -34,8 +34,8 @@ static void ranges_must_be_whole_sectors_on_the_disk(void **state)
 		       VHD_WHY_RANGE);
 	assert_refused(vhd_write(img, MIB, b, 512, &e), &e, EINVAL,
 		       VHD_WHY_RANGE);
-	assert_refused(vhd_read(img, UINT64_MAX - 511, b, 1024, &e), &e,
-		       EINVAL, VHD_WHY_RANGE);
+	assert_refused(vhd_read(img, UINT64_MAX - 511, b, 1024, &e), &e, EINVAL,
+		       VHD_WHY_RANGE);
 	assert_int_equal(vhd_read(img, MIB - 512, b, 512, &e), 0);
 	assert_int_equal(vhd_read(img, MIB, b, 0, &e), 0);
 	vhd_abandon(img);
@@ -99,8 +99,9 @@ static void model_run(struct memfile *m, uint8_t *model, uint64_t *rnd)
 			break;
 		case 1:
 			assert_int_equal(vhd_close(img, &e), 0);
-			assert_int_equal(img_open(m, VHD_FORMAT_AUTO, true,
-						  &img, &e), 0);
+			assert_int_equal(
+				img_open(m, VHD_FORMAT_AUTO, true, &img, &e),
+				0);
 			break;
 		case 2:
 		case 3:
@@ -136,10 +137,9 @@ static struct memfile *foreign(uint8_t *model, uint64_t *rnd)
 		uint8_t map[16];
 
 		for (unsigned i = 0; i < 16; i++)
-			map[i] = (uint8_t)(random_next(rnd) &
-					   random_next(rnd));
-		assert_int_equal(memfile_poke(m, map, 16,
-					      img_place(SIZE, block, k)), 0);
+			map[i] = (uint8_t)(random_next(rnd) & random_next(rnd));
+		assert_int_equal(
+			memfile_poke(m, map, 16, img_place(SIZE, block, k)), 0);
 		for (unsigned s = 0; s < 128; s++)
 			if (map[s / 8] & (0x80 >> s % 8))
 				memset(model + order[k] * block + s * 512,

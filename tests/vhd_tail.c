@@ -115,8 +115,9 @@ static void growing_leaves_no_footer_among_the_blocks(void **state)
 	}
 	assert_true(steps >= 3);
 	for (uint64_t i = 0; i < 100; i++) {
-		assert_int_equal(vhd_read(img, i * 2 * MIB, block,
-					  sizeof(block), &e), 0);
+		assert_int_equal(
+			vhd_read(img, i * 2 * MIB, block, sizeof(block), &e),
+			0);
 		for (size_t k = 512; k < sizeof(block); k++)
 			if (block[k])
 				fail_msg("block %u is not zero at %zu",
@@ -163,8 +164,9 @@ static void a_footer_that_cannot_be_erased_is_remembered(void **state)
 	}
 	assert_int_equal(failures, 1);
 	for (uint64_t i = 0; i < 80; i++) {
-		assert_int_equal(vhd_read(img, i * 2 * MIB, block,
-					  sizeof(block), &e), 0);
+		assert_int_equal(
+			vhd_read(img, i * 2 * MIB, block, sizeof(block), &e),
+			0);
 		for (size_t k = 512; k < sizeof(block); k++)
 			if (block[k])
 				fail_msg("block %u is not zero at %zu",
@@ -392,8 +394,8 @@ static void a_restoration_that_fails_refuses_the_open(void **state)
 
 		memfile_resize(m, memfile_len(m) - 512);
 		memfile_set_hook(m, fail_op, &op);
-		assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e),
-			       &e, EIO, VHD_WHY_IO);
+		assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), &e,
+			       EIO, VHD_WHY_IO);
 		memfile_set_hook(m, NULL, NULL);
 		vhd_abandon(open_rw(m));
 		reads_as_made(m);

@@ -14,11 +14,11 @@
 #include "tests/lib/vhdimg.h"
 #include "vhd/alloc.h"
 
-#define KIB 1024u
-#define BLOCK (16 * KIB)
+#define KIB	1024u
+#define BLOCK	(16 * KIB)
 #define THREADS 8
 #define SECTORS 8192u
-#define ROUNDS 3000
+#define ROUNDS	3000
 
 struct worker {
 	struct vhd *img;
@@ -26,7 +26,7 @@ struct worker {
 	unsigned number;
 	uint64_t rnd;
 	uint32_t version[SECTORS / THREADS]; /* of this thread's sectors */
-	int failed; /* line */
+	int failed;			     /* line */
 	struct vhd_err err;
 };
 
@@ -96,8 +96,8 @@ static void *work(void *arg)
 	bool ok = true;
 
 	for (int i = 0; ok && i < ROUNDS; i++) {
-		uint32_t slot = (uint32_t)random_below(&w->rnd,
-						       SECTORS / THREADS);
+		uint32_t slot =
+			(uint32_t)random_below(&w->rnd, SECTORS / THREADS);
 		uint64_t what = random_below(&w->rnd, 32);
 
 		if (what == 0)
@@ -218,9 +218,10 @@ static struct memfile *all_partial(void)
 		order[i] = n - 1 - i;
 	m = img_dynamic(SECTORS * 512, BLOCK, order, n);
 	for (unsigned k = 0; k < n; k++)
-		assert_int_equal(memfile_poke(m, map, 512,
-					      img_place(SECTORS * 512, BLOCK,
-							k)), 0);
+		assert_int_equal(
+			memfile_poke(m, map, 512,
+				     img_place(SECTORS * 512, BLOCK, k)),
+			0);
 	return m;
 }
 
@@ -266,8 +267,8 @@ static void *race(void *arg)
 		stamp(b, lba, 1);
 		pthread_barrier_wait(r->start);
 		if (vhd_map_write(r->img, lba, 1, &run, NULL) ||
-		    vhd_file_write(vhd_get_file(r->img), b, 512,
-				   run.off_bytes, NULL))
+		    vhd_file_write(vhd_get_file(r->img), b, 512, run.off_bytes,
+				   NULL))
 			r->failed = true;
 	}
 	return NULL;

@@ -27,8 +27,8 @@ int vhd_alloc_open(struct vhd *img, uint64_t used_end_bytes,
 		   struct vhd_err *err)
 {
 	uint32_t blocks = img->info.blocks;
-	uint32_t sectors = (blocks + VHD_BAT_SECTOR_ENTRIES - 1) /
-			   VHD_BAT_SECTOR_ENTRIES;
+	uint32_t sectors =
+		(blocks + VHD_BAT_SECTOR_ENTRIES - 1) / VHD_BAT_SECTOR_ENTRIES;
 
 	img->alloc_end_bytes = used_end_bytes;
 	img->file_end_bytes = img->info.file_bytes;
@@ -145,8 +145,7 @@ static int zero_unset(struct vhd *img, const uint8_t *map, uint64_t data_off,
 			rc = vhd_file_zero(&img->file,
 					   data_off + (uint64_t)in *
 							      VHD_SECTOR_BYTES,
-					   (uint64_t)n * VHD_SECTOR_BYTES,
-					   err);
+					   (uint64_t)n * VHD_SECTOR_BYTES, err);
 		if (rc)
 			return rc;
 		in += n;

@@ -31,6 +31,8 @@
  * as they are. Any thread; takes the image's allocation lock only when a
  * block is missing.
  * Errors: -EROFS (READ_ONLY), -EIO (POISONED), -ENOSPC, -EFBIG (NO_SPACE).
+ *   Where the process has a limit on file sizes it must ignore SIGXFSZ to
+ *   see -EFBIG. After an error the block is as missing or partial as before.
  */
 int vhd_map_write(struct vhd *img, uint64_t lba, uint64_t sectors,
 		  struct vhd_run *run, struct vhd_err *err);

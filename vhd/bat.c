@@ -28,7 +28,7 @@ struct scan {
 	struct place *places;
 	uint32_t count;
 	bool ascending;
-	uint64_t prev_end;    /* of the preceding used block, by number */
+	uint64_t prev_end; /* of the preceding used block, by number */
 };
 
 static uint64_t stride_of(const struct vhd *img)
@@ -212,8 +212,8 @@ static int scan_table(struct vhd *img, struct scan *s,
 		rc = vhd_file_read(&img->file, into, (size_t)n * 4,
 				   entry_at(img, b), err);
 		if (!rc)
-			rc = scan_chunk(img, s, into, b, n, ranges,
-					range_count, err);
+			rc = scan_chunk(img, s, into, b, n, ranges, range_count,
+					err);
 	}
 	free(chunk);
 	return rc;

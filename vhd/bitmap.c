@@ -20,8 +20,7 @@ static bool bit(const uint8_t *map, uint32_t n)
 	return map[n >> 3] & (0x80 >> (n & 7));
 }
 
-uint32_t vhd_bits_run(const uint8_t *map, uint32_t from, uint32_t to,
-		      bool *set)
+uint32_t vhd_bits_run(const uint8_t *map, uint32_t from, uint32_t to, bool *set)
 {
 	uint32_t n = from;
 	uint8_t same;
@@ -133,9 +132,8 @@ static int run_from_file(struct vhd *img, uint32_t entry, uint32_t in,
 	return 0;
 }
 
-int vhd_bitmap_run(struct vhd *img, uint32_t block, uint32_t entry,
-		   uint32_t in, uint32_t n, bool *set, uint32_t *len,
-		   struct vhd_err *err)
+int vhd_bitmap_run(struct vhd *img, uint32_t block, uint32_t entry, uint32_t in,
+		   uint32_t n, bool *set, uint32_t *len, struct vhd_err *err)
 {
 	_Atomic(uint8_t *) *maps;
 	uint8_t *map;

@@ -75,12 +75,12 @@ static int write_dirty(struct vhd *img, uint32_t first, uint32_t last,
 			run++;
 		if (!run)
 			continue;
-		rc = vhd_file_write(&img->file,
-				    img->table + (size_t)s *
-							 VHD_BAT_SECTOR_ENTRIES,
-				    (size_t)run * VHD_SECTOR_BYTES,
-				    img->info.table_bytes +
-				    (uint64_t)s * VHD_SECTOR_BYTES, err);
+		rc = vhd_file_write(
+			&img->file,
+			img->table + (size_t)s * VHD_BAT_SECTOR_ENTRIES,
+			(size_t)run * VHD_SECTOR_BYTES,
+			img->info.table_bytes + (uint64_t)s * VHD_SECTOR_BYTES,
+			err);
 		if (rc)
 			return rc;
 		s += run;
@@ -88,8 +88,7 @@ static int write_dirty(struct vhd *img, uint32_t first, uint32_t last,
 	return 0;
 }
 
-static int publish_locked(struct vhd *img, uint64_t ticket,
-			  struct vhd_err *err)
+static int publish_locked(struct vhd *img, uint64_t ticket, struct vhd_err *err)
 {
 	uint32_t first, last;
 	uint64_t seq;

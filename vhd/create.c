@@ -17,9 +17,9 @@
 #include "fail.h"
 #include "image.h"
 
-#define HEADER_AT 512u
-#define TABLE_AT (HEADER_AT + VHD_HEADER_BYTES)
-#define CREATOR_VERSION 0x000a0000u
+#define HEADER_AT	  512u
+#define TABLE_AT	  (HEADER_AT + VHD_HEADER_BYTES)
+#define CREATOR_VERSION	  0x000a0000u
 #define TABLE_CHUNK_BYTES 65536u
 
 static int block_size_ok(const struct vhd_create_opts *o, uint32_t *block,
@@ -28,8 +28,7 @@ static int block_size_ok(const struct vhd_create_opts *o, uint32_t *block,
 	uint32_t n = o->block_size_bytes ? o->block_size_bytes
 					 : VHD_BLOCK_BYTES_DEFAULT;
 
-	if (n < VHD_BLOCK_BYTES_MIN || n > VHD_BLOCK_BYTES_MAX ||
-	    (n & (n - 1)))
+	if (n < VHD_BLOCK_BYTES_MIN || n > VHD_BLOCK_BYTES_MAX || (n & (n - 1)))
 		return vhd_fail(err, -EINVAL, VHD_WHY_BLOCK_SIZE, 0,
 				"block size %u; must be a power of two from "
 				"4 KiB to 256 MiB",
@@ -167,8 +166,7 @@ static int write_dynamic(const struct vhd_file *f,
 	vhd_header_encode(&h, &header);
 	rc = write_table(f, table_len, err);
 	if (!rc)
-		rc = vhd_file_write(f, &header, sizeof(header), HEADER_AT,
-				    err);
+		rc = vhd_file_write(f, &header, sizeof(header), HEADER_AT, err);
 	if (!rc)
 		rc = vhd_file_write(f, &footer, sizeof(footer), 0, err);
 	if (!rc)

@@ -20,7 +20,7 @@
 #include "lock.h"
 
 /* Calls in a row that may say EINTR or EAGAIN before it counts as an error. */
-#define RETRIES_MAX 1000
+#define RETRIES_MAX	 1000
 #define ZERO_CHUNK_BYTES 65536u
 
 /* ------------------------------------------------------ whole transfers -- */
@@ -42,8 +42,8 @@ static int io_fail(struct vhd_err *err, int code, uint64_t off, size_t len,
 			(unsigned long long)off, vhd_errno_text(code));
 }
 
-int vhd_file_read(const struct vhd_file *f, void *buf, size_t len,
-		  uint64_t off, struct vhd_err *err)
+int vhd_file_read(const struct vhd_file *f, void *buf, size_t len, uint64_t off,
+		  struct vhd_err *err)
 {
 	uint8_t *p = buf;
 	unsigned tries = 0;
@@ -108,8 +108,8 @@ int vhd_file_flush(const struct vhd_file *f, struct vhd_err *err)
 			vhd_errno_text(rc));
 }
 
-static int zero_by_writing(const struct vhd_file *f, uint64_t off,
-			   uint64_t len, struct vhd_err *err)
+static int zero_by_writing(const struct vhd_file *f, uint64_t off, uint64_t len,
+			   struct vhd_err *err)
 {
 	static const uint8_t zeros[ZERO_CHUNK_BYTES];
 
@@ -162,8 +162,7 @@ int vhd_file_truncate(const struct vhd_file *f, uint64_t len,
 	return 0;
 }
 
-int vhd_file_size(const struct vhd_file *f, uint64_t *len,
-		  struct vhd_err *err)
+int vhd_file_size(const struct vhd_file *f, uint64_t *len, struct vhd_err *err)
 {
 	int rc = f->ops->size(f->state, len);
 
@@ -191,8 +190,7 @@ static ssize_t fd_pread(void *state, void *buf, size_t len, uint64_t off)
 	return n < 0 ? -errno : n;
 }
 
-static ssize_t fd_pwrite(void *state, const void *buf, size_t len,
-			 uint64_t off)
+static ssize_t fd_pwrite(void *state, const void *buf, size_t len, uint64_t off)
 {
 	ssize_t n = pwrite(fd_of(state), buf, len, (off_t)off);
 
@@ -252,8 +250,8 @@ static const struct vhd_file_ops fd_ops = {
 	.close = fd_close,
 };
 
-static int kind_check(int fd, const struct vhd_file_open *how,
-		      const char *path, struct stat *st, struct vhd_err *err)
+static int kind_check(int fd, const struct vhd_file_open *how, const char *path,
+		      struct stat *st, struct vhd_err *err)
 {
 	int rc;
 
@@ -334,8 +332,7 @@ static int open_direct(int fd, const char *path, bool writable,
 	if (direct < 0)
 		return -1;
 	if (fstat(direct, &now) == 0 && now.st_dev == st->st_dev &&
-	    now.st_ino == st->st_ino &&
-	    fcntl(direct, F_SETFL, O_DIRECT) == 0)
+	    now.st_ino == st->st_ino && fcntl(direct, F_SETFL, O_DIRECT) == 0)
 		return direct;
 	close(direct);
 	return -1;
@@ -382,8 +379,8 @@ int vhd_file_open(const char *path, const struct vhd_file_open *how,
 		.ops = &fd_ops,
 		.state = (void *)(intptr_t)fd,
 		.fd = fd,
-		.direct_fd = how->direct ? open_direct(fd, path, writable, &st)
-					 : -1,
+		.direct_fd =
+			how->direct ? open_direct(fd, path, writable, &st) : -1,
 		.no_sync = how->no_sync,
 	};
 	return 0;

@@ -125,12 +125,12 @@ int vhd_footer_check(const struct vhd_footer *f, uint64_t at_bytes,
 		     struct vhd_err *err)
 {
 	if (f->version >> 16 != VHD_VERSION_1_0 >> 16)
-		return vhd_fail(err, -EUCLEAN, VHD_WHY_FOOTER_VERSION,
-				at_bytes +
-				offsetof(struct vhd_footer_wire, version),
-				"footer version %u.%u; only major version 1 "
-				"is known",
-				f->version >> 16, f->version & 0xffff);
+		return vhd_fail(
+			err, -EUCLEAN, VHD_WHY_FOOTER_VERSION,
+			at_bytes + offsetof(struct vhd_footer_wire, version),
+			"footer version %u.%u; only major version 1 "
+			"is known",
+			f->version >> 16, f->version & 0xffff);
 	switch (f->type) {
 	case VHD_WIRE_FIXED:
 	case VHD_WIRE_DYNAMIC:
@@ -139,7 +139,7 @@ int vhd_footer_check(const struct vhd_footer *f, uint64_t at_bytes,
 	default:
 		return vhd_fail(err, -EUCLEAN, VHD_WHY_FOOTER_TYPE,
 				at_bytes +
-				offsetof(struct vhd_footer_wire, type),
+					offsetof(struct vhd_footer_wire, type),
 				"disk type %u is none of fixed (2), dynamic "
 				"(3), differencing (4)",
 				f->type);

@@ -16,18 +16,18 @@
  * enough that sums of two offsets cannot wrap.
  */
 #define VHD_DYNAMIC_BYTES_MAX (2040ull << 30)
-#define VHD_FIXED_BYTES_MAX ((1ull << 62) - VHD_SECTOR_BYTES)
-#define VHD_FILE_BYTES_MAX ((1ull << 32) * VHD_SECTOR_BYTES)
-#define VHD_BLOCKS_MAX (1u << 24)
-#define VHD_BLOCK_BYTES_MIN 4096u
-#define VHD_BLOCK_BYTES_MAX (256u << 20)
-#define VHD_ALIGN_BYTES 4096u /* of block data and of the file's length */
+#define VHD_FIXED_BYTES_MAX   ((1ull << 62) - VHD_SECTOR_BYTES)
+#define VHD_FILE_BYTES_MAX    ((1ull << 32) * VHD_SECTOR_BYTES)
+#define VHD_BLOCKS_MAX	      (1u << 24)
+#define VHD_BLOCK_BYTES_MIN   4096u
+#define VHD_BLOCK_BYTES_MAX   (256u << 20)
+#define VHD_ALIGN_BYTES	      4096u /* of block data and of the file's length */
 
 #define VHD_EPOCH_UNIX_S 946684800ll /* 2000-01-01 00:00:00 UTC */
 
 /* What a sector that might be a footer is. */
 enum vhd_mark {
-	VHD_MARK_NONE,         /* no cookie */
+	VHD_MARK_NONE,	       /* no cookie */
 	VHD_MARK_POISON,       /* `v_poison` */
 	VHD_MARK_BAD_CHECKSUM, /* cookie, wrong sum */
 	VHD_MARK_OK,

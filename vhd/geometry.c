@@ -12,16 +12,16 @@
 #include "format.h"
 
 #define CYLINDERS_MAX 65535u
-#define HEADS_MAX 16u
-#define SPT_MAX 255u
-#define SECTORS_MAX (65535u * 16 * 255)
+#define HEADS_MAX     16u
+#define SPT_MAX	      255u
+#define SECTORS_MAX   (65535u * 16 * 255)
 #define SECTORS_LARGE (65535u * 16 * 63)
 
 struct vhd_geometry vhd_geometry_from_size(uint64_t size_bytes)
 {
 	uint64_t sectors = size_bytes / VHD_SECTOR_BYTES;
-	uint32_t total = sectors > SECTORS_MAX ? SECTORS_MAX
-					       : (uint32_t)sectors;
+	uint32_t total =
+		sectors > SECTORS_MAX ? SECTORS_MAX : (uint32_t)sectors;
 	uint32_t spt = 17, heads, cth;
 
 	if (total >= SECTORS_LARGE) {

@@ -10,8 +10,7 @@
 #include "checked.h"
 #include "format.h"
 
-#define AT(field) \
-	(header_bytes + offsetof(struct vhd_header_wire, field))
+#define AT(field) (header_bytes + offsetof(struct vhd_header_wire, field))
 
 static void locator_decode(const struct vhd_locator_wire *w,
 			   struct vhd_locator *l)
@@ -27,12 +26,12 @@ static void locator_decode(const struct vhd_locator_wire *w,
 
 void vhd_header_decode(const struct vhd_header_wire *w, struct vhd_header *h)
 {
-	h->cookie_ok = memcmp(w->cookie, VHD_COOKIE_HEADER,
-			      VHD_COOKIE_BYTES) == 0;
+	h->cookie_ok =
+		memcmp(w->cookie, VHD_COOKIE_HEADER, VHD_COOKIE_BYTES) == 0;
 	h->checksum_ok =
 		vhd_wire_checksum(w, sizeof(*w),
-				  offsetof(struct vhd_header_wire,
-					   checksum)) == be32_get(w->checksum);
+				  offsetof(struct vhd_header_wire, checksum)) ==
+		be32_get(w->checksum);
 	h->next_offset_bytes = be64_get(w->next_offset);
 	h->table_bytes = be64_get(w->table_offset);
 	h->version = be32_get(w->version);
@@ -43,8 +42,9 @@ void vhd_header_decode(const struct vhd_header_wire *w, struct vhd_header *h)
 	memcpy(h->parent_name, w->parent_name, sizeof(h->parent_name));
 	for (int i = 0; i < VHD_LOCATORS; i++)
 		locator_decode(&w->locator[i], &h->locator[i]);
-	h->reserved_nonzero = be32_get(w->reserved1) ||
-			      vhd_any_nonzero(w->reserved2, sizeof(w->reserved2));
+	h->reserved_nonzero =
+		be32_get(w->reserved1) ||
+		vhd_any_nonzero(w->reserved2, sizeof(w->reserved2));
 }
 
 void vhd_header_encode(const struct vhd_header *h, struct vhd_header_wire *w)
@@ -107,13 +107,12 @@ static int entries_check(const struct vhd_header *h, uint64_t header_bytes,
 				AT(table_entries),
 				"the block table has no entries");
 	if (h->table_entries < need)
-		return vhd_fail(err, -EUCLEAN, VHD_WHY_TABLE_SHORT,
-				AT(table_entries),
-				"the block table has %u entries; %llu bytes of "
-				"disk need %llu",
-				h->table_entries,
-				(unsigned long long)size_bytes,
-				(unsigned long long)need);
+		return vhd_fail(
+			err, -EUCLEAN, VHD_WHY_TABLE_SHORT, AT(table_entries),
+			"the block table has %u entries; %llu bytes of "
+			"disk need %llu",
+			h->table_entries, (unsigned long long)size_bytes,
+			(unsigned long long)need);
 	if (need > VHD_BLOCKS_MAX)
 		return vhd_fail(err, -EUCLEAN, VHD_WHY_TABLE_ENTRIES,
 				AT(table_entries),

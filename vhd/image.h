@@ -40,46 +40,46 @@ struct vhd {
 	bool writable;
 	bool inspect;
 	bool data_aligned;
-	bool blocked;              /* dynamic or differencing */
-	uint64_t sectors;          /* of the disk */
-	uint64_t limit_bytes;      /* at opening: blocks end before this */
-	uint32_t block_shift;      /* log2 of sectors per block */
-	enum vhd_run_kind absent;  /* what a missing block reads as */
-	enum vhd_run_kind unset;   /* what a 0 in a bitmap reads as */
+	bool blocked;		  /* dynamic or differencing */
+	uint64_t sectors;	  /* of the disk */
+	uint64_t limit_bytes;	  /* at opening: blocks end before this */
+	uint32_t block_shift;	  /* log2 of sectors per block */
+	enum vhd_run_kind absent; /* what a missing block reads as */
+	enum vhd_run_kind unset;  /* what a 0 in a bitmap reads as */
 
 	/* bat.c; NULL where not `blocked` */
-	_Atomic uint32_t *bat;     /* host order, VHD_BAT_NONE for none */
-	_Atomic uint8_t *state;    /* of enum vhd_block_state */
+	_Atomic uint32_t *bat;	/* host order, VHD_BAT_NONE for none */
+	_Atomic uint8_t *state; /* of enum vhd_block_state */
 
 	/* bitmap.c */
-	pthread_mutex_t bitmap_lock; /* reading bitmaps in */
+	pthread_mutex_t bitmap_lock;	     /* reading bitmaps in */
 	_Atomic(uint8_t *) *_Atomic bitmaps; /* made with the first partial */
-	uint64_t bitmaps_bytes;      /* under bitmap_lock */
+	uint64_t bitmaps_bytes;		     /* under bitmap_lock */
 
 	/* alloc.c and tail.c, under alloc_lock once open */
 	pthread_mutex_t alloc_lock;
-	uint64_t alloc_end_bytes;  /* everything in use ends before this */
-	uint64_t file_end_bytes;   /* length of the file now */
-	uint64_t zero_from_bytes;  /* from here on the file is known zero, but
-				    * for the trailing footer */
-	bool tail_ok;              /* footer in force in the last sector */
-	bool settle;               /* layout changed: settle on close */
-	uint32_t used;             /* blocks with a place */
-	uint8_t *ones;             /* bitmap_bytes of 0xff; constant */
-	uint32_t *next;            /* FIFO of blocks the disk's BAT lacks */
+	uint64_t alloc_end_bytes; /* everything in use ends before this */
+	uint64_t file_end_bytes;  /* length of the file now */
+	uint64_t zero_from_bytes; /* from here on the file is known zero, but
+				   * for the trailing footer */
+	bool tail_ok;		  /* footer in force in the last sector */
+	bool settle;		  /* layout changed: settle on close */
+	uint32_t used;		  /* blocks with a place */
+	uint8_t *ones;		  /* bitmap_bytes of 0xff; constant */
+	uint32_t *next;		  /* FIFO of blocks the disk's BAT lacks */
 	uint32_t fifo_head;
 	uint32_t fifo_tail;
-	uint64_t head_seq;         /* sequence number of fifo_head */
+	uint64_t head_seq; /* sequence number of fifo_head */
 
 	/* commit.c */
 	pthread_mutex_t commit_lock;
-	be32 *table;               /* BAT as on disk; under commit_lock */
-	uint64_t *dirty;           /* its touched sectors; under commit_lock */
-	_Atomic uint64_t alloc_seq;     /* blocks allocated so far */
+	be32 *table;		    /* BAT as on disk; under commit_lock */
+	uint64_t *dirty;	    /* its touched sectors; under commit_lock */
+	_Atomic uint64_t alloc_seq; /* blocks allocated so far */
 	_Atomic uint64_t published_seq; /* ... written to the disk's BAT */
-	_Atomic uint64_t durable_seq;   /* ... and synced */
+	_Atomic uint64_t durable_seq;	/* ... and synced */
 
-	atomic_bool touched;       /* something may need a sync on close */
+	atomic_bool touched; /* something may need a sync on close */
 	atomic_bool poisoned;
 };
 
@@ -96,13 +96,12 @@ struct vhd_probe {
 	struct vhd_footer_wire wire; /* VHD only */
 	struct vhd_footer footer;
 	uint64_t footer_at_bytes;
-	uint64_t limit_bytes;        /* where disk and structures must end */
-	bool footers_disagree;       /* about more than dates and flags */
+	uint64_t limit_bytes;  /* where disk and structures must end */
+	bool footers_disagree; /* about more than dates and flags */
 };
 
 int vhd_probe(const struct vhd_file *f, const struct vhd_open_opts *opts,
-	      struct vhd_info *info, struct vhd_probe *p,
-	      struct vhd_err *err);
+	      struct vhd_info *info, struct vhd_probe *p, struct vhd_err *err);
 
 /* bat.c: bytes of the file that no block may touch. */
 #define VHD_RANGES_MAX (5 + VHD_LOCATORS)
@@ -133,9 +132,8 @@ static inline uint64_t vhd_block_data(const struct vhd *img, uint32_t entry)
 /* bitmap.c. `entry` is the block's place. Tells whether sector `in` of the
  * block is valid and how many of the `n` sectors from there agree with it.
  */
-int vhd_bitmap_run(struct vhd *img, uint32_t block, uint32_t entry,
-		   uint32_t in, uint32_t n, bool *set, uint32_t *len,
-		   struct vhd_err *err);
+int vhd_bitmap_run(struct vhd *img, uint32_t block, uint32_t entry, uint32_t in,
+		   uint32_t n, bool *set, uint32_t *len, struct vhd_err *err);
 /* The length of the run of equal bits at `from`, up to `to`. */
 uint32_t vhd_bits_run(const uint8_t *map, uint32_t from, uint32_t to,
 		      bool *set);

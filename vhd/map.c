@@ -51,8 +51,8 @@ static int map_block(struct vhd *img, uint64_t lba, uint64_t sectors,
 		put_run(run, img->absent, 0, absent_run(img, lba, sectors));
 		return 0;
 	}
-	off_bytes = vhd_block_data(img, entry) +
-		    (uint64_t)in * VHD_SECTOR_BYTES;
+	off_bytes =
+		vhd_block_data(img, entry) + (uint64_t)in * VHD_SECTOR_BYTES;
 	if (atomic_load_explicit(&img->state[block], memory_order_acquire) ==
 	    VHD_BLOCK_WHOLE) {
 		put_run(run, VHD_RUN_FILE, off_bytes, n);

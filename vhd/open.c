@@ -43,8 +43,7 @@ static bool hits(const struct vhd_range *ranges, unsigned count, uint64_t off,
  * is ignored.
  */
 static int find_batmap(struct vhd *img, struct vhd_range *ranges,
-		       unsigned *count, uint64_t table_end,
-		       struct vhd_err *err)
+		       unsigned *count, uint64_t table_end, struct vhd_err *err)
 {
 	struct vhd_batmap_wire w;
 	uint64_t off, end;
@@ -103,8 +102,8 @@ static void header_info(struct vhd_info *info, const struct vhd_header *h,
 	info->table_entries = h->table_entries;
 	info->block_size_bytes = h->block_size_bytes;
 	info->bitmap_bytes = vhd_bitmap_size(h->block_size_bytes);
-	info->blocks = (uint32_t)vhd_blocks_for(info->size_bytes,
-						h->block_size_bytes);
+	info->blocks =
+		(uint32_t)vhd_blocks_for(info->size_bytes, h->block_size_bytes);
 	memcpy(info->parent_id, h->parent_id, sizeof(info->parent_id));
 	info->parent_timestamp_s = h->parent_timestamp_s;
 	memcpy(info->parent_name_utf16be, h->parent_name,
@@ -148,8 +147,8 @@ static int read_header(struct vhd *img, uint64_t off, struct vhd_header *h,
 		if (rc)
 			return rc;
 	}
-	return vhd_header_check(h, off, img->info.size_bytes,
-				img->limit_bytes, err);
+	return vhd_header_check(h, off, img->info.size_bytes, img->limit_bytes,
+				err);
 }
 
 static int parent_check(struct vhd *img, struct vhd_err *err)
@@ -185,11 +184,11 @@ static int open_blocked(struct vhd *img, const struct vhd_probe *p,
 		return rc;
 	header_info(&img->info, &h, off);
 	img->blocked = true;
-	img->block_shift = (uint32_t)__builtin_ctz(h.block_size_bytes /
-						   VHD_SECTOR_BYTES);
-	table_end = h.table_bytes + (((uint64_t)h.table_entries * 4 +
-				      VHD_SECTOR_BYTES - 1) &
-				     ~(uint64_t)(VHD_SECTOR_BYTES - 1));
+	img->block_shift =
+		(uint32_t)__builtin_ctz(h.block_size_bytes / VHD_SECTOR_BYTES);
+	table_end = h.table_bytes +
+		    (((uint64_t)h.table_entries * 4 + VHD_SECTOR_BYTES - 1) &
+		     ~(uint64_t)(VHD_SECTOR_BYTES - 1));
 	add_range(ranges, &count, 0, VHD_FOOTER_BYTES, "footer copy");
 	add_range(ranges, &count, off, off + VHD_HEADER_BYTES,
 		  "dynamic header");
@@ -210,7 +209,8 @@ static int open_blocked(struct vhd *img, const struct vhd_probe *p,
 	return 0;
 }
 
-/* --------------------------------------------------------------- any disk -- */
+/* --------------------------------------------------------------- any disk --
+ */
 
 static void footer_info(struct vhd_info *info, const struct vhd_footer *f)
 {
@@ -279,8 +279,10 @@ static int writable_check(const struct vhd *img, const struct vhd_probe *p,
 		return refuse_writing(img->info.footer_end_bytes,
 				      "the footer is not on a sector", err);
 	if (img->blocked && vhd_file_is_device(&img->file))
-		return refuse_writing(0, "a dynamic disk on a block device "
-				      "cannot grow", err);
+		return refuse_writing(0,
+				      "a dynamic disk on a block device "
+				      "cannot grow",
+				      err);
 	return 0;
 }
 
@@ -295,8 +297,7 @@ static int restore_footers(struct vhd *img, struct vhd_err *err)
 		return 0;
 	if (img->info.footer_copy == VHD_FOOTER_OK)
 		return vhd_tail_settle(img, err);
-	rc = vhd_file_write(&img->file, &img->footer, VHD_FOOTER_BYTES, 0,
-			    err);
+	rc = vhd_file_write(&img->file, &img->footer, VHD_FOOTER_BYTES, 0, err);
 	return rc ? rc : vhd_file_flush(&img->file, err);
 }
 

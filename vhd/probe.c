@@ -55,7 +55,8 @@ int vhd_tolerate(struct vhd_info *info, bool inspect,
 	return 0;
 }
 
-/* ------------------------------------------------------- reading the ends -- */
+/* ------------------------------------------------------- reading the ends --
+ */
 
 static int read_header(const struct vhd_file *f, uint64_t off,
 		       uint64_t file_bytes, struct vhd_header *h, bool *found,
@@ -113,14 +114,15 @@ static int read_ends(const struct vhd_file *f, uint64_t file_bytes,
 	if (e->end_mark == VHD_MARK_NONE)
 		look_for_511(e, file_bytes);
 	e->copy_mark = vhd_footer_mark(&e->copy);
-	e->vhdx = memcmp(e->copy.cookie, VHD_COOKIE_VHDX, VHD_COOKIE_BYTES) ==
-		  0;
+	e->vhdx =
+		memcmp(e->copy.cookie, VHD_COOKIE_VHDX, VHD_COOKIE_BYTES) == 0;
 	vhd_footer_decode(&e->end, &e->end_footer);
 	vhd_footer_decode(&e->copy, &e->copy_footer);
 	return 0;
 }
 
-/* ----------------------------------------------------------------- verdict -- */
+/* ----------------------------------------------------------------- verdict --
+ */
 
 static enum vhd_footer_state state_of(enum vhd_mark mark)
 {
@@ -171,8 +173,7 @@ static int fixed(const struct ends *e, bool inspect, struct vhd_info *info,
 		 "fixed disk of %llu bytes with %llu in front of its footer: "
 		 "cut or grown; a raw disk ending in an old footer must be "
 		 "named raw",
-		 (unsigned long long)size,
-		 (unsigned long long)e->end_at_bytes);
+		 (unsigned long long)size, (unsigned long long)e->end_at_bytes);
 	return vhd_tolerate(info, inspect, &fault, err);
 }
 
@@ -186,8 +187,7 @@ static int size_agrees(const struct vhd_file *f, uint64_t file_bytes,
 	int rc;
 
 	*yes = false;
-	rc = read_header(f, ft->data_offset_bytes, file_bytes, &h, &found,
-			 err);
+	rc = read_header(f, ft->data_offset_bytes, file_bytes, &h, &found, err);
 	if (rc || !found || h.block_size_bytes == 0)
 		return rc;
 	*yes = vhd_blocks_for(ft->current_size_bytes, h.block_size_bytes) ==
@@ -216,8 +216,7 @@ static int choose_of_two(const struct vhd_file *f, const struct ends *e,
 		say(info, "the footers at both ends agree");
 		return 0;
 	}
-	rc = size_agrees(f, info->file_bytes, &e->end_footer, &end_agrees,
-			 err);
+	rc = size_agrees(f, info->file_bytes, &e->end_footer, &end_agrees, err);
 	if (!rc)
 		rc = size_agrees(f, info->file_bytes, &e->copy_footer,
 				 &copy_agrees, err);
@@ -316,14 +315,12 @@ static int verdict(const struct vhd_file *f, const struct ends *e,
 
 	if (e->end_511)
 		info->notes |= VHD_NOTE_FOOTER_511;
-	if (e->end_mark == VHD_MARK_OK &&
-	    e->end_footer.type == VHD_WIRE_FIXED)
+	if (e->end_mark == VHD_MARK_OK && e->end_footer.type == VHD_WIRE_FIXED)
 		return fixed(e, opts->inspect, info, p, err);
 	if (e->end_mark == VHD_MARK_POISON || e->copy_mark == VHD_MARK_POISON)
 		return poisoned_cookie(e, err);
 	if (e->end_mark == VHD_MARK_NONE && e->copy_mark == VHD_MARK_NONE)
-		return no_footer(e, opts->format != VHD_FORMAT_AUTO, info,
-				 err);
+		return no_footer(e, opts->format != VHD_FORMAT_AUTO, info, err);
 	if (e->end_mark != VHD_MARK_OK && e->copy_mark != VHD_MARK_OK) {
 		bool end = e->end_mark == VHD_MARK_BAD_CHECKSUM;
 
@@ -353,17 +350,15 @@ static int named_check(const struct vhd_open_opts *opts,
 {
 	if (opts->format == VHD_FORMAT_AUTO || opts->format == info->format)
 		return 0;
-	return vhd_fail(err, -EUCLEAN, VHD_WHY_TYPE_MISMATCH,
-			p->footer_at_bytes +
-			offsetof(struct vhd_footer_wire, type),
-			"opened as %s, but its footer says %s",
-			vhd_format_name(opts->format),
-			vhd_format_name(info->format));
+	return vhd_fail(
+		err, -EUCLEAN, VHD_WHY_TYPE_MISMATCH,
+		p->footer_at_bytes + offsetof(struct vhd_footer_wire, type),
+		"opened as %s, but its footer says %s",
+		vhd_format_name(opts->format), vhd_format_name(info->format));
 }
 
 int vhd_probe(const struct vhd_file *f, const struct vhd_open_opts *opts,
-	      struct vhd_info *info, struct vhd_probe *p,
-	      struct vhd_err *err)
+	      struct vhd_info *info, struct vhd_probe *p, struct vhd_err *err)
 {
 	struct ends e;
 	int rc;

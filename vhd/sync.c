@@ -28,8 +28,7 @@ static int read_run(struct vhd *img, const struct vhd_run *run, void *buf,
 {
 	switch (run->kind) {
 	case VHD_RUN_FILE:
-		return vhd_file_read(&img->file, buf, len, run->off_bytes,
-				     err);
+		return vhd_file_read(&img->file, buf, len, run->off_bytes, err);
 	case VHD_RUN_ZERO:
 	case VHD_RUN_HOLE:
 		memset(buf, 0, len);

@@ -19,7 +19,7 @@
 
 #define STEP_BYTES_MIN (64ull << 20)
 #define STEP_BYTES_MAX (1ull << 30)
-#define STEP_DIVISOR 16 /* of the file's length */
+#define STEP_DIVISOR   16 /* of the file's length */
 
 /* The length of a file whose last block ends at `used_bytes`. Both callers
  * pass numbers below VHD_FILE_BYTES_MAX, far from wrapping.

@@ -16,17 +16,17 @@
 #define VHD_COOKIE_POISON "v_poison" /* blktap: disabled on purpose */
 #define VHD_COOKIE_HEADER "cxsparse"
 #define VHD_COOKIE_BATMAP "tdbatmap"
-#define VHD_COOKIE_VHDX "vhdxfile"
-#define VHD_COOKIE_BYTES 8
+#define VHD_COOKIE_VHDX	  "vhdxfile"
+#define VHD_COOKIE_BYTES  8
 
-#define VHD_FOOTER_BYTES 512u
+#define VHD_FOOTER_BYTES     512u
 #define VHD_FOOTER_511_BYTES 511u /* before Virtual PC 2004 */
-#define VHD_HEADER_BYTES 1024u
-#define VHD_VERSION_1_0 0x00010000u
-#define VHD_NO_OFFSET UINT64_MAX
+#define VHD_HEADER_BYTES     1024u
+#define VHD_VERSION_1_0	     0x00010000u
+#define VHD_NO_OFFSET	     UINT64_MAX
 
 #define VHD_FEATURE_TEMPORARY 0x1u
-#define VHD_FEATURE_RESERVED 0x2u /* always set by living writers */
+#define VHD_FEATURE_RESERVED  0x2u /* always set by living writers */
 
 enum vhd_wire_type {
 	VHD_WIRE_FIXED = 2,
@@ -120,7 +120,7 @@ struct vhd_batmap_wire {
 static_assert(sizeof(struct vhd_batmap_wire) == 512, "batmap header");
 
 /* BAT entries: sector numbers, big-endian. */
-#define VHD_BAT_NONE 0xffffffffu
+#define VHD_BAT_NONE	       0xffffffffu
 #define VHD_BAT_SECTOR_ENTRIES 128u /* per 512 bytes of table */
 
 #endif

@@ -9,7 +9,7 @@
 
 #include "tests/lib/memfile.h"
 
-#define PAGE_BYTES 16384u
+#define PAGE_BYTES  16384u
 #define GROUP_PAGES 1024u
 #define GROUP_BYTES ((uint64_t)PAGE_BYTES * GROUP_PAGES)
 
@@ -305,8 +305,8 @@ struct memfile *memfile_clone(const struct memfile *m)
 		return NULL;
 	for (size_t g = 0; g < m->group_count; g++) {
 		for (unsigned p = 0; m->groups[g] && p < GROUP_PAGES; p++) {
-			uint64_t off = g * GROUP_BYTES +
-				       (uint64_t)p * PAGE_BYTES;
+			uint64_t off =
+				g * GROUP_BYTES + (uint64_t)p * PAGE_BYTES;
 
 			if (!m->groups[g]->page[p])
 				continue;
@@ -377,8 +377,8 @@ static bool covers(const struct memfile *a, const struct memfile *b)
 
 	for (size_t g = 0; g < a->group_count; g++) {
 		for (unsigned p = 0; a->groups[g] && p < GROUP_PAGES; p++) {
-			uint64_t off = g * GROUP_BYTES +
-				       (uint64_t)p * PAGE_BYTES;
+			uint64_t off =
+				g * GROUP_BYTES + (uint64_t)p * PAGE_BYTES;
 			const uint8_t *mine = a->groups[g]->page[p];
 			const uint8_t *other = page_at(b, off);
 

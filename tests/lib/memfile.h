@@ -52,8 +52,7 @@ uint64_t memfile_count(const struct memfile *m, enum memfile_op op);
  * zeros; writes lengthen the file; -1 when out of memory.
  */
 uint64_t memfile_len(const struct memfile *m);
-void memfile_peek(const struct memfile *m, void *buf, size_t len,
-		  uint64_t off);
+void memfile_peek(const struct memfile *m, void *buf, size_t len, uint64_t off);
 int memfile_poke(struct memfile *m, const void *buf, size_t len, uint64_t off);
 void memfile_resize(struct memfile *m, uint64_t len);
 bool memfile_equal(const struct memfile *a, const struct memfile *b);

@@ -27,8 +27,7 @@ static inline uint64_t random_below(uint64_t *state, uint64_t n)
 static inline uint64_t random_seed(void)
 {
 	const char *given = getenv("SEED");
-	uint64_t seed = given ? strtoull(given, NULL, 0)
-			      : (uint64_t)time(NULL);
+	uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
 
 	printf("SEED=%llu\n", (unsigned long long)seed);
 	return seed;

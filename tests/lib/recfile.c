@@ -32,8 +32,8 @@ static void add(struct recfile *r, struct rec_event e, const void *data)
 	}
 	if (r->count == r->room) {
 		r->room = r->room ? r->room * 2 : 64;
-		r->events = need(realloc(r->events,
-					 r->room * sizeof(*r->events)));
+		r->events =
+			need(realloc(r->events, r->room * sizeof(*r->events)));
 	}
 	r->events[r->count++] = e;
 }
@@ -94,8 +94,7 @@ static int rec_truncate(void *state, uint64_t len)
 	pthread_mutex_lock(&r->lock);
 	rc = r->under.ops->truncate(r->under.state, len);
 	if (!rc)
-		add(r, (struct rec_event){REC_TRUNCATE, len, 0, NULL, 0},
-		    NULL);
+		add(r, (struct rec_event){REC_TRUNCATE, len, 0, NULL, 0}, NULL);
 	pthread_mutex_unlock(&r->lock);
 	return rc;
 }

@@ -14,7 +14,7 @@ enum rec_kind {
 	REC_ZERO,
 	REC_TRUNCATE, /* `off` is the new length */
 	REC_FLUSH,
-	REC_MARK,     /* put in by the test */
+	REC_MARK, /* put in by the test */
 };
 
 struct rec_event {

@@ -119,8 +119,8 @@ static uint32_t bitmap_of(uint32_t block)
 
 uint64_t img_place(uint64_t size, uint32_t block, unsigned k)
 {
-	uint64_t table = ((uint64_t)blocks_of(size, block) * 4 + 511) / 512 *
-			 512;
+	uint64_t table =
+		((uint64_t)blocks_of(size, block) * 4 + 511) / 512 * 512;
 
 	return IMG_TABLE + table + (uint64_t)k * (bitmap_of(block) + block);
 }

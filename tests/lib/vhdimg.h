@@ -10,12 +10,12 @@
 
 #include "tests/lib/memfile.h"
 
-#define IMG_TYPE_FIXED 2
+#define IMG_TYPE_FIXED	 2
 #define IMG_TYPE_DYNAMIC 3
-#define IMG_TYPE_DIFF 4
+#define IMG_TYPE_DIFF	 4
 
 #define IMG_HEADER 512
-#define IMG_TABLE 1536
+#define IMG_TABLE  1536
 
 /* Field offsets used by tests. */
 enum img_footer_field {
