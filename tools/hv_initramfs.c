@@ -150,8 +150,8 @@ static void add_files(struct hv_cpio *c, const struct hv_l1_kernel *k,
 	hv_cpio_dir(c, "proc");
 	hv_cpio_data(c, "init", 0755, hv_init_blob,
 		     (size_t)(hv_init_blob_end - hv_init_blob));
-	hv_cpio_data(c, HV_INIT_PLAN + 1, 0644, plan->text, plan->len);
-	hv_cpio_file(c, HV_INIT_COMMAND + 1, 0755, "/proc/self/exe");
+	hv_cpio_data(c, &HV_INIT_PLAN[1], 0644, plan->text, plan->len);
+	hv_cpio_file(c, &HV_INIT_COMMAND[1], 0755, "/proc/self/exe");
 	(void)dl_iterate_phdr(add_object, c);
 	add_modules(c, k->kvm, k->kvm_count);
 	add_modules(c, k->devices, k->device_count);

@@ -1,0 +1,140 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: BSD-2-Clause
+# First process of the small test guest. What it does is the word test=NAME of
+# its command line; each line for the tests begins with "guest: ".
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+
+word() # NAME
+{
+	tr ' ' '\n' </proc/cmdline | sed -n "s/^$1=//p" | tail -n 1
+}
+
+say()
+{
+	echo "guest: $*"
+}
+
+load()
+{
+	while read -r module; do
+		insmod "/mod/$module" || say "cannot load $module"
+	done </mod/order
+}
+
+# Disks appear a moment after their driver.
+wait_for() # DEVICE
+{
+	n=0
+	while [ ! -b "$1" ] && [ $n -lt 100 ]; do
+		usleep 100000
+		n=$((n + 1))
+	done
+	[ -b "$1" ] || say "no $1"
+}
+
+sum() # DEVICE
+{
+	echo 3 >/proc/sys/vm/drop_caches
+	say "md5 $1 $(md5sum <"$1" | cut -d' ' -f1)"
+}
+
+describe() # NAME
+{
+	sys=/sys/block/$1
+	say "disk $1 $(cat $sys/size) ro $(cat $sys/ro)" \
+		"vendor $(cat $sys/device/vendor)" \
+		"model $(cat $sys/device/model)" \
+		"wwid $(cat $sys/device/wwid)"
+}
+
+# Seeded writes to sda and sdb, a look at the read-only sdc.
+test_pattern()
+{
+	load
+	for d in sda sdb sdc; do
+		wait_for /dev/$d
+		describe $d
+	done
+	dmesg | grep -E 'hv_vmbus|hv_storvsc|\[sd' | sed 's/^/guest: dmesg /'
+	for d in sda sdb; do
+		pattern /dev/$d "$(word seed)" "$(word operations)" ||
+			say "pattern on $d failed"
+	done
+	if dd if=/dev/zero of=/dev/sdc bs=4k count=1 conv=fsync 2>/dev/null
+	then
+		say "sdc was written to"
+	fi
+	sync
+	for d in sda sdb sdc; do
+		sum /dev/$d
+	done
+}
+
+# Writes without an end, telling what is durable, until it is killed.
+test_endless()
+{
+	load
+	wait_for /dev/sda
+	pattern /dev/sda "$(word seed)" 1000000 "guest: durable"
+}
+
+# Twelve writes, each of them flushed.
+test_flush()
+{
+	load
+	wait_for /dev/sda
+	for n in 1 2 3 4 5 6 7 8 9 10 11 12; do
+		dd if=/dev/zero of=/dev/sda bs=4k count=1 seek=$((n * 700)) \
+			conv=fsync 2>/dev/null || say "write $n failed"
+	done
+}
+
+test_facts()
+{
+	load
+	[ "$(word disk)" != yes ] || wait_for /dev/sda
+	say "cpus $(grep -c ^processor /proc/cpuinfo)"
+	say "online $(cat /sys/devices/system/cpu/online)"
+	say "memory $(sed -n 's/^MemTotal: *//p' /proc/meminfo)"
+	say "clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
+	say "time $(date -u +%s)"
+	say "hypervisor $(dmesg | sed -n 's/.*Hypervisor detected: //p')"
+	say "version $(dmesg | sed -n 's/.*Vmbus version://p')"
+	dmesg -r | grep '^<[0-4]>' | sed 's/^/guest: warning /'
+}
+
+# Every line that comes in goes out again, until "end".
+test_echo()
+{
+	say ready
+	while read -r line; do
+		[ "$line" != end ] || break
+		say "heard $line"
+	done
+}
+
+test_reset()
+{
+	reboot -f
+}
+
+test_crash()
+{
+	load
+	echo c >/proc/sysrq-trigger
+}
+
+test_sleep()
+{
+	say asleep
+	sleep 100000
+}
+
+say "test $(word test)"
+"test_$(word test)"
+say "done"
+poweroff -f

@@ -1,0 +1,246 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# Small guests under hv: disks byte for byte, how runs end, locks, signals.
+#
+# usage: run.sh BUILD [CASE]...       (default: all)
+#
+# Environment: SEED (of the disk pattern; default: random, printed). Each case
+# appends "guest NAME pass|fail SECONDS" to BUILD/results and leaves its log
+# in BUILD/logs/guest-NAME.log. Independent readers judge the images: qemu-img
+# and cmp against the same writes done here on a plain file.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+build=$(realpath -e -- "${1:?usage: run.sh BUILD [CASE]...}") || exit 1
+shift
+hv=$build/bin/hv
+work=$build/guest
+seed=${SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
+operations=400
+limit=240
+all_cases='pattern ends locks flush'
+PATH=$PATH:/usr/sbin:/sbin
+
+# ------------------------------------------------------------- assertions --
+failures=0
+
+# expect WHAT COMMAND...: the command must succeed.
+expect()
+{
+	what=$1
+	shift
+	if "$@"; then
+		echo "ok: $what"
+	else
+		echo "FAILED: $what ($*)"
+		failures=$((failures + 1))
+	fi
+}
+
+equal()
+{
+	[ "$1" = "$2" ] || { echo "got '$1', wanted '$2'"; return 1; }
+}
+
+# What the guest said: said FILE PATTERN
+said()
+{
+	tr -d '\r' <"$1" | grep -qE "^(guest: )?$2"
+}
+
+# The value in the guest's line "guest: NAME VALUE".
+value() # FILE NAME
+{
+	tr -d '\r' <"$1" | sed -n "s|^guest: $2 ||p" | tail -n 1
+}
+
+md5()
+{
+	md5sum <"$1" | cut -d' ' -f1
+}
+
+guest() # WORDS OPTION...
+{
+	words=$1
+	shift
+	timeout -k 5 $limit "$hv" run --kernel "$work/vmlinuz" \
+		--initrd "$work/initrd" --memory 256M \
+		--append "console=ttyS0 quiet panic=-1 $words" "$@" </dev/null
+}
+
+# ------------------------------------------------------------------ cases --
+
+# An image of SIZE as the guest will have left it, as raw bytes.
+expected() # FILE SIZE
+{
+	rm -f "$1"
+	truncate -s "$2" "$1" && "$work/rd/bin/pattern" "$1" "$seed" \
+		$operations
+}
+
+case_pattern()
+{
+	dir=$work/pattern
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	echo "seed $seed"
+	# force_size: the size asked for, not one of the geometry
+	qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
+		"$dir/dynamic.vhd" 192M
+	qemu-img create -q -f vpc -o subformat=fixed,force_size=on \
+		"$dir/fixed.vhd" 48M
+	qemu-img create -q -f vpc -o subformat=fixed,force_size=on \
+		"$dir/ro.vhd" 8M
+	yes protected | dd of="$dir/ro.vhd" bs=1M count=8 iflag=fullblock \
+		conv=notrunc status=none
+	ro=$(md5 "$dir/ro.vhd")
+	log=$dir/console
+	guest "test=pattern seed=$seed operations=$operations" \
+		--disk "$dir/dynamic.vhd" --disk "$dir/fixed.vhd" \
+		--disk "$dir/ro.vhd,ro" --console "$log"
+	expect 'hv ends with 0' equal $? 0
+	expect 'VMBus 5.3' said "$log" 'dmesg .*hv_vmbus: Vmbus version:5\.3'
+	expect 'hv_storvsc' said "$log" 'dmesg .*registering driver hv_storvsc'
+	expect 'sda' said "$log" 'disk sda 393216 ro 0 vendor Msft +model Virtual Disk'
+	expect 'sdb' said "$log" 'disk sdb 98304 ro 0 vendor Msft +model Virtual Disk'
+	expect 'sdc is read-only' said "$log" 'disk sdc 16384 ro 1 vendor Msft'
+	expect 'ids differ' equal "$(grep -o 'wwid .*' "$log" | sort -u |
+		wc -l)" 3
+	expect 'no write to sdc' equal "$(value "$log" 'sdc was')" ''
+	expect 'no failed write' equal "$(value "$log" 'pattern on')" ''
+	expect 'to the end' said "$log" 'done'
+	for d in sda:dynamic:192M sdb:fixed:48M; do
+		name=${d#*:}
+		size=${name#*:}
+		name=${name%:*}
+		expect "$name: the same writes here" \
+			expected "$dir/$name.expected" "$size"
+		expect "$name: the guest reads what it wrote" equal \
+			"$(value "$log" "md5 /dev/${d%%:*}")" \
+			"$(md5 "$dir/$name.expected")"
+		expect "$name: qemu-img reads it" qemu-img convert -f vpc \
+			-O raw "$dir/$name.vhd" "$dir/$name.raw"
+		expect "$name: every byte" cmp "$dir/$name.raw" \
+			"$dir/$name.expected"
+	done
+	head -c 8M "$dir/ro.vhd" >"$dir/ro.raw"
+	expect 'ro: the guest reads it' equal \
+		"$(value "$log" 'md5 /dev/sdc')" "$(md5 "$dir/ro.raw")"
+	expect 'ro: file untouched' equal "$(md5 "$dir/ro.vhd")" "$ro"
+	[ $failures -ne 0 ] || rm -rf "$dir"
+}
+
+# Many short runs: in one machine with KVM.
+case_ends()
+{
+	dir=$work/ends
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	for disk in disk killed; do
+		qemu-img create -q -f vpc \
+			-o subformat=dynamic,force_size=on "$dir/$disk.vhd" 64M
+	done
+	"$here/l1.sh" -t 900 -m 2560 -w "$dir" "$here/ends.sh" "$build" "$dir"
+	expect 'all runs' equal $? 0
+	# What was flushed before the kill must be there, whatever came of the
+	# up to 64 writes behind it.
+	durable=$(cat "$dir/durable")
+	echo "operations 0 to $durable were durable"
+	for n in 1 65; do
+		truncate -s 64M "$dir/after.$n"
+		"$work/rd/bin/pattern" "$dir/after.$n" 7 $((durable + n))
+	done
+	for name in killed reopened; do
+		expect "$name: qemu-img reads it" qemu-img convert -f vpc \
+			-O raw "$dir/$name.vhd" "$dir/$name.raw"
+		expect "$name: all that was flushed" "$work/rd/bin/pattern" \
+			--survived "$dir/$name.raw" "$dir/after.1" \
+			"$dir/after.65"
+	done
+	[ $failures -ne 0 ] || rm -rf "$dir"
+}
+
+# Wait for a line on a console, as long as PID runs.
+await() # PID FILE PATTERN
+{
+	n=0
+	until said "$2" "$3" 2>/dev/null || [ $n -gt 1800 ]; do
+		kill -0 "$1" 2>/dev/null || break
+		sleep 0.1
+		n=$((n + 1))
+	done
+	said "$2" "$3"
+}
+
+gone() # PID
+{
+	[ -z "$1" ] || ! kill -0 "$1" 2>/dev/null
+}
+
+# While a guest runs, its images belong to it: on this host, whatever runs it.
+case_locks()
+{
+	dir=$work/locks
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	qemu-img create -q -f vpc -o subformat=dynamic "$dir/disk.vhd" 16M
+	"$hv" run --kernel "$work/vmlinuz" --initrd "$work/initrd" \
+		--append 'console=ttyS0 quiet test=sleep' --timeout 200 \
+		--disk "$dir/disk.vhd" --console "$dir/console" \
+		</dev/null 2>"$dir/err" &
+	pid=$!
+	expect 'the guest runs' await $pid "$dir/console" asleep
+	qemu=$(pgrep -P $pid qemu-system)
+	"$hv" run --kernel "$work/vmlinuz" --disk "$dir/disk.vhd" \
+		2>"$dir/second"
+	expect 'a second writer is refused' equal $? 3
+	expect 'in one line' equal "$(wc -l <"$dir/second")" 1
+	expect 'that says why' grep -q 'open elsewhere' "$dir/second"
+	kill -TERM $pid
+	wait $pid
+	expect 'SIGTERM stops it' equal $? 14
+	expect 'nothing of it is left' gone "$qemu"
+	expect 'the lock is free' "$build/bin/vhd-inspect" "$dir/disk.vhd"
+	expect 'qemu-img reads the image' qemu-img info -f vpc "$dir/disk.vhd"
+	cat "$dir/err"
+}
+
+# A flush in the guest is a flush of the host's file.
+case_flush()
+{
+	dir=$work/flush
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
+		"$dir/disk.vhd" 64M
+	# A limit of seconds for strace and all below it.
+	timeout -k 5 $limit strace -f --seccomp-bpf -qq -o "$dir/trace" \
+		-e trace=fsync,fdatasync -e signal=none -y \
+		"$hv" run --kernel "$work/vmlinuz" --initrd "$work/initrd" \
+		--memory 256M --disk "$dir/disk.vhd" --console "$dir/console" \
+		--timeout 60 --append \
+		"console=ttyS0 quiet panic=-1 test=flush" </dev/null
+	expect 'ends with 0' equal $? 0
+	flushes=$(grep -c "disk.vhd.*= 0" "$dir/trace")
+	echo "flushes of the host's file: $flushes"
+	expect 'every flush of the guest arrived' [ "$flushes" -ge 10 ]
+}
+
+# ------------------------------------------------------------------- main --
+mkdir -p "$work" "$build/logs" || exit 1
+"$here/initrd.sh" "$work" || exit 1
+bad=0
+for name in ${*:-$all_cases}; do
+	log=$build/logs/guest-$name.log
+	start=$(date +%s)
+	("case_$name"; exit $failures) >"$log" 2>&1
+	if [ $? -eq 0 ]; then
+		verdict=pass mark='ok   ' where=
+	else
+		verdict=fail mark='FAIL ' where=": see $log" bad=1
+	fi
+	seconds=$(($(date +%s) - start))
+	echo "guest $name $verdict $seconds" >>"$build/results"
+	echo "  $mark guest $name ($seconds s)$where"
+	[ $verdict = pass ] || grep '^FAILED' "$log"
+done
+exit $bad
