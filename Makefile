@@ -37,7 +37,8 @@ LIBS_TOOLS := -Wl,--as-needed -lblkid -ljson-c -lisal
 # ------------------------------------------------------------------ sources
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/file.c vhd/lock.c vhd/probe.c vhd/open.c vhd/create.c \
-           vhd/info.c vhd/locator.c vhd/bat.c vhd/bitmap.c vhd/map.c \
+           vhd/info.c vhd/locator.c vhd/chain.c vhd/parent.c \
+           vhd/bat.c vhd/bitmap.c vhd/map.c \
            vhd/alloc.c vhd/commit.c vhd/tail.c vhd/sync.c \
            vhd/queue.c vhd/queue_image.c vhd/queue_io.c vhd/queue_flush.c \
            vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c
@@ -89,6 +90,7 @@ UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
 UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
+UNIT_VHD     += vhd_chain
 UNIT_VHD     += vhd_repair vhd_undo vhd_salvage vhd_oracle
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
@@ -110,6 +112,7 @@ TESTLIB_SRC  += tests/lib/scsitask.c tests/lib/vsc.c \
                 tests/lib/vsc_scsi.c tests/lib/simvsp.c
 TESTLIB_SRC  += tests/lib/guest.c tests/lib/guest_talk.c \
                 tests/lib/guest_ring.c tests/lib/fakedev.c
+TESTLIB_SRC  += tests/lib/diffimg.c
 TESTLIB_SRC  += tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c
 # These have hv/gpa.c replaced by the door that counts and flips.
 WATCHED      := vmbus_fetch storvsp_fetch

@@ -40,6 +40,8 @@ const char *inspect_note_name(enum vhd_note note)
 		{ VHD_NOTE_RESERVED_NONZERO, "reserved-nonzero" },
 		{ VHD_NOTE_LAST_BLOCK_SHORT, "last-block-short" },
 		{ VHD_NOTE_FOOTERS_DIFFER, "footers-differ" },
+		{ VHD_NOTE_LOCATOR_BAD, "locator-bad" },
+		{ VHD_NOTE_PARENT_TIME, "parent-time" },
 		{ VHD_NOTE_BATMAP_BAD, "batmap-bad" },
 	};
 

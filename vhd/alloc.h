@@ -51,6 +51,8 @@ bool vhd_poisoned(const struct vhd *img);
 /* What the queue needs to know of an image. */
 const struct vhd_file *vhd_get_file(const struct vhd *img);
 bool vhd_is_writable(const struct vhd *img);
+/* Layer `i` of its chain, which exists. */
+struct vhd *vhd_get_layer(const struct vhd *img, unsigned i);
 /* Every data run of this image is 4 KiB-aligned in the file. */
 bool vhd_data_aligned(const struct vhd *img);
 

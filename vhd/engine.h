@@ -87,13 +87,16 @@ static inline bool vhd_io_list_remove(struct vhd_io_list *l, struct vhd_io *io)
 	return false;
 }
 
+/* Files that one queue may have: its images and the parents of some. */
+#define VHD_ENGINE_FILES_MAX (2 * VHD_QUEUE_IMAGES_MAX)
+
 struct vhd_engine_ops {
 	const char *name;
 	enum vhd_engine id;
 	/* `depth` bounds what is prepared and not yet reaped. */
 	int (*create)(uint32_t depth, void **state, struct vhd_err *err);
 	void (*destroy)(void *state);
-	/* Slot numbers are below VHD_QUEUE_IMAGES_MAX. -ENOTSUP: this engine
+	/* Slot numbers are below VHD_ENGINE_FILES_MAX. -ENOTSUP: this engine
 	 * cannot serve the file.
 	 */
 	int (*attach)(void *state, const struct vhd_file *f, uint32_t slot,

@@ -25,7 +25,7 @@
 #include "fail.h"
 
 /* liburing 2.3 exports io_uring_register, but not io_uring_enable_rings. */
-#define FILES (2 * VHD_QUEUE_IMAGES_MAX)
+#define FILES (2 * VHD_ENGINE_FILES_MAX)
 /* Submission places beyond the queue's depth: poll, its removal, cancels. */
 #define SPARE 8u
 

@@ -60,6 +60,11 @@ enum vhd_why {
 	VHD_WHY_READ_ONLY_LAYOUT,  /* readable, but not safe to write to */
 	VHD_WHY_UNDO_FILE,         /* not an undo file, or a damaged one */
 	VHD_WHY_UNDO_MISMATCH,     /* of another image, or changed since */
+	VHD_WHY_PARENT_MISSING,    /* no parent where one may be looked for */
+	VHD_WHY_PARENT_ID,         /* the file so named is another disk */
+	VHD_WHY_PARENT_SIZE,       /* child and parent differ in size */
+	VHD_WHY_CHAIN_CYCLE,       /* an image is its own ancestor */
+	VHD_WHY_CHAIN_DEPTH,       /* more layers than VHD_CHAIN_MAX */
 	/* the guest's kernel */
 	VHD_WHY_KERNEL_FORMAT,     /* not a bzImage, or a damaged one */
 	VHD_WHY_KERNEL_OLD,        /* older boot protocol than needed */

@@ -291,7 +291,7 @@ static int open_plain(const char *path, const struct vhd_file_open *how,
 		      struct vhd_err *err)
 {
 	int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-	int fd, fl, rc;
+	int fd;
 
 	flags |= how->writable || how->create ? O_RDWR : O_RDONLY;
 	if (how->create)
@@ -299,22 +299,25 @@ static int open_plain(const char *path, const struct vhd_file_open *how,
 	do
 		fd = open(path, flags, 0666);
 	while (fd < 0 && errno == EINTR);
-	if (fd < 0)
-		return open_fail(-errno, path, err);
-	fl = fcntl(fd, F_GETFL);
-	if (fl < 0 || fcntl(fd, F_SETFL, fl & ~O_NONBLOCK) < 0) {
-		rc = -errno;
-		close(fd);
-		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
-				"cannot set up %.80s: %s", path,
-				vhd_errno_text(rc));
-	}
-	return fd;
+	return fd < 0 ? open_fail(-errno, path, err) : fd;
+}
+
+static int make_blocking(int fd, const char *path, struct vhd_err *err)
+{
+	int fl = fcntl(fd, F_GETFL);
+	int rc;
+
+	if (fl >= 0 && fcntl(fd, F_SETFL, fl & ~O_NONBLOCK) == 0)
+		return 0;
+	rc = -errno;
+	return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0, "cannot set up %.80s: %s",
+			path, vhd_errno_text(rc));
 }
 
 /* A second description of the same file for O_DIRECT, or -1: the file system
  * may not have it, and then data goes through the page cache. /proc names the
- * very file; without it the path is opened again and must be the same file.
+ * very file; without it the path, if there is one, is opened again and must be
+ * the same file.
  */
 static int open_direct(int fd, const char *path, bool writable,
 		       const struct stat *st)
@@ -327,7 +330,7 @@ static int open_direct(int fd, const char *path, bool writable,
 
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
 	direct = open(proc, flags);
-	if (direct < 0 && errno == ENOENT)
+	if (direct < 0 && errno == ENOENT && path)
 		direct = open(path, flags | O_NONBLOCK);
 	if (direct < 0)
 		return -1;
@@ -353,20 +356,17 @@ static int make_empty(int fd, const char *path, struct vhd_err *err)
 			path, vhd_errno_text(rc));
 }
 
-int vhd_file_open(const char *path, const struct vhd_file_open *how,
-		  struct vhd_file *out, struct vhd_err *err)
+/* `reopen`: the path to open again where /proc is missing, or NULL. */
+static int adopt(int fd, const char *path, const char *reopen,
+		 const struct vhd_file_open *how, struct vhd_file *out,
+		 struct vhd_err *err)
 {
 	bool writable = how->writable || how->create;
 	struct stat st;
-	int fd, rc;
+	int rc = make_blocking(fd, path, err);
 
-	if (how->no_lock && writable)
-		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
-				"a file opened for writing must be locked");
-	fd = open_plain(path, how, err);
-	if (fd < 0)
-		return fd;
-	rc = kind_check(fd, how, path, &st, err);
+	if (!rc)
+		rc = kind_check(fd, how, path, &st, err);
 	if (!rc && !how->no_lock)
 		rc = vhd_lock(fd, writable, path, err);
 	if (!rc && how->create)
@@ -379,11 +379,30 @@ int vhd_file_open(const char *path, const struct vhd_file_open *how,
 		.ops = &fd_ops,
 		.state = (void *)(intptr_t)fd,
 		.fd = fd,
-		.direct_fd =
-			how->direct ? open_direct(fd, path, writable, &st) : -1,
+		.direct_fd = how->direct
+				     ? open_direct(fd, reopen, writable, &st)
+				     : -1,
 		.no_sync = how->no_sync,
 	};
 	return 0;
+}
+
+int vhd_file_adopt(int fd, const char *path, const struct vhd_file_open *how,
+		   struct vhd_file *out, struct vhd_err *err)
+{
+	return adopt(fd, path, NULL, how, out, err);
+}
+
+int vhd_file_open(const char *path, const struct vhd_file_open *how,
+		  struct vhd_file *out, struct vhd_err *err)
+{
+	int fd;
+
+	if (how->no_lock && (how->writable || how->create))
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"a file opened for writing must be locked");
+	fd = open_plain(path, how, err);
+	return fd < 0 ? fd : adopt(fd, path, path, how, out, err);
 }
 
 int vhd_file_close_checked(struct vhd_file *f)

@@ -66,10 +66,17 @@ struct vhd_file_open {
 };
 int vhd_file_open(const char *path, const struct vhd_file_open *how,
 		  struct vhd_file *out, struct vhd_err *err);
+/* The same for a descriptor opened already, which is taken whatever happens;
+ * `path` is for messages and never opened.
+ */
+int vhd_file_adopt(int fd, const char *path, const struct vhd_file_open *how,
+		   struct vhd_file *out, struct vhd_err *err);
 void vhd_file_close(struct vhd_file *f);
 
 /* The same as vhd_open and vhd_create over a medium the caller has. On
- * success takes `f`; on failure the caller still has it.
+ * success takes `f`; on failure the caller still has it. Parents are not
+ * looked for: with `parent_dir` set a differencing disk opens without its
+ * parent, which is to be given to it next.
  */
 int vhd_open_file(const struct vhd_file *f, const struct vhd_open_opts *opts,
 		  struct vhd **out, struct vhd_err *err);

@@ -47,6 +47,15 @@ struct vhd {
 	enum vhd_run_kind absent; /* what a missing block reads as */
 	enum vhd_run_kind unset;  /* what a 0 in a bitmap reads as */
 
+	/* constant: chain.c and parent.c */
+	struct vhd *parent;	/* owned; NULL: none, or not followed */
+	unsigned depth;		/* layers above this one */
+	char *path;		/* absolute; only in a chain opened by path */
+	bool follow;		/* a parent is or will be there */
+	bool larger_child;	/* than the parent: allowed */
+	uint32_t locator_count; /* usable ones, in the header's order */
+	struct vhd_locator locator[VHD_LOCATORS];
+
 	/* bat.c; NULL where not `blocked` */
 	_Atomic uint32_t *bat;	/* host order, VHD_BAT_NONE for none */
 	_Atomic uint8_t *state; /* of enum vhd_block_state */
@@ -128,6 +137,28 @@ static inline uint64_t vhd_block_data(const struct vhd *img, uint32_t entry)
 {
 	return (uint64_t)entry * VHD_SECTOR_BYTES + img->info.bitmap_bytes;
 }
+
+/* open.c: everything but the file, of this layer only. */
+void vhd_image_free(struct vhd *img);
+
+/* chain.c. Give a child its parent, which may have one in turn. Takes
+ * `parent`; on failure the caller still has it. `child` is the lowest layer
+ * of `top`, which is what all ancestors are compared with.
+ */
+int vhd_chain_link(struct vhd *top, struct vhd *child, struct vhd *parent,
+		   struct vhd_err *err);
+/* The same for a child that stands alone. */
+int vhd_chain_set_parent(struct vhd *child, struct vhd *parent,
+			 struct vhd_err *err);
+/* Release the layers below `img`. */
+void vhd_chain_free(struct vhd *img);
+/* vhd_map_chain with the layer itself. Without a parent it is vhd_map. */
+int vhd_resolve(struct vhd *img, uint64_t lba, uint64_t sectors,
+		struct vhd **layer, struct vhd_run *run, struct vhd_err *err);
+
+/* parent.c. Find, open and link all parents of `top`, opened at `path`. */
+int vhd_parents_open(struct vhd *top, const char *path,
+		     const struct vhd_open_opts *opts, struct vhd_err *err);
 
 /* bitmap.c. `entry` is the block's place. Tells whether sector `in` of the
  * block is valid and how many of the `n` sectors from there agree with it.

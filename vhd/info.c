@@ -37,6 +37,10 @@ static const struct {
 	{VHD_NOTE_LAST_BLOCK_SHORT, "the file ends inside the last block"},
 	{VHD_NOTE_FOOTERS_DIFFER, "the two footers are valid but differ"},
 	{VHD_NOTE_BATMAP_BAD, "blktap batmap points nowhere; it is ignored"},
+	{VHD_NOTE_LOCATOR_BAD,
+	 "a parent locator makes no sense; it is ignored"},
+	{VHD_NOTE_PARENT_TIME,
+	 "the parent's date is not the one recorded; that may mean nothing"},
 };
 
 const char *vhd_note_text(enum vhd_note note)

@@ -14,6 +14,7 @@
 #include "fail.h"
 #include "filesys.h"
 #include "image.h"
+#include "locator.h"
 
 #define BLKTAP_0_1 0x00000001u /* little-endian bitmaps, no batmap */
 
@@ -72,7 +73,7 @@ static int find_batmap(struct vhd *img, struct vhd_range *ranges,
 }
 
 /* Locators with a place outside the file or over other metadata are ignored,
- * as the names they hold would be.
+ * as the names they hold would be; the others' places are taken.
  */
 static void find_locators(struct vhd *img, const struct vhd_header *h,
 			  struct vhd_range *ranges, unsigned *count)
@@ -85,11 +86,18 @@ static void find_locators(struct vhd *img, const struct vhd_header *h,
 		const struct vhd_locator *l = &h->locator[i];
 		uint64_t end;
 
-		if (!l->platform || !l->len_bytes ||
-		    add_ovf(l->off_bytes, l->len_bytes, &end) ||
-		    end > img->limit_bytes ||
-		    hits(ranges, fixed_count, l->off_bytes, end))
+		if (!l->platform || !l->len_bytes)
 			continue;
+		if (add_ovf(l->off_bytes, l->len_bytes, &end) ||
+		    end > img->limit_bytes ||
+		    hits(ranges, fixed_count, l->off_bytes, end)) {
+			img->info.notes |= VHD_NOTE_LOCATOR_BAD;
+			continue;
+		}
+		if (l->len_bytes > VHD_LOCATOR_PAYLOAD_MAX)
+			img->info.notes |= VHD_NOTE_LOCATOR_BAD;
+		else
+			img->locator[img->locator_count++] = *l;
 		add_range(ranges, count, l->off_bytes, end, "parent locator");
 	}
 }
@@ -156,6 +164,12 @@ static int parent_check(struct vhd *img, struct vhd_err *err)
 	struct vhd_err fault;
 
 	if (img->info.format != VHD_FORMAT_DIFF)
+		return 0;
+	if (img->follow && img->writable)
+		return vhd_fail(err, -EROFS, VHD_WHY_READ_ONLY_LAYOUT, 0,
+				"a differencing disk can only be read; open "
+				"it read-only");
+	if (img->follow)
 		return 0;
 	vhd_fail(&fault, -ENOTSUP, VHD_WHY_NEEDS_PARENT, 0,
 		 "a differencing disk: most of its content is in a parent "
@@ -344,6 +358,9 @@ static struct vhd *image_new(const struct vhd_file *f,
 	img->file = *f;
 	img->writable = opts->writable;
 	img->inspect = opts->inspect;
+	img->follow = opts->parent_dir != NULL;
+	img->larger_child = opts->larger_child;
+	img->info.layers = 1;
 	img->absent = VHD_RUN_HOLE;
 	img->unset = VHD_RUN_ZERO;
 	pthread_mutex_init(&img->bitmap_lock, NULL);
@@ -352,8 +369,7 @@ static struct vhd *image_new(const struct vhd_file *f,
 	return img;
 }
 
-/* Everything but the file. */
-static void image_free(struct vhd *img)
+void vhd_image_free(struct vhd *img)
 {
 	vhd_bitmap_close(img);
 	vhd_alloc_close(img);
@@ -361,6 +377,7 @@ static void image_free(struct vhd *img)
 	pthread_mutex_destroy(&img->bitmap_lock);
 	pthread_mutex_destroy(&img->alloc_lock);
 	pthread_mutex_destroy(&img->commit_lock);
+	free(img->path);
 	free(img);
 }
 
@@ -391,7 +408,7 @@ int vhd_open_file(const struct vhd_file *f, const struct vhd_open_opts *opts,
 		return vhd_fail_nomem(err, sizeof(*img), "an image");
 	rc = set_up(img, opts, err);
 	if (rc) {
-		image_free(img);
+		vhd_image_free(img);
 		return rc;
 	}
 	if (img->info.format == VHD_FORMAT_DIFF)
@@ -405,6 +422,7 @@ int vhd_open(const char *path, const struct vhd_open_opts *opts,
 {
 	struct vhd_file_open how = {0};
 	struct vhd_file f;
+	struct vhd *img;
 	int rc = opts_check(opts, err);
 
 	if (rc)
@@ -415,9 +433,17 @@ int vhd_open(const char *path, const struct vhd_open_opts *opts,
 	rc = vhd_file_open(path, &how, &f, err);
 	if (rc)
 		return rc;
-	rc = vhd_open_file(&f, opts, out, err);
-	if (rc)
+	rc = vhd_open_file(&f, opts, &img, err);
+	if (rc) {
 		vhd_file_close(&f);
+		return rc;
+	}
+	if (img->follow && img->info.format == VHD_FORMAT_DIFF)
+		rc = vhd_parents_open(img, path, opts, err);
+	if (rc)
+		vhd_abandon(img);
+	else
+		*out = img;
 	return rc;
 }
 
@@ -446,8 +472,9 @@ int vhd_close(struct vhd *img, struct vhd_err *err)
 	if (!img)
 		return 0;
 	rc = finish(img, err);
+	vhd_chain_free(img);
 	closed = vhd_file_close_checked(&img->file);
-	image_free(img);
+	vhd_image_free(img);
 	if (!rc && closed)
 		rc = vhd_fail(err, closed, VHD_WHY_IO, 0,
 			      "closing the file failed: %s",
@@ -459,6 +486,7 @@ void vhd_abandon(struct vhd *img)
 {
 	if (!img)
 		return;
+	vhd_chain_free(img);
 	vhd_file_close(&img->file);
-	image_free(img);
+	vhd_image_free(img);
 }

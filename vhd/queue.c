@@ -109,6 +109,9 @@ void vhd_queue_destroy(struct vhd_queue *q)
 	if (!q)
 		return;
 	q->engine->destroy(q->state);
+	for (unsigned i = 0; i < VHD_QUEUE_IMAGES_MAX; i++)
+		if (q->images[i].img)
+			free(q->images[i].below);
 	free(q->slots);
 	free(q);
 }

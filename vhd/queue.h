@@ -67,15 +67,22 @@ struct queue_direct {
 	uint32_t write_mask;
 };
 
-struct queue_image {
-	struct vhd *img;           /* NULL: place is free */
+/* One file known to the engine. */
+struct queue_file {
 	const struct vhd_file *file;
-	uint64_t sectors;
-	uint32_t slot;             /* the engine's name for the file */
-	bool writable;
-	bool grows;                /* blocks may be allocated */
+	uint32_t slot;             /* the engine's name for it */
 	bool use_direct;
 	struct queue_direct direct;
+};
+
+struct queue_image {
+	struct vhd *img;           /* NULL: place is free */
+	struct queue_file own;
+	uint64_t sectors;
+	bool writable;
+	bool grows;                /* blocks may be allocated */
+	uint32_t below_count;      /* parents */
+	struct queue_file *below;  /* theirs, nearest first; owned */
 	struct queue_flush flush;
 	struct queue_image *next_start;
 };
@@ -83,6 +90,7 @@ struct queue_image {
 struct queue_slot {
 	struct vhd_io io;
 	struct queue_image *im;
+	struct queue_file *file;   /* the image's own or a parent's */
 	struct vhd_req *req;       /* NULL: the image's flush */
 	uint64_t pos_bytes;        /* in the request: start of what is left */
 	uint64_t left_bytes;       /* of the piece */
@@ -109,6 +117,7 @@ struct vhd_queue {
 	struct queue_slot *slots;
 	uint16_t hash[1u << QUEUE_HASH_BITS];
 	struct queue_image images[VHD_QUEUE_IMAGES_MAX];
+	bool slot_used[VHD_ENGINE_FILES_MAX];
 	struct vhd_err err;        /* room for map errors */
 };
 

@@ -25,8 +25,8 @@ static void sync_send(struct vhd_queue *q, struct queue_slot *slot)
 	slot->io.op = VHD_IO_SYNC;
 	slot->io.dsync = false;
 	slot->io.direct = false;
-	slot->io.file = slot->im->file;
-	slot->io.file_slot = slot->im->slot;
+	slot->io.file = slot->im->own.file;
+	slot->io.file_slot = slot->im->own.slot;
 	slot->io.off_bytes = 0;
 	slot->io.iov = NULL;
 	slot->io.iov_count = 0;

@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -97,12 +98,73 @@ static bool grows(enum vhd_format format)
 	return format == VHD_FORMAT_DYNAMIC || format == VHD_FORMAT_DIFF;
 }
 
+static int file_attach(struct vhd_queue *q, struct vhd *img,
+		       struct queue_file *f, struct vhd_err *err)
+{
+	const struct vhd_file *file = vhd_get_file(img);
+	uint32_t slot = 0;
+	int rc;
+
+	while (slot < VHD_ENGINE_FILES_MAX && q->slot_used[slot])
+		slot++;
+	if (slot == VHD_ENGINE_FILES_MAX)
+		return vhd_fail(err, -ENOSPC, VHD_WHY_ARGUMENT, 0,
+				"a queue serves at most %u files, parents "
+				"among them",
+				VHD_ENGINE_FILES_MAX);
+	rc = q->engine->attach(q->state, file, slot, err);
+	if (rc)
+		return rc;
+	q->slot_used[slot] = true;
+	*f = (struct queue_file){.file = file, .slot = slot};
+	if (file->direct_fd >= 0 && vhd_data_aligned(img))
+		f->use_direct = direct_learn(file->direct_fd, &f->direct);
+	return 0;
+}
+
+static void file_detach(struct vhd_queue *q, struct queue_file *f)
+{
+	q->engine->detach(q->state, f->file, f->slot);
+	q->slot_used[f->slot] = false;
+}
+
+/* The parents, in order; on failure those before are detached again. */
+static int below_attach(struct vhd_queue *q, struct queue_image *im,
+			uint32_t count, struct vhd_err *err)
+{
+	int rc = 0;
+
+	if (!count)
+		return 0;
+	im->below = calloc(count, sizeof(*im->below));
+	if (!im->below)
+		return vhd_fail_nomem(err, count * sizeof(*im->below),
+				      "the parents of an image");
+	while (!rc && im->below_count < count) {
+		struct vhd *layer = vhd_get_layer(im->img, im->below_count + 1);
+
+		rc = file_attach(q, layer, &im->below[im->below_count], err);
+		if (!rc)
+			im->below_count++;
+	}
+	return rc;
+}
+
+static void files_detach(struct vhd_queue *q, struct queue_image *im)
+{
+	while (im->below_count)
+		file_detach(q, &im->below[--im->below_count]);
+	free(im->below);
+	im->below = NULL;
+	file_detach(q, &im->own);
+	im->img = NULL;
+}
+
 int vhd_queue_attach(struct vhd_queue *q, struct vhd *img, struct vhd_err *err)
 {
 	const struct vhd_info *info = vhd_get_info(img);
-	const struct vhd_file *file = vhd_get_file(img);
 	struct queue_image *im;
-	uint32_t slot;
+	struct queue_file own;
 	int rc;
 
 	if (queue_image_find(q, img))
@@ -113,21 +175,22 @@ int vhd_queue_attach(struct vhd_queue *q, struct vhd *img, struct vhd_err *err)
 		return vhd_fail(err, -ENOSPC, VHD_WHY_ARGUMENT, 0,
 				"a queue serves at most %u images",
 				VHD_QUEUE_IMAGES_MAX);
-	slot = (uint32_t)(im - q->images);
-	rc = q->engine->attach(q->state, file, slot, err);
+	rc = file_attach(q, img, &own, err);
 	if (rc)
 		return rc;
 	*im = (struct queue_image){
 		.img = img,
-		.file = file,
-		.slot = slot,
+		.own = own,
 		.sectors = info->size_bytes / VHD_SECTOR_BYTES,
 		.writable = vhd_is_writable(img),
 		.grows = grows(info->format),
 	};
-	if (file->direct_fd >= 0 && vhd_data_aligned(img))
-		im->use_direct = direct_learn(file->direct_fd, &im->direct);
-	hash_add(q, (uint16_t)slot);
+	rc = below_attach(q, im, info->layers - 1, err);
+	if (rc) {
+		files_detach(q, im);
+		return rc;
+	}
+	hash_add(q, (uint16_t)(im - q->images));
 	return 0;
 }
 
@@ -138,7 +201,6 @@ void vhd_queue_detach(struct vhd_queue *q, struct vhd *img)
 	if (!im)
 		return;
 	queue_flush_forget(q, im);
-	q->engine->detach(q->state, im->file, im->slot);
-	im->img = NULL;
+	files_detach(q, im);
 	hash_rebuild(q);
 }

@@ -136,21 +136,22 @@ static bool fits_direct(const struct queue_direct *d, const struct vhd_io *io,
 /* Send what is left of the slot's piece, or as much as one call takes. */
 static void slot_send(struct vhd_queue *q, struct queue_slot *slot)
 {
-	struct queue_image *im = slot->im;
+	struct queue_file *f = slot->file;
 
 	iov_choose(slot);
-	slot->io.direct = im->use_direct && fits_direct(&im->direct, &slot->io,
-							slot->asked_bytes);
+	slot->io.direct = f->use_direct && fits_direct(&f->direct, &slot->io,
+						       slot->asked_bytes);
 	q->engine->prep(q->state, &slot->io);
 }
 
 static void piece_start(struct vhd_queue *q, struct queue_image *im,
-			struct vhd_req *req, const struct vhd_run *run,
-			uint64_t bytes)
+			struct queue_file *file, struct vhd_req *req,
+			const struct vhd_run *run, uint64_t bytes)
 {
 	struct queue_slot *slot = queue_slot_get(q);
 
 	slot->im = im;
+	slot->file = file;
 	slot->req = req;
 	slot->pos_bytes = req->cursor_bytes_;
 	slot->left_bytes = bytes;
@@ -159,8 +160,8 @@ static void piece_start(struct vhd_queue *q, struct queue_image *im,
 	slot->retries = 0;
 	slot->io.op = req->op == VHD_OP_WRITE ? VHD_IO_WRITE : VHD_IO_READ;
 	slot->io.dsync = false;
-	slot->io.file = im->file;
-	slot->io.file_slot = im->slot;
+	slot->io.file = file->file;
+	slot->io.file_slot = file->slot;
 	slot->io.off_bytes = run->off_bytes;
 	if (req->op == VHD_OP_WRITE && req->flags & VHD_REQ_FUA) {
 		/* A block that the BAT on disk does not show yet is not made
@@ -176,17 +177,26 @@ static void piece_start(struct vhd_queue *q, struct queue_image *im,
 	slot_send(q, slot);
 }
 
+/* Where the next run lives and in which file; most images have but one. */
 static int map_next(struct vhd_queue *q, struct queue_image *im,
-		    struct vhd_req *req, struct vhd_run *run)
+		    struct vhd_req *req, struct vhd_run *run,
+		    struct queue_file **file)
 {
 	uint64_t lba = req->lba + req->cursor_bytes_ / VHD_SECTOR_BYTES;
 	uint64_t n = (req->len_bytes_ - req->cursor_bytes_) / VHD_SECTOR_BYTES;
+	unsigned layer;
 	int rc;
 
-	if (req->op == VHD_OP_WRITE)
+	*file = &im->own;
+	if (req->op == VHD_OP_WRITE) {
 		rc = vhd_map_write(im->img, lba, n, run, &q->err);
-	else
+	} else if (im->below_count) {
+		rc = vhd_map_chain(im->img, lba, n, run, &layer, &q->err);
+		if (!rc && layer)
+			*file = &im->below[layer - 1];
+	} else {
 		rc = vhd_map(im->img, lba, n, run, &q->err);
+	}
 	if (!rc && run->kind == VHD_RUN_PARENT)
 		rc = vhd_fail(&q->err, -ENOTSUP, VHD_WHY_NEEDS_PARENT, 0,
 			      "these sectors live in the parent");
@@ -198,6 +208,7 @@ static int map_next(struct vhd_queue *q, struct queue_image *im,
 bool queue_advance(struct vhd_queue *q, struct queue_image *im,
 		   struct vhd_req *req)
 {
+	struct queue_file *file;
 	struct vhd_run run;
 	uint64_t bytes;
 
@@ -205,11 +216,11 @@ bool queue_advance(struct vhd_queue *q, struct queue_image *im,
 	       !(req->state_ & (REQ_FAILED | REQ_CANCELLED))) {
 		if (!q->free)
 			return false;
-		if (map_next(q, im, req, &run))
+		if (map_next(q, im, req, &run, &file))
 			break;
 		bytes = run.sectors * VHD_SECTOR_BYTES;
 		if (run.kind == VHD_RUN_FILE) {
-			piece_start(q, im, req, &run, bytes);
+			piece_start(q, im, file, req, &run, bytes);
 			if (req->cursor_bytes_ + bytes < req->len_bytes_)
 				iov_forward(req->iov, &req->iov_index_,
 					    &req->iov_skip_bytes_, bytes);
@@ -279,7 +290,7 @@ static bool piece_goes_on(struct vhd_queue *q, struct queue_slot *slot)
 
 	/* The file system asks for more alignment than it told. */
 	if (io->res == -EINVAL && io->direct) {
-		slot->im->use_direct = false;
+		slot->file->use_direct = false;
 		again = true;
 	}
 	if (io->res < 0 && !(again && ++slot->retries <= QUEUE_RETRIES_MAX)) {

@@ -23,12 +23,13 @@ static int args_check(const struct vhd *img, uint64_t off_bytes,
 	return 0;
 }
 
-static int read_run(struct vhd *img, const struct vhd_run *run, void *buf,
+static int read_run(struct vhd *layer, const struct vhd_run *run, void *buf,
 		    size_t len, struct vhd_err *err)
 {
 	switch (run->kind) {
 	case VHD_RUN_FILE:
-		return vhd_file_read(&img->file, buf, len, run->off_bytes, err);
+		return vhd_file_read(&layer->file, buf, len, run->off_bytes,
+				     err);
 	case VHD_RUN_ZERO:
 	case VHD_RUN_HOLE:
 		memset(buf, 0, len);
@@ -48,14 +49,16 @@ int vhd_read(struct vhd *img, uint64_t off_bytes, void *buf, size_t len_bytes,
 
 	while (!rc && len_bytes) {
 		struct vhd_run run;
+		struct vhd *layer;
 		size_t n;
 
-		rc = vhd_map(img, off_bytes / VHD_SECTOR_BYTES,
-			     len_bytes / VHD_SECTOR_BYTES, &run, err);
+		rc = vhd_resolve(img, off_bytes / VHD_SECTOR_BYTES,
+				 len_bytes / VHD_SECTOR_BYTES, &layer, &run,
+				 err);
 		if (rc)
 			break;
 		n = (size_t)run.sectors * VHD_SECTOR_BYTES;
-		rc = read_run(img, &run, p, n, err);
+		rc = read_run(layer, &run, p, n, err);
 		p += n;
 		off_bytes += n;
 		len_bytes -= n;

@@ -35,7 +35,7 @@ enum vhd_format {
 	VHD_FORMAT_RAW,      /* the disk and nothing else */
 	VHD_FORMAT_FIXED,
 	VHD_FORMAT_DYNAMIC,
-	VHD_FORMAT_DIFF,     /* recognised; refused: VHD_WHY_NEEDS_PARENT */
+	VHD_FORMAT_DIFF,     /* a child; needs vhd_open_opts.parent_dir */
 };
 
 const char *vhd_format_name(enum vhd_format format);
@@ -52,6 +52,11 @@ struct vhd_open_opts {
 	bool force_read;        /* read-only without any lock */
 	bool inspect;           /* read-only, tolerate what refuses normal use
 				 * as long as the structures can be shown */
+	const char *parent_dir; /* DIFF: parents are looked for below this
+				 * directory, in which the image must be, and
+				 * nowhere else; NULL: they are not followed */
+	bool larger_child;      /* DIFF: a child may be larger than its parent;
+				 * what the parent lacks reads as zero */
 };
 
 /* Open an existing image by path.
@@ -61,6 +66,11 @@ struct vhd_open_opts {
  *   and -EINVAL (NOT_FILE), -EUCLEAN for every malformed structure with its
  *   own `why`, -ENOTSUP (NEEDS_PARENT, UNSUPPORTED), -EROFS
  *   (READ_ONLY_LAYOUT), -ENOMEM.
+ * A differencing disk is opened with all that it builds on: its parents, read
+ *   only and under a shared lock, until one that is no child; they belong to
+ *   it. Further errors: -ENOENT (PARENT_MISSING), -EUCLEAN (PARENT_ID: found
+ *   by name, but another disk; PARENT_SIZE, CHAIN_CYCLE, CHAIN_DEPTH), and
+ *   whatever opening a parent says. Those of parents name the parent.
  */
 int vhd_open(const char *path, const struct vhd_open_opts *opts,
 	     struct vhd **out, struct vhd_err *err);
@@ -131,7 +141,9 @@ enum vhd_note {
 	VHD_NOTE_LAST_BLOCK_SHORT = 1u << 9, /* file ends inside last block */
 	VHD_NOTE_FOOTERS_DIFFER = 1u << 10,  /* both valid, not identical */
 	VHD_NOTE_BATMAP_BAD = 1u << 11,      /* ... and points nowhere */
-	VHD_NOTE_COUNT_BITS = 12,
+	VHD_NOTE_LOCATOR_BAD = 1u << 12,     /* parent locator is ignored */
+	VHD_NOTE_PARENT_TIME = 1u << 13,     /* parent changed since, perhaps */
+	VHD_NOTE_COUNT_BITS = 14,
 };
 
 /* All that is known about an open image. Owned by the image. */
@@ -176,9 +188,32 @@ struct vhd_info {
 	uint8_t parent_id[16];
 	uint32_t parent_timestamp_s;
 	uint8_t parent_name_utf16be[512];
+	uint32_t layers;           /* this image and the parents below it */
 };
 
 const struct vhd_info *vhd_get_info(const struct vhd *img);
+
+/* The most images that may stand on one another. */
+#define VHD_CHAIN_MAX 256u
+
+/* One image of a chain. */
+struct vhd_layer {
+	const char *path; /* absolute; NULL: not opened by path as a chain */
+	const struct vhd_info *info;
+	int fd;           /* of the file, or -1: for questions such as where
+			   * its holes are, neither to be read nor closed */
+};
+
+/* Layer `i` of an image: 0 is the image itself, info.layers - 1 the lowest.
+ * Everything in `out` belongs to the image. Errors: -EINVAL: no such layer.
+ */
+int vhd_layer(const struct vhd *img, unsigned i, struct vhd_layer *out);
+
+/* The `i`th path at which the lowest layer's parent is looked for, relative
+ * to that layer's directory: what its locators and its header say, without
+ * repetition. Returns the length; -ENOENT: no more of them; -ENAMETOOLONG.
+ */
+int vhd_parent_path(const struct vhd *img, unsigned i, char *buf, size_t n);
 
 /* One line for a note bit, "" for an unknown one. */
 const char *vhd_note_text(enum vhd_note note);
@@ -216,6 +251,13 @@ struct vhd_run {
  */
 int vhd_map(struct vhd *img, uint64_t lba, uint64_t sectors,
 	    struct vhd_run *run, struct vhd_err *err);
+
+/* The same down through the parents: never VHD_RUN_PARENT where they are
+ * open. `*layer` becomes the number of the layer that decided, in whose file
+ * VHD_RUN_FILE lies. A run may be cut short of what it could be.
+ */
+int vhd_map_chain(struct vhd *img, uint64_t lba, uint64_t sectors,
+		  struct vhd_run *run, unsigned *layer, struct vhd_err *err);
 
 /* -------------------------------------------- simple synchronous bytes -- */
 

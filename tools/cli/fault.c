@@ -77,6 +77,17 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 	[VHD_WHY_UNDO_MISMATCH] = { "undo-mismatch", CLI_REFUSED,
 				    "--force applies it nevertheless" },
 
+	[VHD_WHY_PARENT_MISSING] = { "parent-missing", CLI_REFUSED,
+				     "put it there, or name a directory above "
+				     "both with --parent-dir" },
+	[VHD_WHY_PARENT_ID] = { "parent-id", CLI_REFUSED,
+				"put the parent it was made on there" },
+	[VHD_WHY_PARENT_SIZE] = { "parent-size", CLI_REFUSED,
+				  "restore a good copy of the parent" },
+	[VHD_WHY_CHAIN_CYCLE] = { "chain-cycle", CLI_REFUSED, damaged },
+	[VHD_WHY_CHAIN_DEPTH] = { "chain-depth", CLI_REFUSED,
+				  "merge some of its layers first" },
+
 	[VHD_WHY_KERNEL_FORMAT] = { "kernel-format", CLI_REFUSED,
 				    "name a bzImage such as /boot/vmlinuz" },
 	[VHD_WHY_KERNEL_OLD] = { "kernel-old", CLI_REFUSED,
