@@ -65,7 +65,7 @@ STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
                storvsp/sense.c
 
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
-           tools/cli/progress.c tools/cli/size.c tools/cli/text.c
+           tools/cli/parent.c tools/cli/progress.c tools/cli/size.c tools/cli/text.c
 
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd-convert vhd-inspect

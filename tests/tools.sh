@@ -482,6 +482,76 @@ injected()
 
 # --- cases: inspection
 
+# A random chain becomes one disk, whatever it becomes and however it is read.
+chains()
+{
+	seed=$(date +%s)
+	for n in 1 2 3 8; do
+		"$dir/chain" $n 5243392 $((seed + n)) || fail "no chain"
+		top=l$((n - 1)).vhd
+		sum=$(cat l*.vhd | cksum)
+		for to in raw fixed dynamic; do
+			must vhd-convert --verify --force --to $to $top out.$to
+			must vhd-convert --force --from $to --to raw out.$to \
+				back
+			cmp flat.raw back ||
+				fail "seed $seed: $n layers to $to differ"
+		done
+		for engine in uring aio sync; do
+			must vhd-convert --force --direct --engine $engine \
+				--to raw $top out.raw
+			cmp flat.raw out.raw ||
+				fail "seed $seed: $n layers by $engine differ"
+		done
+		[ "$(cat l*.vhd | cksum)" = "$sum" ] || fail "layers changed"
+		[ "$(inspect_value $top virtual-size)" = 5243392 ] ||
+			fail "inspect: $(vhd-inspect $top)"
+		[ $n -eq 1 ] || [ "$(inspect_value $top \
+			chain.$((n - 1)).path)" = "$PWD/l0.vhd" ] ||
+			fail "inspect: $(vhd-inspect --json $top)"
+	done
+	must vhd-inspect l7.vhd
+	grep -q "Chain *1: $PWD/l6.vhd" "$dir/out" &&
+	grep -q "7: $PWD/l0.vhd" "$dir/out" || fail "text: $(cat "$dir/out")"
+	refused 2 l2.vhd vhd-convert --force --to raw l7.vhd l2.vhd
+	refused 3 l7.vhd vhd-convert --no-parent --to raw l7.vhd new
+}
+
+# Where parents may be, and what is said when they are not there.
+parents()
+{
+	"$dir/chain" 2 1049088 "$(date +%s)" || fail "no chain"
+	mkdir sub
+	mv l1.vhd sub
+	refused 3 sub/l1.vhd vhd-convert --to raw sub/l1.vhd new
+	grep -q 'l0.vhd is missing below .*--parent-dir' "$dir/err" ||
+		fail "says: $(cat "$dir/err")"
+	[ "$(status_of vhd-inspect sub/l1.vhd)" = 3 ] || fail "inspect agrees"
+	grep -q 'looked for l0.vhd' "$dir/out" || fail "$(cat "$dir/out")"
+	[ "$(status_of vhd-inspect --json sub/l1.vhd)" = 3 ] || fail json
+	grep -q '"why": *"parent-missing"' "$dir/out" || fail "$(cat "$dir/out")"
+	# A link that leads out of the directory is not followed, unless ...
+	ln -s ../l0.vhd sub/l0.vhd
+	refused 3 sub/l1.vhd vhd-convert --to raw sub/l1.vhd new
+	must vhd-convert --parent-dir . --to raw sub/l1.vhd new
+	cmp new flat.raw || fail "differs"
+	mkdir else
+	refused 2 sub/l1.vhd vhd-convert --parent-dir else --to raw \
+		sub/l1.vhd other
+	rm sub/l0.vhd
+	truncate -s 1M sub/l0.vhd
+	refused 3 sub/l1.vhd vhd-convert --to raw sub/l1.vhd other
+	grep -q 'not the disk it was made on' "$dir/err" ||
+		fail "says: $(cat "$dir/err")"
+	corpus=${CORPUS:-$OLDPWD/../shared/corpus}/fat-differential.vhd.gz
+	[ -e "$corpus" ] || return 0
+	gzip -dc "$corpus" >win10.vhd
+	refused 3 win10.vhd vhd-convert --to raw win10.vhd other
+	[ "$(status_of vhd-inspect win10.vhd)" = 3 ] || fail "inspect agrees"
+	grep -q 'looked for fat-parent.vhd' "$dir/out" ||
+		fail "$(cat "$dir/out")"
+}
+
 inspection()
 {
 	truncate -s 64M part
@@ -607,6 +677,8 @@ cases()
 	full-disk full
 	signals signals
 	injected injected
+	chains chains
+	parents parents
 	inspect inspection
 	inspect-chs chs
 	installed installed
@@ -637,6 +709,11 @@ for program in json hold; do
 		-o "$dir/$program" \
 		tests/tools_$program.c -ljson-c || exit 1
 done
+# shellcheck disable=SC2086 # lists of words
+${CC:-cc} -D_GNU_SOURCE -I. -Wall -Wextra -Werror $san -o "$dir/chain" \
+	tests/tools_chain.c tests/lib/diffimg.c tests/lib/vhdimg.c \
+	tests/lib/memfile.c "$build/lib/libvhd.a" -luring -laio -lisal \
+	-pthread || exit 1
 bad=0
 wanted=" $* "
 # shellcheck disable=SC2034 # OLDPWD is used by cases

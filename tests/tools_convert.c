@@ -88,7 +88,9 @@ static void open_as(struct convert_input *in, const char *path,
 {
 	struct vhd_err err = { 0 };
 
-	if (convert_input_open(in, path, format, false, &err))
+	const struct vhd_open_opts how = {.format = format};
+
+	if (convert_input_open(in, path, &how, &err))
 		fail_msg("%s: %s", path, err.text);
 }
 
@@ -481,21 +483,19 @@ static void verify_tells_where_sizes_part(void **state)
 
 static void input_refuses_what_is_no_image_file(void **state)
 {
+	const struct vhd_open_opts how = {.format = VHD_FORMAT_AUTO};
 	struct convert_input in;
 	struct vhd_err err;
 	char *path = in_dir(*state, "sub");
 
 	assert_int_equal(mkdir(path, 0700), 0);
-	assert_refused(convert_input_open(&in, path, VHD_FORMAT_AUTO, false,
-					  &err),
+	assert_refused(convert_input_open(&in, path, &how, &err),
 		       &err, EISDIR, VHD_WHY_NOT_FILE);
 	rmdir(path);
-	assert_refused(convert_input_open(&in, path, VHD_FORMAT_AUTO, false,
-					  &err),
+	assert_refused(convert_input_open(&in, path, &how, &err),
 		       &err, ENOENT, VHD_WHY_SYSTEM);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_refused(convert_input_open(&in, path, VHD_FORMAT_AUTO, false,
-					  &err),
+	assert_refused(convert_input_open(&in, path, &how, &err),
 		       &err, EINVAL, VHD_WHY_NOT_FILE);
 }
 

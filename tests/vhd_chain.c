@@ -37,7 +37,7 @@ static void chain_make(struct chain *c, unsigned count, uint64_t size,
 	assert_non_null(c->model);
 	for (unsigned i = 0; i < count; i++) {
 		uint32_t block = 4096u << random_below(rnd, 6);
-		uint32_t type = i ? IMG_TYPE_DIFF
+		uint32_t type = i		       ? IMG_TYPE_DIFF
 				: random_below(rnd, 2) ? IMG_TYPE_FIXED
 						       : IMG_TYPE_DYNAMIC;
 
@@ -78,13 +78,12 @@ static struct vhd *chain_open(struct chain *c, bool up)
 		unsigned i = up ? k : c->count - k;
 
 		if (up)
-			assert_int_equal(vhd_chain_set_parent(img[i],
-							      img[i - 1], &e),
-					 0);
+			assert_int_equal(
+				vhd_chain_set_parent(img[i], img[i - 1], &e),
+				0);
 		else
 			assert_int_equal(vhd_chain_link(img[c->count - 1],
-							img[i], img[i - 1],
-							&e),
+							img[i], img[i - 1], &e),
 					 0);
 	}
 	return img[c->count - 1];
@@ -161,7 +160,8 @@ static void queue_check(struct vhd *img, enum vhd_engine engine,
 		uint64_t at = random_below(rnd, size / 512);
 		uint64_t n = 1 + random_below(rnd, size / 512 - at);
 
-		iov[i].iov_base = aligned_alloc(4096, (n * 512 + 4095) & ~4095u);
+		iov[i].iov_base =
+			aligned_alloc(4096, (n * 512 + 4095) & ~4095u);
 		iov[i].iov_len = n * 512;
 		assert_non_null(iov[i].iov_base);
 		req[i] = (struct vhd_req){.img = img,
@@ -240,8 +240,8 @@ static void a_parents_fault_is_the_reads_fault(void **state)
 	(void)state;
 	uint8_t *model = calloc(1, SIZE), b[512];
 	uint64_t rnd = 1;
-	struct memfile *base = diff_random(IMG_TYPE_FIXED, 0, SIZE, 0, model,
-					   &rnd);
+	struct memfile *base =
+		diff_random(IMG_TYPE_FIXED, 0, SIZE, 0, model, &rnd);
 	struct memfile *top = diff_empty(1, SIZE, 4096);
 	struct vhd *img = layer_open(top, false);
 	struct vhd_err e;
@@ -697,7 +697,8 @@ static void what_is_not_the_parent_is_refused_by_reason(void **state)
 {
 	(void)state;
 	struct memfile *other = img_fixed(8192), *bad;
-	struct vhd_open_opts rw = {.writable = true, .format = VHD_FORMAT_FIXED};
+	struct vhd_open_opts rw = {.writable = true,
+				   .format = VHD_FORMAT_FIXED};
 	struct vhd *img, *held;
 	struct vhd_err e;
 	struct place p;
@@ -866,9 +867,9 @@ static void a_parents_date_is_only_noted(void **state)
 			  (uint32_t)(st.st_mtime - 946684800 + late));
 		diff_save(m, "in/child.vhd");
 		assert_int_equal(open_below("in/child.vhd", "in", &img, &e), 0);
-		assert_int_equal(!!(vhd_get_info(img)->notes &
-				    VHD_NOTE_PARENT_TIME),
-				 late);
+		assert_int_equal(
+			!!(vhd_get_info(img)->notes & VHD_NOTE_PARENT_TIME),
+			late);
 		vhd_abandon(img);
 	}
 	memfile_destroy(m);

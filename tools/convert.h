@@ -34,6 +34,9 @@ struct convert_opts {
 	bool no_sync;
 	bool force;
 	bool quiet;
+	bool no_parent;
+	bool larger_child;
+	const char *parent_dir;    /* NULL: the source's own */
 };
 
 /* What every long step needs: the queue, whom to blame, when to stop. */
@@ -59,23 +62,30 @@ struct convert_input {
 };
 
 int convert_input_open(struct convert_input *in, const char *path,
-		       enum vhd_format format, bool direct,
-		       struct vhd_err *err);
+		       const struct vhd_open_opts *opts, struct vhd_err *err);
+/* Whether `path` names one of the images that the source builds on. */
+bool convert_input_has_parent(const struct convert_input *in, const char *path);
 void convert_input_close(struct convert_input *in);
 
 /* ------------------------------------------------------------- extents -- */
 
-/* Walks the parts of an image that may hold data: neither unallocated, nor
- * marked as zero, nor a hole of the file. Borrows the image and the fd.
- */
-struct convert_extents {
-	struct vhd *img;
-	int fd;                   /* of the same file */
-	uint64_t size_bytes;
+/* What is known of one file's holes. */
+struct convert_holes {
 	uint64_t data_from_bytes; /* file range known to hold data */
 	uint64_t data_to_bytes;
 	uint64_t hole_from_bytes; /* file range known to be a hole */
 	uint64_t hole_to_bytes;
+};
+
+/* Walks the parts of an image that may hold data: neither unallocated, nor
+ * marked as zero, nor a hole of the file that has them, be it a parent's.
+ * Borrows the image and the fd.
+ */
+struct convert_extents {
+	struct vhd *img;
+	int fd;                   /* of the image's own file */
+	uint64_t size_bytes;
+	struct convert_holes holes[VHD_CHAIN_MAX]; /* one a layer */
 };
 
 void convert_extents_init(struct convert_extents *x, struct vhd *img, int fd);

@@ -20,38 +20,48 @@ void convert_extents_init(struct convert_extents *x, struct vhd *img, int fd)
 /* Learn what lies at `at` in the file. A file system that knows no holes says
  * that all is data; one that does not know the call is taken the same way.
  */
-static void learn(struct convert_extents *x, uint64_t at)
+static void learn(struct convert_holes *h, int fd, uint64_t at)
 {
-	off_t data = lseek(x->fd, (off_t)at, SEEK_DATA);
+	off_t data = lseek(fd, (off_t)at, SEEK_DATA);
 	off_t hole;
 
 	if (data < 0 && errno == ENXIO) {
-		x->hole_from_bytes = at;
-		x->hole_to_bytes = UINT64_MAX;
+		h->hole_from_bytes = at;
+		h->hole_to_bytes = UINT64_MAX;
 		return;
 	}
 	if (data < 0)
 		data = (off_t)at;
 	if ((uint64_t)data > at) {
-		x->hole_from_bytes = at;
-		x->hole_to_bytes = (uint64_t)data;
+		h->hole_from_bytes = at;
+		h->hole_to_bytes = (uint64_t)data;
 	}
-	hole = lseek(x->fd, data, SEEK_HOLE);
-	x->data_from_bytes = (uint64_t)data;
-	x->data_to_bytes = hole > data ? (uint64_t)hole : UINT64_MAX;
+	hole = lseek(fd, data, SEEK_HOLE);
+	h->data_from_bytes = (uint64_t)data;
+	h->data_to_bytes = hole > data ? (uint64_t)hole : UINT64_MAX;
 }
 
-/* Whether the file has data at `at`, and until where that answer holds. */
-static bool data_at(struct convert_extents *x, uint64_t at, uint64_t *until)
+static int layer_fd(const struct convert_extents *x, unsigned i)
 {
-	bool data = at >= x->data_from_bytes && at < x->data_to_bytes;
-	bool hole = at >= x->hole_from_bytes && at < x->hole_to_bytes;
+	struct vhd_layer layer;
+
+	return i && !vhd_layer(x->img, i, &layer) ? layer.fd : x->fd;
+}
+
+/* Whether a layer's file has data at `at`, and until where that answer holds.
+ */
+static bool data_at(struct convert_extents *x, unsigned layer, uint64_t at,
+		    uint64_t *until)
+{
+	struct convert_holes *h = &x->holes[layer];
+	bool data = at >= h->data_from_bytes && at < h->data_to_bytes;
+	bool hole = at >= h->hole_from_bytes && at < h->hole_to_bytes;
 
 	if (!data && !hole) {
-		learn(x, at);
-		hole = at >= x->hole_from_bytes && at < x->hole_to_bytes;
+		learn(h, layer_fd(x, layer), at);
+		hole = at >= h->hole_from_bytes && at < h->hole_to_bytes;
 	}
-	*until = hole ? x->hole_to_bytes : x->data_to_bytes;
+	*until = hole ? h->hole_to_bytes : h->data_to_bytes;
 	return !hole;
 }
 
@@ -62,9 +72,11 @@ static int look(struct convert_extents *x, uint64_t at, bool *data,
 	uint64_t left = (x->size_bytes - at) / VHD_SECTOR_BYTES;
 	uint64_t until;
 	struct vhd_run run;
+	unsigned layer;
 	int rc;
 
-	rc = vhd_map(x->img, at / VHD_SECTOR_BYTES, left, &run, err);
+	rc = vhd_map_chain(x->img, at / VHD_SECTOR_BYTES, left, &run, &layer,
+			   err);
 	if (rc)
 		return rc;
 	*len = run.sectors * VHD_SECTOR_BYTES;
@@ -75,7 +87,7 @@ static int look(struct convert_extents *x, uint64_t at, bool *data,
 				(unsigned long long)at);
 	if (!*data)
 		return 0;
-	*data = data_at(x, run.off_bytes, &until);
+	*data = data_at(x, layer, run.off_bytes, &until);
 	/* Holes need not end on a sector. The sector in which one ends, or
 	 * in which data gives way to one, counts as data.
 	 */

@@ -32,12 +32,8 @@ static int file_check(const struct convert_input *in, struct vhd_err *err)
 }
 
 int convert_input_open(struct convert_input *in, const char *path,
-		       enum vhd_format format, bool direct, struct vhd_err *err)
+		       const struct vhd_open_opts *opts, struct vhd_err *err)
 {
-	const struct vhd_open_opts opts = {
-		.format = format,
-		.direct = direct,
-	};
 	char self[32];
 	int rc;
 
@@ -51,13 +47,27 @@ int convert_input_open(struct convert_input *in, const char *path,
 	if (rc)
 		goto out;
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", in->fd);
-	rc = vhd_open(self, &opts, &in->img, err);
+	rc = vhd_open(self, opts, &in->img, err);
 	if (rc)
 		cli_strip_path(err, self);
 out:
 	if (rc)
 		convert_input_close(in);
 	return rc;
+}
+
+bool convert_input_has_parent(const struct convert_input *in, const char *path)
+{
+	struct vhd_layer layer;
+	struct stat st, have;
+
+	if (stat(path, &st) < 0)
+		return false;
+	for (unsigned i = 1; !vhd_layer(in->img, i, &layer); i++)
+		if (fstat(layer.fd, &have) == 0 && have.st_dev == st.st_dev &&
+		    have.st_ino == st.st_ino)
+			return true;
+	return false;
 }
 
 void convert_input_close(struct convert_input *in)

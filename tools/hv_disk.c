@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "hv.h"
@@ -23,13 +24,16 @@ static int check_probed(const struct hv_disk_arg *arg, struct vhd *img,
 static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
 		    struct vhd_err *err)
 {
+	char *dir = cli_parent_dir(arg->path);
 	const struct vhd_open_opts opts = {
 		.format = arg->format,
 		.writable = !arg->read_only,
+		.parent_dir = dir,
 	};
 	struct vhd *img;
 	int ret = vhd_open(arg->path, &opts, &img, err);
 
+	free(dir);
 	if (ret < 0)
 		return ret;
 	ret = check_probed(arg, img, err);

@@ -109,6 +109,8 @@ struct inspect_report {
 	const struct vhd_info *info;
 	struct vhd_err fault;     /* why it is refused; NONE: it is not */
 	struct inspect_content *content; /* NULL: not looked at */
+	const char *parent_dir;   /* where parents were looked for, or NULL */
+	char *parent_dir_own;     /* to be freed */
 };
 
 /* words.c */

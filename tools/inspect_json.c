@@ -176,6 +176,47 @@ static struct json_object *parent_object(const struct vhd_info *info)
 	return o;
 }
 
+/* The image itself first; then its parents, as far as they were found. */
+static struct json_object *chain_array(const struct inspect_report *r)
+{
+	struct json_object *list, *o;
+	struct vhd_layer l;
+
+	if (!r->info || r->info->format != VHD_FORMAT_DIFF)
+		return NULL;
+	list = json_object_new_array();
+	for (unsigned i = 0; !vhd_layer(r->img, i, &l); i++) {
+		o = object();
+		put_path(o, "path", l.path ? l.path : r->path);
+		put_text(o, "format", vhd_format_name(l.info->format));
+		put(o, "id", id_object(l.info->unique_id));
+		put_number(o, "virtual-size", l.info->size_bytes);
+		put(o, "blocks", blocks_object(l.info));
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
+/* Where the parent that the chain lacks was looked for. */
+static struct json_object *looked_array(const struct inspect_report *r)
+{
+	struct json_object *list;
+	struct vhd_layer l;
+	char text[1024];
+
+	if (!r->info || r->info->format != VHD_FORMAT_DIFF ||
+	    vhd_layer(r->img, r->info->layers - 1, &l) ||
+	    l.info->format != VHD_FORMAT_DIFF)
+		return NULL;
+	list = json_object_new_array();
+	for (unsigned i = 0;
+	     vhd_parent_path(r->img, i, text, sizeof(text)) > 0; i++) {
+		cli_text_clean(text);
+		json_object_array_add(list, json_object_new_string(text));
+	}
+	return list;
+}
+
 static struct json_object *notes_array(const struct vhd_info *info)
 {
 	struct json_object *list = json_object_new_array();
@@ -279,6 +320,8 @@ struct json_object *inspect_json(const struct inspect_report *r)
 	put(o, "footer", vhd ? footer_object(info) : NULL);
 	put(o, "blocks", vhd ? blocks_object(info) : NULL);
 	put(o, "parent", vhd ? parent_object(info) : NULL);
+	put(o, "chain", chain_array(r));
+	put(o, "parent-looked-for", looked_array(r));
 	put(o, "notes", notes_array(info));
 	put(o, "content", content_object(r->content));
 	return o;

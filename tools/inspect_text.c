@@ -200,6 +200,34 @@ static void parent_rows(FILE *out, const struct vhd_info *info)
 	row(out, "", "%s in hex", cli_id_hex(info->parent_id, id));
 }
 
+/* One row a parent, and where the next one should have been. */
+static void chain_rows(FILE *out, const struct inspect_report *r)
+{
+	char text[1024], size[CLI_SIZE_TEXT], id[CLI_ID_TEXT];
+	const char *label = "Chain";
+	struct vhd_layer l = { 0 };
+
+	if (r->info->format != VHD_FORMAT_DIFF || !r->parent_dir)
+		return;
+	for (unsigned i = 1; !vhd_layer(r->img, i, &l); i++, label = "") {
+		row(out, label, "%u: %s", i, l.path);
+		row(out, "", "   %s, %s, id %s", vhd_format_name(l.info->format),
+		    cli_size_text(l.info->size_bytes, size, sizeof(size)),
+		    cli_id_windows(l.info->unique_id, id));
+		if (inspect_has_blocks(l.info))
+			row(out, "", "   %u of %u blocks in use",
+			    l.info->blocks_used, l.info->blocks);
+	}
+	if (l.info && l.info->format != VHD_FORMAT_DIFF)
+		return;
+	row(out, label, "broken: no parent below %s", r->parent_dir);
+	for (unsigned i = 0;
+	     vhd_parent_path(r->img, i, text, sizeof(text)) > 0; i++) {
+		cli_text_clean(text);
+		row(out, "", "   looked for %s", text);
+	}
+}
+
 static void note_rows(FILE *out, const struct vhd_info *info)
 {
 	const char *label = "Notes";
@@ -304,6 +332,7 @@ void inspect_text(const struct inspect_report *r, FILE *out)
 		footer_rows(out, info);
 	}
 	parent_rows(out, info);
+	chain_rows(out, r);
 	note_rows(out, info);
 	content_rows(out, r);
 	fault_rows(out, r);

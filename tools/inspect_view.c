@@ -29,6 +29,20 @@ static int fail(struct vhd_err *err, const char *what)
 			strerror(-code));
 }
 
+/* The most that the disk may hold. */
+static uint64_t data_bytes(struct vhd *img)
+{
+	struct vhd_layer layer;
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; !vhd_layer(img, i, &layer); i++)
+		sum += inspect_has_blocks(layer.info)
+			       ? (uint64_t)layer.info->blocks_used *
+					 layer.info->block_size_bytes
+			       : layer.info->size_bytes;
+	return sum;
+}
+
 int inspect_view_open(struct inspect_view *view, struct vhd *img,
 		      const char *path, struct vhd_err *err)
 {
@@ -55,8 +69,7 @@ int inspect_view_open(struct inspect_view *view, struct vhd *img,
 		inspect_view_close(view);
 		return rc;
 	}
-	if ((uint64_t)info->blocks_used * info->block_size_bytes >
-	    WHOLE_MAX_BYTES)
+	if (data_bytes(img) > WHOLE_MAX_BYTES)
 		return 0;
 	rc = inspect_view_want(view, 0, view->size_bytes, err);
 	view->whole = !rc;
@@ -101,6 +114,7 @@ int inspect_view_want(struct inspect_view *view, uint64_t off_bytes,
 	uint64_t at = off_bytes / VHD_SECTOR_BYTES;
 	uint64_t end = view->size_bytes / VHD_SECTOR_BYTES;
 	struct vhd_run run;
+	unsigned layer;
 	uint8_t *buf;
 	int rc = 0;
 
@@ -114,7 +128,7 @@ int inspect_view_want(struct inspect_view *view, uint64_t off_bytes,
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory: %u bytes", CHUNK_BYTES);
 	for (; !rc && at < end && !view->truncated; at += run.sectors) {
-		rc = vhd_map(view->img, at, end - at, &run, err);
+		rc = vhd_map_chain(view->img, at, end - at, &run, &layer, err);
 		if (!rc && run.kind == VHD_RUN_FILE)
 			rc = copy(view, buf, at * VHD_SECTOR_BYTES,
 				  run.sectors * VHD_SECTOR_BYTES, err);

@@ -32,6 +32,9 @@ enum {
 	OPT_DIRECT,
 	OPT_VERIFY,
 	OPT_NO_SYNC,
+	OPT_PARENT_DIR,
+	OPT_NO_PARENT,
+	OPT_LARGER_CHILD,
 };
 
 static const struct cli_option options[] = {
@@ -48,6 +51,12 @@ static const struct cli_option options[] = {
 	  "read both again afterwards and compare" },
 	{ "no-sync", OPT_NO_SYNC, NULL,
 	  "do not wait until DST is on the disk" },
+	{ "parent-dir", OPT_PARENT_DIR, "DIR",
+	  "a differencing SRC, which is in or below DIR, may have\n"
+	  "its parents there (default: SRC's own directory)" },
+	{ "no-parent", OPT_NO_PARENT, NULL, "refuse a differencing SRC" },
+	{ "larger-child", OPT_LARGER_CHILD, NULL,
+	  "let it be larger than its parent; the rest is zero" },
 	{ "force", 'f', NULL, "replace DST if it exists" },
 	{ "quiet", 'q', NULL, "print nothing but errors" },
 	{ 0 },
@@ -144,6 +153,15 @@ static int option_apply(struct convert_opts *opts, int id, const char *value)
 	case OPT_NO_SYNC:
 		opts->no_sync = true;
 		return CLI_OK;
+	case OPT_PARENT_DIR:
+		opts->parent_dir = value;
+		return CLI_OK;
+	case OPT_NO_PARENT:
+		opts->no_parent = true;
+		return CLI_OK;
+	case OPT_LARGER_CHILD:
+		opts->larger_child = true;
+		return CLI_OK;
 	case 'f':
 		opts->force = true;
 		return CLI_OK;
@@ -180,6 +198,8 @@ static int parse(int argc, char **argv, struct convert_opts *opts)
 		return cli_usage(prog, "needs --to raw, fixed or dynamic");
 	if (opts->block_size_bytes && opts->to != VHD_FORMAT_DYNAMIC)
 		return cli_usage(prog, "--block-size is for --to dynamic");
+	if (opts->no_parent && opts->parent_dir)
+		return cli_usage(prog, "--no-parent excludes --parent-dir");
 	opts->src = argv[o.first_operand];
 	opts->dst = argv[o.first_operand + 1];
 	return -1;
@@ -246,6 +266,10 @@ static int verify(struct convert_job *job, const struct convert_opts *opts,
 		  struct convert_input *in, const struct convert_output *out,
 		  struct vhd_err *err)
 {
+	const struct vhd_open_opts how = {
+		.format = opts->to,
+		.direct = opts->direct,
+	};
 	struct convert_input again;
 	uint64_t at = 0;
 	int rc;
@@ -256,7 +280,7 @@ static int verify(struct convert_job *job, const struct convert_opts *opts,
 				"cannot make the file durable: %s",
 				strerror(errno));
 	(void)posix_fadvise(out->fd, 0, 0, POSIX_FADV_DONTNEED);
-	rc = convert_input_open(&again, out->path, opts->to, opts->direct, err);
+	rc = convert_input_open(&again, out->path, &how, err);
 	if (rc)
 		return rc;
 	cli_progress_start(&job->progress, "verifying",
@@ -307,6 +331,35 @@ static int transfer(struct convert_job *job, const struct convert_opts *opts,
 	return convert_output_publish(out, !opts->no_sync, err);
 }
 
+/* The source and, of a differencing disk, all that it builds on. */
+static int source_open(const struct convert_opts *opts,
+		       struct convert_input *in, struct vhd_err *err)
+{
+	char *own = opts->no_parent || opts->parent_dir
+			    ? NULL
+			    : cli_parent_dir(opts->src);
+	const struct vhd_open_opts how = {
+		.format = opts->from,
+		.direct = opts->direct,
+		.parent_dir = opts->parent_dir ? opts->parent_dir : own,
+		.larger_child = opts->larger_child,
+	};
+	int rc = convert_input_open(in, opts->src, &how, err);
+
+	free(own);
+	return rc;
+}
+
+static int destination_open(const struct convert_opts *opts,
+			    const struct convert_input *in,
+			    struct convert_output *out, struct vhd_err *err)
+{
+	if (convert_input_has_parent(in, opts->dst))
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"is a parent of the file to read from");
+	return convert_output_open(out, opts->dst, opts->force, &in->st, err);
+}
+
 static void describe(const struct convert_opts *opts,
 		     const struct convert_input *in,
 		     const struct convert_stats *stats, int64_t took_ms)
@@ -321,6 +374,9 @@ static void describe(const struct convert_opts *opts,
 	if (info->probed)
 		fprintf(stderr, "%s: %s: taken as %s: %s\n", prog, opts->src,
 			vhd_format_name(info->format), info->probe);
+	if (info->layers > 1)
+		fprintf(stderr, "%s: %s: read through %u layers\n", prog,
+			opts->src, info->layers);
 	fprintf(stderr, "%s: %s: %s, %s, %s of data, %lld.%lld s%s\n", prog,
 		opts->dst, vhd_format_name(opts->to), size, data,
 		(long long)(took_ms / 1000), (long long)(took_ms / 100 % 10),
@@ -336,11 +392,11 @@ static int with_queue(struct convert_job *job, const struct convert_opts *opts,
 	int rc;
 
 	job->blame = opts->src;
-	rc = convert_input_open(&in, opts->src, opts->from, opts->direct, err);
+	rc = source_open(opts, &in, err);
 	if (rc)
 		return rc;
 	job->blame = opts->dst;
-	rc = convert_output_open(&out, opts->dst, opts->force, &in.st, err);
+	rc = destination_open(opts, &in, &out, err);
 	if (!rc) {
 		rc = transfer(job, opts, &in, &out, stats, err);
 		convert_output_close(&out);

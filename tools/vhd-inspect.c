@@ -16,7 +16,13 @@
 
 static const char prog[] = "vhd-inspect";
 
-enum { OPT_JSON = 256, OPT_FORMAT, OPT_NO_CONTENT };
+enum {
+	OPT_JSON = 256,
+	OPT_FORMAT,
+	OPT_NO_CONTENT,
+	OPT_PARENT_DIR,
+	OPT_NO_PARENT,
+};
 
 static const struct cli_option options[] = {
 	{ "json", OPT_JSON, NULL, "print JSON for programs" },
@@ -25,6 +31,10 @@ static const struct cli_option options[] = {
 	  "finding out by looking" },
 	{ "no-content", OPT_NO_CONTENT, NULL,
 	  "do not look for partitions and file systems" },
+	{ "parent-dir", OPT_PARENT_DIR, "DIR",
+	  "differencing disks, which are in or below DIR, may have\n"
+	  "their parents there (default: their own directories)" },
+	{ "no-parent", OPT_NO_PARENT, NULL, "do not look for parents" },
 	{ "force", 'f', NULL,
 	  "look although another program has it open for writing;\n"
 	  "what is shown may be torn" },
@@ -35,6 +45,8 @@ struct inspect_opts {
 	bool json;
 	bool no_content;
 	bool force;
+	bool no_parent;
+	const char *parent_dir; /* NULL: the image's own */
 	enum vhd_format format;
 	char **paths;
 	int path_count;
@@ -72,6 +84,10 @@ static int parse(int argc, char **argv, struct inspect_opts *opts)
 			opts->no_content = true;
 		else if (id == 'f')
 			opts->force = true;
+		else if (id == OPT_PARENT_DIR)
+			opts->parent_dir = o.value;
+		else if (id == OPT_NO_PARENT)
+			opts->no_parent = true;
 		else
 			status = format_set(opts, o.value);
 		if (status)
@@ -81,6 +97,8 @@ static int parse(int argc, char **argv, struct inspect_opts *opts)
 		return status;
 	opts->paths = argv + o.first_operand;
 	opts->path_count = argc - o.first_operand;
+	if (opts->no_parent && opts->parent_dir)
+		return cli_usage(prog, "--no-parent excludes --parent-dir");
 	if (!opts->path_count)
 		return cli_usage(prog, "needs a file to look at");
 	return -1;
@@ -92,11 +110,17 @@ static int parse(int argc, char **argv, struct inspect_opts *opts)
 static void open_image(struct inspect_report *r,
 		       const struct inspect_opts *opts)
 {
+	char *own = opts->no_parent || opts->parent_dir
+			    ? NULL
+			    : cli_parent_dir(r->path);
 	struct vhd_open_opts how = {
 		.format = opts->format,
 		.force_read = opts->force,
+		.parent_dir = opts->parent_dir ? opts->parent_dir : own,
 	};
 
+	r->parent_dir = how.parent_dir;
+	r->parent_dir_own = own;
 	if (!vhd_open(r->path, &how, &r->img, &r->fault))
 		return;
 	how.inspect = true;
@@ -139,6 +163,7 @@ static int inspect(const char *path, const struct inspect_opts *opts,
 	if (r.fault.why != VHD_WHY_NONE)
 		status = cli_fail(prog, path, &r.fault);
 	free(r.content);
+	free(r.parent_dir_own);
 	vhd_abandon(r.img);
 	return status;
 }

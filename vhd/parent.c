@@ -25,7 +25,7 @@
 #include "image.h"
 #include "locator.h"
 
-#define RETRIES_MAX 64 /* of openat2, which may see a rename in between */
+#define RETRIES_MAX  64 /* of openat2, which may see a rename in between */
 #define EPOCH_2000_S 946684800
 /* Every kind of locator once a slot, and the name field. */
 #define NAMES_MAX (VHD_LOCATORS + 1)
@@ -34,16 +34,15 @@ struct search {
 	struct vhd *top;
 	struct vhd *child;
 	const struct vhd_open_opts *opts;
-	char *root;      /* absolute path of the allowed directory */
+	char *root; /* absolute path of the allowed directory */
 	int root_fd;
-	char *dir;       /* the child's, relative to root; "" for root */
-	bool outside;    /* a name led out of the root */
-	bool other;      /* a file had the name, but not the id */
+	char *dir;    /* the child's, relative to root; "" for root */
+	bool outside; /* a name led out of the root */
+	bool other;   /* a file had the name, but not the id */
 	char last[VHD_PARENT_PATH_MAX]; /* the first name, for the message */
 };
 
-/* -------------------------------------------------------------- the names --
- */
+/* ----------------------------------------------------------- the names -- */
 
 /* In the order they are tried. */
 static const uint32_t platforms[] = {
@@ -108,11 +107,11 @@ static int names_of(const struct vhd *child,
 int vhd_parent_path(const struct vhd *img, unsigned i, char *buf, size_t n)
 {
 	char(*names)[VHD_PARENT_PATH_MAX] = calloc(NAMES_MAX, sizeof(*names));
-	const struct vhd *low =
-		vhd_get_layer(img, img->info.layers - 1);
+	const struct vhd *low = vhd_get_layer(img, img->info.layers - 1);
 	int rc = names ? names_of(low, names) : -ENOMEM;
 
-	if (rc >= 0 && (low->info.format != VHD_FORMAT_DIFF || i >= (unsigned)rc))
+	if (rc >= 0 &&
+	    (low->info.format != VHD_FORMAT_DIFF || i >= (unsigned)rc))
 		rc = -ENOENT;
 	if (rc >= 0) {
 		size_t len = strlen(names[i]);
@@ -125,8 +124,7 @@ int vhd_parent_path(const struct vhd *img, unsigned i, char *buf, size_t n)
 	return rc;
 }
 
-/* -------------------------------------------------------------- the files --
- */
+/* ----------------------------------------------------------- the files -- */
 
 static int open_beneath(int root_fd, const char *path, uint64_t flags)
 {
@@ -361,8 +359,7 @@ static int try_folded(struct search *s, const char *rel, struct vhd_err *err)
 	return rc;
 }
 
-/* ---------------------------------------------------------- one generation --
- */
+/* ------------------------------------------------------ one generation -- */
 
 /* Where the child lies below the root. Its path is absolute and resolved. */
 static int child_dir(struct search *s, struct vhd_err *err)

@@ -93,6 +93,14 @@ struct cli_options {
  */
 int cli_options_next(struct cli_options *o, int *status);
 
+/* ------------------------------------------------------------- parents -- */
+
+/* Where a program looks for an image's parents unless it is told: in and
+ * below the image's own directory, symbolic links to the image followed. The
+ * caller frees it; NULL: the image cannot be found, or there is no memory.
+ */
+char *cli_parent_dir(const char *path);
+
 /* ------------------------------------------------ identifiers and time -- */
 
 #define CLI_ID_TEXT 40
