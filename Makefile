@@ -109,8 +109,11 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_request storvsp_drain storvsp_reset storvsp_fault \
                 storvsp_hostile storvsp_hostile_guest \
                 storvsp_fetch storvsp_thread
-UNIT_TOOLS   := tools_cli tools_convert tools_fault tools_inspect tools_size
+UNIT_TOOLS   := tools_cli tools_convert tools_fault tools_hv tools_inspect \
+                tools_size
 SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
+SRC_tools_hv      := tools/hv_args.c tools/hv_escape.c tools/hv_terminal.c \
+                     tools/hv_modules.c tools/hv_shares.c tools/hv_cpio.c
 SRC_tools_inspect := $(filter-out tools/vhd-%,$(SRC_vhd-inspect))
 TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                 tests/lib/simengine.c
