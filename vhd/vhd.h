@@ -321,8 +321,8 @@ int vhd_queue_attach(struct vhd_queue *q, struct vhd *img, struct vhd_err *err);
 void vhd_queue_detach(struct vhd_queue *q, struct vhd *img);
 
 /* Take a request. Never blocks on data, never fails: a bad request completes
- * with its error. Nothing reaches the kernel before vhd_queue_kick, _reap or
- * _wait, so a batch costs one system call.
+ * with its error. It may stay in the queue until vhd_queue_kick, _reap or
+ * _wait, so that a batch costs one system call.
  */
 void vhd_queue_submit(struct vhd_queue *q, struct vhd_req *req);
 void vhd_queue_kick(struct vhd_queue *q);
