@@ -78,12 +78,21 @@ void vhd_abandon(struct vhd *img);
 
 /* ------------------------------------------------------------ creating -- */
 
+/* Whose work an image claims to be, as it goes into the footer. */
+struct vhd_creator {
+	uint8_t app[4];
+	uint32_t version;
+	uint8_t os[4];
+};
+
 struct vhd_create_opts {
 	enum vhd_format format;    /* RAW, FIXED or DYNAMIC */
 	uint64_t size_bytes;       /* virtual size, multiple of 512 */
 	uint32_t block_size_bytes; /* DYNAMIC; 0 means the default */
 	uint8_t unique_id[16];     /* bytes as they go into the footer */
 	int64_t now_unix_s;        /* creation time */
+	/* NULL: Windows 10's, which most readers treat best */
+	const struct vhd_creator *creator;
 	bool direct;               /* as in vhd_open_opts */
 	bool exclusive;            /* fail with -EEXIST where a file exists */
 	bool no_sync;              /* vhd_flush and vhd_close sync nothing: for
