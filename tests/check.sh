@@ -104,7 +104,8 @@ tier_cross()
 
 tier_tools()
 {
-	build_quietly all -j2 all && run_scripts tools tests/tools.sh
+	build_quietly all -j2 all &&
+	run_scripts tools tests/tools.sh tests/verbs.sh
 }
 
 tier_fuzz()
