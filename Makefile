@@ -68,7 +68,14 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
            tools/cli/parent.c tools/cli/progress.c tools/cli/size.c tools/cli/text.c
 
 # Programs: sources beside the libraries they need are listed per program.
-PROGRAMS := hv vhd-convert vhd-inspect
+PROGRAMS := hv vhd vhd-convert vhd-inspect
+# Names under which `vhd` is one of its verbs.
+VHD_VERBS := vhd-check vhd-compare vhd-create vhd-map vhd-repair
+SRC_vhd := tools/vhd.c tools/verb_words.c tools/verb_check.c \
+           tools/verb_compare.c tools/verb_create.c tools/verb_map.c \
+           tools/verb_preset.c tools/verb_repair.c tools/verb_salvage.c \
+           tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
+           tools/convert_output.c tools/convert_verify.c
 SRC_vhd-inspect := tools/vhd-inspect.c tools/inspect_content.c \
                    tools/inspect_hints.c tools/inspect_json.c \
                    tools/inspect_text.c tools/inspect_view.c \
@@ -96,15 +103,19 @@ UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
                 vmbus_flow vmbus_message vmbus_fetch vmbus_fence vmbus_nomem \
                 vmbus_stress
-UNIT_HV      := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall
+UNIT_HV      := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall \
+                hv_synic
 UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
                 storvsp_request storvsp_drain storvsp_reset storvsp_fault \
                 storvsp_hostile storvsp_hostile_guest \
                 storvsp_fetch storvsp_thread
-UNIT_TOOLS   := tools_cli tools_convert tools_fault tools_inspect tools_size
+UNIT_TOOLS   := tools_cli tools_convert tools_fault tools_hv tools_inspect \
+                tools_size
 SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
+SRC_tools_hv      := tools/hv_args.c tools/hv_escape.c tools/hv_terminal.c \
+                     tools/hv_modules.c tools/hv_shares.c tools/hv_cpio.c
 SRC_tools_inspect := $(filter-out tools/vhd-%,$(SRC_vhd-inspect))
 TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                 tests/lib/simengine.c
@@ -139,6 +150,8 @@ FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/inquiry.c storvsp/mode.c \
                      storvsp/target.c
 
 MANPAGES := tools/vhd-inspect.1 tools/vhd-convert.1 tools/hv.1
+MANPAGES += tools/vhd.1 tools/vhd-check.1 tools/vhd-compare.1 \
+            tools/vhd-create.1 tools/vhd-map.1 tools/vhd-repair.1
 
 # -------------------------------------------------------------------- rules
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -156,7 +169,10 @@ UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_TOOLS)
 .PHONY: all clean layers style unit check install help deps demo bench \
         unit-build unit-run bench-build
 .DELETE_ON_ERROR:
-all: $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(LIBVHD) $(LIBVHD_SO)
+all: $(addprefix $(BUILD)/bin/,$(PROGRAMS) $(VHD_VERBS)) $(LIBVHD) $(LIBVHD_SO)
+
+$(addprefix $(BUILD)/bin/,$(VHD_VERBS)): $(BUILD)/bin/vhd
+	ln -sf vhd $@
 
 $(LIBVHD): $(call obj,$(VHD_SRC))
 $(LIBVMBUS): $(call obj,$(VMBUS_SRC))
@@ -333,6 +349,7 @@ BINDIR     := $(PREFIX)/bin
 LIBDIR     := $(PREFIX)/lib
 INCLUDEDIR := $(PREFIX)/include/vhd
 MANDIR     := $(PREFIX)/share/man/man1
+COMPDIR    := $(PREFIX)/share/bash-completion/completions
 
 $(BUILD)/gen/vhd.pc: Makefile | $(BUILD)/.deps
 	@mkdir -p $(@D)
@@ -347,8 +364,13 @@ install: all
 	@rm -f $(BUILD)/gen/vhd.pc
 	@$(MAKE) --no-print-directory -s $(BUILD)/gen/vhd.pc
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBDIR)/pkgconfig \
-	  $(INCLUDEDIR) $(MANDIR))
+	  $(INCLUDEDIR) $(MANDIR) $(COMPDIR))
 	install -m 755 $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(DESTDIR)$(BINDIR)
+	for verb in $(VHD_VERBS); do \
+	  ln -sf vhd $(DESTDIR)$(BINDIR)/$$verb; done
+	install -m 644 tools/vhd.bash-completion $(DESTDIR)$(COMPDIR)/vhd
+	for name in vhd-convert vhd-inspect $(VHD_VERBS); do \
+	  ln -sf vhd $(DESTDIR)$(COMPDIR)/$$name; done
 	install -m 644 vhd/vhd.h vhd/err.h $(DESTDIR)$(INCLUDEDIR)
 	install -m 644 $(LIBVHD) $(DESTDIR)$(LIBDIR)
 	install -m 755 $(LIBVHD_SO) $(DESTDIR)$(LIBDIR)

@@ -90,8 +90,11 @@ static void on_close(void *arg, struct vmbus_channel *ch)
 		check(*place(d, ch) == ch);
 		*place(d, ch) = NULL;
 	}
-	if (vmbus_channel_index(ch) == 0)
-		d->subs = 0;
+	if (vmbus_channel_index(ch) == 0) {
+		d->subs = 0; /* they were closed before */
+		for (unsigned i = 1; i < CHANNELS; i++)
+			check(!d->open[i]);
+	}
 }
 
 static const struct vmbus_device_ops ops = {"fuzzed", on_open, on_close};
@@ -154,6 +157,14 @@ static void post(struct world *w, struct input *in, uint8_t *m, size_t len)
 	(void)guest_post(w->g, ids[take(in, 1) & 3], m, len);
 }
 
+/* Small numbers are likely ones. */
+static uint32_t relid(struct input *in)
+{
+	uint32_t n = (uint32_t)take(in, 1);
+
+	return n < 0xF0 ? n % 16 : (uint32_t)take(in, 4);
+}
+
 static void post_contact(struct world *w, struct input *in)
 {
 	static const uint32_t versions[8] = {0x50003, 0x20004, 0x30000,
@@ -178,17 +189,23 @@ static void post_gpadl(struct world *w, struct input *in)
 {
 	unsigned pages = (unsigned)take(in, 1) % 70;
 	unsigned now = (unsigned)take(in, 1) % 27;
+	unsigned wrong = (unsigned)take(in, 1);
 	uint8_t m[240] = {8};
 
-	set32(m + 8, (uint32_t)take(in, 1));
+	set32(m + 8, relid(in));
 	set32(m + 12, (uint32_t)take(in, 1) % 8);
 	set16(m + 16, (uint16_t)(8 + 8 * pages));
-	set16(m + 18, 1);
-	set32(m + 20, pages * 4096);
+	set16(m + 18, (uint16_t)(1 + wrong / 64));
+	set32(m + 20, pages * 4096 + (wrong & 1 ? 4096 : 0));
+	set32(m + 24, wrong & 2 ? 8 : 0);
 	if (now > pages)
 		now = pages;
 	for (unsigned i = 0; i < now; i++)
 		set64(m + 28 + 8 * i, 16 + i);
+	if (wrong & 4)
+		set64(m + 28, (1ull << 52) + 16);
+	if (wrong & 8)
+		set64(m + 28, 256);
 	(void)guest_post(w->g, 4, m, 28 + 8 * now);
 }
 
@@ -207,7 +224,7 @@ static void post_open(struct world *w, struct input *in)
 {
 	uint8_t m[240] = {5};
 
-	set32(m + 8, (uint32_t)take(in, 1));
+	set32(m + 8, relid(in));
 	set32(m + 16, (uint32_t)take(in, 1) % 8);
 	set32(m + 20, (uint32_t)take(in, 1) % 3);
 	set32(m + 24, (uint32_t)take(in, 1) % 40);
@@ -220,7 +237,7 @@ static void post_short(struct world *w, struct input *in)
 	static const uint8_t types[8] = {7, 11, 13, 16, 22, 3, 21, 18};
 	uint8_t m[240] = {types[take(in, 1) & 7]};
 
-	set32(m + 8, (uint32_t)take(in, 1));
+	set32(m + 8, relid(in));
 	set32(m + 12, (uint32_t)take(in, 1) % 8);
 	(void)guest_post(w->g, 4, m, 40);
 }

@@ -128,8 +128,8 @@ static void check_packet(const struct vmbus_packet *p, uint32_t len)
 
 static void receive(struct world *w, struct input *in)
 {
-	size_t cap = take(in, 2) % sizeof(rx);
-	uint32_t len = 0;
+	size_t cap = take(in, 1) * 32u;
+	uint32_t len = 0, from = w->in.cursor, there;
 	struct vmbus_packet p;
 	int rc = vmbus_ring_take(&w->in, rx, cap, &len);
 
@@ -138,8 +138,11 @@ static void receive(struct world *w, struct input *in)
 		w->in_broken = true;
 		return;
 	}
+	there = (w->in.peer + w->size - from) % w->size;
+	check((w->in.peer + w->size - w->in.cursor) % w->size <= there);
 	if (rc != 1)
 		return;
+	check(len + 8 <= there);
 	check(len >= 16 && len <= cap && len % 8 == 0);
 	vmbus_packet_parse(rx, len, &p);
 	check_packet(&p, len);
@@ -147,9 +150,16 @@ static void receive(struct world *w, struct input *in)
 
 static void send_one(struct world *w, struct input *in)
 {
-	uint32_t len = take(in, 2) % 6000;
+	uint32_t len = take(in, 2), free_now;
 	uint8_t payload[6000];
 	int rc;
+
+	/* often as much as there is room for, or a little more or less */
+	free_now = (w->out.peer + w->size - w->out.cursor - 8) % w->size;
+	if ((len & 0x8000) && free_now >= 16 && free_now < sizeof(payload))
+		len = free_now - 16 - (len & 31);
+	if (len >= sizeof(payload))
+		len %= sizeof(payload);
 
 	for (uint32_t i = 0; i < len; i++)
 		payload[i] = (uint8_t)(len + i);
@@ -166,16 +176,28 @@ static void send_one(struct world *w, struct input *in)
 	}
 }
 
+/* An index that is nearly right, or anything. */
+static uint32_t some_index(const struct world *w, struct input *in)
+{
+	uint32_t how = take(in, 1);
+
+	if (how < 128)
+		return how * 8;
+	if (how < 144)
+		return w->size + (how - 136) * 8;
+	return take(in, 4);
+}
+
 static void scribble(struct world *w, struct input *in, bool ctrl)
 {
 	static const uint16_t words[] = {0, 4, 8, 12, 64, 68, 16, 2};
 	unsigned page = IN_CTRL;
 
 	if (ctrl) {
-		unsigned off = words[take(in, 1) % 8];
-		uint32_t v = take(in, 4);
+		unsigned how = take(in, 1), off = words[how & 7];
+		uint32_t v = some_index(w, in);
 
-		if (!w->honest && (v & 1))
+		if (!w->honest && (how & 8))
 			page = OUT_CTRL;
 		memcpy(ram + page * 4096 + off, &v, sizeof(v));
 		return;
@@ -211,6 +233,18 @@ static void produce(struct world *w, struct input *in)
 	*word(IN_CTRL, VMBUS_RING_IN) = (at + len8 * 8 + 8) % w->size;
 }
 
+/* An honest guest is signalled exactly when its ring was empty. */
+static void publish(struct world *w)
+{
+	bool want = w->out.cursor != w->out.published &&
+		    *word(OUT_CTRL, VMBUS_RING_MASK) == 0 &&
+		    *word(OUT_CTRL, VMBUS_RING_OUT) == w->out.published;
+	bool told = vmbus_ring_put_done(&w->out);
+
+	check(!w->honest || told == want);
+	w->unpublished = 0;
+}
+
 static void act(struct world *w, struct input *in)
 {
 	switch (take(in, 1) % 12) {
@@ -231,8 +265,7 @@ static void act(struct world *w, struct input *in)
 		send_one(w, in);
 		break;
 	case 6:
-		vmbus_ring_put_done(&w->out);
-		w->unpublished = 0;
+		publish(w);
 		break;
 	case 7:
 		vmbus_ring_wait(&w->out, take(in, 4));

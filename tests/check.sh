@@ -44,7 +44,7 @@ build_quietly() # NAME MAKE-ARGUMENT...
 	log=$build/logs/build-$1.log
 	shift
 	"$make" --no-print-directory "$@" >"$log" 2>&1 && return 0
-	grep -E 'error|undefined|Error ' "$log" | head -n 20
+	grep -E 'error: |undefined reference|\*\*\* ' "$log" | head -n 20
 	echo "  FAIL  build of $*: see $log"
 	return 1
 }
@@ -104,7 +104,8 @@ tier_cross()
 
 tier_tools()
 {
-	build_quietly all -j2 all && run_scripts tools tests/tools.sh
+	build_quietly all -j2 all &&
+	run_scripts tools tests/tools.sh tests/verbs.sh
 }
 
 tier_fuzz()

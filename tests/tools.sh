@@ -503,6 +503,7 @@ chains()
 			cmp flat.raw out.raw ||
 				fail "seed $seed: $n layers by $engine differ"
 		done
+		must vhd compare --quiet $top flat.raw
 		[ "$(cat l*.vhd | cksum)" = "$sum" ] || fail "layers changed"
 		[ "$(inspect_value $top virtual-size)" = 5243392 ] ||
 			fail "inspect: $(vhd-inspect $top)"

@@ -436,7 +436,7 @@ static void valid_sectors_of_a_partial_block_are_written_in_place(void **state)
 	memfile_destroy(m);
 }
 
-static void a_partial_block_is_zeroed_then_synced_then_whole(void **state)
+static void a_partial_block_is_whole_when_zeros_and_bitmap_are_synced(void **state)
 {
 	(void)state;
 	struct memfile *m = partial();
@@ -452,7 +452,7 @@ static void a_partial_block_is_zeroed_then_synced_then_whole(void **state)
 	assert_int_equal(vhd_open_file(&f, &o, &img, &e), 0);
 	assert_int_equal(vhd_map_write(img, 0, 100, &r, &e), 0);
 	assert_int_equal(r.sectors, 100);
-	assert_int_equal(recfile_count(rec), 4);
+	assert_int_equal(recfile_count(rec), 5);
 	ev = recfile_event(rec, 0);
 	assert_int_equal(ev->kind, REC_ZERO);
 	assert_int_equal(ev->off, bitmap + 512);
@@ -466,6 +466,8 @@ static void a_partial_block_is_zeroed_then_synced_then_whole(void **state)
 	assert_int_equal(ev->kind, REC_WRITE);
 	assert_int_equal(ev->off, bitmap);
 	assert_int_equal(ev->len, 512);
+	/* a durable write into the block relies on the bitmap */
+	assert_int_equal(recfile_event(rec, 4)->kind, REC_FLUSH);
 	assert_int_equal(vhd_map(img, 0, 2048, &r, &e), 0);
 	assert_int_equal(r.kind, VHD_RUN_FILE);
 	assert_int_equal(r.sectors, 2048);
@@ -580,7 +582,7 @@ int main(void)
 		cmocka_unit_test(
 			valid_sectors_of_a_partial_block_are_written_in_place),
 		cmocka_unit_test(
-			a_partial_block_is_zeroed_then_synced_then_whole),
+			a_partial_block_is_whole_when_zeros_and_bitmap_are_synced),
 		cmocka_unit_test(making_whole_may_fail_and_be_tried_again),
 		cmocka_unit_test(a_failed_sync_while_making_whole_poisons),
 		cmocka_unit_test(a_batmap_is_left_as_it_is),

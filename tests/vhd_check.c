@@ -264,8 +264,8 @@ static void no_random_damage_is_called_sound_and_then_refused(void **state)
 
 	(void)state;
 	for (int round = 0; round < 4000; round++) {
-		struct memfile *m = img_dynamic(4 * 4096, 4096,
-						img_three_order, 3);
+		struct memfile *m =
+			img_dynamic(4 * 4096, 4096, img_three_order, 3);
 		unsigned harms = 1 + (unsigned)random_below(&seed, 3);
 		struct vhd *img = NULL;
 		struct vhd_err err;

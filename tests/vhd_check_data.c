@@ -41,8 +41,8 @@ static void zeros_under_a_zero_bit_are_as_they_should_be(void **state)
 
 static void bits_behind_the_disk_mean_nothing(void **state)
 {
-	struct memfile *m = img_dynamic(IMG_THREE_BYTES - 512, MIB,
-					img_three_order, 3);
+	struct memfile *m =
+		img_dynamic(IMG_THREE_BYTES - 512, MIB, img_three_order, 3);
 	uint8_t last = 0xfe;
 	struct found all;
 
@@ -62,8 +62,8 @@ static int fail_at(void *ctx, enum memfile_op op, uint64_t off, uint64_t len)
 {
 	const struct bad_medium *b = ctx;
 
-	return op == MEMFILE_READ && off <= b->at && b->at < off + len
-		       ? -EIO : 0;
+	return op == MEMFILE_READ && off <= b->at && b->at < off + len ? -EIO
+								       : 0;
 }
 
 static void an_unreadable_place_is_told_and_the_rest_checked(void **state)

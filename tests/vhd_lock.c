@@ -9,6 +9,8 @@
 #include <fcntl.h>
 
 #include "tests/lib/cm.h"
+#include "vhd/alloc.h"
+#include "vhd/file.h"
 #include "vhd/vhd.h"
 
 static char dir[] = "/tmp/vhd_lock.XXXXXX";
@@ -110,6 +112,22 @@ static void closing_another_descriptor_keeps_the_lock(void **state)
 	vhd_abandon(opened(&rw));
 }
 
+/* A ring that was torn down gives its registered files back late. */
+static void closing_unlocks_though_a_copy_of_the_descriptor_lives(void **state)
+{
+	(void)state;
+	struct vhd *img = opened(&rw);
+	int copy = dup(vhd_get_file(img)->fd);
+
+	assert_true(copy >= 0);
+	assert_int_equal(vhd_close(img, NULL), 0);
+	img = opened(&rw);
+	vhd_abandon(img);
+	img = opened(&rw);
+	assert_int_equal(vhd_close(img, NULL), 0);
+	assert_int_equal(close(copy), 0);
+}
+
 static void a_refused_open_leaves_no_lock(void **state)
 {
 	(void)state;
@@ -163,6 +181,8 @@ int main(void)
 		cmocka_unit_test(readers_share_and_keep_writers_out),
 		cmocka_unit_test(forced_reading_asks_no_one),
 		cmocka_unit_test(closing_another_descriptor_keeps_the_lock),
+		cmocka_unit_test(
+			closing_unlocks_though_a_copy_of_the_descriptor_lives),
 		cmocka_unit_test(a_refused_open_leaves_no_lock),
 		cmocka_unit_test(other_processes_are_kept_out_too),
 	};

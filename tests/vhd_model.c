@@ -314,7 +314,7 @@ static void twenty_rounds_of_eight_threads_match_the_model(void **state)
 	free(model);
 }
 
-/* ----------------------------------------------- images for other readers -- */
+/* ---------------------------------------------- images for other readers -- */
 
 static char *name_in(const char *dir, unsigned n, const char *ext)
 {

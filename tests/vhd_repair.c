@@ -80,8 +80,8 @@ static void disk_reads(struct memfile *m, const uint8_t want[4])
 	assert_non_null(b);
 	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img, &err), 0);
 	for (uint32_t k = 0; k < 4; k++) {
-		assert_int_equal(vhd_read(img, (uint64_t)k * MIB, b, MIB,
-					  &err), 0);
+		assert_int_equal(vhd_read(img, (uint64_t)k * MIB, b, MIB, &err),
+				 0);
 		for (uint32_t i = 0; i < MIB; i += 511)
 			assert_int_equal(b[i], want[k]);
 	}
@@ -181,8 +181,7 @@ static void a_dry_run_tells_the_same_and_writes_nothing(void **state)
 		assert_true(memfile_equal(m, was));
 		repair(m, NULL, options(true, cures[i].lossy), &wet);
 		assert_int_equal(dry.count, wet.count);
-		assert_memory_equal(dry.s, wet.s,
-				    dry.count * sizeof(dry.s[0]));
+		assert_memory_equal(dry.s, wet.s, dry.count * sizeof(dry.s[0]));
 		assert_memory_equal(&dry.r, &wet.r, sizeof(dry.r));
 		memfile_destroy(was);
 		memfile_destroy(m);
@@ -323,9 +322,9 @@ static void two_damaged_footers_that_differ_need_a_choice(void **state)
 
 static void a_choice_between_two_disks_is_followed(void **state)
 {
-	static const uint8_t ab[16] = {
-		0xab, 0xab, 0xab, 0xab, 0xab, 0xab, 0xab, 0xab,
-		0xab, 0xab, 0xab, 0xab, 0xab, 0xab, 0xab, 0xab};
+	static const uint8_t ab[16] = {0xab, 0xab, 0xab, 0xab, 0xab, 0xab,
+				       0xab, 0xab, 0xab, 0xab, 0xab, 0xab,
+				       0xab, 0xab, 0xab, 0xab};
 
 	(void)state;
 	for (int k = 0; k < 2; k++) {
@@ -630,8 +629,7 @@ static void every_step_has_its_own_word(void **state)
 		assert_non_null(name);
 		for (int k = 0; k < i; k++)
 			assert_string_not_equal(
-				name,
-				vhd_repair_name((enum vhd_repair_code)k));
+				name, vhd_repair_name((enum vhd_repair_code)k));
 	}
 }
 

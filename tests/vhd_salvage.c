@@ -95,8 +95,8 @@ static void a_sound_image_arrives_whole(void **state)
 static void damaged_footers_and_sums_lose_nothing(void **state)
 {
 	static const char *const harms[] = {"footer gone", "copy gone",
-					    "both sums", "header sum",
-					    "footer C7", "footer 511"};
+					    "both sums",   "header sum",
+					    "footer C7",   "footer 511"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(harms) / sizeof(harms[0]); i++) {
@@ -221,8 +221,8 @@ static int bad(void *ctx, enum memfile_op op, uint64_t off, uint64_t len)
 {
 	const struct bad_sectors *b = ctx;
 
-	return op == MEMFILE_READ && off < b->end && b->at < off + len
-		       ? -EIO : 0;
+	return op == MEMFILE_READ && off < b->end && b->at < off + len ? -EIO
+								       : 0;
 }
 
 static void a_bad_sector_costs_one_sector(void **state)

@@ -49,10 +49,11 @@ static int undo_it(struct memfile *m, struct memfile *undo, bool force,
 }
 
 static const char *const repairable[] = {
-	"footer sum", "footer gone", "footer C7", "footer 511", "copy gone",
-	"copy sum", "both sums", "flags differ", "no id", "geometry +",
-	"header sum", "next", "and used", "entry 0", "entry FFFFFFFE",
-	"same place", "overlap", "cut",
+	"footer sum", "footer gone", "footer C7",      "footer 511",
+	"copy gone",  "copy sum",    "both sums",      "flags differ",
+	"no id",      "geometry +",  "header sum",     "next",
+	"and used",   "entry 0",     "entry FFFFFFFE", "same place",
+	"overlap",    "cut",
 };
 
 #define REPAIRABLE (sizeof(repairable) / sizeof(repairable[0]))
@@ -135,8 +136,8 @@ static void a_repair_cut_off_anywhere_is_undone(void **state)
 		for (uint64_t seed = 0; seed < 30; seed++) {
 			struct memfile *cut = recfile_cut(rec, n, seed);
 
-			assert_int_equal(undo_it(cut, undo, false, NULL,
-						 &err), 0);
+			assert_int_equal(undo_it(cut, undo, false, NULL, &err),
+					 0);
 			assert_true(memfile_equal(cut, was));
 			memfile_destroy(cut);
 		}
@@ -160,8 +161,8 @@ static void an_undo_cut_off_anywhere_is_finished_by_the_next(void **state)
 		for (uint64_t seed = 0; seed < 30; seed++) {
 			struct memfile *cut = recfile_cut(rec, n, seed);
 
-			assert_int_equal(undo_it(cut, undo, false, NULL,
-						 &err), 0);
+			assert_int_equal(undo_it(cut, undo, false, NULL, &err),
+					 0);
 			assert_true(memfile_equal(cut, was));
 			memfile_destroy(cut);
 		}

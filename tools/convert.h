@@ -168,9 +168,15 @@ int convert_copy(struct convert_job *job, struct convert_input *in,
 		 struct vhd *dst, struct convert_writeback *wb,
 		 struct convert_stats *stats, struct vhd_err *err);
 
-/* Compare the two. Returns 0, or 1 with the first differing byte's offset on
- * the disk in `*at_bytes`, or a negative errno.
+/* Compare what the two hold; the shorter one counts as zero behind its end.
+ * Returns 0, or 1 with the first differing byte's offset on the disk in
+ * `*at_bytes`, or a negative errno.
  */
+int convert_compare(struct convert_job *job, struct convert_input *a,
+		    struct convert_input *b, uint64_t *at_bytes,
+		    struct vhd_err *err);
+
+/* The same of two whose sizes must be equal, too. */
 int convert_verify(struct convert_job *job, struct convert_input *a,
 		   struct convert_input *b, uint64_t *at_bytes,
 		   struct vhd_err *err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The comparison: every part in which either image has data is read from
  * both, several parts in flight, and compared in disk order, so that the
- * difference reported is the first one.
+ * difference reported is the first one. Behind its end an image reads as
+ * zero, so that images of different sizes can be compared.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -83,6 +84,31 @@ static bool part_next(const struct verify *v, uint64_t *off, uint64_t *end)
 	return any;
 }
 
+/* Read [off, end) of one side; what is behind its end is zero. */
+static void read_side(struct verify *v, struct pair *p, int i)
+{
+	const struct side *s = &v->side[i];
+	uint64_t size = s->extents.size_bytes;
+	uint64_t there = p->off_bytes < size ? size - p->off_bytes : 0;
+
+	if (there > p->len_bytes)
+		there = p->len_bytes;
+	memset(p->buf[i] + there, 0, p->len_bytes - there);
+	if (!there)
+		return;
+	p->reads_left++;
+	p->iov[i] = (struct iovec){ p->buf[i], there };
+	p->req[i] = (struct vhd_req){
+		.img = s->img,
+		.op = VHD_OP_READ,
+		.lba = p->off_bytes / VHD_SECTOR_BYTES,
+		.iov = &p->iov[i],
+		.iov_count = 1,
+		.user = p,
+	};
+	vhd_queue_submit(v->job->queue, &p->req[i]);
+}
+
 static int read_next(struct verify *v, struct vhd_err *err)
 {
 	struct pair *p = &v->pairs[(v->head + v->count) % SLOTS];
@@ -96,19 +122,9 @@ static int read_next(struct verify *v, struct vhd_err *err)
 	v->count++;
 	p->off_bytes = off;
 	p->len_bytes = end - off;
-	p->reads_left = 2;
-	for (int i = 0; i < 2; i++) {
-		p->iov[i] = (struct iovec){ p->buf[i], p->len_bytes };
-		p->req[i] = (struct vhd_req){
-			.img = v->side[i].img,
-			.op = VHD_OP_READ,
-			.lba = off / VHD_SECTOR_BYTES,
-			.iov = &p->iov[i],
-			.iov_count = 1,
-			.user = p,
-		};
-		vhd_queue_submit(v->job->queue, &p->req[i]);
-	}
+	p->reads_left = 0;
+	for (int i = 0; i < 2; i++)
+		read_side(v, p, i);
 	for (int i = 0; i < 2 && !rc; i++)
 		rc = advance(v, &v->side[i], end, err);
 	return rc;
@@ -217,9 +233,9 @@ static int run(struct verify *v, uint64_t *at_bytes, struct vhd_err *err)
 	return rc;
 }
 
-int convert_verify(struct convert_job *job, struct convert_input *a,
-		   struct convert_input *b, uint64_t *at_bytes,
-		   struct vhd_err *err)
+int convert_compare(struct convert_job *job, struct convert_input *a,
+		    struct convert_input *b, uint64_t *at_bytes,
+		    struct vhd_err *err)
 {
 	struct verify *v = calloc(1, sizeof(*v));
 	int rc;
@@ -232,17 +248,25 @@ int convert_verify(struct convert_job *job, struct convert_input *a,
 	rc = side_init(v, 0, a, job->src, err);
 	if (!rc)
 		rc = side_init(v, 1, b, job->dst, err);
-	if (!rc && v->side[0].extents.size_bytes !=
-			   v->side[1].extents.size_bytes) {
-		*at_bytes = v->side[0].extents.size_bytes <
-					    v->side[1].extents.size_bytes
-				    ? v->side[0].extents.size_bytes
-				    : v->side[1].extents.size_bytes;
-		rc = 1;
-	}
 	if (!rc)
 		rc = run(v, at_bytes, err);
 	convert_buffers_free(v->buffers, 2 * SLOTS, SLOT_BYTES);
 	free(v);
 	return rc;
+}
+
+int convert_verify(struct convert_job *job, struct convert_input *a,
+		   struct convert_input *b, uint64_t *at_bytes,
+		   struct vhd_err *err)
+{
+	uint64_t size[2] = {
+		vhd_get_info(a->img)->size_bytes,
+		vhd_get_info(b->img)->size_bytes,
+	};
+
+	if (size[0] != size[1]) {
+		*at_bytes = size[0] < size[1] ? size[0] : size[1];
+		return 1;
+	}
+	return convert_compare(job, a, b, at_bytes, err);
 }

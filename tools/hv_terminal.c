@@ -15,9 +15,12 @@
 static struct termios saved, raw;
 static volatile sig_atomic_t is_raw;
 
-/* Those that end the process by themselves; the others are watched for. */
-static const int fatal_signals[] = {SIGABRT, SIGBUS,  SIGFPE, SIGILL,
-				    SIGQUIT, SIGSEGV, SIGSYS, SIGXCPU};
+/* Those that end the process by themselves; some only until they are watched
+ * for (hv_signals_watch).
+ */
+static const int fatal_signals[] = {SIGABRT, SIGALRM, SIGBUS,  SIGFPE,
+				    SIGHUP,  SIGILL,  SIGINT,  SIGQUIT,
+				    SIGSEGV, SIGSYS,  SIGTERM, SIGXCPU};
 
 void hv_terminal_restore(void)
 {
@@ -60,6 +63,7 @@ bool hv_terminal_raw(void)
 		return false;
 	raw = saved;
 	cfmakeraw(&raw);
+	is_raw = 1; /* so that a signal from here on restores */
 	for (size_t i = 0;
 	     i < sizeof(fatal_signals) / sizeof(fatal_signals[0]); i++)
 		watch(fatal_signals[i], on_fatal,
@@ -67,9 +71,8 @@ bool hv_terminal_raw(void)
 	watch(SIGTSTP, on_stop, SA_RESTART);
 	if (atexit(hv_terminal_restore) != 0 ||
 	    tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) < 0)
-		return false;
-	is_raw = 1;
-	return true;
+		is_raw = 0;
+	return is_raw != 0;
 }
 
 void hv_say_line(void *unused, const char *line)

@@ -9,7 +9,9 @@
  *
  * A partial block, which other writers leave, is made whole before a sector
  * with a 0 is written: its unset sectors are zeroed and that is made durable
- * before the bitmap says all ones, so that no crash shows what lay beneath.
+ * before the bitmap says all ones, so that no crash shows what lay beneath. The
+ * bitmap is durable before the block counts as whole: a durable write into it
+ * needs no flush of its own then.
  *
  * blktap's batmap needs no care: it may only understate which blocks are full
  * (a stale 0 costs speed, a stale 1 shows garbage), and here bitmaps only ever
@@ -153,6 +155,15 @@ static int zero_unset(struct vhd *img, const uint8_t *map, uint64_t data_off,
 	return 0;
 }
 
+static int sync_or_poison(struct vhd *img, struct vhd_err *err)
+{
+	int rc = vhd_file_flush(&img->file, err);
+
+	if (rc)
+		vhd_poison(img);
+	return rc;
+}
+
 static int fill_locked(struct vhd *img, uint32_t block, struct vhd_err *err)
 {
 	uint32_t entry = atomic_load(&img->bat[block]);
@@ -172,15 +183,15 @@ static int fill_locked(struct vhd *img, uint32_t block, struct vhd_err *err)
 	free(map);
 	if (rc)
 		return rc;
-	rc = vhd_file_flush(&img->file, err);
-	if (rc) {
-		vhd_poison(img);
+	rc = sync_or_poison(img, err);
+	if (rc)
 		return rc;
-	}
 	/* Should this fail half-way, old and new bits say the same: what
 	 * they differ in is zero and durable.
 	 */
 	rc = vhd_file_write(&img->file, img->ones, len, bitmap_off, err);
+	if (!rc)
+		rc = sync_or_poison(img, err);
 	if (rc)
 		return rc;
 	atomic_store_explicit(&img->state[block], VHD_BLOCK_WHOLE,

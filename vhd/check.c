@@ -37,10 +37,9 @@ static void tell(struct check *c, const struct vhd_finding *f)
 		c->stopped = true;
 }
 
-__attribute__((format(printf, 6, 0))) static void
-tell_text(struct check *c, enum vhd_severity severity,
-	  enum vhd_finding_code code, uint64_t at_bytes, uint64_t block,
-	  const char *fmt, va_list ap)
+__attribute__((format(printf, 6, 0))) static void tell_text(
+	struct check *c, enum vhd_severity severity, enum vhd_finding_code code,
+	uint64_t at_bytes, uint64_t block, const char *fmt, va_list ap)
 {
 	const struct check_code *row = &check_codes[code];
 	struct vhd_finding f = {
@@ -57,8 +56,8 @@ tell_text(struct check *c, enum vhd_severity severity,
 	tell(c, &f);
 }
 
-void check_tell(struct check *c, enum vhd_finding_code code,
-		uint64_t at_bytes, uint64_t block, const char *fmt, ...)
+void check_tell(struct check *c, enum vhd_finding_code code, uint64_t at_bytes,
+		uint64_t block, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -155,8 +154,7 @@ static int run(struct check *c, struct vhd_err *err)
 
 static int opts_check(const struct vhd_check_opts *o, struct vhd_err *err)
 {
-	if (!o || o->format > VHD_FORMAT_DIFF ||
-	    o->format == VHD_FORMAT_RAW)
+	if (!o || o->format > VHD_FORMAT_DIFF || o->format == VHD_FORMAT_RAW)
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"only VHDs can be checked: fixed, dynamic, "
 				"differencing, or auto");

@@ -22,21 +22,20 @@ struct check {
 	struct vhd_check_result *result;
 	struct survey s;
 	uint32_t limit;
-	bool stopped;                /* the caller had enough */
+	bool stopped;		     /* the caller had enough */
 	struct survey_place *places; /* sound entries, sorted; check_bat.c */
 	uint32_t place_count;
-	uint32_t unaligned;          /* of them */
+	uint32_t unaligned; /* of them */
 };
 
 /* Tell a finding. `block` may be VHD_NO_BLOCK. */
-__attribute__((format(printf, 5, 6))) void
-check_tell(struct check *c, enum vhd_finding_code code, uint64_t at_bytes,
-	   uint64_t block, const char *fmt, ...);
+__attribute__((format(printf, 5, 6))) void check_tell(
+	struct check *c, enum vhd_finding_code code, uint64_t at_bytes,
+	uint64_t block, const char *fmt, ...);
 /* The same, of an other severity than the code's own. */
-__attribute__((format(printf, 6, 7))) void
-check_tell_as(struct check *c, enum vhd_severity severity,
-	      enum vhd_finding_code code, uint64_t at_bytes, uint64_t block,
-	      const char *fmt, ...);
+__attribute__((format(printf, 6, 7))) void check_tell_as(
+	struct check *c, enum vhd_severity severity, enum vhd_finding_code code,
+	uint64_t at_bytes, uint64_t block, const char *fmt, ...);
 /* A rule of opening that is broken. */
 void check_tell_fault(struct check *c, enum vhd_finding_code code,
 		      const struct vhd_err *fault);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "checked.h"
 #include "fail.h"
 
 #define CHUNK_BYTES 65536u
@@ -54,8 +55,8 @@ static bool entry(struct check *c, uint32_t block, uint32_t sector)
 			   survey_hit(s, start, start + s->stride_bytes));
 		return false;
 	case SURVEY_ENTRY_PAST_END:
-		check_tell(c, VHD_FIND_BAT_PAST_END,
-			   survey_entry_at(s, block), block,
+		check_tell(c, VHD_FIND_BAT_PAST_END, survey_entry_at(s, block),
+			   block,
 			   "block %u at offset %llu is behind the data, which "
 			   "ends at %llu",
 			   block, (unsigned long long)start,
@@ -132,8 +133,8 @@ static int scan(struct check *c, struct vhd_err *err)
 	if (!chunk)
 		return vhd_fail_nomem(err, CHUNK_BYTES, "the block table");
 	for (uint64_t b = 0; b < entries && !rc && !c->stopped; b += step) {
-		uint32_t n = entries - b < step ? (uint32_t)(entries - b)
-						: step;
+		uint32_t n =
+			entries - b < step ? (uint32_t)(entries - b) : step;
 
 		rc = vhd_file_read(c->s.file, chunk, (size_t)n * 4,
 				   survey_entry_at(&c->s, (uint32_t)b), err);
@@ -157,14 +158,12 @@ static void clash(struct check *c, const struct survey_place *low,
 			   "blocks %u and %u have the same place at offset "
 			   "%llu",
 			   low->block, high->block,
-			   (unsigned long long)high->sector *
-				   VHD_SECTOR_BYTES);
+			   (unsigned long long)high->sector * VHD_SECTOR_BYTES);
 	else
 		check_tell(c, VHD_FIND_BAT_OVERLAP, at, high->block,
 			   "blocks %u and %u share bytes at offset %llu",
 			   low->block, high->block,
-			   (unsigned long long)high->sector *
-				   VHD_SECTOR_BYTES);
+			   (unsigned long long)high->sector * VHD_SECTOR_BYTES);
 }
 
 static int range_order(const void *a, const void *b)
@@ -198,15 +197,34 @@ static void gap(struct check *c, uint64_t from, uint64_t to, bool tail)
 				   : "");
 }
 
+/* All that is not a block: metadata, and the space that parent locators have
+ * reserved for names longer than theirs.
+ */
+static unsigned taken(const struct check *c, struct vhd_range *ranges)
+{
+	unsigned count = c->s.range_count;
+
+	memcpy(ranges, c->s.ranges, count * sizeof(*ranges));
+	for (int i = 0; i < VHD_LOCATORS; i++) {
+		const struct vhd_locator *l = &c->s.header.locator[i];
+
+		if (c->s.info.format == VHD_FORMAT_DIFF && l->platform &&
+		    range_ok(l->off_bytes, l->space_bytes, c->s.limit_bytes))
+			ranges[count++] = (struct vhd_range){
+				l->off_bytes, l->off_bytes + l->space_bytes,
+				"parent locator"};
+	}
+	qsort(ranges, count, sizeof(*ranges), range_order);
+	return count;
+}
+
 /* Walk blocks and metadata together, in the order of the file. */
 static void walk(struct check *c)
 {
-	struct vhd_range ranges[VHD_RANGES_MAX];
-	unsigned count = c->s.range_count, r = 0;
+	struct vhd_range ranges[VHD_RANGES_MAX + VHD_LOCATORS];
+	unsigned count = taken(c, ranges), r = 0;
 	uint64_t end = 0;
 
-	memcpy(ranges, c->s.ranges, count * sizeof(*ranges));
-	qsort(ranges, count, sizeof(*ranges), range_order);
 	for (uint32_t i = 0; i < c->place_count || r < count;) {
 		uint64_t start = UINT64_MAX, stop;
 
@@ -237,7 +255,8 @@ static void alignment(struct check *c)
 
 	for (uint32_t i = 0; i < c->place_count; i++)
 		if (((uint64_t)c->places[i].sector * VHD_SECTOR_BYTES +
-		     c->s.bitmap_bytes) % VHD_ALIGN_BYTES)
+		     c->s.bitmap_bytes) %
+		    VHD_ALIGN_BYTES)
 			n++;
 	c->unaligned = n;
 	if (n)

@@ -79,8 +79,8 @@ static int judge_map(struct check *c, struct vhd_err *err)
 	if (len < need)
 		check_tell(c, VHD_FIND_BATMAP_SIZE, c->s.batmap_at,
 			   VHD_NO_BLOCK,
-			   "the batmap has %zu bytes, %u blocks need %llu",
-			   len, c->s.blocks, (unsigned long long)need);
+			   "the batmap has %zu bytes, %u blocks need %llu", len,
+			   c->s.blocks, (unsigned long long)need);
 	map = malloc(len);
 	if (!map)
 		return vhd_fail_nomem(err, len, "the batmap");

@@ -13,14 +13,14 @@
 
 #include "check.h"
 
-#define INFO VHD_SEVERITY_INFO
+#define INFO	VHD_SEVERITY_INFO
 #define WARNING VHD_SEVERITY_WARNING
-#define ERROR VHD_SEVERITY_ERROR
+#define ERROR	VHD_SEVERITY_ERROR
 
-#define T(x) (1u << VHD_TARGET_##x)
+#define T(x)	  (1u << VHD_TARGET_##x)
 #define MICROSOFT (T(HYPERV) | T(AZURE) | T(VIRTUALPC))
-#define STRICT (MICROSOFT | T(XENSERVER)) /* judge every checksum */
-#define ALL (STRICT | T(VIRTUALBOX) | T(QEMU))
+#define STRICT	  (MICROSOFT | T(XENSERVER)) /* judge every checksum */
+#define ALL	  (STRICT | T(VIRTUALBOX) | T(QEMU))
 
 #define WHY(x) VHD_WHY_##x
 #define ROW(code, name, severity, hresult, why, refused_by)                    \
@@ -31,8 +31,8 @@ const struct check_code check_codes[VHD_FIND_COUNT] = {
 	    MICROSOFT | T(VIRTUALBOX)),
 	ROW(FOOTER_CHECKSUM, "footer-checksum", ERROR, 0x02,
 	    WHY(FOOTER_CHECKSUM), MICROSOFT),
-	ROW(FOOTER_VERSION, "footer-version", ERROR, 0x05,
-	    WHY(FOOTER_VERSION), STRICT),
+	ROW(FOOTER_VERSION, "footer-version", ERROR, 0x05, WHY(FOOTER_VERSION),
+	    STRICT),
 	ROW(FOOTER_TYPE, "footer-type", ERROR, 0x04, WHY(FOOTER_TYPE), ALL),
 	ROW(FOOTER_511, "footer-511", WARNING, 0x03, 0,
 	    MICROSOFT | T(VIRTUALBOX)),
@@ -63,8 +63,8 @@ const struct check_code check_codes[VHD_FIND_COUNT] = {
 	    ALL),
 	ROW(HEADER_CHECKSUM, "header-checksum", ERROR, 0x06,
 	    WHY(HEADER_CHECKSUM), STRICT),
-	ROW(HEADER_VERSION, "header-version", ERROR, 0x07,
-	    WHY(HEADER_VERSION), STRICT | T(VIRTUALBOX)),
+	ROW(HEADER_VERSION, "header-version", ERROR, 0x07, WHY(HEADER_VERSION),
+	    STRICT | T(VIRTUALBOX)),
 	ROW(NEXT_OFFSET, "next-offset", WARNING, 0x08, 0, T(XENSERVER)),
 	ROW(BLOCK_SIZE, "block-size", ERROR, 0x0b, WHY(BLOCK_SIZE), ALL),
 	ROW(BLOCK_SIZE_RARE, "block-size-rare", INFO, 0, 0, 0),
@@ -73,8 +73,8 @@ const struct check_code check_codes[VHD_FIND_COUNT] = {
 	    ALL),
 	ROW(TABLE_SHORT, "table-short", ERROR, 0x0a, WHY(TABLE_SHORT), ALL),
 	ROW(TABLE_LONG, "table-long", INFO, 0, 0, 0),
-	ROW(TABLE_PAST_END, "table-past-end", ERROR, 0x0a,
-	    WHY(TABLE_PAST_END), ALL),
+	ROW(TABLE_PAST_END, "table-past-end", ERROR, 0x0a, WHY(TABLE_PAST_END),
+	    ALL),
 
 	ROW(PARENT, "parent", INFO, 0x0d, WHY(NEEDS_PARENT), T(QEMU)),
 	ROW(PARENT_NAME, "parent-name", WARNING, 0x0d, 0, 0),
@@ -86,15 +86,13 @@ const struct check_code check_codes[VHD_FIND_COUNT] = {
 
 	ROW(BAT_IN_METADATA, "bat-in-metadata", ERROR, 0x0a,
 	    WHY(BAT_IN_METADATA), STRICT | T(VIRTUALBOX)),
-	ROW(BAT_PAST_END, "bat-past-end", ERROR, 0x0a, WHY(BAT_PAST_END),
-	    ALL),
+	ROW(BAT_PAST_END, "bat-past-end", ERROR, 0x0a, WHY(BAT_PAST_END), ALL),
 	ROW(BAT_CUT, "bat-cut", ERROR, 0x0a, WHY(BAT_PAST_END), ALL),
 	ROW(BAT_SHORT_LAST, "bat-short-last", WARNING, 0x0a, 0,
 	    STRICT | T(QEMU)),
 	ROW(BAT_DUPLICATE, "bat-duplicate", ERROR, 0x0a, WHY(BAT_DUPLICATE),
 	    STRICT),
-	ROW(BAT_OVERLAP, "bat-overlap", ERROR, 0x0a, WHY(BAT_OVERLAP),
-	    STRICT),
+	ROW(BAT_OVERLAP, "bat-overlap", ERROR, 0x0a, WHY(BAT_OVERLAP), STRICT),
 	ROW(BAT_EXTRA, "bat-extra", WARNING, 0x0a, 0, T(AZURE)),
 	ROW(BAT_PADDING, "bat-padding", INFO, 0, 0, 0),
 	ROW(UNALIGNED, "unaligned", INFO, 0, 0, 0),

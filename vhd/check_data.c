@@ -18,8 +18,8 @@
 
 struct reader {
 	struct check *c;
-	uint8_t *buf;   /* CHUNK_BYTES */
-	uint8_t *map;   /* one bitmap */
+	uint8_t *buf; /* CHUNK_BYTES */
+	uint8_t *map; /* one bitmap */
 	uint64_t done_bytes;
 	uint64_t total_bytes;
 	struct survey_hole hole;
@@ -66,8 +66,7 @@ static int read_range(struct reader *r, uint64_t from, uint64_t to,
 			from = data;
 			continue;
 		}
-		n = to - from < CHUNK_BYTES ? (size_t)(to - from)
-					    : CHUNK_BYTES;
+		n = to - from < CHUNK_BYTES ? (size_t)(to - from) : CHUNK_BYTES;
 		rc = vhd_file_read(r->c->s.file, r->buf, n, from, &fault);
 		if (rc)
 			rc = unreadable(r, from, block, &fault, err);
@@ -132,8 +131,8 @@ static int read_blocks(struct reader *r, struct vhd_err *err)
 	struct check *c = r->c;
 	int rc = 0;
 
-	r->total_bytes = (uint64_t)c->place_count *
-			 c->s.header.block_size_bytes;
+	r->total_bytes =
+		(uint64_t)c->place_count * c->s.header.block_size_bytes;
 	r->map = malloc(c->s.bitmap_bytes);
 	if (!r->map)
 		return vhd_fail_nomem(err, c->s.bitmap_bytes,

@@ -9,11 +9,10 @@
 #include "check.h"
 
 /* blktap allows clocks to differ by this much. */
-#define CLOCK_SLACK_S 1800
+#define CLOCK_SLACK_S	1800
 #define DATA_OFFSET_LOW UINT64_C(0x00000000ffffffff)
 
-#define AT(sf, field) \
-	((sf)->at_bytes + offsetof(struct vhd_footer_wire, field))
+#define AT(sf, field) ((sf)->at_bytes + offsetof(struct vhd_footer_wire, field))
 
 static void tell_fault(void *ctx, const struct vhd_err *fault)
 {
@@ -47,9 +46,9 @@ static void end_place(struct check *c)
 			   "trailing footer: checksum is 0x%08x, its bytes "
 			   "give 0x%08x",
 			   s->end.f.checksum,
-			   vhd_wire_checksum(&s->end.wire, VHD_FOOTER_BYTES,
-					     offsetof(struct vhd_footer_wire,
-						      checksum)));
+			   vhd_wire_checksum(
+				   &s->end.wire, VHD_FOOTER_BYTES,
+				   offsetof(struct vhd_footer_wire, checksum)));
 		break;
 	default:
 		break;
@@ -82,9 +81,9 @@ static void copy_place(struct check *c)
 			   "footer copy at offset 0: checksum is 0x%08x, its "
 			   "bytes give 0x%08x",
 			   s->copy.f.checksum,
-			   vhd_wire_checksum(&s->copy.wire, VHD_FOOTER_BYTES,
-					     offsetof(struct vhd_footer_wire,
-						      checksum)));
+			   vhd_wire_checksum(
+				   &s->copy.wire, VHD_FOOTER_BYTES,
+				   offsetof(struct vhd_footer_wire, checksum)));
 }
 
 /* Names of the parts in which two footers differ, for people. */
@@ -94,13 +93,20 @@ static void differences(const struct survey *s, char *buf, size_t len)
 		size_t at, end;
 		const char *name;
 	} parts[] = {
-		{0, 8, "cookie"},	{8, 12, "features"},
-		{12, 16, "version"},	{16, 24, "data offset"},
-		{24, 28, "timestamp"},	{28, 40, "creator"},
-		{40, 48, "original size"}, {48, 56, "current size"},
-		{56, 60, "geometry"},	{60, 64, "type"},
-		{64, 68, "checksum"},	{68, 84, "unique id"},
-		{84, 85, "saved state"}, {85, 86, "hidden"},
+		{0, 8, "cookie"},
+		{8, 12, "features"},
+		{12, 16, "version"},
+		{16, 24, "data offset"},
+		{24, 28, "timestamp"},
+		{28, 40, "creator"},
+		{40, 48, "original size"},
+		{48, 56, "current size"},
+		{56, 60, "geometry"},
+		{60, 64, "type"},
+		{64, 68, "checksum"},
+		{68, 84, "unique id"},
+		{84, 85, "saved state"},
+		{85, 86, "hidden"},
 		{86, 511, "reserved bytes"},
 	};
 	const uint8_t *a = (const uint8_t *)&s->end.wire;
@@ -133,8 +139,9 @@ static void compare(struct check *c)
 	    memcmp(&s->end.wire, &s->copy.wire, len) == 0)
 		return;
 	differences(s, names, sizeof(names));
-	check_tell_as(c, s->probe.footers_disagree ? VHD_SEVERITY_ERROR
-						   : VHD_SEVERITY_WARNING,
+	check_tell_as(c,
+		      s->probe.footers_disagree ? VHD_SEVERITY_ERROR
+						: VHD_SEVERITY_WARNING,
 		      VHD_FIND_FOOTERS_DIFFER, s->end.at_bytes, VHD_NO_BLOCK,
 		      "the two footers differ in: %s", names);
 }
@@ -197,14 +204,13 @@ static void geometry(struct check *c, const struct survey_footer *sf)
 	if (vhd_geometry_is_marker(g) || product == size)
 		return;
 	if (survey_geometry_wrong(&sf->f))
-		check_tell(c, VHD_FIND_GEOMETRY, AT(sf, cylinders),
-			   VHD_NO_BLOCK,
-			   "geometry %u/%u/%u (%llu bytes) for a disk of %llu "
-			   "bytes; the rule gives %u/%u/%u",
-			   g->cylinders, g->heads, g->sectors_per_track,
-			   (unsigned long long)product,
-			   (unsigned long long)size, rule.cylinders,
-			   rule.heads, rule.sectors_per_track);
+		check_tell(
+			c, VHD_FIND_GEOMETRY, AT(sf, cylinders), VHD_NO_BLOCK,
+			"geometry %u/%u/%u (%llu bytes) for a disk of %llu "
+			"bytes; the rule gives %u/%u/%u",
+			g->cylinders, g->heads, g->sectors_per_track,
+			(unsigned long long)product, (unsigned long long)size,
+			rule.cylinders, rule.heads, rule.sectors_per_track);
 	if (product == 0 || product > size)
 		return;
 	check_tell_as(c, cuts_qemu ? VHD_SEVERITY_WARNING : VHD_SEVERITY_INFO,
@@ -219,13 +225,12 @@ static void geometry(struct check *c, const struct survey_footer *sf)
 static void marks(struct check *c, const struct survey_footer *sf)
 {
 	const struct vhd_footer *f = &sf->f;
-	uint32_t unknown = f->features &
-			   ~(VHD_FEATURE_TEMPORARY | VHD_FEATURE_RESERVED);
+	uint32_t unknown =
+		f->features & ~(VHD_FEATURE_TEMPORARY | VHD_FEATURE_RESERVED);
 
 	if (unknown)
-		check_tell(c, VHD_FIND_FEATURES, AT(sf, features),
-			   VHD_NO_BLOCK, "unknown feature bits 0x%08x",
-			   unknown);
+		check_tell(c, VHD_FIND_FEATURES, AT(sf, features), VHD_NO_BLOCK,
+			   "unknown feature bits 0x%08x", unknown);
 	if (f->saved_state)
 		check_tell(c, VHD_FIND_SAVED_STATE, AT(sf, saved_state),
 			   VHD_NO_BLOCK,
@@ -237,12 +242,11 @@ static void marks(struct check *c, const struct survey_footer *sf)
 			   "a chain",
 			   sf->wire.hidden);
 	if (vhd_any_nonzero(sf->wire.reserved, sizeof(sf->wire.reserved)))
-		check_tell(c, VHD_FIND_RESERVED, AT(sf, reserved),
-			   VHD_NO_BLOCK,
+		check_tell(c, VHD_FIND_RESERVED, AT(sf, reserved), VHD_NO_BLOCK,
 			   "reserved bytes of the footer are not zero");
 	if (!vhd_any_nonzero(f->unique_id, sizeof(f->unique_id)))
-		check_tell(c, VHD_FIND_ID_ZERO, AT(sf, unique_id),
-			   VHD_NO_BLOCK, "the unique id is all zero");
+		check_tell(c, VHD_FIND_ID_ZERO, AT(sf, unique_id), VHD_NO_BLOCK,
+			   "the unique id is all zero");
 }
 
 static void origin(struct check *c, const struct survey_footer *sf)

@@ -14,7 +14,7 @@
 
 #define BLOCK_BYTES_SMALL (512u << 10)
 
-#define AT(c, field) \
+#define AT(c, field)                                                           \
 	((c)->s.header_at + offsetof(struct vhd_header_wire, field))
 
 static void tell_fault(void *ctx, const struct vhd_err *fault)
@@ -81,8 +81,7 @@ static int locator_usable(struct check *c, int i, bool *usable,
 	if (!payload)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
-	rc = vhd_file_read(c->s.file, payload, l->len_bytes, l->off_bytes,
-			   err);
+	rc = vhd_file_read(c->s.file, payload, l->len_bytes, l->off_bytes, err);
 	if (!rc)
 		*usable = vhd_locator_path(l->platform, payload, l->len_bytes,
 					   path, sizeof(path)) > 0;
@@ -127,9 +126,9 @@ static bool name_ok(const uint8_t *name, size_t len)
 {
 	for (size_t i = 0; i + 1 < len; i += 2) {
 		uint32_t u = (uint32_t)name[i] << 8 | name[i + 1];
-		uint32_t v = i + 3 < len ? (uint32_t)name[i + 2] << 8 |
-						   name[i + 3]
-					 : 0;
+		uint32_t v = i + 3 < len
+				     ? (uint32_t)name[i + 2] << 8 | name[i + 3]
+				     : 0;
 
 		if (!u)
 			return true;
@@ -219,10 +218,9 @@ int check_header(struct check *c, struct vhd_err *err)
 			   "dynamic header: checksum is 0x%08x, its bytes "
 			   "give 0x%08x",
 			   be32_get(c->s.header_wire.checksum),
-			   vhd_wire_checksum(&c->s.header_wire,
-					     sizeof(c->s.header_wire),
-					     offsetof(struct vhd_header_wire,
-						      checksum)));
+			   vhd_wire_checksum(
+				   &c->s.header_wire, sizeof(c->s.header_wire),
+				   offsetof(struct vhd_header_wire, checksum)));
 	(void)survey_header_faults(&c->s, tell_fault, c);
 	if (h->next_offset_bytes != VHD_NO_OFFSET)
 		check_tell(c, VHD_FIND_NEXT_OFFSET, AT(c, next_offset),
@@ -231,8 +229,7 @@ int check_header(struct check *c, struct vhd_err *err)
 			   "%llu; it is ignored",
 			   (unsigned long long)h->next_offset_bytes);
 	if (h->reserved_nonzero)
-		check_tell(c, VHD_FIND_RESERVED, AT(c, reserved2),
-			   VHD_NO_BLOCK,
+		check_tell(c, VHD_FIND_RESERVED, AT(c, reserved2), VHD_NO_BLOCK,
 			   "reserved bytes of the dynamic header are not "
 			   "zero");
 	if (c->s.table_ok)

@@ -38,13 +38,13 @@ void check_host(struct check *c)
 		return;
 	there = (uint64_t)st.st_blocks * STAT_BLOCK_BYTES;
 	if (there < c->s.file_bytes)
-		check_tell_as(c, windows ? VHD_SEVERITY_WARNING
-					 : VHD_SEVERITY_INFO,
-			      VHD_FIND_HOST_SPARSE, 0, VHD_NO_BLOCK,
-			      "the file is sparse (%llu of %llu bytes are "
-			      "there): Windows refuses it unless the copy it "
-			      "gets has its holes filled",
-			      (unsigned long long)there,
-			      (unsigned long long)c->s.file_bytes);
+		check_tell_as(
+			c, windows ? VHD_SEVERITY_WARNING : VHD_SEVERITY_INFO,
+			VHD_FIND_HOST_SPARSE, 0, VHD_NO_BLOCK,
+			"the file is sparse (%llu of %llu bytes are "
+			"there): Windows refuses it unless the copy it "
+			"gets has its holes filled",
+			(unsigned long long)there,
+			(unsigned long long)c->s.file_bytes);
 	attributes(c, fd);
 }

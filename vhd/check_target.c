@@ -15,14 +15,14 @@
 #define GIB (1ull << 30)
 #define TIB (1ull << 40)
 
-#define AZURE_BYTES_MIN (20 * MIB)
-#define AZURE_BYTES_MAX (32 * TIB)
+#define AZURE_BYTES_MIN	   (20 * MIB)
+#define AZURE_BYTES_MAX	   (32 * TIB)
 #define AZURE_OS_BYTES_MAX (2 * TIB)
-#define WINDOWS_BYTES_MIN (3 * MIB)
-#define CHS_BYTES_MAX 136899993600ull /* 65535 * 16 * 255 sectors */
-#define XEN_UNIT_BYTES (2 * MIB)
+#define WINDOWS_BYTES_MIN  (3 * MIB)
+#define CHS_BYTES_MAX	   136899993600ull /* 65535 * 16 * 255 sectors */
+#define XEN_UNIT_BYTES	   (2 * MIB)
 
-#define T(x) (1u << VHD_TARGET_##x)
+#define T(x)	   (1u << VHD_TARGET_##x)
 #define TEXT_BYTES 200
 
 /* Whether a demand is broken; then `text` (TEXT_BYTES) says how. */
@@ -129,8 +129,9 @@ static bool not_chs_exact(const struct check *c, char *text)
 {
 	return c->s.size_bytes <= CHS_BYTES_MAX &&
 	       product(c) != c->s.size_bytes &&
-	       say(text, "Virtual PC shows the geometry's %llu bytes, the "
-			 "disk has %llu",
+	       say(text,
+		   "Virtual PC shows the geometry's %llu bytes, the "
+		   "disk has %llu",
 		   (unsigned long long)product(c),
 		   (unsigned long long)c->s.size_bytes);
 }
@@ -184,8 +185,9 @@ static bool cut_always(const struct check *c, char *text)
 	return (app_is(c, "vpc ") || app_is(c, "qemu")) &&
 	       !vhd_geometry_is_marker(&footer(c)->geometry) &&
 	       product(c) < c->s.size_bytes &&
-	       say(text, "QEMU shows the geometry's %llu bytes, the disk has "
-			 "%llu; name force_size_calc=current_size",
+	       say(text,
+		   "QEMU shows the geometry's %llu bytes, the disk has "
+		   "%llu; name force_size_calc=current_size",
 		   (unsigned long long)product(c),
 		   (unsigned long long)c->s.size_bytes);
 }
@@ -196,8 +198,9 @@ static bool cut_before_10(const struct check *c, char *text)
 	       !app_is(c, "vpc ") && !app_is(c, "qemu") &&
 	       !vhd_geometry_is_marker(&footer(c)->geometry) &&
 	       product(c) != c->s.size_bytes &&
-	       say(text, "QEMU 2.6 to 9.2 show the geometry's %llu bytes, "
-			 "QEMU 10 all %llu",
+	       say(text,
+		   "QEMU 2.6 to 9.2 show the geometry's %llu bytes, "
+		   "QEMU 10 all %llu",
 		   (unsigned long long)product(c),
 		   (unsigned long long)c->s.size_bytes);
 }
@@ -247,8 +250,8 @@ static const struct demand {
 	{T(AZURE), VHD_FIND_WANTS_TABLE, W, table_not_exact},
 	{T(AZURE) | T(HYPERV), VHD_FIND_WANTS_NAME, W, other_name},
 
-	{T(HYPERV) | T(QEMU) | T(VIRTUALPC) | T(XENSERVER),
-	 VHD_FIND_WANTS_SIZE, E, past_2040},
+	{T(HYPERV) | T(QEMU) | T(VIRTUALPC) | T(XENSERVER), VHD_FIND_WANTS_SIZE,
+	 E, past_2040},
 	{T(HYPERV), VHD_FIND_WANTS_SIZE, W, below_3_mib},
 	{T(HYPERV), VHD_FIND_WANTS_ALIGNMENT, I, not_aligned},
 
@@ -283,7 +286,7 @@ void check_target(struct check *c)
 
 		if (d->targets & mask && d->broken(c, text))
 			check_tell_as(c, d->severity, d->code,
-				      c->s.probe.footer_at_bytes,
-				      VHD_NO_BLOCK, "%s", text);
+				      c->s.probe.footer_at_bytes, VHD_NO_BLOCK,
+				      "%s", text);
 	}
 }

@@ -116,6 +116,11 @@ static void make_footer(const struct vhd_create_opts *o,
 		.type = fixed ? VHD_WIRE_FIXED : VHD_WIRE_DYNAMIC,
 	};
 
+	if (o->creator) {
+		memcpy(f.creator_app, o->creator->app, sizeof(f.creator_app));
+		f.creator_version = o->creator->version;
+		memcpy(f.creator_os, o->creator->os, sizeof(f.creator_os));
+	}
 	memcpy(f.unique_id, o->unique_id, sizeof(f.unique_id));
 	vhd_footer_encode(&f, w);
 }

@@ -409,6 +409,8 @@ int vhd_file_close_checked(struct vhd_file *f)
 {
 	int direct = 0, rc = 0;
 
+	if (f->fd >= 0)
+		vhd_unlock(f->fd);
 	if (f->direct_fd >= 0)
 		direct = fd_close((void *)(intptr_t)f->direct_fd);
 	if (f->ops && f->ops->close)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* OFD locks; see lock.h. The kernel releases the lock with the last close. */
+/* OFD locks; see lock.h. */
 #include <errno.h>
 #include <fcntl.h>
 
@@ -27,4 +27,12 @@ int vhd_lock(int fd, bool exclusive, const char *path, struct vhd_err *err)
 					  : "elsewhere for writing");
 	return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0, "cannot lock %.80s: %s",
 			path, vhd_errno_text(rc));
+}
+
+void vhd_unlock(int fd)
+{
+	struct flock fl = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+	/* Where this fails, the last close releases the lock. */
+	(void)fcntl(fd, F_OFD_SETLK, &fl);
 }

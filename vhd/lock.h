@@ -17,4 +17,9 @@
  */
 int vhd_lock(int fd, bool exclusive, const char *path, struct vhd_err *err);
 
+/* Before closing: the open file may outlive our descriptor, because io_uring
+ * gives registered files back late and a fork may have copied it.
+ */
+void vhd_unlock(int fd);
+
 #endif

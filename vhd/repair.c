@@ -44,8 +44,8 @@ static void tell(struct repair *r, const struct vhd_repair_step *step)
 		r->stopped = true;
 }
 
-void repair_step(struct repair *r, enum vhd_repair_code code,
-		 uint64_t at_bytes, const char *fmt, ...)
+void repair_step(struct repair *r, enum vhd_repair_code code, uint64_t at_bytes,
+		 const char *fmt, ...)
 {
 	struct vhd_repair_step step = {
 		.code = code,
@@ -63,18 +63,18 @@ void repair_step(struct repair *r, enum vhd_repair_code code,
 bool repair_step_lossy(struct repair *r, const struct repair_loss *loss,
 		       const char *fmt, ...)
 {
-	uint64_t block_bytes = (uint64_t)survey_block_sectors(&r->s,
-							      loss->block) *
-			       VHD_SECTOR_BYTES;
+	uint64_t block_bytes =
+		(uint64_t)survey_block_sectors(&r->s, loss->block) *
+		VHD_SECTOR_BYTES;
 	struct vhd_repair_step step = {
 		.code = loss->code,
 		.lossy = true,
 		.held_back = !r->opts->lossy,
 		.at_bytes = loss->at_bytes,
 		.block = loss->block,
-		.lost_bytes = (uint64_t)loss->block *
-				      r->s.header.block_size_bytes +
-			      loss->in_block_bytes,
+		.lost_bytes =
+			(uint64_t)loss->block * r->s.header.block_size_bytes +
+			loss->in_block_bytes,
 	};
 	va_list ap;
 
@@ -276,8 +276,8 @@ int vhd_repair_file(const struct vhd_file *f, const struct vhd_file *undo,
 static int sync_directory(const char *path, struct vhd_err *err)
 {
 	const char *slash = strrchr(path, '/');
-	char *dir = slash ? strndup(path, slash == path
-						  ? 1 : (size_t)(slash - path))
+	char *dir = slash ? strndup(path,
+				    slash == path ? 1 : (size_t)(slash - path))
 			  : strdup(".");
 	int fd, rc = 0;
 

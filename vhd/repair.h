@@ -42,7 +42,7 @@ struct repair {
 	struct vhd_repair_result *result;
 	const struct vhd_file *file;
 	struct survey s;
-	bool stopped;               /* the caller said so */
+	bool stopped; /* the caller said so */
 
 	struct repair_change *changes; /* owned */
 	size_t change_count;
@@ -55,15 +55,15 @@ struct repair {
 	/* entries that stay, in the order of the file; repair_bat.c */
 	struct survey_place *places; /* owned */
 	uint32_t place_count;
-	uint64_t data_end_bytes;    /* nothing that is used lies behind */
-	bool footer_moves;          /* it lies in a block's space */
-	uint64_t erase_at_bytes;    /* ... that the disk uses; or 0 */
+	uint64_t data_end_bytes; /* nothing that is used lies behind */
+	bool footer_moves;	 /* it lies in a block's space */
+	uint64_t erase_at_bytes; /* ... that the disk uses; or 0 */
 };
 
 /* Tell a step and count it. */
-__attribute__((format(printf, 4, 5))) void
-repair_step(struct repair *r, enum vhd_repair_code code, uint64_t at_bytes,
-	    const char *fmt, ...);
+__attribute__((format(printf, 4, 5))) void repair_step(
+	struct repair *r, enum vhd_repair_code code, uint64_t at_bytes,
+	const char *fmt, ...);
 /* The same for one after which a part of the disk, `lost_bytes` and on in
  * block `block`, reads otherwise. Returns whether it may be done.
  */
@@ -73,9 +73,8 @@ struct repair_loss {
 	uint32_t block;
 	uint64_t in_block_bytes; /* from here to the end of the block */
 };
-__attribute__((format(printf, 3, 4))) bool
-repair_step_lossy(struct repair *r, const struct repair_loss *loss,
-		  const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) bool repair_step_lossy(
+	struct repair *r, const struct repair_loss *loss, const char *fmt, ...);
 
 /* Note that [off, off + len), all in one sector, shall read `now`. What reads
  * so already is no change.

@@ -30,13 +30,13 @@ static int header_usable(const struct repair *r, struct vhd_err *err)
 	struct vhd_err fault = {.why = VHD_WHY_NONE};
 
 	if (!s->header_read)
-		return vhd_fail(err, -EUCLEAN, VHD_WHY_DATA_OFFSET,
-				s->probe.footer_at_bytes +
-					offsetof(struct vhd_footer_wire,
-						 data_offset),
-				"the footer puts the dynamic header at offset "
-				"%llu, where it cannot be",
-				(unsigned long long)s->header_at);
+		return vhd_fail(
+			err, -EUCLEAN, VHD_WHY_DATA_OFFSET,
+			s->probe.footer_at_bytes +
+				offsetof(struct vhd_footer_wire, data_offset),
+			"the footer puts the dynamic header at offset "
+			"%llu, where it cannot be",
+			(unsigned long long)s->header_at);
 	if (!s->header.cookie_ok)
 		return vhd_fail(err, -EUCLEAN, VHD_WHY_HEADER_COOKIE,
 				s->header_at,
@@ -70,8 +70,8 @@ int repair_header(struct repair *r, struct vhd_err *err)
 	}
 	if (!s->header.checksum_ok)
 		repair_step(r, VHD_REPAIR_HEADER_CHECKSUM,
-			    s->header_at + offsetof(struct vhd_header_wire,
-						    checksum),
+			    s->header_at +
+				    offsetof(struct vhd_header_wire, checksum),
 			    "the dynamic header's checksum is wrong while all "
 			    "its fields make sense: it is computed anew");
 	w.checksum = be32_put(vhd_wire_checksum(
@@ -88,7 +88,7 @@ struct clears {
 	uint32_t *entry; /* owned */
 	uint32_t count;
 	uint32_t room;
-	uint32_t extra;  /* of them, behind the disk's last block */
+	uint32_t extra; /* of them, behind the disk's last block */
 };
 
 static int clear(struct clears *c, uint32_t entry, struct vhd_err *err)
@@ -121,10 +121,10 @@ static bool keep_cut(struct repair *r, uint32_t block, uint64_t start,
 	};
 	unsigned long long kept = loss.in_block_bytes;
 
-	if (lossy &&
-	    !repair_step_lossy(r, &loss, "block %u keeps its first %llu "
-					 "bytes; of the rest nothing is left",
-			       block, kept))
+	if (lossy && !repair_step_lossy(r, &loss,
+					"block %u keeps its first %llu "
+					"bytes; of the rest nothing is left",
+					block, kept))
 		return false;
 	if (s->limit_bytes < s->file_bytes) {
 		r->footer_moves = true;
@@ -155,10 +155,12 @@ static int entry(struct repair *r, struct clears *c, uint32_t block,
 	switch (kind) {
 	case SURVEY_ENTRY_METADATA:
 		return give_up(r, block, "lies over metadata")
-			       ? clear(c, block, err) : 0;
+			       ? clear(c, block, err)
+			       : 0;
 	case SURVEY_ENTRY_PAST_END:
 		return give_up(r, block, "is behind the data of the file")
-			       ? clear(c, block, err) : 0;
+			       ? clear(c, block, err)
+			       : 0;
 	case SURVEY_ENTRY_CUT:
 	case SURVEY_ENTRY_SHORT_LAST:
 		if (!keep_cut(r, block, start, kind == SURVEY_ENTRY_CUT))
@@ -225,8 +227,7 @@ static int scan(struct repair *r, struct clears *c, struct vhd_err *err)
 
 static void note_end(struct repair *r, uint32_t sector)
 {
-	uint64_t end = (uint64_t)sector * VHD_SECTOR_BYTES +
-		       r->s.stride_bytes;
+	uint64_t end = (uint64_t)sector * VHD_SECTOR_BYTES + r->s.stride_bytes;
 
 	if (end > r->data_end_bytes)
 		r->data_end_bytes = end;
@@ -255,9 +256,9 @@ static int clashes(struct repair *r, struct clears *c, struct vhd_err *err)
 		struct survey_place p = r->places[i];
 		int rc = 0;
 
-		if (kept &&
-		    (uint64_t)(p.sector - r->places[kept - 1].sector) *
-				    VHD_SECTOR_BYTES < r->s.stride_bytes) {
+		if (kept && (uint64_t)(p.sector - r->places[kept - 1].sector) *
+					    VHD_SECTOR_BYTES <
+				    r->s.stride_bytes) {
 			if (lose_clash(r, r->places[kept - 1].block, p.block))
 				rc = clear(c, p.block, err);
 			else
@@ -302,7 +303,8 @@ static int put_clears(struct repair *r, struct clears *c, struct vhd_err *err)
 		if (rc)
 			return rc;
 		for (; i < c->count &&
-		       c->entry[i] - first < VHD_BAT_SECTOR_ENTRIES; i++)
+		       c->entry[i] - first < VHD_BAT_SECTOR_ENTRIES;
+		     i++)
 			sector[c->entry[i] - first] = be32_put(VHD_BAT_NONE);
 		rc = repair_put(r, REPAIR_MAIN, table + off, sector, len, err);
 		if (rc)

@@ -109,8 +109,7 @@ int repair_batmap(struct repair *r, struct vhd_err *err)
 		rc = vhd_fail_nomem(err, 2 * len, "the batmap");
 	else
 		rc = vhd_file_read(r->file, map, len,
-				   be64_get(r->s.batmap_wire.map_offset),
-				   err);
+				   be64_get(r->s.batmap_wire.map_offset), err);
 	if (!rc)
 		rc = compare(r, map, keep, len, err);
 	free(map);

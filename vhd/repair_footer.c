@@ -81,8 +81,8 @@ static int rebuild_blocked(struct repair *r, struct vhd_err *err)
 
 static int rebuild_fixed(struct repair *r, struct vhd_err *err)
 {
-	uint64_t size = r->opts->size_bytes ? r->opts->size_bytes
-					    : r->s.file_bytes;
+	uint64_t size =
+		r->opts->size_bytes ? r->opts->size_bytes : r->s.file_bytes;
 
 	if (!size || size != r->s.file_bytes || size % VHD_SECTOR_BYTES)
 		return vhd_fail(err, -EUCLEAN, VHD_WHY_FIXED_LENGTH,
@@ -145,8 +145,8 @@ static int must_choose(struct vhd_err *err)
 static bool undecided(const struct repair *r)
 {
 	const struct survey *s = &r->s;
-	bool alike = memcmp(&s->end.wire, &s->copy.wire,
-			    VHD_FOOTER_511_BYTES) == 0;
+	bool alike =
+		memcmp(&s->end.wire, &s->copy.wire, VHD_FOOTER_511_BYTES) == 0;
 
 	if (!s->blocked || r->opts->prefer != VHD_PREFER_NONE ||
 	    !has_cookie(s->end.mark) || !has_cookie(s->copy.mark))
@@ -250,26 +250,24 @@ int repair_choose_footer(struct repair *r, struct vhd_err *err)
 		return lost(r, err);
 	if (undecided(r))
 		return must_choose(err);
-	rc = vhd_footer_check(&s->probe.footer, s->probe.footer_at_bytes,
-			      err);
+	rc = vhd_footer_check(&s->probe.footer, s->probe.footer_at_bytes, err);
 	if (rc)
 		return rc;
 	if (s->info.format == VHD_FORMAT_FIXED &&
 	    s->probe.footer.current_size_bytes != s->end.at_bytes)
-		return vhd_fail(err, -EUCLEAN, VHD_WHY_FIXED_LENGTH,
-				s->end.at_bytes,
-				"fixed disk of %llu bytes with %llu in front "
-				"of its footer: what is missing or too much "
-				"cannot be told; salvage copies what is there",
-				(unsigned long long)
-					s->probe.footer.current_size_bytes,
-				(unsigned long long)s->end.at_bytes);
+		return vhd_fail(
+			err, -EUCLEAN, VHD_WHY_FIXED_LENGTH, s->end.at_bytes,
+			"fixed disk of %llu bytes with %llu in front "
+			"of its footer: what is missing or too much "
+			"cannot be told; salvage copies what is there",
+			(unsigned long long)s->probe.footer.current_size_bytes,
+			(unsigned long long)s->end.at_bytes);
 	r->footer = s->probe.wire;
 	if (s->blocked && r->opts->prefer == VHD_PREFER_NONE &&
 	    s->end.mark == VHD_MARK_OK && s->copy.mark == VHD_MARK_OK &&
 	    id_half_given(s) && zero_id(r->footer.unique_id))
-		r->footer = s->probe.footer_at_bytes ? s->copy.wire
-						     : s->end.wire;
+		r->footer =
+			s->probe.footer_at_bytes ? s->copy.wire : s->end.wire;
 	memcpy(r->old_id, r->footer.unique_id, sizeof(r->old_id));
 	rc = heal_checksum(r, err);
 	if (rc)
@@ -333,8 +331,7 @@ static void tell_end(struct repair *r, uint64_t at)
 			    s->end.mark == VHD_MARK_NONE ? "missing"
 							 : "damaged");
 	else if (s->blocked && s->end.mark == VHD_MARK_OK &&
-		 s->copy.mark == VHD_MARK_OK &&
-		 s->probe.footer_at_bytes == 0 &&
+		 s->copy.mark == VHD_MARK_OK && s->probe.footer_at_bytes == 0 &&
 		 memcmp(&s->end.wire, &s->copy.wire, VHD_FOOTER_BYTES) != 0)
 		repair_step(r, VHD_REPAIR_FOOTER_END, at,
 			    "the trailing footer differs from the copy at "
@@ -344,8 +341,8 @@ static void tell_end(struct repair *r, uint64_t at)
 static void tell_copy(struct repair *r)
 {
 	const struct survey *s = &r->s;
-	bool differs = memcmp(&s->end.wire, &s->copy.wire,
-			      VHD_FOOTER_511_BYTES) != 0;
+	bool differs =
+		memcmp(&s->end.wire, &s->copy.wire, VHD_FOOTER_511_BYTES) != 0;
 
 	if (s->verdict || s->end.mark != VHD_MARK_OK)
 		return;
@@ -365,8 +362,8 @@ int repair_place_footer(struct repair *r, struct vhd_err *err)
 {
 	static const uint8_t zeros[VHD_FOOTER_BYTES];
 	const struct survey *s = &r->s;
-	bool copy_first = s->copy.mark != VHD_MARK_OK &&
-			  s->end.mark == VHD_MARK_OK;
+	bool copy_first =
+		s->copy.mark != VHD_MARK_OK && s->end.mark == VHD_MARK_OK;
 	uint64_t at = 0;
 	int rc = end_place(r, &at, err);
 

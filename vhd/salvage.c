@@ -15,8 +15,8 @@
 #include "salvage.h"
 #include "survey.h"
 
-#define CHUNK_BYTES (1u << 20)
-#define SMALL_BYTES 4096u
+#define CHUNK_BYTES	  (1u << 20)
+#define SMALL_BYTES	  4096u
 #define TABLE_CHUNK_BYTES 65536u
 
 struct salvage {
@@ -24,10 +24,10 @@ struct salvage {
 	struct vhd_salvage_result *result;
 	struct survey s;
 	struct vhd *dst;
-	uint32_t *bat;     /* owned; by block, VHD_BAT_NONE for none */
-	uint8_t *shared;   /* owned; a bit a block: its place is disputed */
-	uint8_t *buf;      /* owned; CHUNK_BYTES */
-	uint8_t *map;      /* owned; one bitmap */
+	uint32_t *bat;	 /* owned; by block, VHD_BAT_NONE for none */
+	uint8_t *shared; /* owned; a bit a block: its place is disputed */
+	uint8_t *buf;	 /* owned; CHUNK_BYTES */
+	uint8_t *map;	 /* owned; one bitmap */
 	struct survey_hole hole;
 	struct vhd_salvage_loss pending;
 	bool stopped;
@@ -100,8 +100,8 @@ static int copy_again(struct salvage *v, uint64_t at, uint64_t off, size_t len,
 {
 	if (len > VHD_SECTOR_BYTES)
 		return copy(v, at, off, len,
-			    unit > SMALL_BYTES ? SMALL_BYTES
-					       : VHD_SECTOR_BYTES, err);
+			    unit > SMALL_BYTES ? SMALL_BYTES : VHD_SECTOR_BYTES,
+			    err);
 	lose(v, off, len, fault->why, false);
 	return 0;
 }
@@ -152,14 +152,15 @@ static int copy_runs(struct salvage *v, uint32_t block, uint64_t data_at,
 		return copy(v, data_at, off,
 			    (uint64_t)sectors * VHD_SECTOR_BYTES, CHUNK_BYTES,
 			    err);
-	for (uint32_t in = 0; in < sectors; ) {
+	for (uint32_t in = 0; in < sectors;) {
 		uint64_t skip = (uint64_t)in * VHD_SECTOR_BYTES;
 		bool set;
 		uint32_t n = vhd_bits_run(v->map, in, sectors, &set);
 
 		rc = set ? copy(v, data_at + skip, off + skip,
 				(uint64_t)n * VHD_SECTOR_BYTES, CHUNK_BYTES,
-				err) : 0;
+				err)
+			 : 0;
 		if (rc)
 			return rc;
 		in += n;
@@ -171,8 +172,8 @@ static int copy_block(struct salvage *v, uint32_t block, struct vhd_err *err)
 {
 	const struct survey *s = &v->s;
 	uint64_t off = (uint64_t)block * s->header.block_size_bytes;
-	uint64_t data_at = (uint64_t)v->bat[block] * VHD_SECTOR_BYTES +
-			   s->bitmap_bytes;
+	uint64_t data_at =
+		(uint64_t)v->bat[block] * VHD_SECTOR_BYTES + s->bitmap_bytes;
 	uint32_t sectors = survey_block_sectors(s, block);
 	uint64_t len = (uint64_t)sectors * VHD_SECTOR_BYTES;
 	uint64_t there = len;
@@ -254,7 +255,8 @@ static int find_shared(struct salvage *v, struct vhd_err *err)
 	survey_places_sort(p, n);
 	for (uint32_t i = 1; i < n; i++) {
 		if ((uint64_t)(p[i].sector - p[i - 1].sector) *
-			    VHD_SECTOR_BYTES >= s->stride_bytes)
+			    VHD_SECTOR_BYTES >=
+		    s->stride_bytes)
 			continue;
 		v->shared[p[i].block / 8] |= (uint8_t)(1u << p[i].block % 8);
 		v->shared[p[i - 1].block / 8] |=
@@ -312,8 +314,7 @@ static int copy_fixed(struct salvage *v, struct vhd_err *err)
 
 	if (there > size)
 		there = size;
-	for (uint64_t off = 0; off < there && !v->stopped;
-	     off += CHUNK_BYTES) {
+	for (uint64_t off = 0; off < there && !v->stopped; off += CHUNK_BYTES) {
 		int rc = copy(v, off, off, min_size(there - off, CHUNK_BYTES),
 			      CHUNK_BYTES, err);
 
@@ -457,8 +458,7 @@ int vhd_salvage_file(const struct vhd_file *f, const struct vhd_file *dst,
 }
 
 /* The new image over a path; what this call made goes again on failure. */
-static int to_path(struct salvage *v, const char *out_path,
-		   struct vhd_err *err)
+static int to_path(struct salvage *v, const char *out_path, struct vhd_err *err)
 {
 	const struct vhd_create_opts create = new_image(v);
 	int rc = vhd_create(out_path, &create, &v->dst, err);

@@ -12,7 +12,7 @@
 #include "fail.h"
 #include "survey.h"
 
-#define FAULTS_MAX 16 /* rules of one structure; each breaks once */
+#define FAULTS_MAX	   16	 /* rules of one structure; each breaks once */
 #define BATMAP_SECTORS_MAX 8192u /* twice what VHD_BLOCKS_MAX needs */
 
 bool survey_is_system(enum vhd_why why)
@@ -95,8 +95,7 @@ static bool header_heal(struct vhd_header *h, uint64_t *size_bytes,
 	}
 }
 
-bool survey_header_faults(const struct survey *s, survey_fault_fn fn,
-			  void *ctx)
+bool survey_header_faults(const struct survey *s, survey_fault_fn fn, void *ctx)
 {
 	struct vhd_header h = s->header;
 	uint64_t size = s->size_bytes ? s->size_bytes : VHD_SECTOR_BYTES;
@@ -118,8 +117,8 @@ bool survey_header_faults(const struct survey *s, survey_fault_fn fn,
 bool survey_geometry_wrong(const struct vhd_footer *f)
 {
 	const struct vhd_geometry *g = &f->geometry;
-	struct vhd_geometry rule = vhd_geometry_from_size(
-		f->current_size_bytes);
+	struct vhd_geometry rule =
+		vhd_geometry_from_size(f->current_size_bytes);
 	uint64_t size = f->current_size_bytes;
 	uint64_t product = vhd_geometry_product_bytes(g);
 
@@ -153,8 +152,7 @@ enum survey_entry survey_judge(const struct survey *s, uint32_t block,
 		return SURVEY_ENTRY_METADATA;
 	if (end <= s->limit_bytes)
 		return SURVEY_ENTRY_OK;
-	if (tail && last &&
-	    start + s->bitmap_bytes + tail <= s->limit_bytes)
+	if (tail && last && start + s->bitmap_bytes + tail <= s->limit_bytes)
 		return SURVEY_ENTRY_SHORT_LAST;
 	if (start + s->bitmap_bytes + VHD_SECTOR_BYTES <= s->limit_bytes)
 		return SURVEY_ENTRY_CUT;
@@ -350,14 +348,13 @@ static int lay_out(struct survey *s, struct vhd_err *err)
 
 	if (need > VHD_BLOCKS_MAX)
 		return 0;
-	s->blocks = need < h->table_entries ? (uint32_t)need
-					    : h->table_entries;
+	s->blocks = need < h->table_entries ? (uint32_t)need : h->table_entries;
 	s->bitmap_bytes = vhd_bitmap_size(h->block_size_bytes);
 	s->stride_bytes = (uint64_t)s->bitmap_bytes + h->block_size_bytes;
-	s->table_end_bytes = h->table_bytes +
-			     (((uint64_t)h->table_entries * 4 +
-			       VHD_SECTOR_BYTES - 1) &
-			      ~(uint64_t)(VHD_SECTOR_BYTES - 1));
+	s->table_end_bytes =
+		h->table_bytes +
+		(((uint64_t)h->table_entries * 4 + VHD_SECTOR_BYTES - 1) &
+		 ~(uint64_t)(VHD_SECTOR_BYTES - 1));
 	add_range(s, 0, VHD_FOOTER_BYTES, "footer copy");
 	add_range(s, s->header_at, s->header_at + VHD_HEADER_BYTES,
 		  "dynamic header");
@@ -396,12 +393,11 @@ static bool blocked_format(enum vhd_format format)
 /* Of two footers, equally sound, the caller's choice comes first. */
 static void apply_preference(struct survey *s, enum vhd_prefer prefer)
 {
-	const struct survey_footer *sf = prefer == VHD_PREFER_COPY ? &s->copy
-								   : &s->end;
+	const struct survey_footer *sf =
+		prefer == VHD_PREFER_COPY ? &s->copy : &s->end;
 
 	if (prefer == VHD_PREFER_NONE || !blocked_format(s->info.format) ||
-	    s->end.mark != s->copy.mark ||
-	    s->end.mark < VHD_MARK_BAD_CHECKSUM)
+	    s->end.mark != s->copy.mark || s->end.mark < VHD_MARK_BAD_CHECKSUM)
 		return;
 	s->probe.wire = sf->wire;
 	s->probe.footer = sf->f;
@@ -426,8 +422,7 @@ int survey_read(struct survey *s, const struct vhd_file *f,
 	if (rc)
 		return rc;
 	s->limit_bytes = s->file_bytes;
-	s->verdict = vhd_probe(f, &opts, &s->info, &s->probe,
-			       &s->verdict_err);
+	s->verdict = vhd_probe(f, &opts, &s->info, &s->probe, &s->verdict_err);
 	if (s->verdict && survey_is_system(s->verdict_err.why)) {
 		if (err)
 			*err = s->verdict_err;

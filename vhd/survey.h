@@ -27,7 +27,7 @@ struct survey_place {
 enum survey_entry {
 	SURVEY_ENTRY_OK,
 	SURVEY_ENTRY_SHORT_LAST, /* cut, but behind the end of the disk */
-	SURVEY_ENTRY_CUT,        /* its first bytes are there */
+	SURVEY_ENTRY_CUT,	 /* its first bytes are there */
 	SURVEY_ENTRY_PAST_END,
 	SURVEY_ENTRY_METADATA,
 };
@@ -37,42 +37,42 @@ struct survey {
 	uint64_t file_bytes;
 
 	/* what the file is */
-	int verdict;               /* of vhd_probe, inspecting */
+	int verdict; /* of vhd_probe, inspecting */
 	struct vhd_err verdict_err;
-	struct vhd_info info;      /* probe's part, and the layout below */
+	struct vhd_info info; /* probe's part, and the layout below */
 	struct vhd_probe probe;
 	struct survey_footer end;
 	struct survey_footer copy;
 	bool end_511;
-	uint64_t size_bytes;       /* of the disk, 0 if it makes no sense */
+	uint64_t size_bytes; /* of the disk, 0 if it makes no sense */
 
 	/* dynamic and differencing */
 	bool blocked;
-	bool header_read;          /* there is one where the footer says */
+	bool header_read; /* there is one where the footer says */
 	uint64_t header_at;
 	struct vhd_header_wire header_wire;
 	struct vhd_header header;
 
 	/* set where header and table are sound enough to read blocks */
 	bool table_ok;
-	uint32_t blocks;           /* that the disk has and the table, too */
+	uint32_t blocks; /* that the disk has and the table, too */
 	uint32_t bitmap_bytes;
-	uint64_t stride_bytes;     /* bitmap and data */
-	uint64_t table_end_bytes;  /* whole sectors */
-	uint64_t limit_bytes;      /* blocks end before this */
+	uint64_t stride_bytes;	  /* bitmap and data */
+	uint64_t table_end_bytes; /* whole sectors */
+	uint64_t limit_bytes;	  /* blocks end before this */
 	struct vhd_range ranges[VHD_RANGES_MAX];
 	unsigned range_count;
 
-	bool batmap;               /* has a header */
-	bool batmap_ok;            /* and a place inside the file */
-	uint64_t batmap_at;        /* the header */
+	bool batmap;	    /* has a header */
+	bool batmap_ok;	    /* and a place inside the file */
+	uint64_t batmap_at; /* the header */
 	struct vhd_batmap_wire batmap_wire;
 };
 
 struct survey_opts {
 	enum vhd_format format;
 	enum vhd_prefer prefer; /* where both ends have a footer */
-	uint64_t size_bytes;    /* of the disk, where neither has */
+	uint64_t size_bytes;	/* of the disk, where neither has */
 };
 
 /* Read the ends, the verdict, the header and what it leads to. Borrows `f`.

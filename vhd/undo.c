@@ -20,8 +20,7 @@
 uint32_t undo_crc(uint32_t crc, const void *bytes, size_t len)
 {
 	/* ISA-L only reads; its prototype lacks the const. */
-	return ~crc32_iscsi((unsigned char *)(uintptr_t)bytes, (int)len,
-			    ~crc);
+	return ~crc32_iscsi((unsigned char *)(uintptr_t)bytes, (int)len, ~crc);
 }
 
 /* ------------------------------------------------------------- writing -- */
@@ -123,8 +122,9 @@ struct undo_record {
 	uint8_t old[VHD_SECTOR_BYTES];
 };
 
-__attribute__((format(printf, 3, 4))) static int
-bad_undo(struct vhd_err *err, uint64_t at, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int bad_undo(struct vhd_err *err,
+							  uint64_t at,
+							  const char *fmt, ...)
 {
 	char text[120];
 	va_list ap;
@@ -150,7 +150,8 @@ static int read_header(struct undo_reader *r, struct vhd_err *err)
 	if (rc)
 		return rc;
 	if (memcmp(h->cookie, UNDO_COOKIE, sizeof(h->cookie)) != 0)
-		return bad_undo(err, 0, "is not one, or was not finished: the "
+		return bad_undo(err, 0,
+				"is not one, or was not finished: the "
 				"image was not touched");
 	if (header_crc(h) != be32_get(h->crc))
 		return bad_undo(err, 12, "has a damaged header");
@@ -188,12 +189,11 @@ static int read_record(const struct undo_reader *r, uint64_t *at,
 	rec->len_bytes = be32_get(w.len);
 	rec->new_crc = be32_get(w.new_crc);
 	if (!rec->len_bytes || rec->len_bytes > VHD_SECTOR_BYTES ||
-	    add_ovf(rec->off_bytes, rec->len_bytes, &end) ||
-	    end > r->old_len ||
+	    add_ovf(rec->off_bytes, rec->len_bytes, &end) || end > r->old_len ||
 	    !range_ok(*at + sizeof(w), rec->len_bytes, r->file_len))
 		return bad_undo(err, *at, "has an impossible record");
-	rc = vhd_file_read(r->undo, rec->old, rec->len_bytes,
-			   *at + sizeof(w), err);
+	rc = vhd_file_read(r->undo, rec->old, rec->len_bytes, *at + sizeof(w),
+			   err);
 	if (rc)
 		return rc;
 	*crc = undo_crc(*crc, &w, sizeof(w));
@@ -255,7 +255,8 @@ static int visit(const struct undo_reader *r, const struct undo_record *rec,
 		return rc;
 	if (pass == UNDO_PASS_COMPARE)
 		return state == UNDO_STATE_OTHER
-			       ? changed_since(err, rec->off_bytes) : 0;
+			       ? changed_since(err, rec->off_bytes)
+			       : 0;
 	if (state == UNDO_STATE_OLD)
 		return 0;
 	result->restored_bytes += rec->len_bytes;
@@ -300,8 +301,8 @@ static int id_check(const struct undo_reader *r, uint64_t at,
 	if (memcmp(w.unique_id, r->header.old_id, 16) == 0 ||
 	    memcmp(w.unique_id, r->header.new_id, 16) == 0)
 		return 0;
-	return changed_since(err, at + offsetof(struct vhd_footer_wire,
-						unique_id));
+	return changed_since(err,
+			     at + offsetof(struct vhd_footer_wire, unique_id));
 }
 
 static int image_check(const struct undo_reader *r, bool force,

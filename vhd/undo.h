@@ -31,8 +31,8 @@
 #include "file.h"
 #include "wire.h"
 
-#define UNDO_COOKIE "vhdundo1"
-#define UNDO_VERSION 0x00010000u
+#define UNDO_COOKIE	  "vhdundo1"
+#define UNDO_VERSION	  0x00010000u
 #define UNDO_HEADER_BYTES 512u
 
 struct undo_header_wire {

@@ -88,12 +88,21 @@ void vhd_abandon(struct vhd *img);
 
 /* ------------------------------------------------------------ creating -- */
 
+/* Whose work an image claims to be, as it goes into the footer. */
+struct vhd_creator {
+	uint8_t app[4];
+	uint32_t version;
+	uint8_t os[4];
+};
+
 struct vhd_create_opts {
 	enum vhd_format format;    /* RAW, FIXED or DYNAMIC */
 	uint64_t size_bytes;       /* virtual size, multiple of 512 */
 	uint32_t block_size_bytes; /* DYNAMIC; 0 means the default */
 	uint8_t unique_id[16];     /* bytes as they go into the footer */
 	int64_t now_unix_s;        /* creation time */
+	/* NULL: Windows 10's, which most readers treat best */
+	const struct vhd_creator *creator;
 	bool direct;               /* as in vhd_open_opts */
 	bool exclusive;            /* fail with -EEXIST where a file exists */
 	bool no_sync;              /* vhd_flush and vhd_close sync nothing: for
@@ -363,8 +372,8 @@ int vhd_queue_attach(struct vhd_queue *q, struct vhd *img, struct vhd_err *err);
 void vhd_queue_detach(struct vhd_queue *q, struct vhd *img);
 
 /* Take a request. Never blocks on data, never fails: a bad request completes
- * with its error. Nothing reaches the kernel before vhd_queue_kick, _reap or
- * _wait, so a batch costs one system call.
+ * with its error. It may stay in the queue until vhd_queue_kick, _reap or
+ * _wait, so that a batch costs one system call.
  */
 void vhd_queue_submit(struct vhd_queue *q, struct vhd_req *req);
 void vhd_queue_kick(struct vhd_queue *q);

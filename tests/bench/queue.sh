@@ -8,12 +8,13 @@
 #
 # peer: fio at iodepth=64 and nothing else said. limit: the best this fio does
 # on the same bytes with batches, registered files and fixed buffers, which is
-# about what the kernel gives. All take turns, several rounds; medians. fio's
+# about what the kernel gives. All take turns, every second round backwards, so
+# that a machine that speeds up or slows down favours none; medians. fio's
 # clocks are off (gtod_reduce) in both, which only helps fio; its dropping of
 # the page cache at the start (invalidate) is off, too.
 set -u
 
-rounds=5
+rounds=6
 seconds=2
 mib=512
 goal=0.95
@@ -32,11 +33,6 @@ work=$(mktemp -d "$build/bench/queue.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 
-ours() # FORMAT cached|direct
-{
-	"$bench" read uring "$work/$1" "$2" 64 $seconds || die "$1 $2 failed"
-}
-
 run_fio() # cached|direct OPTION...
 {
 	direct=0
@@ -50,16 +46,23 @@ run_fio() # cached|direct OPTION...
 		awk -F';' '{ print $8 }'
 }
 
-fio_best() # cached|direct
+# Operations a second of one contestant.
+one() # fixed|dynamic|plain|best cached|direct
 {
-	run_fio "$1" --registerfiles=1 --fixedbufs=1 \
+	case $1 in
+	plain) run_fio "$2" ;;
+	best) run_fio "$2" --registerfiles=1 --fixedbufs=1 \
 		--iodepth_batch_submit=16 --iodepth_batch_complete_min=1 \
-		--iodepth_batch_complete_max=64
+		--iodepth_batch_complete_max=64 ;;
+	*) "$bench" read uring "$work/$1" "$2" 64 $seconds ||
+		die "$1 $2 failed" ;;
+	esac
 }
 
 median() # FILE
 {
-	sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
+	sort -n "$1" | awk '{ v[NR] = $1 }
+		END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'
 }
 
 # One JSON object.
@@ -89,11 +92,11 @@ for mode in cached direct; do
 		>/dev/null
 	i=0
 	while [ $i -lt $rounds ]; do
-		for format in fixed dynamic; do
-			ours $format $mode >>"$work/$format-$mode.n"
+		order='fixed dynamic plain best'
+		[ $((i % 2)) -eq 0 ] || order='best plain dynamic fixed'
+		for who in $order; do
+			one "$who" $mode >>"$work/$who-$mode.n"
 		done
-		run_fio $mode >>"$work/plain-$mode.n"
-		fio_best $mode >>"$work/best-$mode.n"
 		i=$((i + 1))
 	done
 	report fixed $mode

@@ -131,6 +131,6 @@ struct memfile *img_child(void)
 	img_poke(m, f, 512, memfile_len(m) + 512);
 	img_poke_zeros(m, 512, img_place(IMG_THREE_BYTES, MIB, 3));
 	img_poke(m, ".\0\\\0p\0.\0v\0h\0d\0", 14,
-	     img_place(IMG_THREE_BYTES, MIB, 3) + 512);
+		 img_place(IMG_THREE_BYTES, MIB, 3) + 512);
 	return m;
 }

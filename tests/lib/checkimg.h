@@ -12,7 +12,7 @@
 
 #define MIB (1u << 20)
 
-#define FOUND_MAX 64
+#define FOUND_MAX   64
 #define FOUND_NOW_S 1700000000
 
 struct found {

@@ -6,7 +6,6 @@
 
 #define KIB 1024u
 
-
 static void d_version(struct memfile *m)
 {
 	img_footers32(m, IMG_F_VERSION, 0x00020000);
@@ -339,11 +338,11 @@ static void d_tail_gap(struct memfile *m)
 	img_bat(m, 3, 0xffffffff);
 }
 
-#define E VHD_SEVERITY_ERROR
-#define W VHD_SEVERITY_WARNING
-#define I VHD_SEVERITY_INFO
-#define NB VHD_NO_BLOCK
-#define ANY IMG_ANYWHERE
+#define E      VHD_SEVERITY_ERROR
+#define W      VHD_SEVERITY_WARNING
+#define I      VHD_SEVERITY_INFO
+#define NB     VHD_NO_BLOCK
+#define ANY    IMG_ANYWHERE
 #define BAT(n) (IMG_TABLE + 4 * (n))
 
 const struct img_damage img_damages[] = {
@@ -353,16 +352,14 @@ const struct img_damage img_damages[] = {
 	{"size odd", d_size_odd, VHD_FIND_SIZE, E, 0x12, ANY, NB},
 	{"size huge", d_size_huge, VHD_FIND_SIZE, E, 0x12, ANY, NB},
 	{"footer sum", d_footer_sum, VHD_FIND_FOOTER_CHECKSUM, E, 2, ANY, NB},
-	{"footer gone", d_footer_gone, VHD_FIND_FOOTER_MISSING, E, 1,
-	 ANY, NB},
+	{"footer gone", d_footer_gone, VHD_FIND_FOOTER_MISSING, E, 1, ANY, NB},
 	{"footer C7", d_footer_c7, VHD_FIND_FOOTER_MISSING, E, 1, ANY, NB},
 	{"footer 511", d_footer_511, VHD_FIND_FOOTER_511, W, 3, ANY, NB},
 	{"copy gone", d_copy_gone, VHD_FIND_COPY_MISSING, E, 3, 0, NB},
 	{"copy sum", d_copy_sum, VHD_FIND_COPY_CHECKSUM, E, 2, 64, NB},
 	{"both sums", d_both_sums, VHD_FIND_COPY_CHECKSUM, E, 2, 64, NB},
 	{"both gone", d_both_gone, VHD_FIND_FOOTER_MISSING, E, 1, ANY, NB},
-	{"flags differ", d_differ_flag, VHD_FIND_FOOTERS_DIFFER, W, 3, ANY,
-	 NB},
+	{"flags differ", d_differ_flag, VHD_FIND_FOOTERS_DIFFER, W, 3, ANY, NB},
 	{"ids differ", d_differ_id, VHD_FIND_FOOTERS_DIFFER, E, 3, ANY, NB},
 	{"poison", d_poison, VHD_FIND_POISON_COOKIE, E, 3, ANY, NB},
 	{"features", d_features, VHD_FIND_FEATURES, W, 0, ANY, NB},
@@ -375,18 +372,16 @@ const struct img_damage img_damages[] = {
 	{"original", d_original, VHD_FIND_ORIGINAL_SIZE, I, 0, ANY, NB},
 	{"geometry +", d_geometry_large, VHD_FIND_GEOMETRY, W, 3, ANY, NB},
 	{"geometry 0", d_geometry_zero, VHD_FIND_GEOMETRY, W, 3, ANY, NB},
-	{"geometry -", d_geometry_cuts, VHD_FIND_GEOMETRY_CUTS, I, 0, ANY,
+	{"geometry -", d_geometry_cuts, VHD_FIND_GEOMETRY_CUTS, I, 0, ANY, NB},
+	{"data offset 0", d_data_offset_0, VHD_FIND_DATA_OFFSET, E, 8, ANY, NB},
+	{"data offset odd", d_data_offset_odd, VHD_FIND_DATA_OFFSET, E, 8, ANY,
 	 NB},
-	{"data offset 0", d_data_offset_0, VHD_FIND_DATA_OFFSET, E, 8, ANY,
+	{"data offset far", d_data_offset_huge, VHD_FIND_DATA_OFFSET, E, 8, ANY,
 	 NB},
-	{"data offset odd", d_data_offset_odd, VHD_FIND_DATA_OFFSET, E, 8,
-	 ANY, NB},
-	{"data offset far", d_data_offset_huge, VHD_FIND_DATA_OFFSET, E, 8,
-	 ANY, NB},
 	{"cookie", d_header_cookie, VHD_FIND_HEADER_COOKIE, E, 8, 512, NB},
 	{"header sum", d_header_sum, VHD_FIND_HEADER_CHECKSUM, E, 6, 548, NB},
-	{"header version", d_header_version, VHD_FIND_HEADER_VERSION, E, 7,
-	 536, NB},
+	{"header version", d_header_version, VHD_FIND_HEADER_VERSION, E, 7, 536,
+	 NB},
 	{"header reserved", d_header_reserved, VHD_FIND_RESERVED, I, 0, ANY,
 	 NB},
 	{"next", d_next, VHD_FIND_NEXT_OFFSET, W, 8, 520, NB},
@@ -400,8 +395,7 @@ const struct img_damage img_damages[] = {
 	 NB},
 	{"table far", d_table_huge, VHD_FIND_TABLE_PAST_END, E, 0xa, 528, NB},
 	{"no entries", d_entries_0, VHD_FIND_TABLE_ENTRIES, E, 0xa, 540, NB},
-	{"few entries", d_entries_short, VHD_FIND_TABLE_SHORT, E, 0xa, 540,
-	 NB},
+	{"few entries", d_entries_short, VHD_FIND_TABLE_SHORT, E, 0xa, 540, NB},
 	{"2^30 entries", d_entries_wrap, VHD_FIND_TABLE_PAST_END, E, 0xa, 528,
 	 NB},
 	{"an entry more", d_entries_long, VHD_FIND_TABLE_LONG, I, 0, 540, NB},
@@ -413,17 +407,14 @@ const struct img_damage img_damages[] = {
 	{"in table", d_bat_table, VHD_FIND_BAT_IN_METADATA, E, 0xa, BAT(1), 1},
 	{"entry FFFFFFFE", d_bat_fffe, VHD_FIND_BAT_PAST_END, E, 0xa, BAT(1),
 	 1},
-	{"on the footer", d_bat_end, VHD_FIND_BAT_PAST_END, E, 0xa, BAT(1),
-	 1},
+	{"on the footer", d_bat_end, VHD_FIND_BAT_PAST_END, E, 0xa, BAT(1), 1},
 	{"cut", d_bat_cut, VHD_FIND_BAT_CUT, E, 0xa, BAT(1), 1},
 	{"same place", d_bat_same, VHD_FIND_BAT_DUPLICATE, E, 0xa, BAT(1), 1},
 	{"overlap", d_bat_overlap, VHD_FIND_BAT_OVERLAP, E, 0xa, BAT(1), 1},
 	{"orphan", d_orphan, VHD_FIND_ORPHAN_SPACE, I, 0, ANY, NB},
 	{"tail gap", d_tail_gap, VHD_FIND_TAIL_GAP, I, 0, ANY, NB},
-	{"hidden data", img_hide_sector, VHD_FIND_BITMAP_HIDES, W, 0xc,
-	 ANY, 0},
+	{"hidden data", img_hide_sector, VHD_FIND_BITMAP_HIDES, W, 0xc, ANY, 0},
 };
-
 
 const size_t img_damage_count = sizeof(img_damages) / sizeof(img_damages[0]);
 

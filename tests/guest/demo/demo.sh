@@ -18,7 +18,7 @@ tools/deps.sh build run demo || exit 1
 PATH=$PATH:/usr/sbin:/sbin
 mkdir -p "$out" || exit 1
 ${MAKE:-make} --no-print-directory -j2 all >"$out/make.log" 2>&1 || {
-	grep -E 'error|undefined|No rule' "$out/make.log" | head -n 20 >&2
+	grep -E 'error: |undefined reference|\*\*\* ' "$out/make.log" | head -n 20 >&2
 	echo "demo: the programs do not build (log: $out/make.log)" >&2
 	exit 1
 }

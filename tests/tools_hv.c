@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The program hv short of running a guest: its command line, the escape key,
+ * the terminal, and what the emulated machine is made of.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <pty.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "tools/hv_nested.h"
+
+const char hv_prog[] = "hv";
+
+/* -------------------------------------------------------- command line -- */
+
+static struct hv_args args;
+
+#define WORDS 160
+
+/* Parse "run WORDS..."; -1 to go on. stderr is not of interest. */
+static int parse(const char *first, ...)
+{
+	char *argv[WORDS] = {(char *)(uintptr_t)"run"};
+	int argc = 1, status, saved = dup(2), null = open("/dev/null", O_WRONLY);
+	va_list ap;
+
+	va_start(ap, first);
+	for (const char *w = first; w; w = va_arg(ap, const char *))
+		argv[argc++] = (char *)(uintptr_t)w;
+	va_end(ap);
+	optind = 0; /* getopt starts anew */
+	dup2(null, 2);
+	status = hv_args_parse(argc, argv, &args);
+	dup2(saved, 2);
+	close(saved);
+	close(null);
+	return status;
+}
+
+static void defaults_are_modest(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", NULL), -1);
+	assert_string_equal(args.kernel, "k");
+	assert_null(args.initrd);
+	assert_string_equal(args.append, "console=ttyS0");
+	assert_int_equal(args.memory_bytes, 512ull << 20);
+	assert_int_equal(args.cpus, 1);
+	assert_int_equal(args.timeout_s, 0);
+	assert_int_equal(args.accel, HV_ACCEL_AUTO);
+	assert_int_equal(args.disk_count, 0);
+	hv_args_free(&args);
+}
+
+static void disks_keep_their_names_and_words(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *value, *path;
+		bool read_only;
+		enum vhd_format format;
+	} cases[] = {
+		{"a.vhd", "a.vhd", false, VHD_FORMAT_AUTO},
+		{"a.vhd,ro", "a.vhd", true, VHD_FORMAT_AUTO},
+		{"a,b.vhd", "a,b.vhd", false, VHD_FORMAT_AUTO},
+		{"a,ro.vhd", "a,ro.vhd", false, VHD_FORMAT_AUTO},
+		{"a,ro,rw", "a", true, VHD_FORMAT_AUTO},
+		{"a.img,raw,ro", "a.img", true, VHD_FORMAT_RAW},
+		{"a,ro,fixed", "a", true, VHD_FORMAT_FIXED},
+		{"a,dynamic", "a", false, VHD_FORMAT_DYNAMIC},
+		{"a,", "a,", false, VHD_FORMAT_AUTO},
+		{"a,x,rw", "a,x", false, VHD_FORMAT_AUTO},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(parse("--kernel", "k", "--disk",
+				       cases[i].value, NULL),
+				 -1);
+		assert_string_equal(args.disks[0].path, cases[i].path);
+		assert_int_equal(args.disks[0].read_only, cases[i].read_only);
+		assert_int_equal(args.disks[0].format, cases[i].format);
+		hv_args_free(&args);
+	}
+}
+
+static void there_are_64_disks_and_no_more(void **state)
+{
+	(void)state;
+	char *argv[WORDS] = {(char *)(uintptr_t)"run",
+			     (char *)(uintptr_t)"--kernel=k"};
+	int argc = 2;
+
+	while (argc < 2 + HV_DISKS_MAX)
+		argv[argc++] = (char *)(uintptr_t)"--disk=d";
+	optind = 0;
+	assert_int_equal(hv_args_parse(argc, argv, &args), -1);
+	assert_int_equal(args.disk_count, HV_DISKS_MAX);
+	hv_args_free(&args);
+	argv[argc++] = (char *)(uintptr_t)"--disk=d";
+	optind = 0;
+	assert_int_equal(hv_args_parse(argc, argv, &args), CLI_USAGE);
+	hv_args_free(&args);
+}
+
+static void nonsense_is_a_usage_error(void **state)
+{
+	(void)state;
+	static const char *const bad[][2] = {
+		{"--memory", "1"},     {"--memory", "31M"},
+		{"--memory", "33M"},   {"--memory", "2T"},
+		{"--memory", "lots"},  {"--memory", ""},
+		{"--memory", "-1"},    {"--memory", "99999999999G"},
+		{"--cpus", "0"},       {"--cpus", "65"},
+		{"--cpus", "1x"},      {"--cpus", "-1"},
+		{"--cpus", " 1"},      {"--cpus", "4294967297"},
+		{"--accel", "xen"},    {"--timeout", "0"},
+		{"--timeout", "1s"},   {"--disk", ""},
+		{"--disk", ",ro"},     {"--nothing", "x"},
+		{"operand", "x"},
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		if (parse("--kernel", "k", bad[i][0], bad[i][1], NULL) !=
+		    CLI_USAGE)
+			fail_msg("%s %s", bad[i][0], bad[i][1]);
+		hv_args_free(&args);
+	}
+	assert_int_equal(parse("--memory", "64M", NULL), CLI_USAGE);
+	assert_int_equal(parse("--kernel", NULL), CLI_USAGE);
+}
+
+static void bounds_are_inclusive(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--memory", "32M", "--cpus",
+			       "64", "--timeout", "1", "--accel", "tcg", NULL),
+			 -1);
+	assert_int_equal(args.memory_bytes, 32 << 20);
+	assert_int_equal(args.cpus, 64);
+	assert_int_equal(args.timeout_s, 1);
+	assert_int_equal(args.accel, HV_ACCEL_TCG);
+	assert_int_equal(parse("--kernel", "k", "--memory", "1T", NULL), -1);
+}
+
+/* ---------------------------------------------------------- escape key -- */
+
+static void escapes_are_taken_out_however_input_is_cut(void **state)
+{
+	(void)state;
+	static const char in[] = "ab\1\1c\1hd\1qe\3f\1xg";
+
+	for (size_t cut = 0; cut < sizeof(in); cut++) {
+		struct hv_escape e = {false};
+		uint8_t buf[sizeof(in)];
+		size_t n;
+
+		memcpy(buf, in, sizeof(in) - 1);
+		n = hv_escape_filter(&e, buf, cut);
+		if (cut < sizeof(in) - 1) {
+			uint8_t rest[sizeof(in)];
+			size_t m = sizeof(in) - 1 - cut;
+
+			memcpy(rest, in + cut, m);
+			m = hv_escape_filter(&e, rest, m);
+			memcpy(buf + n, rest, m);
+			n += m;
+		}
+		assert_int_equal(n, 9);
+		assert_memory_equal(buf, "ab\1cde\3fg", 9);
+		assert_true(e.help && e.quit && !e.pending);
+	}
+}
+
+/* ------------------------------------------------------------ terminal -- */
+
+static bool is_raw(int fd)
+{
+	struct termios t;
+
+	assert_int_equal(tcgetattr(fd, &t), 0);
+	return !(t.c_lflag & (ICANON | ECHO | ISIG));
+}
+
+/* A child with a terminal of its own goes raw, says so, and then `leave`s. */
+static void leaves_the_terminal_as_it_was(void (*leave)(void), int want_signal)
+{
+	struct termios before, after;
+	int master, slave, ready[2], status;
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+	assert_int_equal(pipe(ready), 0);
+	assert_int_equal(tcgetattr(slave, &before), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(master);
+		setsid();
+		if (ioctl(slave, TIOCSCTTY, 0) < 0 || dup2(slave, 0) < 0 ||
+		    !hv_terminal_raw() || write(ready[1], "r", 1) != 1)
+			_exit(99);
+		leave();
+		_exit(98);
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	if (want_signal == SIGTERM) {
+		assert_true(is_raw(slave));
+		kill(pid, SIGTERM);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (want_signal)
+		assert_true(WIFSIGNALED(status) &&
+			    WTERMSIG(status) == want_signal);
+	else
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+	assert_int_equal(tcgetattr(slave, &after), 0);
+	assert_int_equal(before.c_lflag, after.c_lflag);
+	assert_int_equal(before.c_iflag, after.c_iflag);
+	assert_int_equal(before.c_oflag, after.c_oflag);
+	close(ready[0]);
+	close(master);
+	close(slave);
+}
+
+static void leave_by_exit(void)
+{
+	exit(7);
+}
+
+static void leave_by_crash(void)
+{
+	(void)raise(SIGSEGV);
+}
+
+static void leave_by_waiting(void)
+{
+	for (;;)
+		pause();
+}
+
+static void the_terminal_is_restored_on_every_way_out(void **state)
+{
+	(void)state;
+	leaves_the_terminal_as_it_was(leave_by_exit, 0);
+	leaves_the_terminal_as_it_was(leave_by_crash, SIGSEGV);
+	leaves_the_terminal_as_it_was(leave_by_waiting, SIGTERM);
+}
+
+static void what_is_no_terminal_is_left_alone(void **state)
+{
+	(void)state;
+	int saved = dup(0), null = open("/dev/null", O_RDONLY);
+
+	dup2(null, 0);
+	assert_false(hv_terminal_raw());
+	dup2(saved, 0);
+	close(saved);
+	close(null);
+}
+
+/* -------------------------------------------------------------- kernel -- */
+
+static char root[] = "/tmp/tools_hv.XXXXXX";
+
+static char *in_root(const char *name)
+{
+	static char path[4][HV_PATH_MAX];
+	static unsigned n;
+	char *p = path[n++ % 4];
+
+	snprintf(p, HV_PATH_MAX, "%s/%s", root, name);
+	return p;
+}
+
+static void put_file(const char *name, const char *text)
+{
+	FILE *f = fopen(in_root(name), "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void put_kernel(const char *version, const char *dep,
+		       const char *builtin)
+{
+	char name[128];
+
+	snprintf(name, sizeof(name), "boot/vmlinuz-%s", version);
+	put_file(name, "kernel");
+	snprintf(name, sizeof(name), "modules/%s", version);
+	assert_int_equal(mkdir(in_root(name), 0755), 0);
+	snprintf(name, sizeof(name), "modules/%s/modules.dep", version);
+	put_file(name, dep);
+	snprintf(name, sizeof(name), "modules/%s/modules.builtin", version);
+	put_file(name, builtin);
+}
+
+static const char dep_all[] =
+	"k/ccp.ko:\n"
+	"k/kvm-amd.ko: k/ccp.ko k/kvm.ko k/irqbypass.ko\n"
+	"k/not-virtio_pci.ko:\n"
+	"v/virtio_pci.ko: v/virtio.ko v/virtio_ring.ko\n"
+	"v/virtio_console.ko.xz: v/virtio.ko v/virtio_ring.ko\n"
+	"n/9pnet_virtio.ko: n/9pnet.ko v/virtio.ko v/virtio_ring.ko\n"
+	"n/9p.ko: n/9pnet.ko n/netfs.ko\n"
+	"n/9pnet.ko:\n";
+
+static int make_root(void **state)
+{
+	(void)state;
+	if (!mkdtemp(root) || mkdir(in_root("boot"), 0755) < 0 ||
+	    mkdir(in_root("modules"), 0755) < 0)
+		return -1;
+	return 0;
+}
+
+static int remove_root(void **state)
+{
+	(void)state;
+	char command[HV_PATH_MAX + 16];
+
+	snprintf(command, sizeof(command), "rm -rf %s", root);
+	return system(command);
+}
+
+static int find(struct hv_l1_kernel *k, struct vhd_err *err)
+{
+	return hv_l1_kernel_find(in_root("boot"), in_root("modules"), k, err);
+}
+
+static void a_kernel_without_the_modules_is_none(void **state)
+{
+	(void)state;
+	struct hv_l1_kernel k;
+	struct vhd_err err;
+
+	assert_int_equal(find(&k, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "linux-image-amd64"));
+	/* Debian's cloud kernel: no 9p. */
+	put_kernel("9.9-cloud", "k/kvm-amd.ko:\nv/virtio_pci.ko:\n", "");
+	assert_int_equal(find(&k, &err), -ENOENT);
+	assert_int_equal(hv_l1_kernel_find("/nonexistent", "/nonexistent", &k,
+					   &err),
+			 -ENOENT);
+}
+
+static void the_newest_kernel_with_all_modules_is_taken(void **state)
+{
+	(void)state;
+	struct hv_l1_kernel k;
+
+	put_kernel("6.1.0-9", dep_all, "");
+	put_kernel("6.1.0-10", dep_all, "");
+	put_kernel("6.12.0-1", dep_all, "");
+	/* its image is gone */
+	assert_int_equal(unlink(in_root("boot/vmlinuz-6.12.0-1")), 0);
+	assert_int_equal(find(&k, NULL), 0);
+	assert_string_equal(k.version, "6.1.0-10");
+	assert_string_equal(k.image, in_root("boot/vmlinuz-6.1.0-10"));
+	hv_l1_kernel_free(&k);
+}
+
+static void modules_come_after_what_they_need_and_once(void **state)
+{
+	(void)state;
+	static const char *const kvm[] = {"k/irqbypass.ko", "k/kvm.ko",
+					  "k/ccp.ko", "k/kvm-amd.ko"};
+	static const char *const devices[] = {
+		"v/virtio_ring.ko",   "v/virtio.ko",
+		"v/virtio_pci.ko",    "v/virtio_console.ko.xz",
+		"n/9pnet.ko",	      "n/9pnet_virtio.ko",
+		"n/netfs.ko",	      "n/9p.ko"};
+	struct hv_l1_kernel k;
+	char name[128];
+
+	assert_int_equal(find(&k, NULL), 0);
+	assert_int_equal(k.kvm_count, 4);
+	assert_int_equal(k.device_count, 8);
+	for (unsigned i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "modules/6.1.0-10/%s", kvm[i]);
+		assert_string_equal(k.kvm[i], in_root(name));
+	}
+	for (unsigned i = 0; i < 8; i++) {
+		snprintf(name, sizeof(name), "modules/6.1.0-10/%s",
+			 devices[i]);
+		assert_string_equal(k.devices[i], in_root(name));
+	}
+	hv_l1_kernel_free(&k);
+}
+
+static void what_is_built_in_need_not_be_loaded(void **state)
+{
+	(void)state;
+	struct hv_l1_kernel k;
+
+	put_kernel("7.0", "k/kvm-amd.ko:\nn/9p.ko:\nn/9pnet_virtio.ko:\n",
+		   "v/virtio_pci.ko\nv/virtio_console.ko\n");
+	assert_int_equal(find(&k, NULL), 0);
+	assert_string_equal(k.version, "7.0");
+	assert_int_equal(k.device_count, 2);
+	hv_l1_kernel_free(&k);
+}
+
+/* -------------------------------------------------------------- shares -- */
+
+static void files_of_one_directory_share_it(void **state)
+{
+	(void)state;
+	struct hv_shares *s = calloc(1, sizeof(*s));
+	char inner[HV_PATH_MAX], tag[8];
+
+	assert_non_null(s);
+	put_file("a,b", "");
+	put_file("c", "");
+	assert_int_equal(hv_shares_add(s, in_root("a,b"), true, inner, NULL),
+			 0);
+	assert_string_equal(inner, "/w0/a,b");
+	assert_int_equal(hv_shares_add(s, in_root("c"), false, inner, NULL),
+			 0);
+	assert_string_equal(inner, "/w0/c");
+	assert_int_equal(hv_shares_add(s, "/etc/hostname", false, inner, NULL),
+			 0);
+	assert_string_equal(inner, "/r1/hostname");
+	assert_int_equal(hv_shares_add(s, "/etc/passwd", true, inner, NULL),
+			 0);
+	assert_string_equal(inner, "/w2/passwd");
+	hv_share_tag(s, 2, tag);
+	assert_string_equal(tag, "w2");
+	assert_int_equal(hv_shares_add(s, "/nonexistent", false, inner, NULL),
+			 -ENOENT);
+	free(s);
+}
+
+static void a_link_is_shared_where_it_leads(void **state)
+{
+	(void)state;
+	struct hv_shares *s = calloc(1, sizeof(*s));
+	char inner[HV_PATH_MAX];
+
+	assert_non_null(s);
+	assert_int_equal(symlink("/etc/passwd", in_root("link")), 0);
+	assert_int_equal(hv_shares_add(s, in_root("link"), false, inner, NULL),
+			 0);
+	assert_string_equal(inner, "/r0/passwd");
+	assert_string_equal(s->share[0].dir, "/etc");
+	free(s);
+}
+
+static void there_are_24_shares_and_no_more(void **state)
+{
+	(void)state;
+	struct hv_shares *s = calloc(1, sizeof(*s));
+	char inner[HV_PATH_MAX], name[64];
+	struct vhd_err err;
+
+	assert_non_null(s);
+	for (int i = 0; i <= HV_SHARES_MAX; i++) {
+		snprintf(name, sizeof(name), "d%d", i);
+		assert_int_equal(mkdir(in_root(name), 0755), 0);
+		snprintf(name, sizeof(name), "d%d/file", i);
+		put_file(name, "");
+		assert_int_equal(hv_shares_add(s, in_root(name), false, inner,
+					       &err),
+				 i < HV_SHARES_MAX ? 0 : -ENOSPC);
+	}
+	free(s);
+}
+
+/* ---------------------------------------------------------------- cpio -- */
+
+static uint32_t field(const char *header, unsigned n)
+{
+	char hex[9] = {0};
+
+	memcpy(hex, header + 6 + 8 * n, 8);
+	return (uint32_t)strtoul(hex, NULL, 16);
+}
+
+static void an_archive_reads_back(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *name;
+		uint32_t mode;
+		const char *data;
+	} want[] = {
+		{"dev", S_IFDIR | 0755, ""},
+		{"init", S_IFREG | 0755, "12345"},
+		{"lib", S_IFDIR | 0755, ""},
+		{"lib/deep", S_IFDIR | 0755, ""},
+		{"lib/deep/file", S_IFREG | 0644, "contents"},
+		{"TRAILER!!!", S_IFREG, ""},
+	};
+	struct hv_cpio c = {.fd = memfd_create("test", MFD_CLOEXEC)};
+	static char buf[8192];
+	size_t at = 0;
+	ssize_t len;
+
+	put_file("contents", "contents");
+	hv_cpio_dir(&c, "dev");
+	hv_cpio_data(&c, "init", 0755, "12345", 5);
+	hv_cpio_file(&c, "lib/deep/file", 0644, in_root("contents"));
+	hv_cpio_end(&c);
+	assert_int_equal(c.err.code, 0);
+	len = pread(c.fd, buf, sizeof(buf), 0);
+	assert_int_equal(len, c.bytes);
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+		const char *h = buf + at;
+
+		assert_memory_equal(h, "070701", 6);
+		assert_int_equal(field(h, 0), i + 1); /* its own inode */
+		assert_string_equal(h + 110, want[i].name);
+		assert_int_equal(field(h, 11), strlen(want[i].name) + 1);
+		assert_int_equal(field(h, 6), strlen(want[i].data));
+		if (i < 5)
+			assert_int_equal(field(h, 1), want[i].mode);
+		at = (at + 110 + field(h, 11) + 3) & ~(size_t)3;
+		assert_memory_equal(buf + at, want[i].data, field(h, 6));
+		at = (at + field(h, 6) + 3) & ~(size_t)3;
+	}
+	assert_int_equal(at, len);
+	close(c.fd);
+}
+
+static void a_file_that_is_none_fails_the_archive(void **state)
+{
+	(void)state;
+	static const char *const bad[] = {"/nonexistent", "/", "/dev/null"};
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct hv_cpio c = {.fd = memfd_create("test", MFD_CLOEXEC)};
+
+		hv_cpio_file(&c, "x", 0644, bad[i]);
+		assert_true(c.err.code < 0);
+		assert_non_null(strstr(c.err.text, bad[i]));
+		close(c.fd);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(defaults_are_modest),
+		cmocka_unit_test(disks_keep_their_names_and_words),
+		cmocka_unit_test(there_are_64_disks_and_no_more),
+		cmocka_unit_test(nonsense_is_a_usage_error),
+		cmocka_unit_test(bounds_are_inclusive),
+		cmocka_unit_test(escapes_are_taken_out_however_input_is_cut),
+		cmocka_unit_test(the_terminal_is_restored_on_every_way_out),
+		cmocka_unit_test(what_is_no_terminal_is_left_alone),
+		cmocka_unit_test(a_kernel_without_the_modules_is_none),
+		cmocka_unit_test(the_newest_kernel_with_all_modules_is_taken),
+		cmocka_unit_test(modules_come_after_what_they_need_and_once),
+		cmocka_unit_test(what_is_built_in_need_not_be_loaded),
+		cmocka_unit_test(files_of_one_directory_share_it),
+		cmocka_unit_test(a_link_is_shared_where_it_leads),
+		cmocka_unit_test(there_are_24_shares_and_no_more),
+		cmocka_unit_test(an_archive_reads_back),
+		cmocka_unit_test(a_file_that_is_none_fails_the_archive),
+	};
+
+	return cmocka_run_group_tests(tests, make_root, remove_root);
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* vhd check: every fault of an image, one line or one object each. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "verb.h"
+
+enum { OPT_DATA = 256, OPT_FOR, OPT_FORMAT, OPT_JSON, OPT_ALL };
+
+static const struct cli_option options[] = {
+	{"data", OPT_DATA, NULL,
+	 "read every allocated byte: is it readable, and do\n"
+	 "bitmaps agree with it"},
+	{"for", OPT_FOR, "PRODUCT",
+	 "say whether this product takes the file, and why not:\n"
+	 "hyperv, azure, virtualpc, xenserver, virtualbox, qemu"},
+	{"format", OPT_FORMAT, "FORMAT",
+	 "take the file as fixed, dynamic or differencing\n"
+	 "instead of finding out by looking"},
+	{"all", OPT_ALL, NULL,
+	 "tell each finding; else at most 32 of one kind"},
+	{"json", OPT_JSON, NULL, "print JSON for programs"},
+	{"force", 'f', NULL,
+	 "look although another program has it open for writing;\n"
+	 "what is found may be its doing"},
+	{"quiet", 'q', NULL, "print nothing but errors; see the exit status"},
+	{0},
+};
+
+struct check {
+	const char *prog;
+	const char *path;
+	struct vhd_check_opts opts;
+	bool json;
+	bool quiet;
+	struct json_object *findings; /* of this file */
+	struct cli_progress progress;
+};
+
+static const char *const severities[] = {
+	[VHD_SEVERITY_INFO] = "note",
+	[VHD_SEVERITY_WARNING] = "warning",
+	[VHD_SEVERITY_ERROR] = "error",
+};
+
+/* -------------------------------------------------------- command line -- */
+
+static int option_apply(struct check *c, int id, const char *value)
+{
+	switch (id) {
+	case OPT_DATA:
+		c->opts.data = true;
+		return CLI_OK;
+	case OPT_FOR:
+		return verb_target(c->prog, value, &c->opts.target);
+	case OPT_FORMAT:
+		return verb_format(c->prog, "format", value, false,
+				   &c->opts.format);
+	case OPT_ALL:
+		c->opts.limit = UINT32_MAX;
+		return CLI_OK;
+	case OPT_JSON:
+		c->json = true;
+		return CLI_OK;
+	case 'f':
+		c->opts.force_read = true;
+		return CLI_OK;
+	default:
+		c->quiet = true;
+		return CLI_OK;
+	}
+}
+
+/* Returns -1 to go on, or the exit code to end with. */
+static int parse(struct check *c, int argc, char **argv, int *first)
+{
+	struct cli_options o = {
+		.prog = c->prog,
+		.usage = "[options] FILE...",
+		.about = "Name every fault of Virtual Hard Disk images. Only "
+			 "reads.",
+		.table = options,
+		.argc = argc,
+		.argv = argv,
+	};
+	int id, status = CLI_OK;
+
+	while ((id = cli_options_next(&o, &status)) > 0) {
+		status = option_apply(c, id, o.value);
+		if (status)
+			return status;
+	}
+	if (id < 0)
+		return status;
+	*first = o.first_operand;
+	if (*first == argc)
+		return cli_usage(c->prog, "needs a file to check");
+	return -1;
+}
+
+/* ------------------------------------------------------------ findings -- */
+
+static void finding_json(struct check *c, const struct vhd_finding *f)
+{
+	struct json_object *o = json_object_new_object();
+
+	verb_put_text(o, "severity", severities[f->severity]);
+	verb_put_text(o, "code", vhd_finding_name(f->code));
+	verb_put_text(o, "why",
+		      f->why == VHD_WHY_NONE ? NULL : cli_why_name(f->why));
+	verb_put_hresult(o, f->hresult);
+	verb_put_bool(o, "refuses", f->refuses);
+	verb_put_number(o, "offset", f->at_bytes);
+	verb_put(o, "block",
+		 f->block == VHD_NO_BLOCK ? NULL
+					  : json_object_new_uint64(f->block));
+	verb_put_text(o, "text", f->text);
+	json_object_array_add(c->findings, o);
+}
+
+static void finding_text(struct check *c, const struct vhd_finding *f)
+{
+	char text[sizeof(f->text)];
+
+	cli_progress_end(&c->progress);
+	snprintf(text, sizeof(text), "%s", f->text);
+	cli_text_clean(text);
+	printf("%s: %s: %s: %s (at offset %" PRIu64, c->path,
+	       severities[f->severity], vhd_finding_name(f->code), text,
+	       f->at_bytes);
+	if (f->hresult)
+		printf(", Windows 0x%08X", f->hresult);
+	printf(")%s%s%s\n", f->refuses ? ": " : "",
+	       f->refuses ? vhd_target_name(c->opts.target) : "",
+	       f->refuses ? " refuses this" : "");
+}
+
+static int found(void *ctx, const struct vhd_finding *f)
+{
+	struct check *c = ctx;
+
+	if (c->json)
+		finding_json(c, f);
+	else if (!c->quiet)
+		finding_text(c, f);
+	return 0;
+}
+
+static int progressed(void *ctx, uint64_t pos, uint64_t total)
+{
+	struct check *c = ctx;
+
+	c->progress.total = total;
+	cli_progress_show(&c->progress, pos, pos);
+	return 0;
+}
+
+/* ------------------------------------------------------------- verdict -- */
+
+static void untold(const struct check *c, const struct vhd_check_result *r)
+{
+	uint64_t limit =
+		c->opts.limit ? c->opts.limit : VHD_CHECK_LIMIT_DEFAULT;
+
+	for (int i = 0; i < VHD_FIND_COUNT; i++)
+		if (r->count[i] > limit)
+			printf("%s: and %" PRIu64 " more of %s; --all tells "
+			       "them\n",
+			       c->path, r->count[i] - limit,
+			       vhd_finding_name((enum vhd_finding_code)i));
+}
+
+static void summary_text(const struct check *c,
+			 const struct vhd_check_result *r)
+{
+	char size[CLI_SIZE_TEXT];
+
+	untold(c, r);
+	cli_size_text(r->size_bytes, size, sizeof(size));
+	printf("%s: %s, %s: %" PRIu64 " error%s, %" PRIu64
+	       " warning%s, %" PRIu64 " note%s\n",
+	       c->path, vhd_format_name(r->format), size,
+	       r->severity_count[VHD_SEVERITY_ERROR],
+	       r->severity_count[VHD_SEVERITY_ERROR] == 1 ? "" : "s",
+	       r->severity_count[VHD_SEVERITY_WARNING],
+	       r->severity_count[VHD_SEVERITY_WARNING] == 1 ? "" : "s",
+	       r->severity_count[VHD_SEVERITY_INFO],
+	       r->severity_count[VHD_SEVERITY_INFO] == 1 ? "" : "s");
+	if (c->opts.target != VHD_TARGET_NONE)
+		printf("%s: %s %s\n", c->path, vhd_target_name(c->opts.target),
+		       r->refusals ? "does not take this file"
+				   : "takes this "
+				     "file");
+}
+
+static struct json_object *summary_json(struct check *c,
+					const struct vhd_check_result *r)
+{
+	struct json_object *o = json_object_new_object();
+	struct json_object *counts = json_object_new_object();
+
+	verb_put_text(o, "path", c->path);
+	verb_put_text(o, "format", vhd_format_name(r->format));
+	verb_put_number(o, "size", r->size_bytes);
+	verb_put_number(o, "file-size", r->file_bytes);
+	verb_put_number(o, "blocks-used", r->blocks_used);
+	verb_put_number(o, "orphan-bytes", r->orphan_bytes);
+	verb_put_number(o, "errors", r->severity_count[VHD_SEVERITY_ERROR]);
+	verb_put_number(o, "warnings", r->severity_count[VHD_SEVERITY_WARNING]);
+	verb_put_number(o, "notes", r->severity_count[VHD_SEVERITY_INFO]);
+	for (int i = 0; i < VHD_FIND_COUNT; i++)
+		if (r->count[i])
+			verb_put_number(
+				counts,
+				vhd_finding_name((enum vhd_finding_code)i),
+				r->count[i]);
+	verb_put(o, "counts", counts);
+	verb_put_text(o, "for", vhd_target_name(c->opts.target));
+	verb_put(o, "taken",
+		 c->opts.target == VHD_TARGET_NONE
+			 ? NULL
+			 : json_object_new_boolean(!r->refusals));
+	verb_put(o, "findings", c->findings);
+	return o;
+}
+
+/* Check one file; returns its exit code. */
+static int check(struct check *c, struct json_object *list)
+{
+	struct vhd_check_result r;
+	struct vhd_err err = {0};
+	int rc;
+
+	if (list)
+		c->findings = json_object_new_array();
+	c->opts.name = c->path;
+	cli_progress_start(&c->progress, "reading", 0, c->quiet);
+	rc = vhd_check(c->path, &c->opts, &r, &err);
+	cli_progress_end(&c->progress);
+	if (rc) {
+		json_object_put(c->findings);
+		c->findings = NULL;
+		fflush(stdout);
+		return cli_fail(c->prog, c->path, &err);
+	}
+	if (list)
+		json_object_array_add(list, summary_json(c, &r));
+	else if (!c->quiet)
+		summary_text(c, &r);
+	return r.severity_count[VHD_SEVERITY_ERROR] ||
+			       r.severity_count[VHD_SEVERITY_WARNING] ||
+			       r.refusals
+		       ? CLI_DIFFERENT
+		       : CLI_OK;
+}
+
+int verb_check(const char *prog, int argc, char **argv)
+{
+	struct check c = {.prog = prog};
+	struct json_object *root = NULL, *list = NULL;
+	int first = 0, status = parse(&c, argc, argv, &first);
+
+	if (status >= 0)
+		return status;
+	status = CLI_OK;
+	c.opts.found = found;
+	c.opts.progress = progressed;
+	c.opts.ctx = &c;
+	c.opts.now_unix_s = time(NULL);
+	if (c.json) {
+		root = json_object_new_object();
+		list = json_object_new_array();
+		verb_put(root, "images", list);
+	}
+	for (int i = first; i < argc; i++) {
+		int one;
+
+		c.path = argv[i];
+		one = check(&c, list);
+		if (one > status)
+			status = one;
+	}
+	return verb_finish(prog, root, status);
+}

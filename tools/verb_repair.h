@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the two halves of vhd repair share. Private to tools/verb_repair.c and
+ * tools/verb_salvage.c.
+ */
+#ifndef VERB_REPAIR_H
+#define VERB_REPAIR_H
+
+#include <limits.h>
+
+#include "verb.h"
+
+struct repair_verb {
+	const char *prog;
+	const char *path;
+	const char *undo_operand;
+	const char *salvage_path;
+	struct vhd_repair_opts opts;
+	bool dry_run;
+	bool no_undo;
+	bool undo_apply;
+	bool force;
+	bool json;
+	bool quiet;
+	struct json_object *list; /* steps, or losses */
+	char undo_default[PATH_MAX + 16];
+};
+
+/* --salvage. Returns the exit code. */
+int verb_salvage(struct repair_verb *v);
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the verbs share: words that options take, new ids, JSON, the end. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "verb.h"
+
+int verb_format(const char *prog, const char *option, const char *text,
+		bool raw, enum vhd_format *out)
+{
+	static const struct {
+		const char *text;
+		enum vhd_format format;
+	} words[] = {
+		{"auto", VHD_FORMAT_AUTO},
+		{"raw", VHD_FORMAT_RAW},
+		{"fixed", VHD_FORMAT_FIXED},
+		{"dynamic", VHD_FORMAT_DYNAMIC},
+		{"differencing", VHD_FORMAT_DIFF},
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(words[i].text, text) != 0 ||
+		    (words[i].format == VHD_FORMAT_RAW && !raw))
+			continue;
+		*out = words[i].format;
+		return CLI_OK;
+	}
+	return cli_usage(prog,
+			 "--%s %s: not one of auto, %sfixed, dynamic, "
+			 "differencing",
+			 option, text, raw ? "raw, " : "");
+}
+
+int verb_target(const char *prog, const char *text, enum vhd_target *out)
+{
+	for (int i = 1; i < VHD_TARGET_COUNT; i++)
+		if (!strcmp(vhd_target_name((enum vhd_target)i), text)) {
+			*out = (enum vhd_target)i;
+			return CLI_OK;
+		}
+	return cli_usage(prog,
+			 "--for %s: not one of hyperv, azure, virtualpc, "
+			 "xenserver, virtualbox, qemu",
+			 text);
+}
+
+int verb_size(const char *prog, const char *option, const char *text,
+	      uint64_t *out)
+{
+	int rc = cli_size_parse(text, out);
+
+	if (rc == -ERANGE)
+		return cli_usage(prog, "--%s %s: too large a number", option,
+				 text);
+	if (rc)
+		return cli_usage(prog,
+				 "--%s %s: not a size such as 512, 64K, "
+				 "20M or 1T",
+				 option, text);
+	return CLI_OK;
+}
+
+int verb_new_id(uint8_t id[16], struct vhd_err *err)
+{
+	if (getrandom(id, 16, 0) != 16)
+		return vhd_fail(err, -EIO, VHD_WHY_SYSTEM, 0,
+				"no random numbers for an id");
+	id[7] = (uint8_t)((id[7] & 0x0f) | 0x40);
+	id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- JSON -- */
+
+void verb_put(struct json_object *o, const char *key, struct json_object *value)
+{
+	json_object_object_add(o, key, value);
+}
+
+void verb_put_text(struct json_object *o, const char *key, const char *text)
+{
+	char *clean = text ? strdup(text) : NULL;
+
+	if (clean)
+		cli_text_clean(clean);
+	verb_put(o, key, clean ? json_object_new_string(clean) : NULL);
+	free(clean);
+}
+
+void verb_put_number(struct json_object *o, const char *key, uint64_t n)
+{
+	verb_put(o, key, json_object_new_uint64(n));
+}
+
+void verb_put_bool(struct json_object *o, const char *key, bool yes)
+{
+	verb_put(o, key, json_object_new_boolean(yes));
+}
+
+void verb_put_hresult(struct json_object *o, uint32_t hresult)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "0x%08X", hresult);
+	verb_put_text(o, "hresult", hresult ? text : NULL);
+}
+
+int verb_finish(const char *prog, struct json_object *root, int status)
+{
+	if (root) {
+		puts(json_object_to_json_string_ext(
+			root, JSON_C_TO_STRING_PRETTY |
+				      JSON_C_TO_STRING_NOSLASHESCAPE));
+		json_object_put(root);
+	}
+	if (fflush(stdout) || ferror(stdout)) {
+		fprintf(stderr, "%s: standard output: %s\n", prog,
+			strerror(errno));
+		return CLI_IO;
+	}
+	return status;
+}
