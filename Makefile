@@ -86,8 +86,9 @@ SRC_vhd-convert := tools/vhd-convert.c tools/convert_job.c \
                    tools/convert_copy.c tools/convert_verify.c
 SRC_hv          := tools/hv.c tools/hv_args.c tools/hv_disk.c tools/hv_run.c \
                    tools/hv_terminal.c tools/hv_escape.c tools/hv_nested.c \
-                   tools/hv_qemu.c tools/hv_modules.c tools/hv_shares.c \
-                   tools/hv_initramfs.c tools/hv_cpio.c tools/hv_blob.c
+                   tools/hv_qemu.c tools/hv_modules.c tools/hv_vmlinux.c \
+                   tools/hv_shares.c tools/hv_initramfs.c tools/hv_cpio.c \
+                   tools/hv_blob.c
 
 # Unit tests: each is tests/NAME.c with cmocka, run from $(BUILD)/tests/NAME.
 UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \

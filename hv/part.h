@@ -24,9 +24,15 @@ struct kvm_run;
 
 /* A processor's SynIC as the guest has set it up. */
 struct hv_synic {
-	pthread_mutex_t lock; /* the three words, and writes to the pages they
-			       * name: none after the guest took a page back */
+	pthread_mutex_t lock; /* all below, and writes to the pages named here:
+			       * none after the guest took a page back */
 	uint64_t control, message_page, event_page;
+	/* KVM's timers write messages, too, from inside KVM_RUN and without a
+	 * lock: the processor stays out while one is written here.
+	 */
+	pthread_cond_t moved; /* inside or wanted_out has changed */
+	bool inside;          /* in KVM_RUN */
+	bool wanted_out;
 };
 
 struct hv_vcpu {
@@ -81,6 +87,8 @@ int hv_vcpu_setup(struct hv_vcpu *v, const struct hv_cpuid *host,
 int hv_vcpu_enter_linux(struct hv_vcpu *v, uint64_t entry_gpa,
 			struct vhd_err *err);
 int hv_vcpu_start(struct hv_vcpu *v, struct vhd_err *err);
+/* Make it leave the guest; it may enter again. Any thread. */
+void hv_vcpu_kick(struct hv_vcpu *v);
 /* After the end was decided: make it leave the guest, and wait for it. */
 void hv_vcpu_join(struct hv_vcpu *v);
 
@@ -91,11 +99,14 @@ void hv_irq_line(struct hv *hv, unsigned line, bool level);
 
 /* synic.c */
 extern const struct vmbus_host_ops hv_synic_ops;
-int hv_synic_init(struct hv_synic *s);
+void hv_synic_init(struct hv_synic *s);
 void hv_synic_fini(struct hv_synic *s);
 /* The guest wrote one of the registers; values after the write. */
 void hv_synic_update(struct hv_vcpu *v, uint64_t control,
 		     uint64_t message_page, uint64_t event_page);
+/* Around KVM_RUN; the processor's thread. */
+void hv_synic_enter(struct hv_synic *s);
+void hv_synic_leave(struct hv_synic *s);
 
 /* partition.c */
 void hv_vcpus_stop(struct hv *hv);

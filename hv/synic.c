@@ -32,15 +32,60 @@
 #define EVENT_FLAGS_PER_SINT 2048u
 #define CONNECTION_ID_MAX 0x00ffffffu
 
-int hv_synic_init(struct hv_synic *s)
+/* These cannot fail: neither allocates. */
+void hv_synic_init(struct hv_synic *s)
 {
 	memset(s, 0, sizeof(*s));
-	return -pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->moved, NULL);
 }
 
 void hv_synic_fini(struct hv_synic *s)
 {
+	pthread_cond_destroy(&s->moved);
 	pthread_mutex_destroy(&s->lock);
+}
+
+void hv_synic_enter(struct hv_synic *s)
+{
+	pthread_mutex_lock(&s->lock);
+	while (s->wanted_out)
+		pthread_cond_wait(&s->moved, &s->lock);
+	s->inside = true;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void hv_synic_leave(struct hv_synic *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->inside = false;
+	if (s->wanted_out)
+		pthread_cond_signal(&s->moved);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Take the lock with the processor outside of the guest. It is outside when
+ * it handles an exit as well, so this waits for nothing that waits for us.
+ */
+static void lock_outside(struct hv_vcpu *v)
+{
+	struct hv_synic *s = &v->synic;
+
+	pthread_mutex_lock(&s->lock);
+	s->wanted_out = true;
+	if (s->inside)
+		hv_vcpu_kick(v);
+	while (s->inside)
+		pthread_cond_wait(&s->moved, &s->lock);
+}
+
+static void unlock_outside(struct hv_vcpu *v)
+{
+	struct hv_synic *s = &v->synic;
+
+	s->wanted_out = false;
+	pthread_cond_signal(&s->moved);
+	pthread_mutex_unlock(&s->lock);
 }
 
 void hv_synic_update(struct hv_vcpu *v, uint64_t control,
@@ -123,7 +168,7 @@ static int synic_post(void *host, uint32_t vp, uint8_t sint, const void *msg,
 	    len > VMBUS_MESSAGE_BYTES_MAX)
 		return -ENXIO;
 	v = &hv->vcpu[vp];
-	pthread_mutex_lock(&v->synic.lock);
+	lock_outside(v);
 	ret = -ENXIO;
 	if (page_ready(&v->synic, v->synic.message_page, &page)) {
 		uint64_t slot = page + (uint64_t)sint * SLOT_BYTES;
@@ -132,7 +177,7 @@ static int synic_post(void *host, uint32_t vp, uint8_t sint, const void *msg,
 		if (ret == 0)
 			ret = slot_fill(hv->mem, slot, msg, len);
 	}
-	pthread_mutex_unlock(&v->synic.lock);
+	unlock_outside(v);
 	if (ret == 0)
 		raise_sint(v);
 	if (ret == -EAGAIN)

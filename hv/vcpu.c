@@ -3,7 +3,7 @@
  *
  * To leave the guest: every signal is blocked in the thread; while in KVM_RUN,
  * KICK_SIGNAL alone is not. So a kick that comes at any moment ends the current
- * or the next KVM_RUN, and no handler ever runs.
+ * or the next KVM_RUN, and no handler ever runs: it is taken off by hand.
  * Source: Linux Documentation/virt/kvm/api.rst, section 5.
  */
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "boot_linux.h"
@@ -347,16 +348,43 @@ static bool on_exit_reason(struct hv_vcpu *v)
 		    v->run->exit_reason, where(v));
 }
 
+/* 0, or the negative errno of KVM_RUN. */
+static int run(struct hv_vcpu *v)
+{
+	int ret;
+
+	hv_synic_enter(&v->synic);
+	ret = ioctl(v->fd, KVM_RUN, 0) < 0 ? -errno : 0;
+	hv_synic_leave(&v->synic);
+	return ret;
+}
+
+static void take_kick(void)
+{
+	const struct timespec now = {0, 0};
+	sigset_t kick;
+
+	sigemptyset(&kick);
+	sigaddset(&kick, KICK_SIGNAL);
+	(void)sigtimedwait(&kick, NULL, &now);
+}
+
 static void *vcpu_main(void *arg)
 {
 	struct hv_vcpu *v = arg;
 
 	while (!hv_ended(v->hv)) {
-		if (ioctl(v->fd, KVM_RUN, 0) < 0) {
-			if (errno == EINTR || errno == EAGAIN)
-				continue;
+		int ret = run(v);
+
+		if (ret == -EINTR) {
+			take_kick();
+			continue;
+		}
+		if (ret == -EAGAIN)
+			continue;
+		if (ret < 0) {
 			(void)fail(v, "KVM_RUN: %s (rip %#llx)",
-				   strerror(errno), where(v));
+				   strerror(-ret), where(v));
 			break;
 		}
 		if (!on_exit_reason(v))
@@ -386,11 +414,17 @@ int hv_vcpu_start(struct hv_vcpu *v, struct vhd_err *err)
 	return 0;
 }
 
+void hv_vcpu_kick(struct hv_vcpu *v)
+{
+	if (v->started)
+		(void)pthread_kill(v->thread, KICK_SIGNAL);
+}
+
 void hv_vcpu_join(struct hv_vcpu *v)
 {
 	if (!v->started)
 		return;
-	(void)pthread_kill(v->thread, KICK_SIGNAL);
+	hv_vcpu_kick(v);
 	(void)pthread_join(v->thread, NULL);
 	v->started = false;
 }

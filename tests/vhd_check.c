@@ -132,6 +132,61 @@ static void every_bad_entry_is_found_and_the_rest_counted(void **state)
 
 /* --------------------------------------------------------- fixed disks -- */
 
+static bool has(struct memfile *m, enum vhd_finding_code code)
+{
+	struct found all;
+
+	found_in(m, &all);
+	assert_int_equal(all.rc, 0);
+	return found_find(&all, code);
+}
+
+/* The last block ends where the footer begins; a sector more is too much. */
+static void a_block_may_end_at_the_footer_and_no_further(void **state)
+{
+	struct memfile *m = img_three();
+	uint32_t last = (uint32_t)(img_place(IMG_THREE_BYTES, MIB, 2) / 512);
+
+	(void)state;
+	assert_int_equal(img_end(m), last * 512ull + 512 + MIB);
+	assert_false(has(m, VHD_FIND_BAT_CUT));
+	img_bat(m, 3, last + 1);
+	assert_true(has(m, VHD_FIND_BAT_CUT));
+	/* As far as one sector of data is there, it is cut; else past it. */
+	img_bat(m, 3, (uint32_t)(img_end(m) / 512) - 2);
+	assert_true(has(m, VHD_FIND_BAT_CUT));
+	img_bat(m, 3, (uint32_t)(img_end(m) / 512) - 1);
+	assert_true(has(m, VHD_FIND_BAT_PAST_END));
+	memfile_destroy(m);
+}
+
+static void blocks_may_touch_and_share_no_sector(void **state)
+{
+	struct memfile *m = img_three();
+	uint32_t second = (uint32_t)(img_place(IMG_THREE_BYTES, MIB, 1) / 512);
+
+	(void)state;
+	assert_false(has(m, VHD_FIND_BAT_OVERLAP));
+	img_bat(m, 0, second - 1);
+	assert_true(has(m, VHD_FIND_BAT_OVERLAP));
+	img_bat(m, 0, second + 1);
+	assert_true(has(m, VHD_FIND_BAT_OVERLAP));
+	memfile_destroy(m);
+}
+
+/* The table ends at sector 4, where the first block begins. */
+static void a_block_may_touch_the_table_and_share_no_sector(void **state)
+{
+	struct memfile *m = img_three();
+
+	(void)state;
+	assert_int_equal(img_place(IMG_THREE_BYTES, MIB, 0), 4 * 512);
+	assert_false(has(m, VHD_FIND_BAT_IN_METADATA));
+	img_bat(m, 2, 3);
+	assert_true(has(m, VHD_FIND_BAT_IN_METADATA));
+	memfile_destroy(m);
+}
+
 static void a_fixed_disk_of_another_length_is_found(void **state)
 {
 	struct memfile *m = img_fixed(IMG_THREE_BYTES);
@@ -329,6 +384,10 @@ int main(void)
 		cmocka_unit_test(a_sound_image_has_no_errors_or_warnings),
 		cmocka_unit_test(several_damages_are_all_found),
 		cmocka_unit_test(every_bad_entry_is_found_and_the_rest_counted),
+		cmocka_unit_test(a_block_may_end_at_the_footer_and_no_further),
+		cmocka_unit_test(blocks_may_touch_and_share_no_sector),
+		cmocka_unit_test(
+			a_block_may_touch_the_table_and_share_no_sector),
 		cmocka_unit_test(a_fixed_disk_of_another_length_is_found),
 		cmocka_unit_test(a_forged_start_of_a_fixed_disk_is_found),
 		cmocka_unit_test(a_fixed_disk_without_footer_must_be_named),

@@ -132,6 +132,23 @@ static void azure_takes_whole_mib_fixed_disks_only(void **state)
 	memfile_destroy(m);
 }
 
+static void a_mild_demand_is_no_refusal(void **state)
+{
+	struct vhd_check_opts o = {.target = VHD_TARGET_AZURE, .name = "x.img"};
+	struct memfile *m = img_fixed(20 * MIB);
+	struct found all;
+
+	(void)state;
+	img_set(m, 20 * MIB, 512, 36, "FBSD", 4);
+	found_by(m, &o, &all);
+	assert_int_equal(all.rc, 0);
+	assert_int_equal(all.r.refusals, 0);
+	assert_int_equal(found_find(&all, VHD_FIND_WANTS_CREATOR)->severity,
+			 VHD_SEVERITY_WARNING);
+	assert_non_null(found_find(&all, VHD_FIND_WANTS_NAME));
+	memfile_destroy(m);
+}
+
 static void virtual_pc_wants_exact_geometry_and_2_mib_blocks(void **state)
 {
 	/* 31 MiB * 5 is whole cylinders of 31/16; so its geometry is exact. */
@@ -209,6 +226,7 @@ int main(void)
 		cmocka_unit_test(a_parent_name_without_end_is_found),
 		cmocka_unit_test(a_child_without_a_way_to_its_parent_is_found),
 		cmocka_unit_test(azure_takes_whole_mib_fixed_disks_only),
+		cmocka_unit_test(a_mild_demand_is_no_refusal),
 		cmocka_unit_test(
 			virtual_pc_wants_exact_geometry_and_2_mib_blocks),
 		cmocka_unit_test(xenserver_wants_its_own_creator_and_unit),

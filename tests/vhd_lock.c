@@ -112,6 +112,39 @@ static void closing_another_descriptor_keeps_the_lock(void **state)
 	vhd_abandon(opened(&rw));
 }
 
+/* As QEMU holds an image: shared locks on bytes that stand for what it does. */
+static void lock_byte(int fd, off_t at)
+{
+	struct flock fl = {
+		.l_type = F_RDLCK,
+		.l_whence = SEEK_SET,
+		.l_start = at,
+		.l_len = 1,
+	};
+
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &fl), 0);
+}
+
+static void a_qemu_that_writes_keeps_readers_out(void **state)
+{
+	(void)state;
+	int fd = open(image, O_RDWR);
+	struct vhd *img;
+
+	assert_true(fd >= 0);
+	lock_byte(fd, 100); /* it reads, and lets nobody write */
+	lock_byte(fd, 201);
+	img = opened(&ro);
+	vhd_abandon(img);
+	locked(&rw);
+	lock_byte(fd, 101); /* it writes */
+	locked(&ro);
+	locked(&rw);
+	assert_int_equal(close(fd), 0);
+	img = opened(&ro);
+	vhd_abandon(img);
+}
+
 /* A ring that was torn down gives its registered files back late. */
 static void closing_unlocks_though_a_copy_of_the_descriptor_lives(void **state)
 {
@@ -181,6 +214,7 @@ int main(void)
 		cmocka_unit_test(readers_share_and_keep_writers_out),
 		cmocka_unit_test(forced_reading_asks_no_one),
 		cmocka_unit_test(closing_another_descriptor_keeps_the_lock),
+		cmocka_unit_test(a_qemu_that_writes_keeps_readers_out),
 		cmocka_unit_test(
 			closing_unlocks_though_a_copy_of_the_descriptor_lives),
 		cmocka_unit_test(a_refused_open_leaves_no_lock),

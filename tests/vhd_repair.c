@@ -89,6 +89,27 @@ static void disk_reads(struct memfile *m, const uint8_t want[4])
 	free(b);
 }
 
+static void same_disk(struct memfile *a, struct memfile *b)
+{
+	struct vhd *ia = NULL, *ib = NULL;
+	struct vhd_err err;
+	uint8_t *da = malloc(MIB), *db = malloc(MIB);
+
+	assert_non_null(da);
+	assert_non_null(db);
+	assert_int_equal(img_open(a, VHD_FORMAT_AUTO, false, &ia, &err), 0);
+	assert_int_equal(img_open(b, VHD_FORMAT_AUTO, false, &ib, &err), 0);
+	for (uint64_t off = 0; off < IMG_THREE_BYTES; off += MIB) {
+		assert_int_equal(vhd_read(ia, off, da, MIB, &err), 0);
+		assert_int_equal(vhd_read(ib, off, db, MIB, &err), 0);
+		assert_memory_equal(da, db, MIB);
+	}
+	vhd_abandon(ia);
+	vhd_abandon(ib);
+	free(da);
+	free(db);
+}
+
 static const uint8_t three_bytes[4] = {0x10, 0, 0x12, 0x13};
 
 /* --------------------------------------------------- what is put right -- */
@@ -97,32 +118,38 @@ struct cure {
 	const char *what;
 	enum vhd_repair_code code;
 	bool lossy;
-	bool same_disk; /* reads as img_three afterwards */
+	bool same_disk;	  /* reads as img_three afterwards */
+	const char *also; /* a second damage, or NULL */
 };
 
 static const struct cure cures[] = {
-	{"footer sum", VHD_REPAIR_FOOTER_END, false, true},
-	{"footer gone", VHD_REPAIR_FOOTER_END, false, true},
-	{"footer C7", VHD_REPAIR_FOOTER_END, false, true},
-	{"footer 511", VHD_REPAIR_FOOTER_END, false, true},
-	{"copy gone", VHD_REPAIR_FOOTER_COPY, false, true},
-	{"copy sum", VHD_REPAIR_FOOTER_COPY, false, true},
-	{"both sums", VHD_REPAIR_FOOTER_CHECKSUM, false, true},
-	{"flags differ", VHD_REPAIR_FOOTER_COPY, false, true},
-	{"no id", VHD_REPAIR_ID, false, true},
-	{"geometry +", VHD_REPAIR_GEOMETRY, false, true},
-	{"geometry 0", VHD_REPAIR_GEOMETRY, false, true},
-	{"header sum", VHD_REPAIR_HEADER_CHECKSUM, false, true},
-	{"next", VHD_REPAIR_NEXT_OFFSET, false, true},
-	{"and used", VHD_REPAIR_BAT_EXTRA, false, true},
-	{"entry 0", VHD_REPAIR_BAT_CLEAR, true, true},
-	{"in header", VHD_REPAIR_BAT_CLEAR, true, true},
-	{"in table", VHD_REPAIR_BAT_CLEAR, true, true},
-	{"entry FFFFFFFE", VHD_REPAIR_BAT_CLEAR, true, true},
-	{"on the footer", VHD_REPAIR_BAT_CLEAR, true, true},
-	{"same place", VHD_REPAIR_BAT_CLEAR, true, true},
-	{"overlap", VHD_REPAIR_BAT_CLEAR, true, true},
-	{"cut", VHD_REPAIR_FOOTER_MOVE, true, false},
+	{"footer sum", VHD_REPAIR_FOOTER_END, false, true, NULL},
+	{"footer gone", VHD_REPAIR_FOOTER_END, false, true, NULL},
+	{"footer C7", VHD_REPAIR_FOOTER_END, false, true, NULL},
+	{"footer 511", VHD_REPAIR_FOOTER_END, false, true, NULL},
+	{"copy gone", VHD_REPAIR_FOOTER_COPY, false, true, NULL},
+	{"copy sum", VHD_REPAIR_FOOTER_COPY, false, true, NULL},
+	{"both sums", VHD_REPAIR_FOOTER_CHECKSUM, false, true, NULL},
+	{"flags differ", VHD_REPAIR_FOOTER_COPY, false, true, NULL},
+	{"no id", VHD_REPAIR_ID, false, true, NULL},
+	{"geometry +", VHD_REPAIR_GEOMETRY, false, true, NULL},
+	{"geometry 0", VHD_REPAIR_GEOMETRY, false, true, NULL},
+	{"header sum", VHD_REPAIR_HEADER_CHECKSUM, false, true, NULL},
+	{"next", VHD_REPAIR_NEXT_OFFSET, false, true, NULL},
+	{"and used", VHD_REPAIR_BAT_EXTRA, false, true, NULL},
+	{"entry 0", VHD_REPAIR_BAT_CLEAR, true, true, NULL},
+	{"in header", VHD_REPAIR_BAT_CLEAR, true, true, NULL},
+	{"in table", VHD_REPAIR_BAT_CLEAR, true, true, NULL},
+	{"entry FFFFFFFE", VHD_REPAIR_BAT_CLEAR, true, true, NULL},
+	{"on the footer", VHD_REPAIR_BAT_CLEAR, true, true, NULL},
+	{"same place", VHD_REPAIR_BAT_CLEAR, true, true, NULL},
+	{"overlap", VHD_REPAIR_BAT_CLEAR, true, true, NULL},
+	{"cut", VHD_REPAIR_FOOTER_MOVE, true, false, NULL},
+	/* The only sound footer must move: first a second one is made. */
+	{"cut", VHD_REPAIR_FOOTER_MOVE, true, false, "copy gone"},
+	{"cut", VHD_REPAIR_FOOTER_MOVE, true, false, "geometry +"},
+	{"no id", VHD_REPAIR_ID, false, true, "copy sum"},
+	{"no id", VHD_REPAIR_ID, false, true, "footer gone"},
 };
 
 #define CURES (sizeof(cures) / sizeof(cures[0]))
@@ -132,6 +159,8 @@ static struct memfile *harmed(const struct cure *c)
 	struct memfile *m = img_three();
 
 	img_harm(m, c->what);
+	if (c->also)
+		img_harm(m, c->also);
 	return m;
 }
 
@@ -196,7 +225,7 @@ static void what_loses_content_is_held_back_unless_asked_for(void **state)
 		struct memfile *was = memfile_clone(m);
 		struct told t;
 
-		if (cures[i].lossy) {
+		if (cures[i].lossy && !cures[i].also) {
 			repair(m, NULL, options(true, false), &t);
 			assert_int_equal(t.rc, 0);
 			assert_int_equal(t.r.held_back, 1);
@@ -208,6 +237,28 @@ static void what_loses_content_is_held_back_unless_asked_for(void **state)
 		memfile_destroy(was);
 		memfile_destroy(m);
 	}
+}
+
+/* The footer that lay in the block would be read as the disk's data. */
+static void a_footer_in_a_block_is_no_data_of_the_disk(void **state)
+{
+	struct memfile *m = img_three();
+	uint8_t was[512], now[512];
+	uint64_t at;
+	struct told t;
+
+	(void)state;
+	img_harm(m, "cut");
+	at = img_end(m);
+	memfile_peek(m, was, 512, at);
+	assert_memory_equal(was, "conectix", 8);
+	repair(m, NULL, options(true, true), &t);
+	assert_int_equal(t.rc, 0);
+	memset(was, 0, sizeof(was));
+	memfile_peek(m, now, 512, at);
+	assert_memory_equal(now, was, 512);
+	assert_true(img_end(m) > at);
+	memfile_destroy(m);
 }
 
 static void what_is_lost_is_told_as_a_part_of_the_disk(void **state)
@@ -445,6 +496,21 @@ static void a_stale_batmap_is_cleared_where_it_lies(void **state)
 	memfile_destroy(m);
 }
 
+static void batmap_bits_behind_the_disk_are_left_alone(void **state)
+{
+	struct memfile *m = img_blktap(0xfa);
+	struct told t;
+	uint8_t map;
+
+	(void)state;
+	img_bat(m, 0, 0xffffffff);
+	repair(m, NULL, options(true, false), &t);
+	assert_int_equal(t.rc, 0);
+	memfile_peek(m, &map, 1, IMG_BATMAP + 512);
+	assert_int_equal(map, 0x7a);
+	memfile_destroy(m);
+}
+
 static void a_batmap_that_points_nowhere_is_given_up(void **state)
 {
 	struct memfile *m = img_blktap(0xf0);
@@ -479,9 +545,11 @@ static void a_block_given_up_leaves_the_batmap_as_well(void **state)
 
 /* ---------------------------------------------------------- power cuts -- */
 
-/* After any cut a repair ends with a sound image that reads the same. */
+/* After any cut a repair ends with a sound image whose disk is that of a
+ * repair without one, `whole`.
+ */
 static void finishes_after_cut(const struct cure *c, struct recfile *rec,
-			       size_t n, uint64_t seed)
+			       struct memfile *whole, size_t n, uint64_t seed)
 {
 	struct memfile *m = recfile_cut(rec, n, seed);
 	struct told t;
@@ -492,8 +560,7 @@ static void finishes_after_cut(const struct cure *c, struct recfile *rec,
 			      (unsigned long long)seed, t.err.text);
 	assert_int_equal(t.rc, 0);
 	assert_int_equal(errors(m), 0);
-	if (c->same_disk)
-		disk_reads(m, three_bytes);
+	same_disk(m, whole);
 	repair(m, NULL, options(true, c->lossy), &t);
 	assert_int_equal(t.r.steps, 0);
 	memfile_destroy(m);
@@ -513,7 +580,7 @@ static void a_repair_that_was_cut_off_is_finished_by_the_next(void **state)
 		assert_int_equal(t.rc, 0);
 		for (size_t n = 0; n <= recfile_count(rec); n++)
 			for (uint64_t k = 0; k < CUT_SEEDS; k++)
-				finishes_after_cut(&cures[i], rec, n, k);
+				finishes_after_cut(&cures[i], rec, m, n, k);
 		recfile_destroy(rec);
 		memfile_destroy(m);
 	}
@@ -521,7 +588,7 @@ static void a_repair_that_was_cut_off_is_finished_by_the_next(void **state)
 
 static void several_damages_survive_cuts_together(void **state)
 {
-	static const struct cure all = {"all", VHD_REPAIR_ID, true, true};
+	static const struct cure all = {"all", VHD_REPAIR_ID, true, true, NULL};
 	struct memfile *m = img_three();
 	struct recfile *rec;
 	struct vhd_file f;
@@ -541,7 +608,7 @@ static void several_damages_survive_cuts_together(void **state)
 	assert_true(t.r.steps >= 6);
 	for (size_t n = 0; n <= recfile_count(rec); n++)
 		for (uint64_t k = 0; k < 4 * CUT_SEEDS; k++)
-			finishes_after_cut(&all, rec, n, k);
+			finishes_after_cut(&all, rec, m, n, k);
 	recfile_destroy(rec);
 	memfile_destroy(m);
 }
@@ -640,6 +707,7 @@ int main(void)
 		cmocka_unit_test(a_dry_run_tells_the_same_and_writes_nothing),
 		cmocka_unit_test(
 			what_loses_content_is_held_back_unless_asked_for),
+		cmocka_unit_test(a_footer_in_a_block_is_no_data_of_the_disk),
 		cmocka_unit_test(what_is_lost_is_told_as_a_part_of_the_disk),
 		cmocka_unit_test(what_cannot_be_told_is_refused_and_left_alone),
 		cmocka_unit_test(a_sound_image_is_left_alone),
@@ -652,6 +720,7 @@ int main(void)
 		cmocka_unit_test(a_fixed_footer_is_healed_where_it_is),
 		cmocka_unit_test(a_fixed_disk_of_another_length_is_left_alone),
 		cmocka_unit_test(a_stale_batmap_is_cleared_where_it_lies),
+		cmocka_unit_test(batmap_bits_behind_the_disk_are_left_alone),
 		cmocka_unit_test(a_batmap_that_points_nowhere_is_given_up),
 		cmocka_unit_test(a_block_given_up_leaves_the_batmap_as_well),
 		cmocka_unit_test(

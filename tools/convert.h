@@ -105,6 +105,7 @@ struct convert_output {
 	char *dir;               /* owned */
 	char *name;              /* owned; last component */
 	int dir_fd;
+	int old_fd;           /* the file to replace, locked; or -1 */
 	int fd;
 	bool replace;
 	char temp[NAME_MAX + 1]; /* its name until published, or "" */

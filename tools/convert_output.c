@@ -66,6 +66,24 @@ static int split(struct convert_output *out, const char *path,
 	return 0;
 }
 
+/* Whoever uses the old file would go on writing to a file without a name. The
+ * lock is held until the new one is in its place. One that we may not write to
+ * is replaced without: that takes a right to its directory only.
+ */
+static int old_lock(struct convert_output *out, const char *real,
+		    struct vhd_err *err)
+{
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	out->old_fd = open(real, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	if (out->old_fd < 0 || fcntl(out->old_fd, F_OFD_SETLK, &fl) == 0)
+		return 0;
+	if (errno == EAGAIN || errno == EACCES)
+		return vhd_fail(err, -EBUSY, VHD_WHY_LOCKED, 0,
+				"is in use; close it there first");
+	return 0; /* no locks on this file system */
+}
+
 static int locate(struct convert_output *out, const char *path, bool force,
 		  const struct stat *src, struct vhd_err *err)
 {
@@ -84,6 +102,8 @@ static int locate(struct convert_output *out, const char *path, bool force,
 				 : existing_check(&st, src, force, err);
 	if (!rc)
 		rc = split(out, real, err);
+	if (!rc)
+		rc = old_lock(out, real, err);
 	free(real);
 	return rc;
 }
@@ -135,7 +155,7 @@ int convert_output_open(struct convert_output *out, const char *path,
 					    : 0600;
 	int rc;
 
-	*out = (struct convert_output){ .dir_fd = -1, .fd = -1 };
+	*out = (struct convert_output){ .dir_fd = -1, .fd = -1, .old_fd = -1 };
 	out->replace = force;
 	rc = locate(out, path, force, src, err);
 	if (rc)
@@ -235,7 +255,9 @@ void convert_output_close(struct convert_output *out)
 		close(out->fd);
 	if (out->dir_fd >= 0)
 		close(out->dir_fd);
+	if (out->old_fd >= 0)
+		close(out->old_fd);
 	free(out->dir);
 	free(out->name);
-	*out = (struct convert_output){ .dir_fd = -1, .fd = -1 };
+	*out = (struct convert_output){ .dir_fd = -1, .fd = -1, .old_fd = -1 };
 }

@@ -99,7 +99,7 @@ static int run_with(const struct hv_args *args, struct hv_disks *disks,
 	if (!con.terminal && isatty(STDIN_FILENO))
 		con.in_fd = -1;
 	status = kvm ? hv_run_kvm(args, disks, &con)
-		     : hv_run_nested(args, disks, &con);
+		     : hv_run_nested(args, &con);
 	hv_terminal_restore();
 	return status;
 }

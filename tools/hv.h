@@ -6,10 +6,12 @@
  *   hv_disk.c       --disk: open, name, close
  *   hv_run.c        run a guest on this machine's KVM
  *   hv_terminal.c   raw mode and back; hv_escape.c: Ctrl-A
- *   hv_nested.c     run the same in a QEMU machine: processes and bytes
- *   hv_machine.c    that machine: kernel, modules, QEMU's command line
- *   hv_initramfs.c  what it boots: a cpio archive
- *   hv_init.c       its first process; a program of its own
+ *   hv_nested.c     run the same in a QEMU machine: its life and the bytes
+ *   hv_qemu.c       the QEMU process
+ *   hv_modules.c    which kernel and modules; hv_vmlinux.c: unpack it
+ *   hv_shares.c     names of our files in there
+ *   hv_initramfs.c  what it boots: an archive made by hv_cpio.c
+ *   hv_init.c       its first process; a program of its own, inside hv_blob.c
  */
 #ifndef TOOLS_HV_H
 #define TOOLS_HV_H
@@ -110,8 +112,8 @@ struct hv_console {
 
 int hv_run_kvm(const struct hv_args *args, struct hv_disks *disks,
 	       const struct hv_console *con);
-int hv_run_nested(const struct hv_args *args, struct hv_disks *disks,
-		  const struct hv_console *con);
+/* The disks are opened by name in there; they stay open here for the locks. */
+int hv_run_nested(const struct hv_args *args, const struct hv_console *con);
 
 /* Call `wake` on SIGINT, SIGTERM, SIGHUP and, after `timeout_s` (0: never), on
  * SIGALRM; NULL ends that. `wake` must be async-signal-safe.

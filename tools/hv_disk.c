@@ -17,7 +17,7 @@ static int check_probed(const struct hv_disk_arg *arg, struct vhd *img,
 	if (arg->format != VHD_FORMAT_AUTO ||
 	    vhd_get_info(img)->format != VHD_FORMAT_RAW)
 		return 0;
-	return vhd_fail(err, -EUCLEAN, VHD_WHY_NOT_VHD, 0,
+	return vhd_fail(err, -EUCLEAN, VHD_WHY_UNSUPPORTED, 0,
 			"not a VHD; if it is a raw disk, write --disk FILE,raw");
 }
 

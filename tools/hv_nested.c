@@ -312,9 +312,8 @@ static void wake(void *arg)
 }
 
 static int run_machine(struct nested *n, const struct hv_args *args,
-		       const struct hv_l1_kernel *k,
-		       const struct hv_shares *shares, int initramfs_fd,
-		       struct vhd_err *err)
+		       const struct hv_qemu_boot *boot,
+		       const struct hv_shares *shares, struct vhd_err *err)
 {
 	int status;
 
@@ -323,7 +322,7 @@ static int run_machine(struct nested *n, const struct hv_args *args,
 		return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
 				"cannot create an eventfd: %s",
 				strerror(errno));
-	if (hv_qemu_start(&n->qemu, args, k, shares, initramfs_fd, err) < 0)
+	if (hv_qemu_start(&n->qemu, args, boot, shares, err) < 0)
 		return err->code;
 	n->in.from = n->con->in_fd;
 	n->in.to = n->out.from = n->qemu.console_fd;
@@ -337,15 +336,24 @@ static int run_machine(struct nested *n, const struct hv_args *args,
 	return outcome(n, status);
 }
 
-/* Names of all files inside; `inner`: kernel, initrd, disks. */
-static int share_all(const struct hv_args *args, struct hv_shares *shares,
-		     char **inner, struct vhd_err *err)
+/* All that is made for one run. */
+struct launch {
+	struct nested nested;
+	struct hv_shares shares;
+	struct hv_l1_kernel kernel;
+	struct hv_qemu_boot boot;
+	char *inner[2 + HV_DISKS_MAX]; /* names inside: kernel, initrd, disks */
+};
+
+static int share_all(struct launch *l, const struct hv_args *args,
+		     struct vhd_err *err)
 {
+	struct hv_shares *s = &l->shares;
 	int ret = 0;
 
 	for (unsigned i = 0; i < 2 + args->disk_count; i++) {
-		inner[i] = calloc(1, HV_PATH_MAX);
-		if (!inner[i])
+		l->inner[i] = calloc(1, HV_PATH_MAX);
+		if (!l->inner[i])
 			return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 					"out of memory");
 	}
@@ -353,64 +361,85 @@ static int share_all(const struct hv_args *args, struct hv_shares *shares,
 	for (int writable = 1; writable >= 0; writable--)
 		for (unsigned i = 0; i < args->disk_count && ret == 0; i++)
 			if (args->disks[i].read_only == !writable)
-				ret = hv_shares_add(shares, args->disks[i].path,
-						    writable, inner[2 + i],
+				ret = hv_shares_add(s, args->disks[i].path,
+						    writable, l->inner[2 + i],
 						    err);
 	if (ret == 0)
-		ret = hv_shares_add(shares, args->kernel, false, inner[0],
-				    err);
+		ret = hv_shares_add(s, args->kernel, false, l->inner[0], err);
 	if (ret == 0 && args->initrd)
-		ret = hv_shares_add(shares, args->initrd, false, inner[1],
-				    err);
+		ret = hv_shares_add(s, args->initrd, false, l->inner[1], err);
 	return ret;
 }
 
-int hv_run_nested(const struct hv_args *args, struct hv_disks *disks,
-		  const struct hv_console *con)
+static int launch(struct launch *l, const struct hv_args *args,
+		  struct vhd_err *err)
 {
-	struct nested *n = calloc(1, sizeof(*n));
-	struct hv_shares *shares = calloc(1, sizeof(*shares));
-	struct hv_l1_kernel *k = calloc(1, sizeof(*k));
-	char *inner[2 + HV_DISKS_MAX] = {NULL};
-	struct vhd_err err = {.code = 0};
-	int fd = -1, ret = -ENOMEM;
+	int ret = hv_l1_kernel_find("/boot", "/lib/modules", &l->kernel, err);
 
-	(void)disks; /* open for their locks */
-	if (!n || !shares || !k) {
-		(void)vhd_fail(&err, ret, VHD_WHY_NOMEM, 0, "out of memory");
-		goto out;
-	}
-	n->con = con;
-	n->code = -1;
-	n->wake_fd = n->qemu.pid_fd = n->qemu.log_fd = -1;
-	n->qemu.console_fd = n->qemu.error_fd = n->qemu.control_fd = -1;
-	ret = hv_l1_kernel_find("/boot", "/lib/modules", k, &err);
 	if (ret == 0)
-		ret = share_all(args, shares, inner, &err);
-	if (ret == 0)
-		ret = fd = hv_initramfs_make(args, k, shares, inner, &err);
-	if (ret >= 0)
-		ret = run_machine(n, args, k, shares, fd, &err);
-out:
+		ret = share_all(l, args, err);
+	if (ret < 0)
+		return ret;
+	l->boot.initramfs_fd = hv_initramfs_make(args, &l->kernel, &l->shares,
+						 l->inner, err);
+	if (l->boot.initramfs_fd < 0)
+		return l->boot.initramfs_fd;
+	l->boot.kernel_path = l->kernel.image;
+	l->boot.kernel_fd = hv_vmlinux_unpack(l->kernel.image);
+	return run_machine(&l->nested, args, &l->boot, &l->shares, err);
+}
+
+static struct launch *launch_new(const struct hv_console *con)
+{
+	struct launch *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->nested.con = con;
+	l->nested.code = -1;
+	l->nested.wake_fd = -1;
+	l->nested.qemu = (struct hv_qemu){.pid_fd = -1,
+					  .console_fd = -1,
+					  .error_fd = -1,
+					  .control_fd = -1,
+					  .log_fd = -1};
+	l->boot = (struct hv_qemu_boot){.kernel_fd = -1, .initramfs_fd = -1};
+	return l;
+}
+
+static void launch_free(struct launch *l)
+{
+	const int fds[] = {l->boot.initramfs_fd, l->boot.kernel_fd,
+			   l->nested.wake_fd};
+
+	(void)hv_qemu_end(&l->nested.qemu);
+	hv_qemu_close(&l->nested.qemu);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0)
+			(void)close(fds[i]);
+	hv_l1_kernel_free(&l->kernel);
+	for (size_t i = 0; i < sizeof(l->inner) / sizeof(l->inner[0]); i++)
+		free(l->inner[i]);
+	free(l);
+}
+
+int hv_run_nested(const struct hv_args *args, const struct hv_console *con)
+{
+	struct launch *l = launch_new(con);
+	struct vhd_err err = {.code = 0};
+	int ret;
+
+	if (l)
+		ret = launch(l, args, &err);
+	else
+		ret = vhd_fail(&err, -ENOMEM, VHD_WHY_NOMEM, 0,
+			       "out of memory");
 	if (ret < 0) {
 		hv_terminal_restore();
 		(void)cli_fail(hv_prog, NULL, &err);
 		ret = CLI_IO;
 	}
-	if (fd >= 0)
-		(void)close(fd);
-	if (n) {
-		(void)hv_qemu_end(&n->qemu);
-		hv_qemu_close(&n->qemu);
-		if (n->wake_fd >= 0)
-			(void)close(n->wake_fd);
-	}
-	if (k)
-		hv_l1_kernel_free(k);
-	for (size_t i = 0; i < sizeof(inner) / sizeof(inner[0]); i++)
-		free(inner[i]);
-	free(k);
-	free(shares);
-	free(n);
+	if (l)
+		launch_free(l);
 	return ret;
 }

@@ -29,6 +29,13 @@ int hv_l1_kernel_find(const char *boot_dir, const char *modules_dir,
 		      struct hv_l1_kernel *out, struct vhd_err *err);
 void hv_l1_kernel_free(struct hv_l1_kernel *k);
 
+/* ------------------------------------------------- hv_vmlinux.c ---------- */
+
+/* The unpacked kernel inside a bzImage, in a file without a name; -1 where
+ * that is not possible.
+ */
+int hv_vmlinux_unpack(const char *image_path);
+
 /* ------------------------------------------------- hv_shares.c ----------- */
 
 /* A PCI bus has room for 32 devices; some are taken. */
@@ -89,9 +96,16 @@ struct hv_qemu {
 	int log_fd;                           /* what QEMU and its kernel say */
 };
 
+/* Files of the machine. */
+struct hv_qemu_boot {
+	const char *kernel_path;
+	int kernel_fd; /* instead, unpacked; or -1 */
+	int initramfs_fd;
+};
+
 int hv_qemu_start(struct hv_qemu *q, const struct hv_args *args,
-		  const struct hv_l1_kernel *k, const struct hv_shares *shares,
-		  int initramfs_fd, struct vhd_err *err);
+		  const struct hv_qemu_boot *boot,
+		  const struct hv_shares *shares, struct vhd_err *err);
 /* Kill it if it still runs and wait for it; its wait status. Twice is safe. */
 int hv_qemu_end(struct hv_qemu *q);
 void hv_qemu_close(struct hv_qemu *q);

@@ -36,8 +36,8 @@
 
 static const char kernel_words[] =
 	"console=ttyS0 8250.nr_uarts=1 quiet loglevel=4 panic=-1 rdinit=/init "
-	"tsc=reliable mitigations=off nokaslr nowatchdog audit=0 apparmor=0 "
-	"cryptomgr.notests random.trust_cpu=on";
+	"maxcpus=1 tsc=reliable mitigations=off nokaslr nowatchdog audit=0 "
+	"apparmor=0 cryptomgr.notests random.trust_cpu=on";
 
 static const char sandbox[] = "on,obsolete=deny,elevateprivileges=deny,"
 			      "spawn=deny,resourcecontrol=deny";
@@ -129,11 +129,11 @@ static long processors(const struct hv_args *args)
 
 /* Descriptors as QEMU gets them. */
 struct child_fds {
-	int console, error, control, initramfs, log;
+	int console, error, control, log;
 };
 
 static void command_line(struct words *w, const struct hv_args *args,
-			 const struct hv_l1_kernel *k,
+			 const struct hv_qemu_boot *boot,
 			 const struct hv_shares *shares,
 			 const struct child_fds *fds)
 {
@@ -154,9 +154,12 @@ static void command_line(struct words *w, const struct hv_args *args,
 	add(w, "%llu", (unsigned long long)(args->memory_bytes >> 20) +
 			       OWN_MEMORY_MIB);
 	add(w, "-kernel");
-	add(w, "%s", k->image);
+	if (boot->kernel_fd >= 0)
+		add(w, "/proc/self/fd/%d", boot->kernel_fd);
+	else
+		add(w, "%s", boot->kernel_path);
 	add(w, "-initrd");
-	add(w, "/proc/self/fd/%d", fds->initramfs);
+	add(w, "/proc/self/fd/%d", boot->initramfs_fd);
 	add(w, "-append");
 	add(w, "%s", kernel_words);
 	add(w, "-chardev");
@@ -175,10 +178,11 @@ static void command_line(struct words *w, const struct hv_args *args,
 
 /* Between fork and exec: only system calls. */
 __attribute__((noreturn)) static void child(char *const *argv, pid_t parent,
+					    const struct hv_qemu_boot *boot,
 					    const struct child_fds *fds)
 {
-	const int kept[] = {fds->console, fds->error, fds->control,
-			    fds->initramfs, fds->log};
+	const int kept[] = {fds->console,	fds->error,	fds->control,
+			    boot->initramfs_fd, boot->kernel_fd, fds->log};
 	sigset_t none;
 	int null = open("/dev/null", O_RDWR);
 
@@ -190,7 +194,7 @@ __attribute__((noreturn)) static void child(char *const *argv, pid_t parent,
 	if (getppid() != parent)
 		_exit(127); /* we were too late to be told */
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-		if (fcntl(kept[i], F_SETFD, 0) < 0)
+		if (kept[i] >= 0 && fcntl(kept[i], F_SETFD, 0) < 0)
 			_exit(127);
 	if (null < 0 || dup2(null, 0) < 0 || dup2(fds->log, 1) < 0 ||
 	    dup2(fds->log, 2) < 0)
@@ -238,7 +242,7 @@ static int make_fds(struct hv_qemu *q, int ours[3], int theirs[3])
 }
 
 static int spawn(struct hv_qemu *q, struct words *w,
-		 const struct child_fds *fds)
+		 const struct hv_qemu_boot *boot, const struct child_fds *fds)
 {
 	pid_t parent = getpid();
 
@@ -246,7 +250,7 @@ static int spawn(struct hv_qemu *q, struct words *w,
 	if (q->pid < 0)
 		return -errno;
 	if (q->pid == 0)
-		child(w->word, parent, fds);
+		child(w->word, parent, boot, fds);
 	(void)setpgid(q->pid, q->pid); /* whoever comes first */
 	q->pid_fd = (int)syscall(SYS_pidfd_open, q->pid, 0);
 	if (q->pid_fd < 0)
@@ -255,11 +259,11 @@ static int spawn(struct hv_qemu *q, struct words *w,
 }
 
 int hv_qemu_start(struct hv_qemu *q, const struct hv_args *args,
-		  const struct hv_l1_kernel *k, const struct hv_shares *shares,
-		  int initramfs_fd, struct vhd_err *err)
+		  const struct hv_qemu_boot *boot,
+		  const struct hv_shares *shares, struct vhd_err *err)
 {
 	int ours[3] = {-1, -1, -1}, theirs[3] = {-1, -1, -1};
-	struct child_fds fds = {.initramfs = initramfs_fd};
+	struct child_fds fds;
 	struct words w = {.count = 0};
 	int ret;
 
@@ -276,8 +280,8 @@ int hv_qemu_start(struct hv_qemu *q, const struct hv_args *args,
 	fds.control = theirs[2];
 	fds.log = q->log_fd;
 	if (ret == 0) {
-		command_line(&w, args, k, shares, &fds);
-		ret = w.failed ? -ENOMEM : spawn(q, &w, &fds);
+		command_line(&w, args, boot, shares, &fds);
+		ret = w.failed ? -ENOMEM : spawn(q, &w, boot, &fds);
 	}
 	words_free(&w);
 	for (int i = 0; i < 3; i++)

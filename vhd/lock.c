@@ -6,6 +6,31 @@
 #include "fail.h"
 #include "lock.h"
 
+/* QEMU says what it does by shared locks on single bytes: 101 "writes", 103
+ * "resizes". They do not get in the way of a shared lock on the whole file, so
+ * they are asked for. A lock on the whole file is another reader's, and keeps
+ * such a writer out.
+ * Source: QEMU block/file-posix.c, RAW_LOCK_PERM_BASE.
+ */
+static bool qemu_writes(int fd)
+{
+	static const off_t bytes[] = {101, 103};
+
+	for (unsigned i = 0; i < sizeof(bytes) / sizeof(bytes[0]); i++) {
+		struct flock fl = {
+			.l_type = F_WRLCK,
+			.l_whence = SEEK_SET,
+			.l_start = bytes[i],
+			.l_len = 1,
+		};
+
+		if (fcntl(fd, F_OFD_GETLK, &fl) == 0 &&
+		    fl.l_type != F_UNLCK && fl.l_len != 0)
+			return true;
+	}
+	return false;
+}
+
 int vhd_lock(int fd, bool exclusive, const char *path, struct vhd_err *err)
 {
 	struct flock fl = {
@@ -17,9 +42,9 @@ int vhd_lock(int fd, bool exclusive, const char *path, struct vhd_err *err)
 	do
 		rc = fcntl(fd, F_OFD_SETLK, &fl);
 	while (rc < 0 && errno == EINTR);
-	if (rc == 0)
+	if (rc == 0 && (exclusive || !qemu_writes(fd)))
 		return 0;
-	rc = -errno;
+	rc = rc == 0 ? -EAGAIN : -errno;
 	if (rc == -EAGAIN || rc == -EACCES)
 		return vhd_fail(err, -EBUSY, VHD_WHY_LOCKED, 0,
 				"%.80s is open %s; close it there first", path,

@@ -3,7 +3,7 @@
  * plain file outside leaves the same bytes. A static program, for both sides.
  *
  * usage: pattern FILE SEED OPERATIONS [MARK]
- *        pattern --survived FILE BEFORE AFTER
+ *        pattern --survived FILE SEED DURABLE OPERATIONS
  *
  * Operations are writes of 512 bytes to 1 MiB at sector offsets all over the
  * disk (and often near those before, so that they overlap), some of zeros,
@@ -11,9 +11,9 @@
  * cache. With MARK, "MARK n" is printed after each flush: operations 0..n are
  * durable then.
  *
- * --survived: where BEFORE and AFTER (the disk some operations later) agree,
- * FILE must agree with them; elsewhere each sector is one of the two states or
- * one in between.
+ * --survived: operations 0..DURABLE were flushed, up to OPERATIONS may have
+ * begun. Each sector of FILE must be as the flush left it or as one of the later
+ * operations wrote it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -90,77 +90,139 @@ static void fill(uint8_t *buf, size_t len, bool zero)
 	}
 }
 
-static int survived(char **names)
-{
-	FILE *f[3];
-	uint8_t sector[3][SECTOR];
-	unsigned long long at = 0, open_ones = 0, bad = 0;
+struct op {
+	uint64_t at; /* sector */
+	size_t len;
+	bool direct;
+};
 
-	for (int i = 0; i < 3; i++) {
-		f[i] = fopen(names[i], "r");
-		if (!f[i])
-			die(names[i]);
+/* The next operation on a disk of that size, its bytes into `buf`. */
+static struct op op_next(uint64_t sectors, uint64_t last, uint8_t *buf)
+{
+	uint64_t r = next();
+	struct op op = {.len = (size_t)(1u << (r & 15)) * SECTOR,
+			.direct = r >> 7 & 1};
+
+	op.len -= (size_t)(r >> 8) % (op.len / SECTOR) * SECTOR;
+	if (op.len > LENGTH_MAX)
+		op.len = LENGTH_MAX;
+	/* Every other one starts near the one before. */
+	op.at = r >> 40 & 1 ? last + (r >> 41) % 512 : (r >> 20) % sectors;
+	if (op.at * SECTOR + op.len > sectors * SECTOR)
+		op.at = sectors - op.len / SECTOR;
+	fill(buf, op.len, (r >> 62) == 0);
+	return op;
+}
+
+static uint8_t *need(size_t bytes)
+{
+	void *p = NULL;
+
+	if (posix_memalign(&p, 4096, bytes) != 0)
+		die("memory");
+	memset(p, 0, bytes);
+	return p;
+}
+
+static uint8_t *content(const char *name, uint64_t *bytes)
+{
+	FILE *f = fopen(name, "r");
+	uint8_t *got;
+	struct stat st;
+
+	if (!f || fstat(fileno(f), &st) < 0)
+		die(name);
+	*bytes = (uint64_t)st.st_size;
+	got = need((size_t)*bytes);
+	if (fread(got, 1, (size_t)*bytes, f) != *bytes)
+		die(name);
+	(void)fclose(f);
+	return got;
+}
+
+static void accept(bool *ok, const uint8_t *got, const uint8_t *want,
+		   uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++)
+		ok[i] = ok[i] ||
+			memcmp(got + i * SECTOR, want + i * SECTOR, SECTOR) ==
+				0;
+}
+
+static int survived(const char *name, unsigned durable, unsigned count)
+{
+	uint64_t bytes, sectors, last = 0, bad = 0;
+	uint8_t *got = content(name, &bytes);
+	uint8_t *model = need((size_t)bytes), *buf = need(LENGTH_MAX);
+	bool *ok;
+
+	sectors = bytes / SECTOR;
+	ok = (bool *)need((size_t)sectors);
+	for (unsigned i = 0; i < count; i++) {
+		struct op op = op_next(sectors, last, buf);
+
+		last = op.at;
+		if (i <= durable)
+			memcpy(model + op.at * SECTOR, buf, op.len);
+		else
+			accept(ok + op.at, got + op.at * SECTOR, buf,
+			       op.len / SECTOR);
 	}
-	for (; fread(sector[1], SECTOR, 1, f[1]) == 1; at++) {
-		if (fread(sector[0], SECTOR, 1, f[0]) != 1 ||
-		    fread(sector[2], SECTOR, 1, f[2]) != 1)
-			die("a file is too short");
-		if (memcmp(sector[1], sector[2], SECTOR) != 0)
-			open_ones++;
-		else if (memcmp(sector[0], sector[1], SECTOR) != 0 && !bad++)
-			printf("sector %llu was lost\n", at);
+	accept(ok, got, model, sectors);
+	for (uint64_t at = 0; at < sectors; at++)
+		if (!ok[at] && !bad++)
+			printf("sector %llu was lost\n",
+			       (unsigned long long)at);
+	printf("%llu sectors, %llu lost\n", (unsigned long long)sectors,
+	       (unsigned long long)bad);
+	return bad || sectors == 0;
+}
+
+static void run(const char *name, unsigned count, const char *mark)
+{
+	uint8_t *buf = need(LENGTH_MAX);
+	uint64_t sectors, last = 0;
+	int fd, direct_fd = -1;
+	bool device;
+
+	fd = open(name, O_RDWR);
+	if (fd < 0)
+		die(name);
+	sectors = size_of(fd, &device) / SECTOR;
+	if (device) {
+		direct_fd = open(name, O_RDWR | O_DIRECT);
+		if (direct_fd < 0)
+			die("open direct");
 	}
-	printf("%llu sectors, %llu undecided, %llu lost\n", at, open_ones, bad);
-	return bad || at == 0 || open_ones > at / 2;
+	for (unsigned i = 0; i < count; i++) {
+		struct op op = op_next(sectors, last, buf);
+
+		last = op.at;
+		write_all(direct_fd >= 0 && op.direct ? direct_fd : fd, buf,
+			  op.len, op.at * SECTOR);
+		if (i % FLUSH_EVERY != FLUSH_EVERY - 1 && i != count - 1)
+			continue;
+		if (fsync(fd) < 0)
+			die("flush");
+		if (mark)
+			printf("%s %u\n", mark, i);
+		fflush(stdout);
+	}
+	if (close(fd) < 0)
+		die("close");
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t size, last = 0;
-	unsigned count;
-	bool device;
-	uint8_t *buf;
-	int fd, direct_fd = -1;
-
-	if (argc == 5 && strcmp(argv[1], "--survived") == 0)
-		return survived(argv + 2);
+	if (argc == 6 && strcmp(argv[1], "--survived") == 0) {
+		state = strtoull(argv[3], NULL, 0);
+		return survived(argv[2], (unsigned)strtoul(argv[4], NULL, 0),
+				(unsigned)strtoul(argv[5], NULL, 0));
+	}
 	if (argc < 4)
 		return 2;
 	state = strtoull(argv[2], NULL, 0);
-	count = (unsigned)strtoul(argv[3], NULL, 0);
-	fd = open(argv[1], O_RDWR);
-	if (fd < 0)
-		die(argv[1]);
-	size = size_of(fd, &device);
-	if (device) {
-		direct_fd = open(argv[1], O_RDWR | O_DIRECT);
-		if (direct_fd < 0)
-			die("open direct");
-	}
-	if (posix_memalign((void **)&buf, 4096, LENGTH_MAX) != 0)
-		die("memory");
-	for (unsigned i = 0; i < count; i++) {
-		uint64_t r = next(), sectors = size / SECTOR, at;
-		size_t len = (size_t)(1u << (r & 15)) * SECTOR;
-
-		len -= (size_t)(r >> 8) % (len / SECTOR) * SECTOR;
-		if (len > LENGTH_MAX)
-			len = LENGTH_MAX;
-		/* Every other one starts near the one before. */
-		at = r >> 40 & 1 ? last + (r >> 41) % 512 : (r >> 20) % sectors;
-		if (at * SECTOR + len > size)
-			at = sectors - len / SECTOR;
-		last = at;
-		fill(buf, len, (r >> 62) == 0);
-		write_all(direct_fd >= 0 && (r >> 7 & 1) ? direct_fd : fd, buf,
-			  len, at * SECTOR);
-		if (i % FLUSH_EVERY == FLUSH_EVERY - 1 || i == count - 1) {
-			if (fsync(fd) < 0)
-				die("flush");
-			if (argc > 4)
-				printf("%s %u\n", argv[4], i);
-			fflush(stdout);
-		}
-	}
-	return close(fd) < 0 ? 1 : 0;
+	run(argv[1], (unsigned)strtoul(argv[3], NULL, 0),
+	    argc > 4 ? argv[4] : NULL);
+	return 0;
 }

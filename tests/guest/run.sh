@@ -17,7 +17,7 @@ work=$build/guest
 seed=${SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
 operations=400
 limit=240
-all_cases='pattern ends locks flush'
+all_cases='refusals pattern ends locks flush'
 PATH=$PATH:/usr/sbin:/sbin
 
 # ------------------------------------------------------------- assertions --
@@ -68,6 +68,63 @@ guest() # WORDS OPTION...
 }
 
 # ------------------------------------------------------------------ cases --
+
+# refused STATUS PATTERN OPTION...: one line that says so, and that status.
+refused()
+{
+	status=$1
+	pattern=$2
+	shift 2
+	timeout 20 "$hv" run "$@" </dev/null >"$dir/out" 2>"$dir/err"
+	got=$?
+	sed 's/^/  /' "$dir/err"
+	expect "$*: status" equal $got "$status"
+	expect "$*: one line" equal "$(cat "$dir/out" "$dir/err" | wc -l)" 1
+	expect "$*: the reason" grep -qE "$pattern" "$dir/err"
+}
+
+# What cannot work is said before anything starts, and changes nothing.
+case_refusals()
+{
+	dir=$work/refusals
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	k=$work/vmlinuz
+	qemu-img create -q -f vpc -o subformat=dynamic "$dir/good.vhd" 16M
+	head -c 1000 "$dir/good.vhd" >"$dir/cut.vhd"
+	truncate -s 1M "$dir/raw"
+	head -c 1M "$k" >"$dir/cut-kernel"
+	truncate -s 500M "$dir/huge"
+	: >"$dir/empty"
+	before=$(md5 "$dir/good.vhd")
+
+	refused 2 'needs at least 32M' --kernel "$k" --memory 1
+	refused 2 'needs --kernel' --memory 64M
+	refused 2 'not an option' --kernel "$k" "$dir/good.vhd"
+	refused 3 'No such file' --kernel "$dir/none"
+	refused 3 'is a directory' --kernel "$dir"
+	refused 3 'ELF' --kernel "$hv"
+	refused 3 'not a bzImage' --kernel "$dir/raw"
+	refused 3 'shorter than its header' --kernel "$dir/cut-kernel"
+	refused 3 'does not fit' --kernel "$k" --memory 32M
+	refused 3 'No such file' --kernel "$k" --initrd "$dir/none"
+	refused 3 'is empty' --kernel "$k" --initrd "$dir/empty"
+	refused 3 'does not fit' --kernel "$k" --initrd "$dir/huge"
+	refused 3 'No such file' --kernel "$k" --disk "$dir/none.vhd"
+	refused 3 'directory' --kernel "$k" --disk "$dir"
+	refused 3 'cut.vhd' --kernel "$k" --disk "$dir/cut.vhd"
+	refused 3 'FILE,raw' --kernel "$k" --disk "$dir/raw"
+	refused 3 'good.vhd' --kernel "$k" --disk "$dir/good.vhd,fixed"
+	refused 3 'open elsewhere' --kernel "$k" --disk "$dir/good.vhd" \
+		--disk "$dir/good.vhd"
+	refused 2 "the guest's" --kernel "$k" --disk "$dir/good.vhd" \
+		--console "$dir/good.vhd"
+	refused 3 'cannot' --kernel "$k" --console "$dir/none/log"
+	grep -qwE 'svm|vmx' /proc/cpuinfo ||
+		refused 4 'no vmx or svm' --kernel "$k" --accel kvm
+	expect 'the image is as it was' equal "$(md5 "$dir/good.vhd")" "$before"
+	[ $failures -ne 0 ] || rm -rf "$dir"
+}
 
 # An image of SIZE as the guest will have left it, as raw bytes.
 expected() # FILE SIZE
@@ -145,16 +202,12 @@ case_ends()
 	# up to 64 writes behind it.
 	durable=$(cat "$dir/durable")
 	echo "operations 0 to $durable were durable"
-	for n in 1 65; do
-		truncate -s 64M "$dir/after.$n"
-		"$work/rd/bin/pattern" "$dir/after.$n" 7 $((durable + n))
-	done
 	for name in killed reopened; do
 		expect "$name: qemu-img reads it" qemu-img convert -f vpc \
 			-O raw "$dir/$name.vhd" "$dir/$name.raw"
 		expect "$name: all that was flushed" "$work/rd/bin/pattern" \
-			--survived "$dir/$name.raw" "$dir/after.1" \
-			"$dir/after.65"
+			--survived "$dir/$name.raw" 7 "$durable" \
+			$((durable + 65))
 	done
 	[ $failures -ne 0 ] || rm -rf "$dir"
 }

@@ -309,11 +309,13 @@ static void d_bat_end(struct memfile *m)
 /* Three quarters of the block would be behind the footer. */
 static void d_bat_cut(struct memfile *m)
 {
+	uint8_t f[512], ones[256];
+
 	img_poke_zeros(m, 512, img_end(m));
 	memfile_resize(m, memfile_len(m) + 256 * KIB);
 	img_bat(m, 1, (uint32_t)((img_end(m) - 255 * KIB) / 512));
-	uint8_t f[512];
-
+	memset(ones, 0xff, sizeof(ones));
+	img_poke(m, ones, sizeof(ones), img_end(m) - 255 * KIB);
 	img_footer(f, IMG_TYPE_DYNAMIC, IMG_THREE_BYTES);
 	img_poke(m, f, 512, img_end(m));
 }
