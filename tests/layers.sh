@@ -11,7 +11,8 @@
 set -u
 
 # FLOOR: header-only, without state, open to all.
-# KVM: the file may include <linux/kvm.h>.
+# KVM: the file may include <linux/kvm.h>; hv_init is a program of its own that
+# prepares a machine for hv.
 rules()
 {
 	cat <<-EOF
@@ -25,6 +26,7 @@ rules()
 	hv/ic/          FLOOR hv/gpa.h hv/vmbus.h hv/ic/
 	hv/             FLOOR KVM hv/*.h hv/chip/
 	storvsp/        FLOOR hv/gpa.h hv/vmbus.h vhd/vhd.h storvsp/
+	tools/hv_init.  KVM tools/
 	tools/          FLOOR hv/gpa.h hv/vmbus.h hv/hv.h vhd/vhd.h storvsp/storvsp.h tools/
 	EOF
 }
@@ -218,6 +220,8 @@ self_test()
 	bad  tools/hv.c storvsp/wire.h
 	bad  tools/hv.c vhd/map.h
 	bad  tools/hv.c <linux/kvm.h>
+	good tools/hv_init.c <linux/kvm.h>
+	bad  tools/hv_init.c hv/hv.h
 	EOF
 	[ $bad -eq 0 ] && echo "layers self-test: ok"
 	return $bad
