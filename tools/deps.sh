@@ -24,12 +24,10 @@ packages()
 	build acpica-tools      iasl makes the guest's DSDT
 	run   qemu-system-x86   nested machine where the processor has no KVM
 	run   linux-image-amd64 its kernel: kvm_amd, 9p
-	run   busybox-static    its first file system
-	run   kmod              which modules that needs
-	run   cpio              packs it
 	test  libcmocka-dev     unit tests
 	test  pkg-config        flags of the installed library
 	test  clang             fuzzers, second compiler
+	test  libclang-rt-14-dev libFuzzer and the sanitizers of that clang
 	test  llvm              symbols in sanitizer reports
 	test  qemu-utils        independent reader and writer of VHDs
 	test  libvhdi-utils     a second one
@@ -38,6 +36,9 @@ packages()
 	test  fdisk             sfdisk
 	test  strace            a full disk and other faults in the tools' tests
 	test  linux-image-cloud-amd64 kernel of the small test guest
+	test  busybox-static    its programs
+	test  kmod              its modules, and those of tests/guest/l1.sh
+	test  cpio              packs its first file system
 	demo  mmdebstrap        makes the Debian root
 	demo  e2fsprogs         its ext4
 	demo  fdisk             its partition table
