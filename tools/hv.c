@@ -143,6 +143,17 @@ static int command_run(int argc, char **argv)
 
 static const struct cli_option no_options[] = {{0}};
 
+/* What is opened later must not become a standard stream. */
+static bool streams_open(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	return fd >= 0 && close(fd) == 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct cli_options o = {
@@ -157,6 +168,8 @@ int main(int argc, char **argv)
 	};
 	int status = CLI_OK;
 
+	if (!streams_open())
+		return CLI_IO;
 	if (argc > 1 && strcmp(argv[1], "run") == 0)
 		return command_run(argc - 1, argv + 1);
 	if (cli_options_next(&o, &status) != 0)

@@ -19,8 +19,8 @@ static void put_text(struct json_object *o, const char *key, const char *text)
 	put(o, key, text && *text ? json_object_new_string(text) : NULL);
 }
 
-/* JSON is UTF-8, a path is bytes. */
-static void put_path(struct json_object *o, const char *key, const char *path)
+/* JSON is UTF-8; a path, and a text that names one, is bytes. */
+static void put_bytes(struct json_object *o, const char *key, const char *path)
 {
 	char *clean = strdup(path);
 
@@ -65,7 +65,7 @@ static struct json_object *fault_object(const struct vhd_err *fault)
 	o = object();
 	put_text(o, "why", cli_why_name(fault->why));
 	put_number(o, "offset", fault->at_bytes);
-	put_text(o, "text", fault->text);
+	put_bytes(o, "text", fault->text);
 	put_text(o, "advice", cli_advice(fault));
 	return o;
 }
@@ -187,7 +187,7 @@ static struct json_object *chain_array(const struct inspect_report *r)
 	list = json_object_new_array();
 	for (unsigned i = 0; !vhd_layer(r->img, i, &l); i++) {
 		o = object();
-		put_path(o, "path", l.path ? l.path : r->path);
+		put_bytes(o, "path", l.path ? l.path : r->path);
 		put_text(o, "format", vhd_format_name(l.info->format));
 		put(o, "id", id_object(l.info->unique_id));
 		put_number(o, "virtual-size", l.info->size_bytes);
@@ -295,7 +295,7 @@ struct json_object *inspect_json(const struct inspect_report *r)
 	struct json_object *o = object();
 	char when[CLI_TIME_TEXT];
 
-	put_path(o, "path", r->path);
+	put_bytes(o, "path", r->path);
 	put(o, "fault", fault_object(&r->fault));
 	put_number(o, "faults", info->faults ? info->faults
 					     : r->fault.why != VHD_WHY_NONE);

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -195,11 +196,17 @@ int cli_fail(const char *prog, const char *path, const struct vhd_err *fault)
 	const struct vhd_err *err = &stripped;
 	const char *advice = cli_advice(err);
 
+	char shown[PATH_MAX];
+
 	fprintf(stderr, "%s: ", prog);
 	if (path) {
-		fprintf(stderr, "%s: ", path);
+		/* A name can hold anything: it stays on its line, as text. */
+		snprintf(shown, sizeof(shown), "%s", path);
+		cli_text_clean(shown);
+		fprintf(stderr, "%s: ", shown);
 		cli_strip_path(&stripped, path);
 	}
+	cli_text_clean(stripped.text);
 	fputs(err->text, stderr);
 	/* Most texts name the offset among their own words. */
 	if (err->at_bytes && !strstr(err->text, "offset"))
