@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -185,16 +186,18 @@ enum { WAIT_WAKE, WAIT_PID, WAIT_CONTROL, WAIT_ERROR, WAIT_IN, WAIT_TO_GUEST,
 
 static void poll_fill(struct nested *n, struct pollfd p[WAIT_COUNT])
 {
+	const bool up = n->stage == STAGE_UP;
 	const int fds[WAIT_COUNT] = {
 		[WAIT_WAKE] = n->stopping ? -1 : n->wake_fd,
 		[WAIT_PID] = n->qemu.pid_fd,
 		[WAIT_CONTROL] = n->qemu.control_fd,
 		[WAIT_ERROR] = n->qemu.error_fd,
-		/* Input waits until the machine is up. */
-		[WAIT_IN] = stream_empty(&n->in) && n->stage == STAGE_UP
+		/* Input waits until the machine is up, but for the escape. */
+		[WAIT_IN] = stream_empty(&n->in) &&
+					    (up || n->con->terminal)
 				    ? n->in.from
 				    : -1,
-		[WAIT_TO_GUEST] = stream_empty(&n->in) ? -1 : n->in.to,
+		[WAIT_TO_GUEST] = !up || stream_empty(&n->in) ? -1 : n->in.to,
 		[WAIT_FROM_GUEST] = stream_empty(&n->out) ? n->out.from : -1,
 		[WAIT_OUT] = stream_empty(&n->out) ? -1 : n->out.to,
 	};
@@ -220,7 +223,8 @@ static void serve(struct nested *n, const struct pollfd p[WAIT_COUNT])
 		read_input(n);
 	if (p[WAIT_FROM_GUEST].revents)
 		stream_read(&n->out);
-	(void)stream_write(&n->in);
+	if (n->stage == STAGE_UP)
+		(void)stream_write(&n->in);
 	if (!stream_write(&n->out))
 		lost_output(n);
 	if (p[WAIT_CONTROL].revents)
@@ -277,7 +281,9 @@ static int outcome(struct nested *n, int qemu_status)
 			return HV_EXIT_TIMEOUT;
 		return n->code;
 	}
-	if (n->stopping && !*n->failure && n->code < 0) {
+	/* It may be told to stop before it has a handler for that. */
+	if (n->stopping && !*n->failure &&
+	    (n->code < 0 || n->code == 256 + SIGTERM)) {
 		hv_say_line(NULL, "stopped before the guest started");
 		return hv_signals_timed_out() ? HV_EXIT_TIMEOUT
 					      : HV_EXIT_STOPPED;
