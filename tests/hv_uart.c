@@ -233,13 +233,14 @@ static void there_is_room_for_sixteen_with_and_one_without_fifo(void **state)
 		assert_int_equal(hv_uart_read(&w.u, DATA), want);
 
 	start(&w);
+	hv_uart_write(&w.u, MCR, MCR_ON);
 	hv_uart_write(&w.u, IER, 0x01);
 	assert_int_equal(hv_uart_rx_room(&w.u), 1);
 	hv_uart_rx(&w.u, 'a');
 	assert_int_equal(hv_uart_rx_room(&w.u), 0);
 }
 
-static void nobody_listens_before_the_receive_interrupt_is_on(void **state)
+static void nobody_listens_before_a_byte_can_interrupt(void **state)
 {
 	(void)state;
 	struct world w;
@@ -248,8 +249,24 @@ static void nobody_listens_before_the_receive_interrupt_is_on(void **state)
 	assert_int_equal(hv_uart_rx_room(&w.u), 0);
 	hv_uart_write(&w.u, FCR, 0x07);
 	assert_int_equal(hv_uart_rx_room(&w.u), 0);
-	hv_uart_write(&w.u, IER, 0x01);
+	/* Linux sets all interrupt bits while it looks for the chip. */
+	hv_uart_write(&w.u, IER, 0x0f);
+	assert_int_equal(hv_uart_rx_room(&w.u), 0);
+	hv_uart_write(&w.u, MCR, MCR_ON);
 	assert_int_equal(hv_uart_rx_room(&w.u), 16);
+}
+
+static void enabling_the_fifo_keeps_what_was_received(void **state)
+{
+	(void)state;
+	struct world w;
+
+	start(&w);
+	hv_uart_write(&w.u, MCR, MCR_ON);
+	hv_uart_write(&w.u, IER, 0x01);
+	hv_uart_rx(&w.u, 'a');
+	hv_uart_write(&w.u, FCR, 0x01);
+	assert_int_equal(hv_uart_read(&w.u, DATA), 'a');
 }
 
 static void clearing_the_fifo_drops_what_was_received(void **state)
@@ -282,7 +299,8 @@ int main(void)
 		cmocka_unit_test(
 			there_is_room_for_sixteen_with_and_one_without_fifo),
 		cmocka_unit_test(
-			nobody_listens_before_the_receive_interrupt_is_on),
+			nobody_listens_before_a_byte_can_interrupt),
+		cmocka_unit_test(enabling_the_fifo_keeps_what_was_received),
 		cmocka_unit_test(clearing_the_fifo_drops_what_was_received),
 	};
 

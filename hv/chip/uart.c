@@ -84,9 +84,12 @@ static void update_line(struct hv_uart *u)
 unsigned hv_uart_rx_room(const struct hv_uart *u)
 {
 	/* In loopback the outside is not heard. Before a driver listens, a
-	 * byte would be lost when it clears the FIFO: the line waits.
+	 * byte would be lost when it clears the FIFO: the line waits until a
+	 * received byte can interrupt, which takes OUT2 as well. Linux sets
+	 * all interrupt bits for a moment when it looks for the chip.
 	 */
-	if ((u->mcr & MCR_LOOP) || !(u->ier & IER_RX))
+	if ((u->mcr & (MCR_LOOP | MCR_OUT2)) != MCR_OUT2 ||
+	    !(u->ier & IER_RX))
 		return 0;
 	return u->rx_count < capacity(u) ? capacity(u) - u->rx_count : 0;
 }
@@ -222,7 +225,10 @@ static void write_fcr(struct hv_uart *u, uint8_t val)
 	static const uint8_t triggers[] = {1, 4, 8, 14};
 	bool on = val & FCR_ENABLE;
 
-	if (on != u->fifo_on || (val & FCR_CLEAR_RX))
+	/* A driver enables receiving before the FIFO (Linux): what came in
+	 * between stays.
+	 */
+	if ((!on && u->fifo_on) || (val & FCR_CLEAR_RX))
 		u->rx_count = 0;
 	u->fifo_on = on;
 	u->trigger = on ? triggers[val >> 6] : 1;
