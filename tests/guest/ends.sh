@@ -38,7 +38,7 @@ start()
 	name=$1
 	words=$2
 	shift 2
-	timeout -k 5 120 "$build/bin/hv" run --accel kvm \
+	timeout -k 5 240 "$build/bin/hv" run --accel kvm \
 		--kernel "$work/vmlinuz" --initrd "$work/initrd" \
 		--memory 256M --append \
 		"console=ttyS0 quiet mitigations=off panic=-1 $words" "$@" \

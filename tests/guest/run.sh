@@ -270,7 +270,7 @@ case_flush()
 		-e trace=fsync,fdatasync -e signal=none -y \
 		"$hv" run --kernel "$work/vmlinuz" --initrd "$work/initrd" \
 		--memory 256M --disk "$dir/disk.vhd" --console "$dir/console" \
-		--timeout 60 --append \
+		--timeout 240 --append \
 		"console=ttyS0 quiet panic=-1 test=flush" </dev/null
 	expect 'ends with 0' equal $? 0
 	flushes=$(grep -c "disk.vhd.*= 0" "$dir/trace")
