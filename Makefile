@@ -44,7 +44,8 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c
 VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
            vhd/check_header.c vhd/check_bat.c vhd/check_batmap.c \
-           vhd/check_data.c vhd/check_host.c vhd/check_target.c
+           vhd/check_chain.c vhd/check_data.c vhd/check_host.c \
+           vhd/check_target.c
 VHD_SRC += vhd/undo.c vhd/repair.c vhd/repair_footer.c vhd/repair_bat.c \
            vhd/repair_batmap.c vhd/salvage.c
 

@@ -24,15 +24,38 @@ static bool refused(const struct check *c, enum vhd_finding_code code,
 	       severity >= check_codes[code].severity;
 }
 
-static void tell(struct check *c, const struct vhd_finding *f)
+/* Count a finding. Returns whether it is to be told: a table of 2^24 bad
+ * entries must not cost as many lines that nobody asked for.
+ */
+static bool count(struct check *c, enum vhd_severity severity,
+		  enum vhd_finding_code code)
 {
 	struct vhd_check_result *r = c->result;
 
-	r->severity_count[f->severity]++;
-	if (f->refuses)
+	r->severity_count[severity]++;
+	if (refused(c, code, severity))
 		r->refusals++;
-	if (++r->count[f->code] > c->limit || c->stopped || !c->opts->found)
-		return;
+	return ++r->count[code] <= c->limit && !c->stopped && c->opts->found;
+}
+
+static struct vhd_finding finding(const struct check *c,
+				  enum vhd_severity severity,
+				  enum vhd_finding_code code)
+{
+	const struct check_code *row = &check_codes[code];
+
+	return (struct vhd_finding){
+		.severity = severity,
+		.code = code,
+		.why = row->why,
+		.hresult = row->hresult ? HRESULT_BASE | row->hresult : 0,
+		.refuses = refused(c, code, severity),
+		.block = VHD_NO_BLOCK,
+	};
+}
+
+static void tell(struct check *c, const struct vhd_finding *f)
+{
 	if (c->opts->found(c->opts->ctx, f))
 		c->stopped = true;
 }
@@ -41,17 +64,13 @@ __attribute__((format(printf, 6, 0))) static void tell_text(
 	struct check *c, enum vhd_severity severity, enum vhd_finding_code code,
 	uint64_t at_bytes, uint64_t block, const char *fmt, va_list ap)
 {
-	const struct check_code *row = &check_codes[code];
-	struct vhd_finding f = {
-		.severity = severity,
-		.code = code,
-		.why = row->why,
-		.hresult = row->hresult ? HRESULT_BASE | row->hresult : 0,
-		.refuses = refused(c, code, severity),
-		.at_bytes = at_bytes,
-		.block = block,
-	};
+	struct vhd_finding f;
 
+	if (!count(c, severity, code))
+		return;
+	f = finding(c, severity, code);
+	f.at_bytes = at_bytes;
+	f.block = block;
 	vsnprintf(f.text, sizeof(f.text), fmt, ap);
 	tell(c, &f);
 }
@@ -81,17 +100,14 @@ void check_tell_as(struct check *c, enum vhd_severity severity,
 void check_tell_fault(struct check *c, enum vhd_finding_code code,
 		      const struct vhd_err *fault)
 {
-	const struct check_code *row = &check_codes[code];
-	struct vhd_finding f = {
-		.severity = row->severity,
-		.code = code,
-		.why = fault->why,
-		.hresult = row->hresult ? HRESULT_BASE | row->hresult : 0,
-		.refuses = refused(c, code, row->severity),
-		.at_bytes = fault->at_bytes,
-		.block = VHD_NO_BLOCK,
-	};
+	enum vhd_severity severity = check_codes[code].severity;
+	struct vhd_finding f;
 
+	if (!count(c, severity, code))
+		return;
+	f = finding(c, severity, code);
+	f.why = fault->why;
+	f.at_bytes = fault->at_bytes;
 	snprintf(f.text, sizeof(f.text), "%s", fault->text);
 	tell(c, &f);
 }
@@ -142,6 +158,8 @@ static int run(struct check *c, struct vhd_err *err)
 		rc = check_bat(c, err);
 	if (!rc && c->s.batmap && !c->stopped)
 		rc = check_batmap(c, err);
+	if (!rc && c->s.info.format == VHD_FORMAT_DIFF && !c->stopped)
+		rc = check_chain(c, err);
 	if (!rc && c->opts->data && !c->stopped)
 		rc = check_data(c, err);
 	if (rc)
@@ -164,8 +182,9 @@ static int opts_check(const struct vhd_check_opts *o, struct vhd_err *err)
 	return 0;
 }
 
-int vhd_check_file(const struct vhd_file *f, const struct vhd_check_opts *opts,
-		   struct vhd_check_result *result, struct vhd_err *err)
+static int check_on(const struct vhd_file *f, const char *path,
+		    const struct vhd_check_opts *opts,
+		    struct vhd_check_result *result, struct vhd_err *err)
 {
 	const struct survey_opts so = {.format = opts ? opts->format : 0};
 	struct vhd_check_result unused;
@@ -178,6 +197,7 @@ int vhd_check_file(const struct vhd_file *f, const struct vhd_check_opts *opts,
 	if (!c)
 		return vhd_fail_nomem(err, sizeof(*c), "a check");
 	c->opts = opts;
+	c->path = path;
 	c->result = result ? result : &unused;
 	memset(c->result, 0, sizeof(*c->result));
 	c->limit = opts->limit ? opts->limit : VHD_CHECK_LIMIT_DEFAULT;
@@ -186,6 +206,7 @@ int vhd_check_file(const struct vhd_file *f, const struct vhd_check_opts *opts,
 		c->result->format = c->s.info.format;
 		c->result->size_bytes = c->s.size_bytes;
 		c->result->file_bytes = c->s.file_bytes;
+		c->result->layers = 1;
 		rc = run(c, err);
 	}
 	if (!rc && c->stopped)
@@ -194,6 +215,12 @@ int vhd_check_file(const struct vhd_file *f, const struct vhd_check_opts *opts,
 	free(c->places);
 	free(c);
 	return rc;
+}
+
+int vhd_check_file(const struct vhd_file *f, const struct vhd_check_opts *opts,
+		   struct vhd_check_result *result, struct vhd_err *err)
+{
+	return check_on(f, NULL, opts, result, err);
 }
 
 int vhd_check(const char *path, const struct vhd_check_opts *opts,
@@ -209,7 +236,7 @@ int vhd_check(const char *path, const struct vhd_check_opts *opts,
 	rc = vhd_file_open(path, &how, &f, err);
 	if (rc)
 		return rc;
-	rc = vhd_check_file(&f, opts, result, err);
+	rc = check_on(&f, path, opts, result, err);
 	vhd_file_close(&f);
 	return rc;
 }

@@ -5,9 +5,10 @@
  *   check_code.c     one row a finding: word, severity, Windows' code, and
  *                    which products refuse the file for it
  *   check_footer.c   both footers, by themselves and against each other
- *   check_header.c   dynamic header, locators, parent
+ *   check_header.c   dynamic header, locators, parent's name
  *   check_bat.c      the table: places, overlaps, what lies between
  *   check_batmap.c   blktap's map of full blocks
+ *   check_chain.c    the parents of a differencing disk
  *   check_data.c     bitmaps against data; every allocated byte
  *   check_host.c     the file on the host
  *   check_target.c   what a product demands beyond the format
@@ -19,6 +20,7 @@
 
 struct check {
 	const struct vhd_check_opts *opts;
+	const char *path; /* NULL: not opened by one */
 	struct vhd_check_result *result;
 	struct survey s;
 	uint32_t limit;
@@ -58,6 +60,7 @@ void check_footers(struct check *c);
 int check_header(struct check *c, struct vhd_err *err);
 int check_bat(struct check *c, struct vhd_err *err);
 int check_batmap(struct check *c, struct vhd_err *err);
+int check_chain(struct check *c, struct vhd_err *err);
 int check_data(struct check *c, struct vhd_err *err);
 void check_host(struct check *c);
 void check_target(struct check *c);

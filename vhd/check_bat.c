@@ -132,6 +132,8 @@ static int scan(struct check *c, struct vhd_err *err)
 
 	if (!chunk)
 		return vhd_fail_nomem(err, CHUNK_BYTES, "the block table");
+	if (entries > VHD_BLOCKS_MAX) /* no disk can come to use them */
+		entries = VHD_BLOCKS_MAX;
 	for (uint64_t b = 0; b < entries && !rc && !c->stopped; b += step) {
 		uint32_t n =
 			entries - b < step ? (uint32_t)(entries - b) : step;

@@ -129,6 +129,7 @@ static int read_block(struct reader *r, const struct survey_place *p,
 static int read_blocks(struct reader *r, struct vhd_err *err)
 {
 	struct check *c = r->c;
+	uint64_t end = 0;
 	int rc = 0;
 
 	r->total_bytes =
@@ -137,8 +138,18 @@ static int read_blocks(struct reader *r, struct vhd_err *err)
 	if (!r->map)
 		return vhd_fail_nomem(err, c->s.bitmap_bytes,
 				      "a sector bitmap");
-	for (uint32_t i = 0; i < c->place_count && !rc && !c->stopped; i++)
+	/* Of blocks that claim the same bytes the first is read, so that no
+	 * table makes this longer than the file.
+	 */
+	for (uint32_t i = 0; i < c->place_count && !rc && !c->stopped; i++) {
+		uint64_t start =
+			(uint64_t)c->places[i].sector * VHD_SECTOR_BYTES;
+
+		if (start < end)
+			continue;
+		end = start + c->s.stride_bytes;
 		rc = read_block(r, &c->places[i], err);
+	}
 	free(r->map);
 	return rc;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The dynamic header, and what a differencing disk says of its parent. The
- * parent itself is not looked for: that is a matter of the chain.
+ * parent itself is looked for in check_chain.c.
  * Source: VHD specification 1.0, "Dynamic Disk Header Format", "Parent
  * Locator Entries"; what writers put there.
  */
@@ -149,8 +149,6 @@ static int parent(struct check *c, struct vhd_err *err)
 
 	if (c->s.info.format != VHD_FORMAT_DIFF)
 		return 0;
-	check_tell(c, VHD_FIND_PARENT, AT(c, parent_id), VHD_NO_BLOCK,
-		   "a differencing disk; its parent was not looked at");
 	if (!vhd_any_nonzero(h->parent_id, sizeof(h->parent_id)))
 		check_tell_as(c, VHD_SEVERITY_WARNING, VHD_FIND_ID_ZERO,
 			      AT(c, parent_id), VHD_NO_BLOCK,

@@ -282,6 +282,17 @@ static int entry_order(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
+/* Only those of clashes come out of order. */
+static void sort_clears(struct clears *c)
+{
+	for (uint32_t i = 1; i < c->count; i++) {
+		if (c->entry[i - 1] < c->entry[i])
+			continue;
+		qsort(c->entry, c->count, sizeof(*c->entry), entry_order);
+		return;
+	}
+}
+
 /* One change for each sector of the table that has entries to empty. */
 static int put_clears(struct repair *r, struct clears *c, struct vhd_err *err)
 {
@@ -289,8 +300,7 @@ static int put_clears(struct repair *r, struct clears *c, struct vhd_err *err)
 	uint64_t table_len = (uint64_t)r->s.header.table_entries * 4;
 	be32 sector[VHD_BAT_SECTOR_ENTRIES];
 
-	if (c->count)
-		qsort(c->entry, c->count, sizeof(*c->entry), entry_order);
+	sort_clears(c);
 	for (uint32_t i = 0; i < c->count;) {
 		uint32_t first = c->entry[i] / VHD_BAT_SECTOR_ENTRIES *
 				 VHD_BAT_SECTOR_ENTRIES;

@@ -469,6 +469,12 @@ enum vhd_finding_code {
 	VHD_FIND_LOCATOR_PLACE,
 	VHD_FIND_LOCATOR_PLATFORM,
 	VHD_FIND_LOCATOR_NONE,
+	VHD_FIND_PARENT_MISSING,    /* none where one may be looked for */
+	VHD_FIND_PARENT_ID,         /* another disk has its name */
+	VHD_FIND_PARENT_SIZE,
+	VHD_FIND_PARENT_TIME,       /* changed since, perhaps */
+	VHD_FIND_PARENT_FAULT,      /* it is there, but refused */
+	VHD_FIND_CHAIN,             /* a cycle, or too deep */
 	/* block allocation table */
 	VHD_FIND_BAT_IN_METADATA,
 	VHD_FIND_BAT_PAST_END,
@@ -527,6 +533,8 @@ struct vhd_check_opts {
 	enum vhd_format format;  /* AUTO, FIXED, DYNAMIC or DIFF */
 	bool data;               /* read every allocated byte, too */
 	bool force_read;         /* without the shared lock */
+	const char *parent_dir;  /* as in vhd_open_opts; NULL: parents are not
+				  * looked at */
 	enum vhd_target target;
 	const char *name;        /* of the file, for demands on it; or NULL */
 	int64_t now_unix_s;      /* 0: dates are not judged */
@@ -545,6 +553,7 @@ struct vhd_check_result {
 	uint64_t size_bytes;    /* virtual, as the footer in force has it */
 	uint64_t file_bytes;
 	uint32_t blocks_used;
+	uint32_t layers;        /* with the parents, where they were opened */
 	uint64_t orphan_bytes;  /* in the file, used by nothing */
 	uint64_t count[VHD_FIND_COUNT];
 	uint64_t severity_count[3];
