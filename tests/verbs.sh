@@ -24,6 +24,8 @@ umask 022
 
 verbs='check compare convert create inspect map repair'
 ours='check compare create map repair'
+san=
+[ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'
 
 # --- what cases say and ask
@@ -465,6 +467,8 @@ cases()
 	check-for demands
 	check-damages damages
 	check-bitmaps bitmaps
+	check-chain chain_check
+	map-chain chain_map
 	no-vhd no_vhd
 	locked locked
 	check-2040G reverse
@@ -516,6 +520,10 @@ compile() # SOURCE PROGRAM LIBRARY...
 compile tools_json json -ljson-c
 compile tools_hold hold
 compile verbs_tool tool
+${CC:-cc} -D_GNU_SOURCE -I. -Wall -Wextra -Werror -o "$dir/chain" \
+	tests/tools_chain.c tests/lib/diffimg.c tests/lib/vhdimg.c \
+	tests/lib/memfile.c "$build/lib/libvhd.a" -luring -laio -lisal \
+	-pthread $san || exit 1
 bad=0
 wanted=" $* "
 cases >"$dir/cases"

@@ -155,3 +155,72 @@ reverse()
 	expect 1 vhd check big.vhd
 	said "bat-overlap"
 }
+
+# --- chains
+
+# A random chain of four; l0.vhd the lowest, flat.raw what the top reads as.
+chain()
+{
+	seed=$(($(date +%s) + $1))
+	echo "seed $seed" >&2
+	"$dir/chain" 4 262656 $seed || fail "no chain"
+}
+
+# Put together from the map alone, the disk is what it should be.
+chain_map()
+{
+	for i in 1 2 3; do
+		chain $i
+		must vhd compare --format-b raw l3.vhd flat.raw
+		must vhd map l3.vhd
+		cp "$dir/out" map
+		truncate -s 262656 made.raw
+		tail -n +2 map | while read -r start length kind place file; do
+			[ "$kind" = data ] || continue
+			dd if="$file" of=made.raw bs=512 status=none \
+				skip=$((place / 512)) seek=$((start / 512)) \
+				count=$((length / 512)) conv=notrunc
+		done
+		cmp made.raw flat.raw || fail "the map is wrong"
+		rm made.raw
+		must vhd map --json l3.vhd
+		[ "$("$dir/json" 0.start <"$dir/out")" = 0 ] || fail "no JSON"
+		grep -q '"depth": 3' "$dir/out" || fail "no depth"
+	done
+}
+
+chain_check()
+{
+	chain 7
+	must vhd check --chain --json l3.vhd
+	[ "$(value images.0.layers)" = 4 ] || fail "layers"
+	[ "$(value images.3.path)" = "$PWD/l0.vhd" ] || fail "not the chain"
+	must vhd check --no-parent l3.vhd
+	said "was not looked at"
+	mkdir other
+	expect 1 vhd check --parent-dir other l3.vhd
+	refused 2 'vhd check: ' vhd check --chain --no-parent l3.vhd
+	mv l1.vhd other/
+	expect 1 vhd check l3.vhd
+	said "parent-missing"
+	said "0xC03A000D"
+	refused 3 'vhd compare: l3.vhd: ' vhd compare l3.vhd l3.vhd
+	refused 3 'vhd map: l3.vhd: ' vhd map l3.vhd
+	must vhd map --no-parent l3.vhd
+	cp l0.vhd l1.vhd
+	expect 1 vhd check l3.vhd
+	said "parent-id"
+	said "0xC03A000E"
+	mv other/l1.vhd l1.vhd
+	poke l1.vhd 600 x
+	expect 1 vhd check l3.vhd
+	said "parent-fault"
+	said "0xC03A0019"
+	expect 1 vhd check --chain l1.vhd
+	said "header-checksum"
+	seal l1.vhd 512 1024
+	must vhd check l3.vhd
+	both l0.vhd 48 '\0\0\0\0\0\3\377\0'
+	expect 1 vhd check l3.vhd
+	said "parent-"
+}

@@ -208,9 +208,14 @@ foreign()
 	must vhd compare --format-b raw ext2.vhd ext2.raw
 	must vhd repair --yes ext2.vhd
 	said "nothing to repair"
-	must vhd check --data fat-differential.vhd
+	expect 1 vhd check --data fat-differential.vhd
+	said "parent-missing"
+	said "0xC03A000D"
+	must vhd check --data --no-parent fat-differential.vhd
 	said "its parent was not looked at"
-	must vhd map fat-differential.vhd
+	refused 3 'vhd map: fat-differential.vhd: ' vhd map \
+		fat-differential.vhd
+	must vhd map --no-parent fat-differential.vhd
 	said parent
 	expect 1 vhd check --for qemu fat-differential.vhd
 	expect 1 vhd check virtualpc-dynamic.vhd

@@ -5,6 +5,8 @@
 #ifndef VERB_H
 #define VERB_H
 
+#include <limits.h>
+
 #include <json-c/json.h>
 
 #include "cli/cli.h"
@@ -34,6 +36,29 @@ int verb_size(const char *prog, const char *option, const char *text,
  * 7.
  */
 int verb_new_id(uint8_t id[16], struct vhd_err *err);
+
+/* A path as it may be printed: on its line, and no escape sequences. Returns
+ * `buf`, which holds VERB_SHOWN_BYTES.
+ */
+#define VERB_SHOWN_BYTES PATH_MAX
+const char *verb_shown(const char *path, char *buf);
+
+/* ------------------------------------------------------------- parents -- */
+
+/* Where the parents of differencing disks may be: the options --parent-dir
+ * and --no-parent.
+ */
+struct verb_parents {
+	const char *dir; /* as given, or NULL */
+	bool none;
+	char *own; /* of the last path asked about; owned */
+};
+
+/* For vhd_open_opts.parent_dir: valid until the next call or the end. */
+const char *verb_parent_dir(struct verb_parents *p, const char *path);
+void verb_parents_fini(struct verb_parents *p);
+/* Both options given: CLI_USAGE, after saying so; else CLI_OK. */
+int verb_parents_check(const char *prog, const struct verb_parents *p);
 
 /* ---------------------------------------------------------------- JSON -- */
 

@@ -7,7 +7,16 @@
 
 #include "verb.h"
 
-enum { OPT_DATA = 256, OPT_FOR, OPT_FORMAT, OPT_JSON, OPT_ALL };
+enum {
+	OPT_DATA = 256,
+	OPT_FOR,
+	OPT_FORMAT,
+	OPT_JSON,
+	OPT_ALL,
+	OPT_CHAIN,
+	OPT_PARENT_DIR,
+	OPT_NO_PARENT,
+};
 
 static const struct cli_option options[] = {
 	{"data", OPT_DATA, NULL,
@@ -19,6 +28,12 @@ static const struct cli_option options[] = {
 	{"format", OPT_FORMAT, "FORMAT",
 	 "take the file as fixed, dynamic or differencing\n"
 	 "instead of finding out by looking"},
+	{"chain", OPT_CHAIN, NULL,
+	 "check the parents of a differencing disk, too"},
+	{"parent-dir", OPT_PARENT_DIR, "DIR",
+	 "differencing disks, which are in or below DIR, may have\n"
+	 "their parents there (default: their own directories)"},
+	{"no-parent", OPT_NO_PARENT, NULL, "do not look for parents"},
 	{"all", OPT_ALL, NULL,
 	 "tell each finding; else at most 32 of one kind"},
 	{"json", OPT_JSON, NULL, "print JSON for programs"},
@@ -32,7 +47,10 @@ static const struct cli_option options[] = {
 struct check {
 	const char *prog;
 	const char *path;
+	char shown[VERB_SHOWN_BYTES]; /* the path, for people */
 	struct vhd_check_opts opts;
+	struct verb_parents parents;
+	bool chain;
 	bool json;
 	bool quiet;
 	struct json_object *findings; /* of this file */
@@ -64,6 +82,15 @@ static int option_apply(struct check *c, int id, const char *value)
 	case OPT_JSON:
 		c->json = true;
 		return CLI_OK;
+	case OPT_CHAIN:
+		c->chain = true;
+		return CLI_OK;
+	case OPT_PARENT_DIR:
+		c->parents.dir = value;
+		return CLI_OK;
+	case OPT_NO_PARENT:
+		c->parents.none = true;
+		return CLI_OK;
 	case 'f':
 		c->opts.force_read = true;
 		return CLI_OK;
@@ -94,6 +121,11 @@ static int parse(struct check *c, int argc, char **argv, int *first)
 	}
 	if (id < 0)
 		return status;
+	status = verb_parents_check(c->prog, &c->parents);
+	if (status)
+		return status;
+	if (c->chain && c->parents.none)
+		return cli_usage(c->prog, "--no-parent excludes --chain");
 	*first = o.first_operand;
 	if (*first == argc)
 		return cli_usage(c->prog, "needs a file to check");
@@ -127,7 +159,7 @@ static void finding_text(struct check *c, const struct vhd_finding *f)
 	cli_progress_end(&c->progress);
 	snprintf(text, sizeof(text), "%s", f->text);
 	cli_text_clean(text);
-	printf("%s: %s: %s: %s (at offset %" PRIu64, c->path,
+	printf("%s: %s: %s: %s (at offset %" PRIu64, c->shown,
 	       severities[f->severity], vhd_finding_name(f->code), text,
 	       f->at_bytes);
 	if (f->hresult)
@@ -168,7 +200,7 @@ static void untold(const struct check *c, const struct vhd_check_result *r)
 		if (r->count[i] > limit)
 			printf("%s: and %" PRIu64 " more of %s; --all tells "
 			       "them\n",
-			       c->path, r->count[i] - limit,
+			       c->shown, r->count[i] - limit,
 			       vhd_finding_name((enum vhd_finding_code)i));
 }
 
@@ -181,7 +213,7 @@ static void summary_text(const struct check *c,
 	cli_size_text(r->size_bytes, size, sizeof(size));
 	printf("%s: %s, %s: %" PRIu64 " error%s, %" PRIu64
 	       " warning%s, %" PRIu64 " note%s\n",
-	       c->path, vhd_format_name(r->format), size,
+	       c->shown, vhd_format_name(r->format), size,
 	       r->severity_count[VHD_SEVERITY_ERROR],
 	       r->severity_count[VHD_SEVERITY_ERROR] == 1 ? "" : "s",
 	       r->severity_count[VHD_SEVERITY_WARNING],
@@ -189,7 +221,7 @@ static void summary_text(const struct check *c,
 	       r->severity_count[VHD_SEVERITY_INFO],
 	       r->severity_count[VHD_SEVERITY_INFO] == 1 ? "" : "s");
 	if (c->opts.target != VHD_TARGET_NONE)
-		printf("%s: %s %s\n", c->path, vhd_target_name(c->opts.target),
+		printf("%s: %s %s\n", c->shown, vhd_target_name(c->opts.target),
 		       r->refusals ? "does not take this file"
 				   : "takes this "
 				     "file");
@@ -206,6 +238,7 @@ static struct json_object *summary_json(struct check *c,
 	verb_put_number(o, "size", r->size_bytes);
 	verb_put_number(o, "file-size", r->file_bytes);
 	verb_put_number(o, "blocks-used", r->blocks_used);
+	verb_put_number(o, "layers", r->layers);
 	verb_put_number(o, "orphan-bytes", r->orphan_bytes);
 	verb_put_number(o, "errors", r->severity_count[VHD_SEVERITY_ERROR]);
 	verb_put_number(o, "warnings", r->severity_count[VHD_SEVERITY_WARNING]);
@@ -236,6 +269,8 @@ static int check(struct check *c, struct json_object *list)
 	if (list)
 		c->findings = json_object_new_array();
 	c->opts.name = c->path;
+	c->opts.parent_dir = verb_parent_dir(&c->parents, c->path);
+	verb_shown(c->path, c->shown);
 	cli_progress_start(&c->progress, "reading", 0, c->quiet);
 	rc = vhd_check(c->path, &c->opts, &r, &err);
 	cli_progress_end(&c->progress);
@@ -254,6 +289,31 @@ static int check(struct check *c, struct json_object *list)
 			       r.refusals
 		       ? CLI_DIFFERENT
 		       : CLI_OK;
+}
+
+/* The parents, by their own paths, each with what is below it. */
+static int check_parents(struct check *c, struct json_object *list)
+{
+	const struct vhd_open_opts how = {
+		.force_read = c->opts.force_read,
+		.parent_dir = c->opts.parent_dir,
+	};
+	struct vhd_layer layer;
+	struct vhd *img;
+	int status = CLI_OK;
+
+	if (vhd_open(c->path, &how, &img, NULL))
+		return CLI_OK; /* told as a finding */
+	for (unsigned i = 1; !vhd_layer(img, i, &layer); i++) {
+		int one;
+
+		c->path = layer.path;
+		one = check(c, list);
+		if (one > status)
+			status = one;
+	}
+	vhd_abandon(img);
+	return status;
 }
 
 int verb_check(const char *prog, int argc, char **argv)
@@ -281,6 +341,10 @@ int verb_check(const char *prog, int argc, char **argv)
 		one = check(&c, list);
 		if (one > status)
 			status = one;
+		one = c.chain ? check_parents(&c, list) : CLI_OK;
+		if (one > status)
+			status = one;
 	}
+	verb_parents_fini(&c.parents);
 	return verb_finish(prog, root, status);
 }

@@ -2,7 +2,6 @@
 /* vhd compare: whether two images hold the same, whatever their types. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "convert.h"
@@ -13,6 +12,9 @@ enum {
 	OPT_FORMAT_A,
 	OPT_FORMAT_B,
 	OPT_STRICT,
+	OPT_PARENT_DIR,
+	OPT_NO_PARENT,
+	OPT_LARGER_CHILD,
 	OPT_DIRECT,
 	OPT_JSON,
 };
@@ -26,6 +28,12 @@ static const struct cli_option options[] = {
 	{"strict", OPT_STRICT, NULL,
 	 "disks of different sizes differ, even when the rest of\n"
 	 "the larger one is zero"},
+	{"parent-dir", OPT_PARENT_DIR, "DIR",
+	 "differencing disks, which are in or below DIR, may have\n"
+	 "their parents there (default: their own directories)"},
+	{"no-parent", OPT_NO_PARENT, NULL, "refuse differencing disks"},
+	{"larger-child", OPT_LARGER_CHILD, NULL,
+	 "let them be larger than their parents; the rest is zero"},
 	{"direct", OPT_DIRECT, NULL, "go around the page cache"},
 	{"json", OPT_JSON, NULL, "print JSON for programs"},
 	{"quiet", 'q', NULL, "print nothing but errors; see the exit status"},
@@ -36,6 +44,8 @@ struct compare {
 	const char *prog;
 	const char *path[2];
 	enum vhd_format format[2];
+	struct verb_parents parents;
+	bool larger_child;
 	bool strict;
 	bool direct;
 	bool json;
@@ -72,6 +82,12 @@ static void flag_apply(struct compare *c, int id)
 	case OPT_DIRECT:
 		c->direct = true;
 		break;
+	case OPT_NO_PARENT:
+		c->parents.none = true;
+		break;
+	case OPT_LARGER_CHILD:
+		c->larger_child = true;
+		break;
 	case OPT_JSON:
 		c->json = true;
 		break;
@@ -95,7 +111,9 @@ static int parse(struct compare *c, int argc, char **argv)
 	int id, status = CLI_OK;
 
 	while ((id = cli_options_next(&o, &status)) > 0) {
-		if (o.value)
+		if (id == OPT_PARENT_DIR)
+			c->parents.dir = o.value;
+		else if (o.value)
 			status = format_apply(c, id, o.value);
 		else
 			flag_apply(c, id);
@@ -103,6 +121,9 @@ static int parse(struct compare *c, int argc, char **argv)
 			return status;
 	}
 	if (id < 0)
+		return status;
+	status = verb_parents_check(c->prog, &c->parents);
+	if (status)
 		return status;
 	if (argc - o.first_operand != 2)
 		return cli_usage(c->prog, "needs two images");
@@ -116,19 +137,21 @@ static int parse(struct compare *c, int argc, char **argv)
 static void report_text(const struct compare *c, bool same, bool content,
 			uint64_t at)
 {
+	char shown[2][VERB_SHOWN_BYTES];
 	bool sizes = c->size_bytes[0] == c->size_bytes[1];
 
+	for (int i = 0; i < 2; i++)
+		verb_shown(c->path[i], shown[i]);
 	if (!content)
 		printf("%s and %s differ: first at disk offset %" PRIu64 "\n",
-		       c->path[0], c->path[1], at);
+		       shown[0], shown[1], at);
 	else if (same && sizes)
-		printf("%s and %s hold the same\n", c->path[0], c->path[1]);
+		printf("%s and %s hold the same\n", shown[0], shown[1]);
 	else
 		printf("%s and %s %s: sizes %" PRIu64 " and %" PRIu64
 		       ", the rest of the larger one is zero\n",
-		       c->path[0], c->path[1],
-		       same ? "hold the same" : "differ", c->size_bytes[0],
-		       c->size_bytes[1]);
+		       shown[0], shown[1], same ? "hold the same" : "differ",
+		       c->size_bytes[0], c->size_bytes[1]);
 }
 
 static struct json_object *report(const struct compare *c, bool same,
@@ -173,15 +196,14 @@ static int inputs_open(struct compare *c, const char **blame,
 		       struct vhd_err *err)
 {
 	for (int i = 0; i < 2; i++) {
-		char *dir = cli_parent_dir(c->path[i]);
 		const struct vhd_open_opts how = {
 			.format = c->format[i],
 			.direct = c->direct,
-			.parent_dir = dir,
+			.parent_dir = verb_parent_dir(&c->parents, c->path[i]),
+			.larger_child = c->larger_child,
 		};
 		int rc = convert_input_open(&c->in[i], c->path[i], &how, err);
 
-		free(dir);
 		*blame = c->path[i];
 		if (rc)
 			return rc;
@@ -231,5 +253,6 @@ int verb_compare(const char *prog, int argc, char **argv)
 			: verdict(&c, rc == 0, at);
 	convert_input_close(&c.in[0]);
 	convert_input_close(&c.in[1]);
+	verb_parents_fini(&c.parents);
 	return status;
 }

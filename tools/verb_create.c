@@ -238,10 +238,11 @@ static struct json_object *report(const struct create *c)
 
 static void report_text(const struct create *c)
 {
-	char size[CLI_SIZE_TEXT];
+	char size[CLI_SIZE_TEXT], shown[VERB_SHOWN_BYTES];
 
 	cli_size_text(c->opts.size_bytes, size, sizeof(size));
-	printf("%s: %s, %s", c->path, vhd_format_name(c->opts.format), size);
+	printf("%s: %s, %s", verb_shown(c->path, shown),
+	       vhd_format_name(c->opts.format), size);
 	if (c->opts.size_bytes != c->asked_bytes)
 		printf(" (rounded up by %" PRIu64 " bytes for %s)",
 		       c->opts.size_bytes - c->asked_bytes,

@@ -3,16 +3,21 @@
  * one kind each; as a table, or as JSON in the shape of `qemu-img map`.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "verb.h"
 
-enum { OPT_FORMAT = 256, OPT_HOST_HOLES, OPT_JSON };
+enum {
+	OPT_FORMAT = 256,
+	OPT_HOST_HOLES,
+	OPT_JSON,
+	OPT_PARENT_DIR,
+	OPT_NO_PARENT,
+	OPT_LARGER_CHILD,
+};
 
 static const struct cli_option options[] = {
 	{"format", OPT_FORMAT, "FORMAT",
@@ -21,6 +26,13 @@ static const struct cli_option options[] = {
 	{"host-holes", OPT_HOST_HOLES, NULL,
 	 "show holes of the host's file inside blocks as zero,\n"
 	 "too (of raw and fixed images always)"},
+	{"parent-dir", OPT_PARENT_DIR, "DIR",
+	 "differencing disks, which are in or below DIR, may have\n"
+	 "their parents there (default: their own directories)"},
+	{"no-parent", OPT_NO_PARENT, NULL,
+	 "do not look for parents; show what they would have"},
+	{"larger-child", OPT_LARGER_CHILD, NULL,
+	 "let them be larger than their parents; the rest is zero"},
 	{"json", OPT_JSON, NULL, "print JSON for programs"},
 	{"force", 'f', NULL,
 	 "look although another program has it open for writing;\n"
@@ -28,20 +40,26 @@ static const struct cli_option options[] = {
 	{0},
 };
 
+/* What is known of one layer's file: a hole, and a piece that is none. */
+struct holes {
+	uint64_t hole_from;
+	uint64_t hole_to;
+	uint64_t data_from;
+	uint64_t data_to;
+};
+
 struct map {
 	const char *prog;
 	const char *path;
 	struct vhd_open_opts opts;
+	struct verb_parents parents;
 	bool host_holes;
 	bool json;
 	struct vhd *img;
-	int fd; /* of the same file, for its holes */
+	uint32_t layers;
 	uint64_t size_bytes;
-	uint64_t hole_from; /* a hole of the file, remembered */
-	uint64_t hole_to;
-	uint64_t data_from; /* and a piece that is none */
-	uint64_t data_to;
 	bool any; /* an extent was printed */
+	struct holes holes[VHD_CHAIN_MAX];
 };
 
 /* An extent of the disk. `off` holds for DATA, and for ZERO that has a place
@@ -55,6 +73,7 @@ struct extent {
 	uint64_t off;
 	enum kind kind;
 	bool placed;
+	unsigned layer; /* that decided */
 };
 
 /* -------------------------------------------------------- command line -- */
@@ -80,12 +99,21 @@ static int parse(struct map *m, int argc, char **argv)
 			m->host_holes = true;
 		else if (id == OPT_JSON)
 			m->json = true;
+		else if (id == OPT_PARENT_DIR)
+			m->parents.dir = o.value;
+		else if (id == OPT_NO_PARENT)
+			m->parents.none = true;
+		else if (id == OPT_LARGER_CHILD)
+			m->opts.larger_child = true;
 		else
 			m->opts.force_read = true;
 		if (status)
 			return status;
 	}
 	if (id < 0)
+		return status;
+	status = verb_parents_check(m->prog, &m->parents);
+	if (status)
 		return status;
 	if (argc - o.first_operand != 1)
 		return cli_usage(m->prog, "needs one file");
@@ -95,47 +123,46 @@ static int parse(struct map *m, int argc, char **argv)
 
 /* --------------------------------------------------------------- holes -- */
 
-/* Learn what is at `at` in the file. What has no holes is data. */
-static void learn(struct map *m, uint64_t at)
+/* Learn what is at `at` in a file. What has no holes is data. */
+static void learn(struct holes *h, int fd, uint64_t at)
 {
-	off_t data = lseek(m->fd, (off_t)at, SEEK_DATA);
+	off_t data = lseek(fd, (off_t)at, SEEK_DATA);
 	off_t hole;
 
 	if (data < 0 && errno == ENXIO) {
-		m->hole_from = at;
-		m->hole_to = UINT64_MAX;
+		h->hole_from = at;
+		h->hole_to = UINT64_MAX;
 		return;
 	}
 	if (data < 0)
 		data = (off_t)at;
 	if ((uint64_t)data > at) {
-		m->hole_from = at;
-		m->hole_to = (uint64_t)data;
+		h->hole_from = at;
+		h->hole_to = (uint64_t)data;
 	}
-	hole = lseek(m->fd, data, SEEK_HOLE);
-	m->data_from = (uint64_t)data;
-	m->data_to = hole > data ? (uint64_t)hole : UINT64_MAX;
+	hole = lseek(fd, data, SEEK_HOLE);
+	h->data_from = (uint64_t)data;
+	h->data_to = hole > data ? (uint64_t)hole : UINT64_MAX;
 }
 
-/* Cut a piece of data where the file goes from hole to data or back. A sector
+/* Cut a piece of data where its file goes from hole to data or back. A sector
  * that is partly a hole is data.
  */
-static void split_at_holes(struct map *m, struct extent *x)
+static void split_at_holes(struct holes *h, int fd, struct extent *x)
 {
 	bool hole;
 	uint64_t end;
 
-	if (x->off < m->data_from || x->off >= m->data_to)
-		if (x->off < m->hole_from || x->off >= m->hole_to)
-			learn(m, x->off);
-	hole = x->off >= m->hole_from && x->off < m->hole_to;
-	end = hole ? m->hole_to : m->data_to;
+	if ((x->off < h->data_from || x->off >= h->data_to) &&
+	    (x->off < h->hole_from || x->off >= h->hole_to))
+		learn(h, fd, x->off);
+	hole = x->off >= h->hole_from && x->off < h->hole_to;
+	end = hole ? h->hole_to : h->data_to;
 	if (end - x->off < x->len) {
 		x->len = end - x->off;
-		if (hole)
-			x->len &= ~(uint64_t)511;
-		else
-			x->len = (x->len + 511) & ~(uint64_t)511;
+		if (!hole)
+			x->len += VHD_SECTOR_BYTES - 1;
+		x->len &= ~(uint64_t)(VHD_SECTOR_BYTES - 1);
 		if (!x->len) {
 			hole = false;
 			x->len = VHD_SECTOR_BYTES;
@@ -143,6 +170,14 @@ static void split_at_holes(struct map *m, struct extent *x)
 	}
 	if (hole)
 		x->kind = KIND_ZERO;
+}
+
+/* Of a raw or fixed layer the file system has the only map there is. */
+static bool host_map(const struct map *m, const struct vhd_layer *layer)
+{
+	return layer->fd >= 0 &&
+	       (m->host_holes || layer->info->format == VHD_FORMAT_RAW ||
+		layer->info->format == VHD_FORMAT_FIXED);
 }
 
 /* ------------------------------------------------------------- extents -- */
@@ -156,9 +191,12 @@ static int look(struct map *m, uint64_t at, struct extent *x,
 		[VHD_RUN_HOLE] = KIND_HOLE,
 		[VHD_RUN_PARENT] = KIND_PARENT,
 	};
+	struct vhd_layer layer;
 	struct vhd_run run;
-	int rc = vhd_map(m->img, at / VHD_SECTOR_BYTES,
-			 (m->size_bytes - at) / VHD_SECTOR_BYTES, &run, err);
+	unsigned i;
+	int rc = vhd_map_chain(m->img, at / VHD_SECTOR_BYTES,
+			       (m->size_bytes - at) / VHD_SECTOR_BYTES, &run,
+			       &i, err);
 
 	if (rc)
 		return rc;
@@ -168,15 +206,17 @@ static int look(struct map *m, uint64_t at, struct extent *x,
 		.off = run.off_bytes,
 		.kind = kinds[run.kind],
 		.placed = run.kind == VHD_RUN_FILE,
+		.layer = i,
 	};
-	if (x->placed && m->host_holes)
-		split_at_holes(m, x);
+	if (x->placed && !vhd_layer(m->img, i, &layer) && host_map(m, &layer))
+		split_at_holes(&m->holes[i], layer.fd, x);
 	return 0;
 }
 
 static bool joins(const struct extent *a, const struct extent *b)
 {
 	return a->kind == b->kind && a->placed == b->placed &&
+	       a->layer == b->layer &&
 	       (!a->placed || a->off + a->len == b->off);
 }
 
@@ -193,9 +233,9 @@ static void print_json(const struct map *m, const struct extent *x)
 	bool parent = x->kind == KIND_PARENT;
 
 	printf("%s{ \"start\": %" PRIu64 ", \"length\": %" PRIu64
-	       ", \"depth\": %d, \"present\": %s, \"zero\": %s, "
+	       ", \"depth\": %u, \"present\": %s, \"zero\": %s, "
 	       "\"data\": %s",
-	       m->any ? ",\n" : "[", x->start, x->len, parent,
+	       m->any ? ",\n" : "[", x->start, x->len, x->layer + parent,
 	       parent ? "false" : "true",
 	       x->kind == KIND_ZERO || x->kind == KIND_HOLE ? "true" : "false",
 	       x->kind == KIND_DATA ? "true" : "false");
@@ -206,12 +246,20 @@ static void print_json(const struct map *m, const struct extent *x)
 
 static void print_text(const struct map *m, const struct extent *x)
 {
+	char offset[24] = "", shown[VERB_SHOWN_BYTES];
+	struct vhd_layer layer;
+
 	if (!m->any)
-		printf("%-16s%-16s%-8s%s\n", "Start", "Length", "Kind",
-		       "File offset");
+		printf("%-16s%-16s%-8s%s%s\n", "Start", "Length", "Kind",
+		       "File offset", m->layers > 1 ? "     File" : "");
 	printf("%-16" PRIu64 "%-16" PRIu64, x->start, x->len);
 	if (x->placed)
-		printf("%-8s%" PRIu64 "\n", kind_words[x->kind], x->off);
+		snprintf(offset, sizeof(offset), "%" PRIu64, x->off);
+	if (m->layers > 1 && !vhd_layer(m->img, x->layer, &layer))
+		printf("%-8s%-16s%s\n", kind_words[x->kind], offset,
+		       verb_shown(layer.path ? layer.path : "", shown));
+	else if (x->placed)
+		printf("%-8s%s\n", kind_words[x->kind], offset);
 	else
 		printf("%s\n", kind_words[x->kind]);
 }
@@ -250,57 +298,60 @@ static int walk(struct map *m, struct vhd_err *err)
 
 /* ----------------------------------------------------------- the image -- */
 
-/* A differencing disk has a map without its parent: what is not here is
+/* Without its parents a differencing disk has a map, too: what is not here is
  * there. Nothing else that refuses an image is passed over.
  */
 static int open_image(struct map *m, struct vhd_err *err)
 {
-	char self[32];
 	int rc;
 
-	m->fd = open(m->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (m->fd < 0) {
-		rc = -errno;
-		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0, "cannot open: %s",
-				strerror(errno));
+	m->opts.parent_dir = verb_parent_dir(&m->parents, m->path);
+	rc = vhd_open(m->path, &m->opts, &m->img, err);
+	if (!rc || err->why != VHD_WHY_NEEDS_PARENT || !m->parents.none)
+		return rc;
+	m->opts.inspect = true;
+	rc = vhd_open(m->path, &m->opts, &m->img, err);
+	if (rc || vhd_get_info(m->img)->faults == 1)
+		return rc;
+	return vhd_fail(err, -EUCLEAN, VHD_WHY_READ_ONLY_LAYOUT, 0,
+			"a damaged differencing disk: see vhd check");
+}
+
+/* `m` is too large for the stack of some. */
+static int run(struct map *m, int argc, char **argv)
+{
+	struct vhd_err err = {0};
+	const struct vhd_info *info;
+	int rc, status = parse(m, argc, argv);
+
+	if (status >= 0)
+		return status;
+	rc = open_image(m, &err);
+	if (!rc) {
+		info = vhd_get_info(m->img);
+		m->size_bytes = info->size_bytes;
+		m->layers = info->layers;
+		rc = walk(m, &err);
 	}
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", m->fd);
-	rc = vhd_open(self, &m->opts, &m->img, err);
-	if (rc && err->why == VHD_WHY_NEEDS_PARENT) {
-		m->opts.inspect = true;
-		rc = vhd_open(self, &m->opts, &m->img, err);
-		if (!rc && vhd_get_info(m->img)->faults > 1) {
-			*err = vhd_get_info(m->img)->fault;
-			rc = err->code;
-		}
-	}
-	if (rc)
-		cli_strip_path(err, self);
-	return rc;
+	vhd_abandon(m->img);
+	verb_parents_fini(&m->parents);
+	if (!rc)
+		return verb_finish(m->prog, NULL, CLI_OK);
+	fflush(stdout);
+	return cli_fail(m->prog, m->path, &err);
 }
 
 int verb_map(const char *prog, int argc, char **argv)
 {
-	struct map m = {.prog = prog, .fd = -1};
-	struct vhd_err err = {0};
-	const struct vhd_info *info;
-	int rc, status = parse(&m, argc, argv);
+	struct map *m = calloc(1, sizeof(*m));
+	int status;
 
-	if (status >= 0)
-		return status;
-	rc = open_image(&m, &err);
-	if (!rc) {
-		info = vhd_get_info(m.img);
-		m.size_bytes = info->size_bytes;
-		m.host_holes |= info->format == VHD_FORMAT_RAW ||
-				info->format == VHD_FORMAT_FIXED;
-		rc = walk(&m, &err);
+	if (!m) {
+		fprintf(stderr, "%s: out of memory\n", prog);
+		return CLI_IO;
 	}
-	vhd_abandon(m.img);
-	if (m.fd >= 0)
-		close(m.fd);
-	if (!rc)
-		return verb_finish(prog, NULL, CLI_OK);
-	fflush(stdout);
-	return cli_fail(prog, m.path, &err);
+	m->prog = prog;
+	status = run(m, argc, argv);
+	free(m);
+	return status;
 }

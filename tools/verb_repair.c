@@ -204,7 +204,7 @@ static int step(void *ctx, const struct vhd_repair_step *s)
 	if (v->json) {
 		step_json(v, s);
 	} else if (!v->quiet) {
-		printf("%s: %s%s: %s", v->path, vhd_repair_name(s->code),
+		printf("%s: %s%s: %s", v->shown, vhd_repair_name(s->code),
 		       s->held_back ? " (needs --lossy)" : "", s->text);
 		if (s->lossy)
 			printf("; lost: %" PRIu64
@@ -229,12 +229,15 @@ static uint64_t errors_left(const struct repair_verb *v)
 static void end_text(const struct repair_verb *v,
 		     const struct vhd_repair_result *r, uint64_t left)
 {
+	bool undo = v->opts.undo_path && r->steps;
+	char shown[VERB_SHOWN_BYTES];
+
 	if (!r->steps && !r->held_back) {
-		printf("%s: nothing to repair\n", v->path);
+		printf("%s: nothing to repair\n", v->shown);
 	} else if (!v->opts.write) {
 		printf("%s: %" PRIu64 " step%s, %" PRIu64 " bytes; --yes "
 		       "writes them%s\n",
-		       v->path, r->steps, r->steps == 1 ? "" : "s",
+		       v->shown, r->steps, r->steps == 1 ? "" : "s",
 		       r->written_bytes,
 		       r->held_back ? ", --lossy includes what is held back"
 				    : "");
@@ -242,15 +245,13 @@ static void end_text(const struct repair_verb *v,
 	} else {
 		printf("%s: %" PRIu64 " step%s done, %" PRIu64 " bytes "
 		       "written%s%s\n",
-		       v->path, r->steps, r->steps == 1 ? "" : "s",
-		       r->written_bytes,
-		       v->opts.undo_path && r->steps ? ", replaced ones in "
-						     : "",
-		       v->opts.undo_path && r->steps ? v->opts.undo_path : "");
+		       v->shown, r->steps, r->steps == 1 ? "" : "s",
+		       r->written_bytes, undo ? ", replaced ones in " : "",
+		       undo ? verb_shown(v->opts.undo_path, shown) : "");
 	}
 	if (left)
-		printf("%s: %" PRIu64 " error%s left; see vhd check\n", v->path,
-		       left, left == 1 ? "" : "s");
+		printf("%s: %" PRIu64 " error%s left; see vhd check\n",
+		       v->shown, left, left == 1 ? "" : "s");
 }
 
 static struct json_object *end_json(const struct repair_verb *v,
@@ -289,12 +290,14 @@ static void undo_name(struct repair_verb *v)
 /* An undo file may be the only way back for something else. */
 static int repair_fail(const struct repair_verb *v, const struct vhd_err *err)
 {
+	char shown[VERB_SHOWN_BYTES];
+
 	if (err->why != VHD_WHY_SYSTEM || err->code != -EEXIST)
 		return cli_fail(v->prog, v->path, err);
 	fprintf(stderr,
 		"%s: %s: exists already: an undo file is never "
 		"replaced, choose another name\n",
-		v->prog, v->opts.undo_path);
+		v->prog, verb_shown(v->opts.undo_path, shown));
 	return CLI_REFUSED;
 }
 
@@ -355,7 +358,7 @@ static int undo_apply(struct repair_verb *v)
 	} else if (!v->quiet) {
 		printf("%s: as before the repair again; %" PRIu64 " bytes "
 		       "restored\n",
-		       v->path, r.restored_bytes);
+		       v->shown, r.restored_bytes);
 	}
 	return verb_finish(v->prog, root, CLI_OK);
 }
@@ -367,6 +370,7 @@ int verb_repair(const char *prog, int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	verb_shown(v.path, v.shown);
 	if (v.undo_apply)
 		return undo_apply(&v);
 	return v.salvage_path ? verb_salvage(&v) : repair(&v);

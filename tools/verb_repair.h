@@ -5,13 +5,12 @@
 #ifndef VERB_REPAIR_H
 #define VERB_REPAIR_H
 
-#include <limits.h>
-
 #include "verb.h"
 
 struct repair_verb {
 	const char *prog;
 	const char *path;
+	char shown[VERB_SHOWN_BYTES]; /* the path, for people */
 	const char *undo_operand;
 	const char *salvage_path;
 	struct vhd_repair_opts opts;

@@ -29,7 +29,7 @@ static int lost(void *ctx, const struct vhd_salvage_loss *l)
 		cli_progress_end(&s->progress);
 		printf("%s: %s: %" PRIu64 " bytes of the disk from %" PRIu64
 		       " (%s)\n",
-		       s->v->path, l->doubtful ? "doubtful" : "lost",
+		       s->v->shown, l->doubtful ? "doubtful" : "lost",
 		       l->len_bytes, l->off_bytes, cli_why_name(l->why));
 		return 0;
 	}
@@ -70,11 +70,12 @@ static void report_text(const struct repair_verb *v,
 			const struct vhd_salvage_result *r)
 {
 	char copied[CLI_SIZE_TEXT], gone[CLI_SIZE_TEXT];
+	char out[VERB_SHOWN_BYTES];
 
 	cli_size_text(r->copied_bytes, copied, sizeof(copied));
 	cli_size_text(r->lost_bytes, gone, sizeof(gone));
-	printf("%s: %s of data saved to %s, %s lost\n", v->path, copied,
-	       v->salvage_path, gone);
+	printf("%s: %s of data saved to %s, %s lost\n", v->shown, copied,
+	       verb_shown(v->salvage_path, out), gone);
 }
 
 /* Between the two files. `*blame` becomes the one an error is about. */

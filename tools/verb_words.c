@@ -73,6 +73,37 @@ int verb_new_id(uint8_t id[16], struct vhd_err *err)
 	return 0;
 }
 
+const char *verb_shown(const char *path, char *buf)
+{
+	snprintf(buf, VERB_SHOWN_BYTES, "%s", path);
+	cli_text_clean(buf);
+	return buf;
+}
+
+/* ------------------------------------------------------------- parents -- */
+
+const char *verb_parent_dir(struct verb_parents *p, const char *path)
+{
+	if (p->none || p->dir)
+		return p->dir;
+	free(p->own);
+	p->own = cli_parent_dir(path);
+	return p->own;
+}
+
+void verb_parents_fini(struct verb_parents *p)
+{
+	free(p->own);
+	p->own = NULL;
+}
+
+int verb_parents_check(const char *prog, const struct verb_parents *p)
+{
+	if (p->none && p->dir)
+		return cli_usage(prog, "--no-parent excludes --parent-dir");
+	return CLI_OK;
+}
+
 /* ---------------------------------------------------------------- JSON -- */
 
 void verb_put(struct json_object *o, const char *key, struct json_object *value)
