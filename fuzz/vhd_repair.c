@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* An image that wants to do harm, checked, repaired, brought back and
+ * salvaged. What opening refuses a check must have found; a plan writes
+ * nothing; a repaired image opens, and a second repair finds nothing to do; a
+ * repair that is refused, and one that is undone, leave the image as it was.
+ *
+ * An input is that of fuzz/vhd_open.c, so that its seeds serve both:
+ *   0      format to name (modulo 5); raw is taken for auto
+ *   1      flags, below
+ *   2..7   unused
+ *   8..15  length of the file, little-endian
+ *   16..   pieces: offset (6 bytes), length (2 bytes), bytes
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/lib/memfile.h"
+#include "vhd/check.h"
+#include "vhd/checked.h"
+#include "vhd/repair.h"
+#include "vhd/salvage.h"
+
+#define FLAG_LOSSY  0x01
+#define FLAG_PREFER 0x02 /* the copy, else the trailing footer */
+#define FLAG_SEAL   0x04
+#define FLAG_SIZE   0x08 /* say a size where both footers are lost */
+#define FLAG_CHOOSE 0x10 /* say which footer */
+#define FLAG_FAR    0x20 /* a file of up to 2 TiB; only checked */
+
+#define CONTROL_BYTES 16u
+/* Beyond, data is not read: zeros by the gibibyte tell nothing. */
+#define DATA_BYTES_MAX (8u << 20)
+/* A table of 2^24 bad entries takes seconds here, and tells nothing more. */
+#define FILE_BYTES_MAX (4u << 20)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void must(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+static uint64_t little(const uint8_t *p, unsigned n)
+{
+	uint64_t v = 0;
+
+	while (n--)
+		v = v << 8 | p[n];
+	return v;
+}
+
+static void seal(struct memfile *m, uint64_t at, size_t len, size_t field)
+{
+	uint8_t b[1024];
+	be32 sum;
+
+	if (!range_ok(at, len, memfile_len(m)))
+		return;
+	memfile_peek(m, b, len, at);
+	sum = be32_put(vhd_wire_checksum(b, len, field));
+	must(memfile_poke(m, &sum, 4, at + field) == 0);
+}
+
+static void seal_all(struct memfile *m)
+{
+	uint64_t end = memfile_len(m);
+	struct vhd_footer_wire w;
+
+	if (end < VHD_FOOTER_BYTES)
+		return;
+	end -= VHD_FOOTER_BYTES;
+	memfile_peek(m, &w, sizeof(w), end);
+	seal(m, be64_get(w.data_offset), VHD_HEADER_BYTES,
+	     offsetof(struct vhd_header_wire, checksum));
+	seal(m, 0, VHD_FOOTER_BYTES,
+	     offsetof(struct vhd_footer_wire, checksum));
+	seal(m, end, VHD_FOOTER_BYTES,
+	     offsetof(struct vhd_footer_wire, checksum));
+}
+
+static struct memfile *build(const uint8_t *data, size_t size)
+{
+	struct memfile *m = memfile_create();
+	uint64_t len =
+		little(data + 8, 8) %
+		(data[1] & FLAG_FAR ? MEMFILE_BYTES_MAX / 2 : FILE_BYTES_MAX);
+	size_t at = CONTROL_BYTES;
+
+	must(m != NULL);
+	while (size - at >= 8) {
+		uint64_t off = little(data + at, 6);
+		size_t n = (size_t)little(data + at + 6, 2);
+
+		at += 8;
+		if (n > size - at)
+			n = size - at;
+		if (off < len && n > len - off)
+			n = (size_t)(len - off);
+		if (off < len && n)
+			must(memfile_poke(m, data + at, n, off) == 0);
+		at += n;
+	}
+	memfile_resize(m, len);
+	if (data[1] & FLAG_SEAL)
+		seal_all(m);
+	return m;
+}
+
+static enum vhd_format format_of(const uint8_t *data)
+{
+	enum vhd_format f = (enum vhd_format)(data[0] % 5);
+
+	return f == VHD_FORMAT_RAW ? VHD_FORMAT_AUTO : f;
+}
+
+/* ---------------------------------------------------------------- check -- */
+
+static void check(struct memfile *m, const uint8_t *data)
+{
+	struct vhd_check_opts o = {.format = format_of(data)};
+	struct vhd_open_opts open = {.format = o.format};
+	struct vhd_file f = memfile_file(m);
+	struct vhd_check_result r;
+	struct vhd *img = NULL;
+	struct vhd_err e;
+	int rc;
+
+	o.data = memfile_len(m) <= DATA_BYTES_MAX;
+	o.target = (enum vhd_target)(data[2] % VHD_TARGET_COUNT);
+	rc = vhd_check_file(&f, &o, &r, &e);
+	must(!rc || (e.code < 0 && e.why != VHD_WHY_NONE && e.text[0]));
+	if (vhd_open_file(&f, &open, &img, &e))
+		must(rc || r.severity_count[VHD_SEVERITY_ERROR] ||
+		     e.why == VHD_WHY_NEEDS_PARENT ||
+		     e.why == VHD_WHY_UNSUPPORTED);
+	vhd_abandon(img);
+}
+
+/* --------------------------------------------------------------- repair -- */
+
+static struct vhd_repair_opts options(const uint8_t *data)
+{
+	struct vhd_repair_opts o = {
+		.format = format_of(data),
+		.lossy = data[1] & FLAG_LOSSY,
+		.new_id = "an id for fuzzer",
+	};
+
+	if (data[1] & FLAG_CHOOSE)
+		o.prefer = data[1] & FLAG_PREFER ? VHD_PREFER_COPY
+						 : VHD_PREFER_END;
+	if (data[1] & FLAG_SIZE)
+		o.size_bytes = 4u << 20;
+	return o;
+}
+
+/* What is repaired, nothing held back, opens. */
+static void opens(struct memfile *m, const struct vhd_repair_opts *o)
+{
+	struct vhd_open_opts open = {.format = o->format};
+	struct vhd_file f = memfile_file(m);
+	struct vhd *img = NULL;
+	struct vhd_err e;
+
+	if (vhd_open_file(&f, &open, &img, &e))
+		must(e.why == VHD_WHY_NEEDS_PARENT ||
+		     e.why == VHD_WHY_UNSUPPORTED);
+	vhd_abandon(img);
+}
+
+static void repair(struct memfile *m, const uint8_t *data)
+{
+	struct vhd_repair_opts o = options(data);
+	struct memfile *was = memfile_clone(m), *undo = memfile_create();
+	struct vhd_file f = memfile_file(m), u;
+	struct vhd_repair_result plan, r;
+	struct vhd_err e;
+	int rc;
+
+	must(was && undo);
+	u = memfile_file(undo);
+	rc = vhd_repair_file(&f, NULL, &o, &plan, &e);
+	must(memfile_count(m, MEMFILE_WRITE) == 0);
+	o.write = true;
+	must(vhd_repair_file(&f, &u, &o, &r, &e) == rc);
+	if (rc) {
+		must(e.code < 0 && e.why != VHD_WHY_NONE && e.text[0]);
+		must(memfile_equal(m, was));
+	} else {
+		must(memcmp(&plan, &r, sizeof(r)) == 0);
+		must(r.new_file_bytes == memfile_len(m));
+		if (!r.held_back)
+			opens(m, &o);
+		must(vhd_repair_file(&f, NULL, &o, &plan, &e) == 0);
+		must(plan.steps == 0 && plan.written_bytes == 0);
+		must(plan.held_back == r.held_back);
+	}
+	if (!rc && r.written_bytes) {
+		must(vhd_undo_file(&f, &u, false, NULL, &e) == 0);
+		must(memfile_equal(m, was));
+	}
+	memfile_destroy(undo);
+	memfile_destroy(was);
+}
+
+/* -------------------------------------------------------------- salvage -- */
+
+static void salvage(struct memfile *m, const uint8_t *data)
+{
+	struct vhd_salvage_opts o = {.format = format_of(data)};
+	struct memfile *out = memfile_create();
+	struct vhd_check_opts c = {0};
+	struct vhd_check_result found;
+	struct vhd_salvage_result r;
+	struct vhd_file f = memfile_file(m), d;
+	struct vhd_err e;
+
+	must(out != NULL);
+	d = memfile_file(out);
+	if (data[1] & FLAG_SIZE)
+		o.size_bytes = 4u << 20;
+	if (vhd_salvage_file(&f, &d, &o, &r, &e)) {
+		must(e.code < 0 && e.why != VHD_WHY_NONE && e.text[0]);
+	} else {
+		must(r.copied_bytes + r.lost_bytes <= r.size_bytes);
+		must(vhd_check_file(&d, &c, &found, &e) == 0);
+		must(found.severity_count[VHD_SEVERITY_ERROR] == 0);
+		must(found.size_bytes == r.size_bytes);
+	}
+	memfile_destroy(out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct memfile *m;
+
+	if (size < CONTROL_BYTES)
+		return 0;
+	m = build(data, size);
+	check(m, data);
+	if (memfile_len(m) <= FILE_BYTES_MAX) {
+		salvage(m, data);
+		repair(m, data);
+	}
+	memfile_destroy(m);
+	return 0;
+}
