@@ -70,10 +70,14 @@ static uint8_t cause(const struct hv_uart *u)
 	return IIR_NONE;
 }
 
+static bool gate_open(const struct hv_uart *u)
+{
+	return (u->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2;
+}
+
 static void update_line(struct hv_uart *u)
 {
-	bool gate = (u->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2;
-	bool level = gate && cause(u) != IIR_NONE;
+	bool level = gate_open(u) && cause(u) != IIR_NONE;
 
 	if (level != u->line) {
 		u->line = level;

@@ -40,7 +40,7 @@ uint8_t hv_uart_read(struct hv_uart *u, unsigned reg);
 void hv_uart_write(struct hv_uart *u, unsigned reg, uint8_t val);
 
 /* How many bytes may be received now without losing one; 0 as well while the
- * guest does not listen (its receive interrupt is off).
+ * guest does not listen (no receive interrupt would reach it).
  */
 unsigned hv_uart_rx_room(const struct hv_uart *u);
 void hv_uart_rx(struct hv_uart *u, uint8_t byte);
