@@ -136,7 +136,6 @@ run_tier() # NAME SECONDS
 	start=$(date +%s)
 	echo "== $name"
 	: >"$log" # before whoever reads along
-	: >"$log"
 	timeout -k 10 "$2" "$0" --inside "$name" </dev/null >"$log" 2>&1 &
 	running=$!
 	tail -n +1 -s 0.2 -f --pid=$running "$log" &
