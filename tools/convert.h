@@ -4,6 +4,7 @@
  *   args      the command line
  *   input     the source: opened, locked, known by its inode
  *   extents   where the source has data at all
+ *   place     how large the output is, and all its space at once
  *   output    a nameless file that gets its name when it is complete
  *   writeback what was written goes to the disk while copying goes on
  *   copy      read, scan for zeros, write; many requests in flight
@@ -23,11 +24,21 @@
 /* Zeros are found and left out in units of this. */
 #define CONVERT_GRAIN_BYTES 4096u
 
+/* What becomes of zeros. */
+enum convert_sparse {
+	CONVERT_SPARSE_YES = 0, /* holes stay holes, zeros read become some */
+	CONVERT_SPARSE_NO,      /* all space is allocated */
+	CONVERT_SPARSE_PUNCH,   /* whatever is zero becomes a hole */
+};
+
 struct convert_opts {
 	const char *src;
 	const char *dst;
 	enum vhd_format from;
 	enum vhd_format to;
+	enum vhd_target target;    /* whose demands DST is to meet */
+	enum convert_sparse sparse;
+	uint64_t rate;             /* bytes a second; 0: no limit */
 	uint32_t block_size_bytes; /* 0: the library's default */
 	enum vhd_engine engine;
 	bool direct;
@@ -35,6 +46,7 @@ struct convert_opts {
 	bool no_sync;
 	bool force;
 	bool quiet;
+	bool verbose;
 	bool no_parent;
 	bool larger_child;
 	const char *parent_dir;    /* NULL: the source's own */
@@ -52,6 +64,7 @@ struct convert_job {
 	struct vhd_queue *queue;
 	int signal_fd;            /* readable when the user wants an end */
 	struct cli_progress progress;
+	struct cli_rate rate;     /* of bytes read */
 	const char *blame;        /* path an error is about */
 	int signal;               /* the signal that ended the job, or 0 */
 };
@@ -132,6 +145,16 @@ int convert_output_publish(struct convert_output *out, bool durable,
 /* Release; what was not published is gone. */
 void convert_output_close(struct convert_output *out);
 
+/* -------------------------------------------------------------- placing -- */
+
+/* The size of DST for a disk of `size_bytes`: the same, or as much larger as
+ * the product asked for wants.
+ */
+int convert_size(const struct convert_opts *opts, uint64_t size_bytes,
+		 uint64_t *dst_bytes, struct vhd_err *err);
+/* Allocate what the file does not have yet, up to its end. */
+int convert_reserve(int fd, struct vhd_err *err);
+
 /* ----------------------------------------------------------- writeback -- */
 
 #define CONVERT_BEHIND 16u
@@ -198,7 +221,12 @@ void convert_buffers_free(void *buffers, size_t count, size_t each_bytes);
 int convert_req_fail(struct convert_job *job, const struct vhd_req *req,
 		     const char *path, struct vhd_err *err);
 
-/* Wait for a request to finish, a signal, or a short while. */
+/* Whether more may be read now; bytes read are told by convert_paid. */
+bool convert_may_read(struct convert_job *job);
+void convert_paid(struct convert_job *job, uint64_t bytes);
+
+/* Wait for a request to finish, a signal, time to read more, or a short while.
+ */
 int convert_wait(struct convert_job *job, struct vhd_err *err);
 
 /* Wait until everything in flight has come back; the results are dropped. */

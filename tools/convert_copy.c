@@ -91,6 +91,7 @@ static void read_start(struct copy *c, uint64_t len_bytes)
 		c->first = s;
 	c->last = s;
 	c->at_bytes += len_bytes;
+	convert_paid(c->job, len_bytes);
 	vhd_queue_submit(c->job->queue, &s->read);
 }
 
@@ -250,12 +251,14 @@ static int reap(struct copy *c, struct vhd_err *err)
  */
 static int turn(struct copy *c, struct vhd_err *err)
 {
-	bool waits = !c->free || c->all_read;
-	int rc;
+	bool may_read = convert_may_read(c->job);
+	bool waits = !c->free || c->all_read || !may_read;
+	int rc = 0;
 
 	if (convert_interrupted(c->job, err))
 		return -EINTR;
-	rc = read_next(c, err);
+	if (may_read)
+		rc = read_next(c, err);
 	if (rc)
 		return rc;
 	if (!waits)

@@ -97,6 +97,7 @@ static void read_side(struct verify *v, struct pair *p, int i)
 	if (!there)
 		return;
 	p->reads_left++;
+	convert_paid(v->job, there);
 	p->iov[i] = (struct iovec){ p->buf[i], there };
 	p->req[i] = (struct vhd_req){
 		.img = s->img,
@@ -179,7 +180,8 @@ static int turn(struct verify *v, uint64_t *at_bytes, struct vhd_err *err)
 
 	if (convert_interrupted(v->job, err))
 		return -EINTR;
-	while (!rc && v->count < SLOTS && !v->all_read)
+	while (!rc && v->count < SLOTS && !v->all_read &&
+	       convert_may_read(v->job))
 		rc = read_next(v, err);
 	if (!rc)
 		rc = convert_wait(v->job, err);

@@ -11,12 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "convert.h"
+#include "verb.h"
+#include "verb_preset.h"
 
 static const char prog[] = "vhd-convert";
 
@@ -42,38 +43,51 @@ static int signals_open(struct vhd_err *err)
 			"cannot watch for signals: %s", strerror(errno));
 }
 
-/* A random id, in the byte order of Windows, whose tag the image carries:
- * the version is in the high half of byte 7.
- */
-static int id_make(uint8_t id[16], struct vhd_err *err)
-{
-	if (getrandom(id, 16, 0) != 16)
-		return vhd_fail(err, -EIO, VHD_WHY_SYSTEM, 0,
-				"no random numbers for the image's id");
-	id[7] = (uint8_t)((id[7] & 0x0f) | 0x40);
-	id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
-	return 0;
-}
-
 static int dst_create(const struct convert_opts *opts,
 		      const struct convert_output *out, uint64_t size_bytes,
 		      struct vhd **dst, struct vhd_err *err)
 {
+	const struct verb_preset *preset = verb_preset(opts->target);
 	struct vhd_create_opts create = {
 		.format = opts->to,
 		.size_bytes = size_bytes,
 		.block_size_bytes = opts->block_size_bytes,
 		.now_unix_s = time(NULL),
+		.creator = preset ? preset->creator : NULL,
 		.direct = opts->direct,
 		.no_sync = true, /* once, in convert_output_publish */
 	};
-	int rc = id_make(create.unique_id, err);
+	int rc = verb_new_id(create.unique_id, err);
 
 	if (!rc)
 		rc = vhd_create(out->path, &create, dst, err);
-	if (rc)
+	if (rc) {
 		cli_strip_path(err, out->path);
+		return rc;
+	}
+	/* A dynamic file's length is known at the end only. */
+	if (opts->sparse == CONVERT_SPARSE_NO &&
+	    opts->to != VHD_FORMAT_DYNAMIC)
+		rc = convert_reserve(out->fd, err);
+	if (rc)
+		vhd_abandon(*dst);
 	return rc;
+}
+
+/* Of the size it should have, and the source's content. */
+static int content_check(struct convert_job *job,
+			const struct convert_opts *opts,
+			struct convert_input *in, struct convert_input *again,
+			uint64_t *at, struct vhd_err *err)
+{
+	uint64_t size = vhd_get_info(in->img)->size_bytes, want;
+	uint64_t have = vhd_get_info(again->img)->size_bytes;
+	int rc = convert_size(opts, size, &want, err);
+
+	if (rc)
+		return rc;
+	*at = have < want ? have : want;
+	return have != want ? 1 : convert_compare(job, in, again, at, err);
 }
 
 /* Compare with what is on the disk, not with what is in memory. */
@@ -100,7 +114,7 @@ static int verify(struct convert_job *job, const struct convert_opts *opts,
 		return rc;
 	cli_progress_start(&job->progress, "verifying",
 			   vhd_get_info(in->img)->size_bytes, opts->quiet);
-	rc = convert_verify(job, in, &again, &at, err);
+	rc = content_check(job, opts, in, &again, &at, err);
 	cli_progress_end(&job->progress);
 	convert_input_close(&again);
 	if (rc <= 0)
@@ -117,13 +131,17 @@ static int transfer(struct convert_job *job, const struct convert_opts *opts,
 		    struct convert_input *in, struct convert_output *out,
 		    struct convert_stats *stats, struct vhd_err *err)
 {
-	uint64_t size = vhd_get_info(in->img)->size_bytes;
+	uint64_t size = vhd_get_info(in->img)->size_bytes, dst_size;
 	struct convert_writeback wb;
 	struct vhd *dst = NULL;
 	int rc;
 
+	job->blame = job->src;
+	rc = convert_size(opts, size, &dst_size, err);
+	if (rc)
+		return rc;
 	job->blame = job->dst;
-	rc = dst_create(opts, out, size, &dst, err);
+	rc = dst_create(opts, out, dst_size, &dst, err);
 	if (rc)
 		return rc;
 	cli_progress_start(&job->progress, "copying", size, opts->quiet);
@@ -136,6 +154,8 @@ static int transfer(struct convert_job *job, const struct convert_opts *opts,
 	}
 	job->blame = job->dst;
 	rc = vhd_close(dst, err);
+	if (!rc && opts->sparse == CONVERT_SPARSE_NO)
+		rc = convert_reserve(out->fd, err);
 	if (!rc && opts->verify)
 		rc = verify(job, opts, in, out, err);
 	if (rc)
@@ -230,6 +250,7 @@ static int convert(const struct convert_opts *opts)
 	struct vhd_err err = { 0 };
 	int rc;
 
+	cli_rate_start(&job.rate, opts->rate, cli_now_ms());
 	job.signal_fd = signals_open(&err);
 	rc = job.signal_fd < 0 ? job.signal_fd : 0;
 	if (!rc)
