@@ -76,18 +76,17 @@ static int dst_create(const struct convert_opts *opts,
 
 /* Of the size it should have, and the source's content. */
 static int content_check(struct convert_job *job,
-			const struct convert_opts *opts,
-			struct convert_input *in, struct convert_input *again,
-			uint64_t *at, struct vhd_err *err)
+			 const struct convert_opts *opts,
+			 struct convert_source *in, struct convert_source *again,
+			 uint64_t *at, struct vhd_err *err)
 {
-	uint64_t size = vhd_get_info(in->img)->size_bytes, want;
-	uint64_t have = vhd_get_info(again->img)->size_bytes;
-	int rc = convert_size(opts, size, &want, err);
+	uint64_t have = again->size_bytes, want;
+	int rc = convert_size(opts, in->size_bytes, &want, err);
 
 	if (rc)
 		return rc;
 	*at = have < want ? have : want;
-	return have != want ? 1 : convert_compare(job, in, again, at, err);
+	return have != want ? 1 : convert_compare_ends(job, in, again, at, err);
 }
 
 /* Compare with what is on the disk, not with what is in memory. */
@@ -99,6 +98,7 @@ static int verify(struct convert_job *job, const struct convert_opts *opts,
 		.format = opts->to,
 		.direct = opts->direct,
 	};
+	struct convert_image_source ends[2];
 	struct convert_input again;
 	uint64_t at = 0;
 	int rc;
@@ -114,7 +114,17 @@ static int verify(struct convert_job *job, const struct convert_opts *opts,
 		return rc;
 	cli_progress_start(&job->progress, "verifying",
 			   vhd_get_info(in->img)->size_bytes, opts->quiet);
-	rc = content_check(job, opts, in, &again, &at, err);
+	rc = convert_image_source_init(&ends[0], job, in, job->src, err);
+	if (!rc) {
+		rc = convert_image_source_init(&ends[1], job, &again, job->dst,
+					       err);
+		if (!rc) {
+			rc = content_check(job, opts, &ends[0].source,
+					   &ends[1].source, &at, err);
+			convert_source_close(&ends[1].source);
+		}
+		convert_source_close(&ends[0].source);
+	}
 	cli_progress_end(&job->progress);
 	convert_input_close(&again);
 	if (rc <= 0)
@@ -126,13 +136,37 @@ static int verify(struct convert_job *job, const struct convert_opts *opts,
 	return 1;
 }
 
+/* From an open image into a new one. */
+static int copy(struct convert_job *job, const struct convert_opts *opts,
+		struct convert_input *in, struct convert_output *out,
+		struct vhd *dst, struct convert_stats *stats,
+		struct vhd_err *err)
+{
+	struct convert_image_source source;
+	struct convert_image_sink sink;
+	struct convert_sink *const sinks[] = { &sink.sink };
+	struct convert_writeback wb;
+	int rc;
+
+	convert_writeback_init(&wb, out->fd, !opts->direct && !opts->no_sync);
+	rc = convert_image_source_init(&source, job, in, job->src, err);
+	if (rc)
+		return rc;
+	rc = convert_image_sink_init(&sink, job, dst, &wb, err);
+	if (!rc) {
+		rc = convert_copy(job, &source.source, sinks, 1, stats, err);
+		convert_sink_close(&sink.sink);
+	}
+	convert_source_close(&source.source);
+	return rc;
+}
+
 /* Everything between two open files and a durable, named destination. */
 static int transfer(struct convert_job *job, const struct convert_opts *opts,
 		    struct convert_input *in, struct convert_output *out,
 		    struct convert_stats *stats, struct vhd_err *err)
 {
 	uint64_t size = vhd_get_info(in->img)->size_bytes, dst_size;
-	struct convert_writeback wb;
 	struct vhd *dst = NULL;
 	int rc;
 
@@ -140,13 +174,13 @@ static int transfer(struct convert_job *job, const struct convert_opts *opts,
 	rc = convert_size(opts, size, &dst_size, err);
 	if (rc)
 		return rc;
+	stats->grown_bytes = dst_size - size;
 	job->blame = job->dst;
 	rc = dst_create(opts, out, dst_size, &dst, err);
 	if (rc)
 		return rc;
 	cli_progress_start(&job->progress, "copying", size, opts->quiet);
-	convert_writeback_init(&wb, out->fd, !opts->direct && !opts->no_sync);
-	rc = convert_copy(job, in, dst, &wb, stats, err);
+	rc = copy(job, opts, in, out, dst, stats, err);
 	cli_progress_end(&job->progress);
 	if (rc) {
 		vhd_abandon(dst);
@@ -195,6 +229,17 @@ static int destination_open(const struct convert_opts *opts,
 	return convert_output_open(out, opts->dst, opts->force, &in->st, err);
 }
 
+static void describe_more(const struct convert_job *job,
+			  const struct convert_stats *stats)
+{
+	char got[CLI_SIZE_TEXT], put[CLI_SIZE_TEXT];
+
+	fprintf(stderr, "%s: %s: %s read, %s written, by %s\n", prog, job->dst,
+		cli_size_text(stats->read_bytes, got, sizeof(got)),
+		cli_size_text(stats->written_bytes, put, sizeof(put)),
+		vhd_engine_name(vhd_queue_engine(job->queue)));
+}
+
 static void describe(const struct convert_opts *opts,
 		     const struct convert_input *in,
 		     const struct convert_stats *stats, int64_t took_ms)
@@ -204,7 +249,8 @@ static void describe(const struct convert_opts *opts,
 
 	if (opts->quiet)
 		return;
-	cli_size_text(info->size_bytes, size, sizeof(size));
+	cli_size_text(info->size_bytes + stats->grown_bytes, size,
+		      sizeof(size));
 	cli_size_text(stats->written_bytes, data, sizeof(data));
 	if (info->probed)
 		fprintf(stderr, "%s: %s: taken as %s: %s\n", prog, opts->src,
@@ -212,6 +258,10 @@ static void describe(const struct convert_opts *opts,
 	if (info->layers > 1)
 		fprintf(stderr, "%s: %s: read through %u layers\n", prog,
 			opts->src, info->layers);
+	if (stats->grown_bytes)
+		fprintf(stderr, "%s: %s: %llu bytes larger than %s, for %s\n",
+			prog, opts->dst, (unsigned long long)stats->grown_bytes,
+			opts->src, vhd_target_name(opts->target));
 	fprintf(stderr, "%s: %s: %s, %s, %s of data, %lld.%lld s%s\n", prog,
 		opts->dst, vhd_format_name(opts->to), size, data,
 		(long long)(took_ms / 1000), (long long)(took_ms / 100 % 10),
@@ -238,14 +288,19 @@ static int with_queue(struct convert_job *job, const struct convert_opts *opts,
 	}
 	if (!rc)
 		describe(opts, &in, stats, cli_now_ms() - start_ms);
+	if (!rc && opts->verbose)
+		describe_more(job, stats);
 	convert_input_close(&in);
 	return rc;
 }
 
 static int convert(const struct convert_opts *opts)
 {
-	const struct vhd_queue_opts queue_opts = { .engine = opts->engine };
-	struct convert_job job = { .src = opts->src, .dst = opts->dst };
+	struct convert_job job = {
+		.src = opts->src,
+		.dst = opts->dst,
+		.wake_fd = -1,
+	};
 	struct convert_stats stats = { 0 };
 	struct vhd_err err = { 0 };
 	int rc;
@@ -254,11 +309,10 @@ static int convert(const struct convert_opts *opts)
 	job.signal_fd = signals_open(&err);
 	rc = job.signal_fd < 0 ? job.signal_fd : 0;
 	if (!rc)
-		rc = vhd_queue_create(&queue_opts, &job.queue, &err);
-	if (!rc) {
+		rc = convert_job_init(&job, opts->engine, &err);
+	if (!rc)
 		rc = with_queue(&job, opts, &stats, &err);
-		vhd_queue_destroy(job.queue);
-	}
+	convert_job_fini(&job);
 	if (job.signal_fd >= 0)
 		close(job.signal_fd);
 	if (!rc)
