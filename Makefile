@@ -81,7 +81,8 @@ SRC_vhd-inspect := tools/vhd-inspect.c tools/inspect_content.c \
                    tools/inspect_hints.c tools/inspect_json.c \
                    tools/inspect_text.c tools/inspect_view.c \
                    tools/inspect_words.c
-SRC_vhd-convert := tools/vhd-convert.c tools/convert_job.c \
+SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
+                   tools/convert_job.c \
                    tools/convert_input.c tools/convert_extents.c \
                    tools/convert_output.c tools/convert_writeback.c \
                    tools/convert_copy.c tools/convert_verify.c

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The parts of vhd-convert. Private to tools/.
  *
+ *   args      the command line
  *   input     the source: opened, locked, known by its inode
  *   extents   where the source has data at all
  *   output    a nameless file that gets its name when it is complete
@@ -38,6 +39,11 @@ struct convert_opts {
 	bool larger_child;
 	const char *parent_dir;    /* NULL: the source's own */
 };
+
+/* Fill `opts`, which is all zero. Returns -1 to go on, or the exit code to
+ * end with.
+ */
+int convert_args(int argc, char **argv, struct convert_opts *opts);
 
 /* What every long step needs: the queue, whom to blame, when to stop. */
 struct convert_job {

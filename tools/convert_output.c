@@ -52,8 +52,10 @@ static int split(struct convert_output *out, const char *path,
 	const char *name = slash ? slash + 1 : path;
 
 	if (!*name)
-		return vhd_fail(err, -EISDIR, VHD_WHY_NOT_FILE, 0,
-				"%s", *path ? "is a directory" : "is no name");
+		return vhd_fail(err, -EISDIR, VHD_WHY_NOT_FILE, 0, "%s",
+				*path ? "ends in a slash, so it names a "
+					"directory"
+				      : "an empty name");
 	if (!slash)
 		out->dir = strdup(".");
 	else
@@ -243,7 +245,9 @@ int convert_output_publish(struct convert_output *out, bool durable,
 		return fail(err, rc, "cannot name the finished file");
 	/* Some file systems do not sync directories; they say EINVAL. */
 	if (durable && fsync(out->dir_fd) < 0 && errno != EINVAL)
-		return fail(err, -errno, "cannot make its name durable");
+		return fail(err, -errno,
+			    "is complete and in place, but its name may not "
+			    "survive a power cut: cannot sync the directory");
 	return 0;
 }
 

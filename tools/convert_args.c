@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The command line of vhd-convert: its table of options, and what makes no
+ * sense together.
+ */
+#include <string.h>
+
+#include "convert.h"
+
+static const char prog[] = "vhd-convert";
+
+/* What the library creates; sizes but 512K and 2M are rare elsewhere. */
+#define BLOCK_MIN_BYTES 4096u
+#define BLOCK_MAX_BYTES (256u << 20)
+
+enum {
+	OPT_FROM = 256,
+	OPT_TO,
+	OPT_BLOCK,
+	OPT_ENGINE,
+	OPT_DIRECT,
+	OPT_VERIFY,
+	OPT_NO_SYNC,
+	OPT_PARENT_DIR,
+	OPT_NO_PARENT,
+	OPT_LARGER_CHILD,
+};
+
+static const struct cli_option options[] = {
+	{ "from", OPT_FROM, "FORMAT",
+	  "what SRC is: raw, fixed, dynamic, or auto to find\n"
+	  "out by looking (the default)" },
+	{ "to", OPT_TO, "FORMAT", "what DST becomes: raw, fixed or dynamic" },
+	{ "block-size", OPT_BLOCK, "SIZE",
+	  "bytes per block of a dynamic DST (default 2M)" },
+	{ "engine", OPT_ENGINE, "NAME",
+	  "how I/O is done: auto, uring, aio or sync" },
+	{ "direct", OPT_DIRECT, NULL, "go around the page cache" },
+	{ "verify", OPT_VERIFY, NULL,
+	  "read both again afterwards and compare" },
+	{ "no-sync", OPT_NO_SYNC, NULL,
+	  "do not wait until DST is on the disk" },
+	{ "parent-dir", OPT_PARENT_DIR, "DIR",
+	  "a differencing SRC, which is in or below DIR, may have\n"
+	  "its parents there (default: SRC's own directory)" },
+	{ "no-parent", OPT_NO_PARENT, NULL, "refuse a differencing SRC" },
+	{ "larger-child", OPT_LARGER_CHILD, NULL,
+	  "let it be larger than its parent; the rest is zero" },
+	{ "force", 'f', NULL, "replace DST if it exists" },
+	{ "quiet", 'q', NULL, "print nothing but errors" },
+	{ 0 },
+};
+
+struct word {
+	const char *text;
+	int value;
+};
+
+static const struct word formats[] = {
+	{ "auto", VHD_FORMAT_AUTO },
+	{ "raw", VHD_FORMAT_RAW },
+	{ "fixed", VHD_FORMAT_FIXED },
+	{ "dynamic", VHD_FORMAT_DYNAMIC },
+	{ 0 },
+};
+
+static const struct word engines[] = {
+	{ "auto", VHD_ENGINE_AUTO },
+	{ "uring", VHD_ENGINE_URING },
+	{ "aio", VHD_ENGINE_AIO },
+	{ "sync", VHD_ENGINE_SYNC },
+	{ 0 },
+};
+
+static int word_find(const struct word *words, const char *text)
+{
+	for (; words->text; words++)
+		if (!strcmp(words->text, text))
+			return words->value;
+	return -1;
+}
+
+/* --------------------------------------------------------- command line -- */
+
+static int format_set(enum vhd_format *to, const char *option,
+		      const char *text)
+{
+	int value = word_find(formats, text);
+
+	if (value < 0)
+		return cli_usage(prog,
+				 "--%s %s: not one of raw, fixed, dynamic%s",
+				 option, text,
+				 strcmp(option, "from") ? "" : ", auto");
+	*to = (enum vhd_format)value;
+	return CLI_OK;
+}
+
+static int engine_set(struct convert_opts *opts, const char *text)
+{
+	int value = word_find(engines, text);
+
+	if (value < 0)
+		return cli_usage(prog, "--engine %s: not one of auto, uring, "
+				       "aio, sync", text);
+	opts->engine = (enum vhd_engine)value;
+	return CLI_OK;
+}
+
+static int block_size_set(struct convert_opts *opts, const char *text)
+{
+	uint64_t bytes;
+
+	if (cli_size_parse(text, &bytes) || bytes < BLOCK_MIN_BYTES ||
+	    bytes > BLOCK_MAX_BYTES || (bytes & (bytes - 1)))
+		return cli_usage(prog, "--block-size %s: not a power of two "
+				       "from 4K to 256M", text);
+	opts->block_size_bytes = (uint32_t)bytes;
+	return CLI_OK;
+}
+
+/* The options that are said or not. */
+static bool *flag_of(struct convert_opts *opts, int id)
+{
+	switch (id) {
+	case OPT_DIRECT:
+		return &opts->direct;
+	case OPT_VERIFY:
+		return &opts->verify;
+	case OPT_NO_SYNC:
+		return &opts->no_sync;
+	case OPT_NO_PARENT:
+		return &opts->no_parent;
+	case OPT_LARGER_CHILD:
+		return &opts->larger_child;
+	case 'f':
+		return &opts->force;
+	case 'q':
+		return &opts->quiet;
+	default:
+		return NULL;
+	}
+}
+
+static int option_apply(struct convert_opts *opts, int id, const char *value)
+{
+	bool *flag = flag_of(opts, id);
+
+	if (flag) {
+		*flag = true;
+		return CLI_OK;
+	}
+	switch (id) {
+	case OPT_FROM:
+		return format_set(&opts->from, "from", value);
+	case OPT_TO:
+		if (!strcmp(value, "auto"))
+			return cli_usage(prog, "--to auto: name the type to "
+					       "make");
+		return format_set(&opts->to, "to", value);
+	case OPT_BLOCK:
+		return block_size_set(opts, value);
+	case OPT_ENGINE:
+		return engine_set(opts, value);
+	default:
+		opts->parent_dir = value;
+		return CLI_OK;
+	}
+}
+
+/* What makes no sense together. Returns -1 to go on, or the exit code. */
+static int together(const struct convert_opts *opts)
+{
+	if (opts->to == VHD_FORMAT_AUTO)
+		return cli_usage(prog, "needs --to raw, fixed or dynamic");
+	if (opts->block_size_bytes && opts->to != VHD_FORMAT_DYNAMIC)
+		return cli_usage(prog, "--block-size is for --to dynamic");
+	if (opts->no_parent && opts->parent_dir)
+		return cli_usage(prog, "--no-parent excludes --parent-dir");
+	return -1;
+}
+
+int convert_args(int argc, char **argv, struct convert_opts *opts)
+{
+	struct cli_options o = {
+		.prog = prog,
+		.usage = "[--from FORMAT] --to FORMAT [options] SRC DST",
+		.about = "Convert disk images between raw, fixed VHD and "
+			 "dynamic VHD.",
+		.table = options,
+		.argc = argc,
+		.argv = argv,
+	};
+	int id, status = CLI_OK;
+
+	while ((id = cli_options_next(&o, &status)) > 0) {
+		status = option_apply(opts, id, o.value);
+		if (status)
+			return status;
+	}
+	if (id < 0)
+		return status;
+	if (argc - o.first_operand != 2)
+		return cli_usage(prog, "needs a source and a destination");
+	opts->src = argv[o.first_operand];
+	opts->dst = argv[o.first_operand + 1];
+	return together(opts);
+}
