@@ -6,6 +6,7 @@
  *   extents   where the source has data at all
  *   output    a nameless file that gets its name when it is complete
  *   writeback what was written goes to the disk while copying goes on
+ *   door      sources and sinks; image is the files among them
  *   copy      read, scan for zeros, write; many requests in flight
  *   verify    read both again and compare
  */
@@ -18,6 +19,7 @@
 #include <sys/stat.h>
 
 #include "cli/cli.h"
+#include "convert_door.h"
 #include "vhd/vhd.h"
 
 /* Zeros are found and left out in units of this. */
@@ -51,10 +53,41 @@ struct convert_job {
 	const char *dst;
 	struct vhd_queue *queue;
 	int signal_fd;            /* readable when the user wants an end */
+	int wake_fd;              /* epoll: the signals, and what ends watch;
+				   * -1: nothing but the queue */
 	struct cli_progress progress;
 	const char *blame;        /* path an error is about */
 	int signal;               /* the signal that ended the job, or 0 */
+	struct vhd_err fault;     /* of the first piece that failed */
+	const char *fault_path;
 };
+
+/* The queue, and the descriptor that wakes its waits. `signal_fd` is set
+ * before and closed by the caller afterwards.
+ */
+int convert_job_init(struct convert_job *job, enum vhd_engine engine,
+		     struct vhd_err *err);
+void convert_job_fini(struct convert_job *job);
+
+/* Have waits end when `fd` is ready for `events` of epoll; 0: no more. The
+ * number is the descriptor's until it is unwatched.
+ */
+int convert_watch(struct convert_job *job, int fd, uint32_t events,
+		  struct vhd_err *err);
+void convert_unwatch(struct convert_job *job, int fd);
+
+/* Note why a piece failed, unless one failed before; returns `code`. */
+__attribute__((format(printf, 5, 6))) int
+convert_fault(struct convert_job *job, const char *path, int code,
+	      enum vhd_why why, const char *fmt, ...);
+/* 0, or the noted fault as this call's own. */
+int convert_faulted(struct convert_job *job, struct vhd_err *err);
+
+/* Hand an image's piece to the queue. */
+void convert_submit(struct convert_job *job, struct vhd *img, enum vhd_op op,
+		    const char *path, struct convert_io *io);
+/* Give back what the queue has finished. */
+void convert_reap(struct convert_job *job);
 
 /* True when a signal asked for an end; remembers which. */
 bool convert_interrupted(struct convert_job *job, struct vhd_err *err);
@@ -161,31 +194,67 @@ void convert_writeback_ahead(struct convert_writeback *wb, uint64_t off_bytes,
 int convert_writeback_add(struct convert_writeback *wb, uint64_t off_bytes,
 			  uint64_t len_bytes, struct vhd_err *err);
 
+/* ------------------------------------------------ images as both ends -- */
+
+struct convert_image_source {
+	struct convert_source source;
+	struct vhd *img;
+	struct convert_extents extents;
+};
+
+/* Borrows the image. Close detaches it from the queue, and no more. */
+int convert_image_source_init(struct convert_image_source *s,
+			      struct convert_job *job,
+			      struct convert_input *in, const char *path,
+			      struct vhd_err *err);
+
+struct convert_image_sink {
+	struct convert_sink sink;
+	struct vhd *img;
+	struct convert_writeback *wb;
+};
+
+/* The same for a new, all-zero image; `wb` is on its file. */
+int convert_image_sink_init(struct convert_image_sink *s,
+			    struct convert_job *job, struct vhd *img,
+			    struct convert_writeback *wb, struct vhd_err *err);
+
 /* ------------------------------------------------------ copy and verify -- */
+
+/* Pieces are cut at multiples of this. */
+#define CONVERT_UNIT_BYTES (512u << 10)
 
 struct convert_stats {
 	uint64_t read_bytes;
 	uint64_t written_bytes;
+	uint64_t size_bytes; /* of the disk */
 };
 
-/* Bring the data of `in` into the new, all-zero `dst`; both attached to the
- * job's queue here. `wb` is on the file of `dst`.
+/* Bring the data of `src` into each sink. `count` is at most
+ * CONVERT_SINKS_MAX; the first is what the progress and `written_bytes` are
+ * about.
  */
-int convert_copy(struct convert_job *job, struct convert_input *in,
-		 struct vhd *dst, struct convert_writeback *wb,
+#define CONVERT_SINKS_MAX 2u
+int convert_copy(struct convert_job *job, struct convert_source *src,
+		 struct convert_sink *const *sinks, unsigned count,
 		 struct convert_stats *stats, struct vhd_err *err);
 
-/* Compare what the two hold; the shorter one counts as zero behind its end.
+/* Compare what two ends hold; the shorter one counts as zero behind its end.
  * Returns 0, or 1 with the first differing byte's offset on the disk in
  * `*at_bytes`, or a negative errno.
  */
+int convert_compare_ends(struct convert_job *job, struct convert_source *a,
+			 struct convert_source *b, uint64_t *at_bytes,
+			 struct vhd_err *err);
+
+/* The same of two images. */
 int convert_compare(struct convert_job *job, struct convert_input *a,
 		    struct convert_input *b, uint64_t *at_bytes,
 		    struct vhd_err *err);
 
-/* The same of two whose sizes must be equal, too. */
-int convert_verify(struct convert_job *job, struct convert_input *a,
-		   struct convert_input *b, uint64_t *at_bytes,
+/* What two ends hold whose sizes must be equal, too. */
+int convert_verify(struct convert_job *job, struct convert_source *a,
+		   struct convert_source *b, uint64_t *at_bytes,
 		   struct vhd_err *err);
 
 /* Buffers that both use: `count` of `each_bytes`, page-aligned. NULL: no
@@ -194,14 +263,11 @@ int convert_verify(struct convert_job *job, struct convert_input *a,
 void *convert_buffers(size_t count, size_t each_bytes, struct vhd_err *err);
 void convert_buffers_free(void *buffers, size_t count, size_t each_bytes);
 
-/* A finished request that failed, as an error about `path`. */
-int convert_req_fail(struct convert_job *job, const struct vhd_req *req,
-		     const char *path, struct vhd_err *err);
-
-/* Wait for a request to finish, a signal, or a short while. */
+/* Wait for a request to finish, a signal, what is watched, or a short while.
+ */
 int convert_wait(struct convert_job *job, struct vhd_err *err);
 
-/* Wait until everything in flight has come back; the results are dropped. */
+/* Wait until everything in the queue has come back. */
 void convert_drain(struct convert_job *job);
 
 #endif

@@ -85,6 +85,7 @@ static int verify(struct convert_job *job, const struct convert_opts *opts,
 		.format = opts->to,
 		.direct = opts->direct,
 	};
+	struct convert_image_source ends[2];
 	struct convert_input again;
 	uint64_t at = 0;
 	int rc;
@@ -100,7 +101,17 @@ static int verify(struct convert_job *job, const struct convert_opts *opts,
 		return rc;
 	cli_progress_start(&job->progress, "verifying",
 			   vhd_get_info(in->img)->size_bytes, opts->quiet);
-	rc = convert_verify(job, in, &again, &at, err);
+	rc = convert_image_source_init(&ends[0], job, in, job->src, err);
+	if (!rc) {
+		rc = convert_image_source_init(&ends[1], job, &again, job->dst,
+					       err);
+		if (!rc) {
+			rc = convert_verify(job, &ends[0].source,
+					    &ends[1].source, &at, err);
+			convert_source_close(&ends[1].source);
+		}
+		convert_source_close(&ends[0].source);
+	}
 	cli_progress_end(&job->progress);
 	convert_input_close(&again);
 	if (rc <= 0)
@@ -112,13 +123,37 @@ static int verify(struct convert_job *job, const struct convert_opts *opts,
 	return 1;
 }
 
+/* From an open image into a new one. */
+static int copy(struct convert_job *job, const struct convert_opts *opts,
+		struct convert_input *in, struct convert_output *out,
+		struct vhd *dst, struct convert_stats *stats,
+		struct vhd_err *err)
+{
+	struct convert_image_source source;
+	struct convert_image_sink sink;
+	struct convert_sink *const sinks[] = { &sink.sink };
+	struct convert_writeback wb;
+	int rc;
+
+	convert_writeback_init(&wb, out->fd, !opts->direct && !opts->no_sync);
+	rc = convert_image_source_init(&source, job, in, job->src, err);
+	if (rc)
+		return rc;
+	rc = convert_image_sink_init(&sink, job, dst, &wb, err);
+	if (!rc) {
+		rc = convert_copy(job, &source.source, sinks, 1, stats, err);
+		convert_sink_close(&sink.sink);
+	}
+	convert_source_close(&source.source);
+	return rc;
+}
+
 /* Everything between two open files and a durable, named destination. */
 static int transfer(struct convert_job *job, const struct convert_opts *opts,
 		    struct convert_input *in, struct convert_output *out,
 		    struct convert_stats *stats, struct vhd_err *err)
 {
 	uint64_t size = vhd_get_info(in->img)->size_bytes;
-	struct convert_writeback wb;
 	struct vhd *dst = NULL;
 	int rc;
 
@@ -127,8 +162,7 @@ static int transfer(struct convert_job *job, const struct convert_opts *opts,
 	if (rc)
 		return rc;
 	cli_progress_start(&job->progress, "copying", size, opts->quiet);
-	convert_writeback_init(&wb, out->fd, !opts->direct && !opts->no_sync);
-	rc = convert_copy(job, in, dst, &wb, stats, err);
+	rc = copy(job, opts, in, out, dst, stats, err);
 	cli_progress_end(&job->progress);
 	if (rc) {
 		vhd_abandon(dst);
@@ -224,8 +258,11 @@ static int with_queue(struct convert_job *job, const struct convert_opts *opts,
 
 static int convert(const struct convert_opts *opts)
 {
-	const struct vhd_queue_opts queue_opts = { .engine = opts->engine };
-	struct convert_job job = { .src = opts->src, .dst = opts->dst };
+	struct convert_job job = {
+		.src = opts->src,
+		.dst = opts->dst,
+		.wake_fd = -1,
+	};
 	struct convert_stats stats = { 0 };
 	struct vhd_err err = { 0 };
 	int rc;
@@ -233,11 +270,10 @@ static int convert(const struct convert_opts *opts)
 	job.signal_fd = signals_open(&err);
 	rc = job.signal_fd < 0 ? job.signal_fd : 0;
 	if (!rc)
-		rc = vhd_queue_create(&queue_opts, &job.queue, &err);
-	if (!rc) {
+		rc = convert_job_init(&job, opts->engine, &err);
+	if (!rc)
 		rc = with_queue(&job, opts, &stats, &err);
-		vhd_queue_destroy(job.queue);
-	}
+	convert_job_fini(&job);
 	if (job.signal_fd >= 0)
 		close(job.signal_fd);
 	if (!rc)
