@@ -72,6 +72,16 @@ static int find_batmap(struct vhd *img, struct vhd_range *ranges,
 	return 0;
 }
 
+/* A length that its text cannot have. */
+static bool locator_len_ok(const struct vhd_locator *l)
+{
+	bool utf16 = l->platform == VHD_LOCATOR_W2RU ||
+		     l->platform == VHD_LOCATOR_W2KU;
+
+	return l->len_bytes <= VHD_LOCATOR_PAYLOAD_MAX &&
+	       !(utf16 && l->len_bytes % 2);
+}
+
 /* Locators with a place outside the file or over other metadata are ignored,
  * as the names they hold would be; the others' places are taken.
  */
@@ -94,7 +104,7 @@ static void find_locators(struct vhd *img, const struct vhd_header *h,
 			img->info.notes |= VHD_NOTE_LOCATOR_BAD;
 			continue;
 		}
-		if (l->len_bytes > VHD_LOCATOR_PAYLOAD_MAX)
+		if (!locator_len_ok(l))
 			img->info.notes |= VHD_NOTE_LOCATOR_BAD;
 		else
 			img->locator[img->locator_count++] = *l;
