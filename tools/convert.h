@@ -2,6 +2,7 @@
 /* The parts of vhd-convert. Private to tools/.
  *
  *   args      the command line
+ *   inplace   raw and fixed into one another without copying
  *   input     the source: opened, locked, known by its inode
  *   extents   where the source has data at all
  *   place     how large the output is, and all its space at once
@@ -22,6 +23,9 @@
 #include "cli/cli.h"
 #include "convert_door.h"
 #include "vhd/vhd.h"
+
+/* What lines to the user begin with. */
+#define CONVERT_PROG "vhd-convert"
 
 /* Zeros are found and left out in units of this. */
 #define CONVERT_GRAIN_BYTES 4096u
@@ -49,6 +53,7 @@ struct convert_opts {
 	bool force;
 	bool quiet;
 	bool verbose;
+	bool in_place;             /* SRC itself; there is no DST */
 	bool no_parent;
 	bool larger_child;
 	const char *parent_dir;    /* NULL: the source's own */
@@ -58,6 +63,9 @@ struct convert_opts {
  * end with.
  */
 int convert_args(int argc, char **argv, struct convert_opts *opts);
+
+/* The whole of --in-place; returns the exit code. */
+int convert_in_place(const struct convert_opts *opts);
 
 /* What every long step needs: the queue, whom to blame, when to stop. */
 struct convert_job {

@@ -19,7 +19,7 @@
 #include "verb.h"
 #include "verb_preset.h"
 
-static const char prog[] = "vhd-convert";
+static const char prog[] = CONVERT_PROG;
 
 /* ------------------------------------------------------------ the steps -- */
 
@@ -337,5 +337,7 @@ int main(int argc, char **argv)
 	struct convert_opts opts = { 0 };
 	int status = convert_args(argc, argv, &opts);
 
-	return status >= 0 ? status : convert(&opts);
+	if (status >= 0)
+		return status;
+	return opts.in_place ? convert_in_place(&opts) : convert(&opts);
 }
