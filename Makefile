@@ -66,7 +66,8 @@ STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
                storvsp/sense.c
 
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
-           tools/cli/parent.c tools/cli/progress.c tools/cli/size.c tools/cli/text.c
+           tools/cli/parent.c tools/cli/progress.c tools/cli/rate.c \
+           tools/cli/size.c tools/cli/text.c
 
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect
@@ -87,7 +88,8 @@ SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
                    tools/convert_input.c tools/convert_extents.c \
                    tools/convert_output.c tools/convert_writeback.c \
                    tools/convert_image.c tools/convert_copy.c \
-                   tools/convert_verify.c
+                   tools/convert_verify.c tools/convert_place.c \
+                   tools/verb_words.c tools/verb_preset.c
 SRC_hv          := tools/hv.c tools/hv_args.c tools/hv_disk.c tools/hv_run.c \
                    tools/hv_terminal.c tools/hv_escape.c tools/hv_nested.c \
                    tools/hv_qemu.c tools/hv_modules.c tools/hv_vmlinux.c \

@@ -4,6 +4,7 @@
  *   args      the command line
  *   input     the source: opened, locked, known by its inode
  *   extents   where the source has data at all
+ *   place     how large the output is, and all its space at once
  *   output    a nameless file that gets its name when it is complete
  *   writeback what was written goes to the disk while copying goes on
  *   door      sources and sinks; image is the files among them
@@ -25,11 +26,21 @@
 /* Zeros are found and left out in units of this. */
 #define CONVERT_GRAIN_BYTES 4096u
 
+/* What becomes of zeros. */
+enum convert_sparse {
+	CONVERT_SPARSE_YES = 0, /* holes stay holes, zeros read become some */
+	CONVERT_SPARSE_NO,      /* all space is allocated */
+	CONVERT_SPARSE_PUNCH,   /* whatever is zero becomes a hole */
+};
+
 struct convert_opts {
 	const char *src;
 	const char *dst;
 	enum vhd_format from;
 	enum vhd_format to;
+	enum vhd_target target;    /* whose demands DST is to meet */
+	enum convert_sparse sparse;
+	uint64_t rate;             /* bytes a second; 0: no limit */
 	uint32_t block_size_bytes; /* 0: the library's default */
 	enum vhd_engine engine;
 	bool direct;
@@ -37,6 +48,7 @@ struct convert_opts {
 	bool no_sync;
 	bool force;
 	bool quiet;
+	bool verbose;
 	bool no_parent;
 	bool larger_child;
 	const char *parent_dir;    /* NULL: the source's own */
@@ -56,6 +68,7 @@ struct convert_job {
 	int wake_fd;              /* epoll: the signals, and what ends watch;
 				   * -1: nothing but the queue */
 	struct cli_progress progress;
+	struct cli_rate rate;     /* of bytes read */
 	const char *blame;        /* path an error is about */
 	int signal;               /* the signal that ended the job, or 0 */
 	struct vhd_err fault;     /* of the first piece that failed */
@@ -170,6 +183,16 @@ int convert_output_publish(struct convert_output *out, bool durable,
 /* Release; what was not published is gone. */
 void convert_output_close(struct convert_output *out);
 
+/* -------------------------------------------------------------- placing -- */
+
+/* The size of DST for a disk of `size_bytes`: the same, or as much larger as
+ * the product asked for wants.
+ */
+int convert_size(const struct convert_opts *opts, uint64_t size_bytes,
+		 uint64_t *dst_bytes, struct vhd_err *err);
+/* Allocate what the file does not have yet, up to its end. */
+int convert_reserve(int fd, struct vhd_err *err);
+
 /* ----------------------------------------------------------- writeback -- */
 
 #define CONVERT_BEHIND 16u
@@ -233,6 +256,7 @@ struct convert_stats {
 	uint64_t read_bytes;
 	uint64_t written_bytes;
 	uint64_t size_bytes; /* of the disk */
+	uint64_t grown_bytes; /* by which the new one is larger */
 };
 
 /* Bring the data of `src` into each sink. `count` is at most
@@ -268,7 +292,12 @@ int convert_verify(struct convert_job *job, struct convert_source *a,
 void *convert_buffers(size_t count, size_t each_bytes, struct vhd_err *err);
 void convert_buffers_free(void *buffers, size_t count, size_t each_bytes);
 
-/* Wait for a request to finish, a signal, what is watched, or a short while.
+/* Whether more may be read now; bytes read are told by convert_paid. */
+bool convert_may_read(struct convert_job *job);
+void convert_paid(struct convert_job *job, uint64_t bytes);
+
+/* Wait for a request to finish, a signal, what is watched, time to read more,
+ * or a short while.
  */
 int convert_wait(struct convert_job *job, struct vhd_err *err);
 

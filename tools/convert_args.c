@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "convert.h"
+#include "verb.h"
+#include "verb_preset.h"
 
 static const char prog[] = "vhd-convert";
 
@@ -23,6 +25,9 @@ enum {
 	OPT_PARENT_DIR,
 	OPT_NO_PARENT,
 	OPT_LARGER_CHILD,
+	OPT_FOR,
+	OPT_SPARSE,
+	OPT_RATE,
 };
 
 static const struct cli_option options[] = {
@@ -32,6 +37,15 @@ static const struct cli_option options[] = {
 	{ "to", OPT_TO, "FORMAT", "what DST becomes: raw, fixed or dynamic" },
 	{ "block-size", OPT_BLOCK, "SIZE",
 	  "bytes per block of a dynamic DST (default 2M)" },
+	{ "for", OPT_FOR, "PRODUCT",
+	  "as this product wants it: hyperv, azure, virtualpc,\n"
+	  "xenserver, virtualbox or qemu; --to may be left out,\n"
+	  "and the size may be rounded up" },
+	{ "sparse", OPT_SPARSE, "HOW",
+	  "yes: holes and zeros take no space (the default);\n"
+	  "no: all of DST's space is allocated; punch: zeros are\n"
+	  "looked for everywhere" },
+	{ "rate", OPT_RATE, "SIZE", "read no more than SIZE bytes a second" },
 	{ "engine", OPT_ENGINE, "NAME",
 	  "how I/O is done: auto, uring, aio or sync" },
 	{ "direct", OPT_DIRECT, NULL, "go around the page cache" },
@@ -46,6 +60,7 @@ static const struct cli_option options[] = {
 	{ "larger-child", OPT_LARGER_CHILD, NULL,
 	  "let it be larger than its parent; the rest is zero" },
 	{ "force", 'f', NULL, "replace DST if it exists" },
+	{ "verbose", 'v', NULL, "tell more of what was done" },
 	{ "quiet", 'q', NULL, "print nothing but errors" },
 	{ 0 },
 };
@@ -68,6 +83,13 @@ static const struct word engines[] = {
 	{ "uring", VHD_ENGINE_URING },
 	{ "aio", VHD_ENGINE_AIO },
 	{ "sync", VHD_ENGINE_SYNC },
+	{ 0 },
+};
+
+static const struct word sparses[] = {
+	{ "yes", CONVERT_SPARSE_YES },
+	{ "no", CONVERT_SPARSE_NO },
+	{ "punch", CONVERT_SPARSE_PUNCH },
 	{ 0 },
 };
 
@@ -106,6 +128,26 @@ static int engine_set(struct convert_opts *opts, const char *text)
 	return CLI_OK;
 }
 
+static int sparse_set(struct convert_opts *opts, const char *text)
+{
+	int value = word_find(sparses, text);
+
+	if (value < 0)
+		return cli_usage(prog, "--sparse %s: not one of yes, no, "
+				       "punch", text);
+	opts->sparse = (enum convert_sparse)value;
+	return CLI_OK;
+}
+
+static int rate_set(struct convert_opts *opts, const char *text)
+{
+	int status = verb_size(prog, "rate", text, &opts->rate);
+
+	if (!status && !opts->rate)
+		return cli_usage(prog, "--rate 0: nothing would ever arrive");
+	return status;
+}
+
 static int block_size_set(struct convert_opts *opts, const char *text)
 {
 	uint64_t bytes;
@@ -136,6 +178,8 @@ static bool *flag_of(struct convert_opts *opts, int id)
 		return &opts->force;
 	case 'q':
 		return &opts->quiet;
+	case 'v':
+		return &opts->verbose;
 	default:
 		return NULL;
 	}
@@ -161,17 +205,52 @@ static int option_apply(struct convert_opts *opts, int id, const char *value)
 		return block_size_set(opts, value);
 	case OPT_ENGINE:
 		return engine_set(opts, value);
+	case OPT_FOR:
+		return verb_target(prog, value, &opts->target);
+	case OPT_SPARSE:
+		return sparse_set(opts, value);
+	case OPT_RATE:
+		return rate_set(opts, value);
 	default:
 		opts->parent_dir = value;
 		return CLI_OK;
 	}
 }
 
-/* What makes no sense together. Returns -1 to go on, or the exit code. */
-static int together(const struct convert_opts *opts)
+/* What the product wants, as far as it does not depend on the source. */
+static int preset_apply(struct convert_opts *opts)
 {
+	const struct verb_preset *p = verb_preset(opts->target);
+
+	if (!p)
+		return -1;
 	if (opts->to == VHD_FORMAT_AUTO)
-		return cli_usage(prog, "needs --to raw, fixed or dynamic");
+		opts->to = p->format;
+	if (opts->to == VHD_FORMAT_RAW)
+		return cli_usage(prog, "--for is for VHDs, not --to raw");
+	if (p->format_only && opts->to != p->format)
+		return cli_usage(prog, "--to: %s takes %s images only",
+				 vhd_target_name(opts->target),
+				 vhd_format_name(p->format));
+	if (p->block_size_bytes && opts->block_size_bytes &&
+	    opts->block_size_bytes != p->block_size_bytes)
+		return cli_usage(prog, "--block-size: %s takes 2M only",
+				 vhd_target_name(opts->target));
+	return -1;
+}
+
+/* What makes no sense together. Returns -1 to go on, or the exit code. */
+static int together(struct convert_opts *opts)
+{
+	int status = preset_apply(opts);
+
+	if (status >= 0)
+		return status;
+	if (opts->to == VHD_FORMAT_AUTO)
+		return cli_usage(prog, "needs --to raw, fixed or dynamic, or "
+				       "--for");
+	if (opts->quiet && opts->verbose)
+		return cli_usage(prog, "--quiet excludes --verbose");
 	if (opts->block_size_bytes && opts->to != VHD_FORMAT_DYNAMIC)
 		return cli_usage(prog, "--block-size is for --to dynamic");
 	if (opts->no_parent && opts->parent_dir)

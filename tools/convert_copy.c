@@ -95,6 +95,7 @@ static void read_start(struct copy *c, uint64_t len_bytes)
 		c->first = s;
 	c->last = s;
 	c->at_bytes += len_bytes;
+	convert_paid(c->job, len_bytes);
 	c->src->ops->read(c->src, &s->read);
 }
 
@@ -242,12 +243,14 @@ static void turn_ends(struct copy *c)
  */
 static int turn(struct copy *c, struct vhd_err *err)
 {
-	bool waits = !c->free || c->all_read;
-	int rc;
+	bool may_read = convert_may_read(c->job);
+	bool waits = !c->free || c->all_read || !may_read;
+	int rc = 0;
 
 	if (convert_interrupted(c->job, err))
 		return -EINTR;
-	rc = read_next(c, err);
+	if (may_read)
+		rc = read_next(c, err);
 	if (rc)
 		return rc;
 	if (!waits)

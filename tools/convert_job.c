@@ -179,9 +179,33 @@ void convert_drain(struct convert_job *job)
 	}
 }
 
+bool convert_may_read(struct convert_job *job)
+{
+	return !job->rate.bytes_per_s ||
+	       cli_rate_wait_ms(&job->rate, cli_now_ms()) == 0;
+}
+
+void convert_paid(struct convert_job *job, uint64_t bytes)
+{
+	cli_rate_take(&job->rate, bytes);
+}
+
+/* How long to wait for what is in flight, or, where the rate keeps all from
+ * being read, for time to pass.
+ */
+static int wait_ms(struct convert_job *job)
+{
+	int64_t ms = WAIT_MS;
+
+	if (!job->rate.bytes_per_s)
+		return WAIT_MS;
+	ms = cli_rate_wait_ms(&job->rate, cli_now_ms());
+	return ms && ms < WAIT_MS ? (int)ms : WAIT_MS;
+}
+
 int convert_wait(struct convert_job *job, struct vhd_err *err)
 {
-	int rc = vhd_queue_wait(job->queue, job->wake_fd, WAIT_MS);
+	int rc = vhd_queue_wait(job->queue, job->wake_fd, wait_ms(job));
 
 	if (!rc)
 		return 0;

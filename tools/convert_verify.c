@@ -100,6 +100,7 @@ static void read_side(struct verify *v, struct pair *p, int i)
 	if (!there)
 		return;
 	p->reads_left++;
+	convert_paid(v->job, there);
 	p->io[i] = (struct convert_io){
 		.off_bytes = p->off_bytes,
 		.len_bytes = there,
@@ -171,9 +172,11 @@ static int turn(struct verify *v, uint64_t *at_bytes, struct vhd_err *err)
 
 	if (convert_interrupted(v->job, err))
 		return -EINTR;
-	while (!rc && v->count < SLOTS && !v->all_read)
+	while (!rc && v->count < SLOTS && !v->all_read &&
+	       convert_may_read(v->job))
 		rc = read_next(v, err);
-	if (!rc && v->count)
+	/* Nothing under way and more to come: the rate is in the way. */
+	if (!rc && (v->count || !v->all_read))
 		rc = convert_wait(v->job, err);
 	if (rc)
 		return rc;

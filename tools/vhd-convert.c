@@ -11,12 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "convert.h"
+#include "verb.h"
+#include "verb_preset.h"
 
 static const char prog[] = "vhd-convert";
 
@@ -42,38 +43,50 @@ static int signals_open(struct vhd_err *err)
 			"cannot watch for signals: %s", strerror(errno));
 }
 
-/* A random id, in the byte order of Windows, whose tag the image carries:
- * the version is in the high half of byte 7.
- */
-static int id_make(uint8_t id[16], struct vhd_err *err)
-{
-	if (getrandom(id, 16, 0) != 16)
-		return vhd_fail(err, -EIO, VHD_WHY_SYSTEM, 0,
-				"no random numbers for the image's id");
-	id[7] = (uint8_t)((id[7] & 0x0f) | 0x40);
-	id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
-	return 0;
-}
-
 static int dst_create(const struct convert_opts *opts,
 		      const struct convert_output *out, uint64_t size_bytes,
 		      struct vhd **dst, struct vhd_err *err)
 {
+	const struct verb_preset *preset = verb_preset(opts->target);
 	struct vhd_create_opts create = {
 		.format = opts->to,
 		.size_bytes = size_bytes,
 		.block_size_bytes = opts->block_size_bytes,
 		.now_unix_s = time(NULL),
+		.creator = preset ? preset->creator : NULL,
 		.direct = opts->direct,
 		.no_sync = true, /* once, in convert_output_publish */
 	};
-	int rc = id_make(create.unique_id, err);
+	int rc = verb_new_id(create.unique_id, err);
 
 	if (!rc)
 		rc = vhd_create(out->path, &create, dst, err);
-	if (rc)
+	if (rc) {
 		cli_strip_path(err, out->path);
+		return rc;
+	}
+	/* A dynamic file's length is known at the end only. */
+	if (opts->sparse == CONVERT_SPARSE_NO &&
+	    opts->to != VHD_FORMAT_DYNAMIC)
+		rc = convert_reserve(out->fd, err);
+	if (rc)
+		vhd_abandon(*dst);
 	return rc;
+}
+
+/* Of the size it should have, and the source's content. */
+static int content_check(struct convert_job *job,
+			 const struct convert_opts *opts,
+			 struct convert_source *in, struct convert_source *again,
+			 uint64_t *at, struct vhd_err *err)
+{
+	uint64_t have = again->size_bytes, want;
+	int rc = convert_size(opts, in->size_bytes, &want, err);
+
+	if (rc)
+		return rc;
+	*at = have < want ? have : want;
+	return have != want ? 1 : convert_compare_ends(job, in, again, at, err);
 }
 
 /* Compare with what is on the disk, not with what is in memory. */
@@ -106,8 +119,8 @@ static int verify(struct convert_job *job, const struct convert_opts *opts,
 		rc = convert_image_source_init(&ends[1], job, &again, job->dst,
 					       err);
 		if (!rc) {
-			rc = convert_verify(job, &ends[0].source,
-					    &ends[1].source, &at, err);
+			rc = content_check(job, opts, &ends[0].source,
+					   &ends[1].source, &at, err);
 			convert_source_close(&ends[1].source);
 		}
 		convert_source_close(&ends[0].source);
@@ -153,12 +166,17 @@ static int transfer(struct convert_job *job, const struct convert_opts *opts,
 		    struct convert_input *in, struct convert_output *out,
 		    struct convert_stats *stats, struct vhd_err *err)
 {
-	uint64_t size = vhd_get_info(in->img)->size_bytes;
+	uint64_t size = vhd_get_info(in->img)->size_bytes, dst_size;
 	struct vhd *dst = NULL;
 	int rc;
 
+	job->blame = job->src;
+	rc = convert_size(opts, size, &dst_size, err);
+	if (rc)
+		return rc;
+	stats->grown_bytes = dst_size - size;
 	job->blame = job->dst;
-	rc = dst_create(opts, out, size, &dst, err);
+	rc = dst_create(opts, out, dst_size, &dst, err);
 	if (rc)
 		return rc;
 	cli_progress_start(&job->progress, "copying", size, opts->quiet);
@@ -170,6 +188,8 @@ static int transfer(struct convert_job *job, const struct convert_opts *opts,
 	}
 	job->blame = job->dst;
 	rc = vhd_close(dst, err);
+	if (!rc && opts->sparse == CONVERT_SPARSE_NO)
+		rc = convert_reserve(out->fd, err);
 	if (!rc && opts->verify)
 		rc = verify(job, opts, in, out, err);
 	if (rc)
@@ -209,6 +229,17 @@ static int destination_open(const struct convert_opts *opts,
 	return convert_output_open(out, opts->dst, opts->force, &in->st, err);
 }
 
+static void describe_more(const struct convert_job *job,
+			  const struct convert_stats *stats)
+{
+	char got[CLI_SIZE_TEXT], put[CLI_SIZE_TEXT];
+
+	fprintf(stderr, "%s: %s: %s read, %s written, by %s\n", prog, job->dst,
+		cli_size_text(stats->read_bytes, got, sizeof(got)),
+		cli_size_text(stats->written_bytes, put, sizeof(put)),
+		vhd_engine_name(vhd_queue_engine(job->queue)));
+}
+
 static void describe(const struct convert_opts *opts,
 		     const struct convert_input *in,
 		     const struct convert_stats *stats, int64_t took_ms)
@@ -218,7 +249,8 @@ static void describe(const struct convert_opts *opts,
 
 	if (opts->quiet)
 		return;
-	cli_size_text(info->size_bytes, size, sizeof(size));
+	cli_size_text(info->size_bytes + stats->grown_bytes, size,
+		      sizeof(size));
 	cli_size_text(stats->written_bytes, data, sizeof(data));
 	if (info->probed)
 		fprintf(stderr, "%s: %s: taken as %s: %s\n", prog, opts->src,
@@ -226,6 +258,10 @@ static void describe(const struct convert_opts *opts,
 	if (info->layers > 1)
 		fprintf(stderr, "%s: %s: read through %u layers\n", prog,
 			opts->src, info->layers);
+	if (stats->grown_bytes)
+		fprintf(stderr, "%s: %s: %llu bytes larger than %s, for %s\n",
+			prog, opts->dst, (unsigned long long)stats->grown_bytes,
+			opts->src, vhd_target_name(opts->target));
 	fprintf(stderr, "%s: %s: %s, %s, %s of data, %lld.%lld s%s\n", prog,
 		opts->dst, vhd_format_name(opts->to), size, data,
 		(long long)(took_ms / 1000), (long long)(took_ms / 100 % 10),
@@ -252,6 +288,8 @@ static int with_queue(struct convert_job *job, const struct convert_opts *opts,
 	}
 	if (!rc)
 		describe(opts, &in, stats, cli_now_ms() - start_ms);
+	if (!rc && opts->verbose)
+		describe_more(job, stats);
 	convert_input_close(&in);
 	return rc;
 }
@@ -267,6 +305,7 @@ static int convert(const struct convert_opts *opts)
 	struct vhd_err err = { 0 };
 	int rc;
 
+	cli_rate_start(&job.rate, opts->rate, cli_now_ms());
 	job.signal_fd = signals_open(&err);
 	rc = job.signal_fd < 0 ? job.signal_fd : 0;
 	if (!rc)
