@@ -89,6 +89,7 @@ SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
                    tools/convert_input.c tools/convert_extents.c \
                    tools/convert_output.c tools/convert_writeback.c \
                    tools/convert_image.c tools/convert_copy.c \
+                   tools/convert_file.c \
                    tools/convert_verify.c tools/convert_place.c \
                    tools/convert_inplace.c \
                    tools/verb_words.c tools/verb_preset.c
@@ -261,7 +262,8 @@ $(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) $
 
 # Allocations of this one can be made to fail.
 $(BUILD)/tests/vmbus_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wrap=eventfd
-$(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc
+$(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
+  -Wl,--wrap=strdup,--wrap=realpath,--wrap=fdopendir
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
 

@@ -9,6 +9,7 @@
  *   output    a nameless file that gets its name when it is complete
  *   writeback what was written goes to the disk while copying goes on
  *   door      sources and sinks; image is the files among them
+ *   file      an image file as the destination, from nothing to its name
  *   copy      read, scan for zeros, write; many requests in flight
  *   verify    read both again and compare
  */
@@ -270,6 +271,13 @@ struct convert_stats {
 int convert_copy(struct convert_job *job, struct convert_source *src,
 		 struct convert_sink *const *sinks, unsigned count,
 		 struct convert_stats *stats, struct vhd_err *err);
+
+/* Everything between a source and a durable, named image file: `out` is open
+ * and still without its name. Returns 1 when what was written differs.
+ */
+int convert_to_file(struct convert_job *job, const struct convert_opts *opts,
+		    struct convert_source *src, struct convert_output *out,
+		    struct convert_stats *stats, struct vhd_err *err);
 
 /* Compare what two ends hold; the shorter one counts as zero behind its end.
  * Returns 0, or 1 with the first differing byte's offset on the disk in

@@ -160,6 +160,8 @@ int convert_output_open(struct convert_output *out, const char *path,
 	*out = (struct convert_output){ .dir_fd = -1, .fd = -1, .old_fd = -1 };
 	out->replace = force;
 	rc = locate(out, path, force, src, err);
+	if (!rc)
+		rc = convert_proc_check(err);
 	if (rc)
 		goto out;
 	out->dir_fd = open(out->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -269,7 +269,8 @@ static int raw_size(struct vhd *img, struct vhd_err *err)
 	if (size % VHD_SECTOR_BYTES)
 		return vhd_fail(err, -EUCLEAN, VHD_WHY_SIZE_ALIGN, size,
 				"a raw disk of %llu bytes is not a whole "
-				"number of 512-byte sectors; pad it first",
+				"number of 512-byte sectors; pad it first "
+				"(truncate -s %%512)",
 				(unsigned long long)size);
 	img->info.size_bytes = size;
 	return 0;
