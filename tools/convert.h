@@ -122,6 +122,11 @@ struct convert_input {
 	struct vhd *img; /* read-only, locked */
 };
 
+/* Both ends are reached by what /proc calls our descriptors: say so where it
+ * is not mounted. Errors: -ENOSYS.
+ */
+int convert_proc_check(struct vhd_err *err);
+
 int convert_input_open(struct convert_input *in, const char *path,
 		       const struct vhd_open_opts *opts, struct vhd_err *err);
 /* Whether `path` names one of the images that the source builds on. */
