@@ -37,6 +37,7 @@ LIBS_TOOLS := -Wl,--as-needed -lblkid -ljson-c -lisal
 # ------------------------------------------------------------------ sources
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/file.c vhd/lock.c vhd/probe.c vhd/open.c vhd/create.c \
+           vhd/inplace.c \
            vhd/info.c vhd/locator.c vhd/chain.c vhd/parent.c \
            vhd/bat.c vhd/bitmap.c vhd/map.c \
            vhd/alloc.c vhd/commit.c vhd/tail.c vhd/sync.c \
@@ -67,7 +68,8 @@ STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
                storvsp/sense.c
 
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
-           tools/cli/parent.c tools/cli/progress.c tools/cli/size.c tools/cli/text.c
+           tools/cli/parent.c tools/cli/progress.c tools/cli/rate.c \
+           tools/cli/size.c tools/cli/text.c
 
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect
@@ -77,15 +79,21 @@ SRC_vhd := tools/vhd.c tools/verb_words.c tools/verb_check.c \
            tools/verb_compare.c tools/verb_create.c tools/verb_map.c \
            tools/verb_preset.c tools/verb_repair.c tools/verb_salvage.c \
            tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
-           tools/convert_output.c tools/convert_verify.c
+           tools/convert_image.c tools/convert_output.c \
+           tools/convert_writeback.c tools/convert_verify.c
 SRC_vhd-inspect := tools/vhd-inspect.c tools/inspect_content.c \
                    tools/inspect_hints.c tools/inspect_json.c \
                    tools/inspect_text.c tools/inspect_view.c \
                    tools/inspect_words.c
-SRC_vhd-convert := tools/vhd-convert.c tools/convert_job.c \
+SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
+                   tools/convert_job.c \
                    tools/convert_input.c tools/convert_extents.c \
                    tools/convert_output.c tools/convert_writeback.c \
-                   tools/convert_copy.c tools/convert_verify.c
+                   tools/convert_image.c tools/convert_copy.c \
+                   tools/convert_file.c \
+                   tools/convert_verify.c tools/convert_place.c \
+                   tools/convert_inplace.c \
+                   tools/verb_words.c tools/verb_preset.c
 SRC_hv          := tools/hv.c tools/hv_args.c tools/hv_disk.c tools/hv_run.c \
                    tools/hv_terminal.c tools/hv_escape.c tools/hv_nested.c \
                    tools/hv_qemu.c tools/hv_modules.c tools/hv_vmlinux.c \
@@ -96,12 +104,13 @@ SRC_hv          := tools/hv.c tools/hv_args.c tools/hv_disk.c tools/hv_run.c \
 UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
                 vhd_creator vhd_probe vhd_open vhd_bitmap vhd_bat vhd_map \
                 vhd_alloc vhd_commit vhd_tail vhd_crash vhd_create vhd_file \
-                vhd_lock vhd_sync vhd_threads vhd_nomem
+                vhd_lock vhd_sync vhd_threads vhd_nomem vhd_inplace
 UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VHD     += vhd_chain
 UNIT_VHD     += vhd_resize
+UNIT_VHD     += vhd_malformed
 UNIT_VHD     += vhd_repair vhd_undo vhd_salvage vhd_oracle
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
@@ -128,6 +137,7 @@ TESTLIB_SRC  += tests/lib/scsitask.c tests/lib/vsc.c \
 TESTLIB_SRC  += tests/lib/guest.c tests/lib/guest_talk.c \
                 tests/lib/guest_ring.c tests/lib/fakedev.c
 TESTLIB_SRC  += tests/lib/diffimg.c
+TESTLIB_SRC  += tests/lib/malformed.c
 TESTLIB_SRC  += tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c
 # These have hv/gpa.c replaced by the door that counts and flips.
 WATCHED      := vmbus_fetch storvsp_fetch
@@ -254,7 +264,8 @@ $(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) $
 
 # Allocations of this one can be made to fail.
 $(BUILD)/tests/vmbus_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wrap=eventfd
-$(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc
+$(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
+  -Wl,--wrap=strdup,--wrap=realpath,--wrap=fdopendir
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
 

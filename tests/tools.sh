@@ -654,6 +654,56 @@ installed()
 	done
 }
 
+# Every program that reads a chain takes a top that is larger than the rest
+# when it is told to, and only then.
+larger_child()
+{
+	"$dir/chain" 3 1049088 "$(date +%s)" 2097664 || fail "no chain"
+	for program in 'vhd inspect' 'vhd map' 'vhd compare l2.vhd' \
+			'vhd convert --to raw -f -q'; do
+		out=
+		[ "${program#vhd convert}" = "$program" ] || out=new
+		# shellcheck disable=SC2086 # lists of words
+		[ "$(status_of $program l2.vhd $out)" = 3 ] ||
+			fail "$program takes it unasked"
+		# shellcheck disable=SC2086
+		must $program --larger-child l2.vhd $out
+	done
+	cmp new flat.raw || fail "differs"
+}
+
+# Where /proc is not mounted, what needs it says so and leaves nothing.
+no_proc()
+{
+	unshare -rm mount -t tmpfs none /proc 2>/dev/null || return 0
+	truncate -s 1M raw
+	before=$(ls -A)
+	for words in 'vhd-convert --to fixed raw new' 'vhd create --size 1M new'; do
+		# shellcheck disable=SC2016,SC2086 # words for the inner shell
+		[ "$(status_of unshare -rm sh -c \
+			'mount -t tmpfs none /proc && "$@"' sh $words)" = 4 ] ||
+			fail "$words: $(cat "$dir/err")"
+		grep -q ': /proc is not mounted here' "$dir/err" ||
+			fail "$words says: $(cat "$dir/err")"
+		[ "$(ls -A)" = "$before" ] || fail "$words left something"
+	done
+}
+
+# A file that may not grow is an error of hv's, not its end.
+hv_limit()
+{
+	strace -o /dev/null true 2>/dev/null || return 0
+	[ -z "$san" ] || export ASAN_OPTIONS=detect_leaks=0
+	status_of strace -o "$dir/trace" -e trace=rt_sigaction \
+		hv run --kernel none >/dev/null
+	for signal in SIGPIPE SIGXFSZ; do
+		grep -q "$signal, {sa_handler=SIG_IGN" "$dir/trace" ||
+			fail "hv dies of $signal"
+	done
+	must hv run --help
+	grep -q 'or rw (the default)' "$dir/out" || fail "no word of rw"
+}
+
 # --- all of them
 
 cases()
@@ -680,6 +730,9 @@ cases()
 	injected injected
 	chains chains
 	parents parents
+	larger-child larger_child
+	no-proc no_proc
+	hv-limit hv_limit
 	inspect inspection
 	inspect-chs chs
 	installed installed

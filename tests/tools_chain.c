@@ -2,7 +2,7 @@
 /* For tests/tools.sh: a random chain of COUNT images, l0.vhd the lowest, each
  * naming the one before it, and what its top must read as in flat.raw.
  *
- * usage: chain COUNT BYTES SEED
+ * usage: chain COUNT BYTES SEED [TOPBYTES]   (a top larger than the rest)
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,10 +15,12 @@
 
 int main(int argc, char **argv)
 {
-	unsigned count = argc == 4 ? (unsigned)atoi(argv[1]) : 0;
-	uint64_t size = argc == 4 ? strtoull(argv[2], NULL, 0) : 0;
-	uint64_t rnd = argc == 4 ? strtoull(argv[3], NULL, 0) : 0;
-	uint8_t *model = calloc(1, size ? size : 1);
+	bool ok = argc == 4 || argc == 5;
+	unsigned count = ok ? (unsigned)atoi(argv[1]) : 0;
+	uint64_t size = ok ? strtoull(argv[2], NULL, 0) : 0;
+	uint64_t rnd = ok ? strtoull(argv[3], NULL, 0) : 0;
+	uint64_t top = argc == 5 ? strtoull(argv[4], NULL, 0) : size;
+	uint8_t *model = calloc(1, top > size ? top : size + 1);
 	char name[32];
 	int fd;
 
@@ -30,7 +32,8 @@ int main(int argc, char **argv)
 				: random_below(&rnd, 2) ? IMG_TYPE_FIXED
 							: IMG_TYPE_DYNAMIC;
 		struct memfile *m =
-			diff_random(type, i, size, block, model, &rnd);
+			diff_random(type, i, i + 1 < count ? size : top, block,
+				    model, &rnd);
 
 		snprintf(name, sizeof(name), ".\\l%u.vhd", i - 1);
 		if (i)
@@ -40,7 +43,7 @@ int main(int argc, char **argv)
 		memfile_destroy(m);
 	}
 	fd = open("flat.raw", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || write(fd, model, size) != (ssize_t)size || close(fd))
+	if (fd < 0 || write(fd, model, top) != (ssize_t)top || close(fd))
 		return 1;
 	free(model);
 	return 0;

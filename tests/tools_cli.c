@@ -116,20 +116,91 @@ static void progress_tells_rate_and_time_left(void **state)
 {
 	char line[160];
 	const uint64_t gib = UINT64_C(1) << 30;
+	struct cli_progress p = {.what = "copying"};
 
 	(void)state;
-	cli_progress_line(line, sizeof(line), "copying", 0, 2 * gib, 0, 0);
+	p.total = 2 * gib;
+	cli_progress_line(line, sizeof(line), &p, 0, 0, 0);
 	assert_string_equal(line, "copying   0% of 2 GiB");
-	cli_progress_line(line, sizeof(line), "copying", gib, 2 * gib, gib / 2,
-			  2000);
+	cli_progress_line(line, sizeof(line), &p, gib, gib / 2, 2000);
 	assert_string_equal(line,
 			    "copying  50% of 2 GiB, 256 MiB/s, 2 s left");
-	cli_progress_line(line, sizeof(line), "copying", gib, 100 * gib, gib,
-			  60000);
+	p.total = 100 * gib;
+	cli_progress_line(line, sizeof(line), &p, gib, gib, 60000);
 	assert_string_equal(line, "copying   1% of 100 GiB, 17.1 MiB/s, 1 h "
 				  "39 min left");
-	cli_progress_line(line, sizeof(line), "copying", 0, 0, 0, 0);
+	p.total = 0;
+	cli_progress_line(line, sizeof(line), &p, 0, 0, 0);
 	assert_string_equal(line, "copying 100% of 0 bytes");
+}
+
+static void progress_of_a_resumed_copy_counts_its_own_part(void **state)
+{
+	const uint64_t gib = UINT64_C(1) << 30;
+	struct cli_progress p = {
+		.what = "copying", .from = 8 * gib, .total = 10 * gib};
+	char line[160];
+
+	(void)state;
+	cli_progress_line(line, sizeof(line), &p, 8 * gib, 0, 2000);
+	assert_string_equal(line, "copying  80% of 10 GiB");
+	cli_progress_line(line, sizeof(line), &p, 9 * gib, gib, 4000);
+	assert_string_equal(line,
+			    "copying  90% of 10 GiB, 256 MiB/s, 4 s left");
+}
+
+/* -------------------------------------------------------------- rate -- */
+
+static void rate_is_met_on_the_mean_whatever_the_pieces(void **state)
+{
+	static const uint64_t rates[] = {3, 1000, 65536, 50 << 20};
+	static const uint64_t pieces[] = {1, 512, 65536, 512 << 10};
+	const uint64_t seconds = 600;
+
+	(void)state;
+	for (size_t n = 0; n < 16; n++) {
+		uint64_t rate = rates[n / 4], piece = pieces[n % 4];
+		uint64_t mean = rate * seconds, moved = 0;
+		struct cli_rate r;
+
+		if (mean / piece > 1000000)
+			continue;
+		cli_rate_start(&r, rate, 0);
+		/* looked at as often as a copy does */
+		for (int64_t now = 0; now <= (int64_t)seconds * 1000;
+		     now += 100)
+			while (!cli_rate_wait_ms(&r, now)) {
+				cli_rate_take(&r, piece);
+				moved += piece;
+			}
+		assert_true(moved <= mean + rate / 10 + piece + 1);
+		assert_true(moved + rate / 10 + piece + 1 >= mean);
+	}
+}
+
+static void rate_of_none_never_waits(void **state)
+{
+	struct cli_rate r;
+
+	(void)state;
+	cli_rate_start(&r, 0, 0);
+	cli_rate_take(&r, UINT64_C(1) << 60);
+	assert_int_equal(cli_rate_wait_ms(&r, 1), 0);
+}
+
+static void rate_saves_up_no_more_than_a_tenth_of_a_second(void **state)
+{
+	struct cli_rate r;
+
+	(void)state;
+	cli_rate_start(&r, 1000, 0);
+	assert_int_equal(cli_rate_wait_ms(&r, 1000000), 0);
+	cli_rate_take(&r, 101);
+	assert_int_equal(cli_rate_wait_ms(&r, 1000000), 1);
+	cli_rate_take(&r, 1000);
+	assert_int_equal(cli_rate_wait_ms(&r, 1000000), 1001);
+	assert_int_equal(cli_rate_wait_ms(&r, 1000400), 601);
+	assert_int_equal(cli_rate_wait_ms(&r, 1001001), 0);
 }
 
 static void cleaned(const char *dirty, const char *clean)
@@ -187,6 +258,12 @@ int main(void)
 		cmocka_unit_test(foreign_text_loses_what_is_not_printable),
 		cmocka_unit_test(utf16_names_become_utf8),
 		cmocka_unit_test(progress_tells_rate_and_time_left),
+		cmocka_unit_test(
+			progress_of_a_resumed_copy_counts_its_own_part),
+		cmocka_unit_test(rate_is_met_on_the_mean_whatever_the_pieces),
+		cmocka_unit_test(rate_of_none_never_waits),
+		cmocka_unit_test(
+			rate_saves_up_no_more_than_a_tenth_of_a_second),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

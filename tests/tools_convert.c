@@ -277,18 +277,34 @@ struct bench {
 
 static void bench_open(struct bench *b, const char *src, enum vhd_engine e)
 {
-	const struct vhd_queue_opts opts = { .engine = e };
-
 	*b = (struct bench){ .job = { .src = "src", .dst = "dst",
 				      .signal_fd = -1 } };
 	open_as(&b->in, src, VHD_FORMAT_AUTO);
-	assert_int_equal(vhd_queue_create(&opts, &b->job.queue, NULL), 0);
+	assert_int_equal(convert_job_init(&b->job, e, NULL), 0);
 }
 
 static void bench_close(struct bench *b)
 {
-	vhd_queue_destroy(b->job.queue);
+	convert_job_fini(&b->job);
 	convert_input_close(&b->in);
+}
+
+static void pump(struct bench *b, struct vhd *img, struct convert_writeback *wb,
+		 struct convert_stats *stats)
+{
+	struct convert_image_source source;
+	struct convert_image_sink sink;
+	struct convert_sink *const sinks[] = { &sink.sink };
+	struct vhd_err err = { 0 };
+
+	assert_int_equal(convert_image_source_init(&source, &b->job, &b->in,
+						   "src", NULL), 0);
+	assert_int_equal(convert_image_sink_init(&sink, &b->job, img, wb, NULL),
+			 0);
+	if (convert_copy(&b->job, &source.source, sinks, 1, stats, &err))
+		fail_msg("copy: %s", err.text);
+	convert_sink_close(&sink.sink);
+	convert_source_close(&source.source);
 }
 
 static void copy_to(struct bench *b, const char *dst, enum vhd_format to,
@@ -301,7 +317,6 @@ static void copy_to(struct bench *b, const char *dst, enum vhd_format to,
 		.no_sync = true,
 	};
 	struct convert_writeback wb;
-	struct vhd_err err = { 0 };
 	struct vhd *img;
 	int fd;
 
@@ -310,22 +325,29 @@ static void copy_to(struct bench *b, const char *dst, enum vhd_format to,
 	fd = open(dst, O_RDWR);
 	assert_true(fd >= 0);
 	convert_writeback_init(&wb, fd, true);
-	if (convert_copy(&b->job, &b->in, img, &wb, stats, &err))
-		fail_msg("copy: %s", err.text);
+	pump(b, img, &wb, stats);
 	close(fd);
 	assert_int_equal(vhd_close(img, NULL), 0);
 }
 
 static int verify_against(struct bench *b, const char *dst, uint64_t *at)
 {
+	struct convert_image_source ends[2];
 	struct convert_input again;
 	struct vhd_err err = { 0 };
 	int rc;
 
 	open_as(&again, dst, VHD_FORMAT_AUTO);
-	rc = convert_verify(&b->job, &b->in, &again, at, &err);
+	assert_int_equal(convert_image_source_init(&ends[0], &b->job, &b->in,
+						   "src", NULL), 0);
+	assert_int_equal(convert_image_source_init(&ends[1], &b->job, &again,
+						   "dst", NULL), 0);
+	rc = convert_verify(&b->job, &ends[0].source, &ends[1].source, at,
+			    &err);
 	if (rc < 0)
 		fail_msg("verify: %s", err.text);
+	convert_source_close(&ends[0].source);
+	convert_source_close(&ends[1].source);
 	convert_input_close(&again);
 	return rc;
 }

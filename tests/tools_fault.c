@@ -131,6 +131,32 @@ static void system_errors_follow_their_errno(void **state)
 	assert_string_equal(cli_advice(&err), "");
 }
 
+/* "Restore a good copy" is no help to who asks for too much. */
+static void what_was_asked_for_is_not_called_damaged(void **state)
+{
+	static const struct {
+		enum vhd_why why;
+		const char *asked, *found;
+	} rows[] = {
+		{ VHD_WHY_TABLE_ENTRIES, "choose a larger block size",
+		  "restore a good copy" },
+		{ VHD_WHY_BLOCK_SIZE, "choose another block size",
+		  "restore a good copy" },
+		{ VHD_WHY_SIZE_ALIGN, "choose whole sectors", "" },
+		{ VHD_WHY_SIZE_ZERO, "choose a size",
+		  "there is no disk in it" },
+	};
+	struct vhd_err err = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		vhd_fail(&err, -EINVAL, rows[i].why, 0, "x");
+		assert_string_equal(cli_advice(&err), rows[i].asked);
+		vhd_fail(&err, -EUCLEAN, rows[i].why, 0, "x");
+		assert_string_equal(cli_advice(&err), rows[i].found);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -141,6 +167,7 @@ int main(void)
 		cmocka_unit_test(path_is_not_said_twice),
 		cmocka_unit_test(long_paths_are_known_by_their_first_80_bytes),
 		cmocka_unit_test(system_errors_follow_their_errno),
+		cmocka_unit_test(what_was_asked_for_is_not_called_damaged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,12 +3,14 @@
  * things as they were, or does without. Linked with --wrap, so that only this
  * program's calls are counted.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/lib/cm.h"
-#include "tests/lib/vhdimg.h"
+#include "tests/lib/diffimg.h"
 #include "vhd/alloc.h"
 
 #define MIB  (1u << 20)
@@ -16,8 +18,14 @@
 
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t count, size_t n);
+char *__real_strdup(const char *s);
+char *__real_realpath(const char *path, char *out);
+DIR *__real_fdopendir(int fd);
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t count, size_t n);
+char *__wrap_strdup(const char *s);
+char *__wrap_realpath(const char *path, char *out);
+DIR *__wrap_fdopendir(int fd);
 
 static bool armed;
 static bool failed;
@@ -46,6 +54,28 @@ void *__wrap_malloc(size_t n)
 void *__wrap_calloc(size_t count, size_t n)
 {
 	return refuse() ? NULL : __real_calloc(count, n);
+}
+
+/* These allocate inside the C library, where nothing is wrapped. */
+char *__wrap_strdup(const char *s)
+{
+	return refuse() ? NULL : __real_strdup(s);
+}
+
+char *__wrap_realpath(const char *path, char *out)
+{
+	if (!refuse())
+		return __real_realpath(path, out);
+	errno = ENOMEM;
+	return NULL;
+}
+
+DIR *__wrap_fdopendir(int fd)
+{
+	if (!refuse())
+		return __real_fdopendir(fd);
+	errno = ENOMEM;
+	return NULL;
 }
 
 static void arm(unsigned nth, bool for_good)
@@ -152,11 +182,88 @@ static void any_allocation_of_a_creation_may_fail(void **state)
 	assert_true(refused >= 5);
 }
 
+/* A chain of three, the middle one found by its name in another case. */
+static void chain_save(void)
+{
+	struct memfile *low = diff_empty(1, SIZE, MIB);
+	struct memfile *mid = diff_empty(2, SIZE, MIB);
+	struct memfile *top = diff_empty(3, SIZE, MIB);
+
+	img_footers32(low, IMG_F_TYPE, IMG_TYPE_DYNAMIC);
+	diff_locator_text(mid, 0, 0x57327275, ".\\low.vhd"); /* W2ru */
+	diff_name(mid, "low.vhd");
+	diff_locator_text(top, 0, 0x57327275, ".\\Mid.vhd");
+	diff_save(low, "low.vhd");
+	diff_save(mid, "mid.vhd");
+	diff_save(top, "top.vhd");
+	memfile_destroy(low);
+	memfile_destroy(mid);
+	memfile_destroy(top);
+}
+
+static int chain_use(struct vhd_err *e)
+{
+	const struct vhd_open_opts o = {.parent_dir = "."};
+	struct vhd *img = NULL;
+	int rc = vhd_open("top.vhd", &o, &img, e);
+
+	if (rc)
+		return rc;
+	assert_int_equal(vhd_get_info(img)->layers, 3);
+	vhd_abandon(img);
+	return 0;
+}
+
+/* Nothing but the truth is said: not that the parent is missing. */
+static void any_allocation_of_a_search_for_parents_may_fail(void **state)
+{
+	char dir[] = "/tmp/vhdnomem.XXXXXX", text[1024];
+	unsigned n = 0, refused = 0;
+	struct vhd *img = NULL;
+	struct vhd_err e = {0};
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chdir(dir), 0);
+	chain_save();
+	assert_int_equal(chain_use(&e), 0);
+	do {
+		int rc;
+
+		arm(n++, false);
+		rc = chain_use(&e);
+		armed = false;
+		if (rc) {
+			assert_refused(rc, &e, ENOMEM, VHD_WHY_NOMEM);
+			refused++;
+		}
+	} while (failed);
+	assert_true(refused >= 20);
+	/* So is the question for the names alone. */
+	{
+		const struct vhd_open_opts o = {.inspect = true,
+						.parent_dir = "."};
+
+		assert_int_equal(unlink("low.vhd"), 0);
+		assert_int_equal(vhd_open("top.vhd", &o, &img, &e), 0);
+	}
+	arm(0, false);
+	assert_int_equal(vhd_parent_path(img, 0, text, sizeof(text)), -ENOMEM);
+	armed = false;
+	assert_int_equal(vhd_parent_path(img, 0, text, sizeof(text)), 7);
+	vhd_abandon(img);
+	assert_int_equal(unlink("mid.vhd") | unlink("top.vhd"), 0);
+	assert_int_equal(chdir("/"), 0);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_allocation_of_a_session_may_fail),
 		cmocka_unit_test(any_allocation_of_a_creation_may_fail),
+		cmocka_unit_test(
+			any_allocation_of_a_search_for_parents_may_fail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -367,14 +367,16 @@ static struct barred run_barred(int first, int second, int code,
 
 static void auto_takes_the_next_engine_where_one_is_forbidden(void **state)
 {
-	static const int codes[] = {EPERM, ENOSYS, ENOMEM, EACCES};
+	static const int codes[] = {EPERM,  ENOSYS, ENOMEM, EACCES,
+				    EAGAIN, EMFILE, ENFILE, EINVAL,
+				    EOPNOTSUPP};
 	struct barred b;
 
 	(void)state;
 	b = run_barred(-1, -1, EPERM, VHD_ENGINE_AUTO);
 	assert_int_equal(b.rc, 0);
 	assert_int_equal(b.got, VHD_ENGINE_URING);
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
 		b = run_barred(SYS_io_uring_setup, -1, codes[i],
 			       VHD_ENGINE_AUTO);
 		assert_int_equal(b.rc, 0);
@@ -390,11 +392,40 @@ static void auto_takes_the_next_engine_where_one_is_forbidden(void **state)
 
 static void auto_does_not_hide_other_failures(void **state)
 {
-	struct barred b = run_barred(SYS_io_uring_setup, -1, EMFILE,
+	struct vhd_queue_opts deep = {.depth = VHD_QUEUE_DEPTH_MAX + 1};
+	struct barred b = run_barred(SYS_io_uring_setup, -1, EFAULT,
 				     VHD_ENGINE_AUTO);
+	struct vhd_queue *q;
+	struct vhd_err e;
 
 	(void)state;
-	assert_refused(b.rc, &b.err, EMFILE, VHD_WHY_SYSTEM);
+	assert_refused(b.rc, &b.err, EFAULT, VHD_WHY_SYSTEM);
+	assert_refused(vhd_queue_create(&deep, &q, &e), &e, EINVAL,
+		       VHD_WHY_ARGUMENT);
+}
+
+/* Not one descriptor is left, neither for a ring nor for an eventfd. */
+static void auto_does_without_descriptors(void **state)
+{
+	const struct vhd_queue_opts opts = {.engine = VHD_ENGINE_AUTO};
+	const struct vhd_queue_opts ring = {.engine = VHD_ENGINE_URING};
+	struct vhd_queue *q = NULL, *named = NULL;
+	struct rlimit old, none;
+	struct vhd_err e;
+	int rc, named_rc;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	rc = vhd_queue_create(&opts, &q, &e);
+	named_rc = vhd_queue_create(&ring, &named, &e);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(rc, 0);
+	assert_int_equal(vhd_queue_engine(q), VHD_ENGINE_SYNC);
+	assert_true(moves_bytes(q));
+	vhd_queue_destroy(q);
+	assert_refused(named_rc, &e, EMFILE, VHD_WHY_SYSTEM);
 }
 
 static void a_named_engine_never_becomes_another(void **state)
@@ -435,6 +466,7 @@ int main(void)
 		cmocka_unit_test(
 			auto_takes_the_next_engine_where_one_is_forbidden),
 		cmocka_unit_test(auto_does_not_hide_other_failures),
+		cmocka_unit_test(auto_does_without_descriptors),
 		cmocka_unit_test(a_named_engine_never_becomes_another),
 	};
 

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The parts of vhd-convert. Private to tools/.
  *
+ *   args      the command line
+ *   inplace   raw and fixed into one another without copying
  *   input     the source: opened, locked, known by its inode
  *   extents   where the source has data at all
+ *   place     how large the output is, and all its space at once
  *   output    a nameless file that gets its name when it is complete
  *   writeback what was written goes to the disk while copying goes on
+ *   door      sources and sinks; image is the files among them
+ *   file      an image file as the destination, from nothing to its name
  *   copy      read, scan for zeros, write; many requests in flight
  *   verify    read both again and compare
  */
@@ -17,16 +22,30 @@
 #include <sys/stat.h>
 
 #include "cli/cli.h"
+#include "convert_door.h"
 #include "vhd/vhd.h"
+
+/* What lines to the user begin with. */
+#define CONVERT_PROG "vhd-convert"
 
 /* Zeros are found and left out in units of this. */
 #define CONVERT_GRAIN_BYTES 4096u
+
+/* What becomes of zeros. */
+enum convert_sparse {
+	CONVERT_SPARSE_YES = 0, /* holes stay holes, zeros read become some */
+	CONVERT_SPARSE_NO,      /* all space is allocated */
+	CONVERT_SPARSE_PUNCH,   /* whatever is zero becomes a hole */
+};
 
 struct convert_opts {
 	const char *src;
 	const char *dst;
 	enum vhd_format from;
 	enum vhd_format to;
+	enum vhd_target target;    /* whose demands DST is to meet */
+	enum convert_sparse sparse;
+	uint64_t rate;             /* bytes a second; 0: no limit */
 	uint32_t block_size_bytes; /* 0: the library's default */
 	enum vhd_engine engine;
 	bool direct;
@@ -34,10 +53,20 @@ struct convert_opts {
 	bool no_sync;
 	bool force;
 	bool quiet;
+	bool verbose;
+	bool in_place;             /* SRC itself; there is no DST */
 	bool no_parent;
 	bool larger_child;
 	const char *parent_dir;    /* NULL: the source's own */
 };
+
+/* Fill `opts`, which is all zero. Returns -1 to go on, or the exit code to
+ * end with.
+ */
+int convert_args(int argc, char **argv, struct convert_opts *opts);
+
+/* The whole of --in-place; returns the exit code. */
+int convert_in_place(const struct convert_opts *opts);
 
 /* What every long step needs: the queue, whom to blame, when to stop. */
 struct convert_job {
@@ -45,10 +74,42 @@ struct convert_job {
 	const char *dst;
 	struct vhd_queue *queue;
 	int signal_fd;            /* readable when the user wants an end */
+	int wake_fd;              /* epoll: the signals, and what ends watch;
+				   * -1: nothing but the queue */
 	struct cli_progress progress;
+	struct cli_rate rate;     /* of bytes read */
 	const char *blame;        /* path an error is about */
 	int signal;               /* the signal that ended the job, or 0 */
+	struct vhd_err fault;     /* of the first piece that failed */
+	const char *fault_path;
 };
+
+/* The queue, and the descriptor that wakes its waits. `signal_fd` is set
+ * before and closed by the caller afterwards.
+ */
+int convert_job_init(struct convert_job *job, enum vhd_engine engine,
+		     struct vhd_err *err);
+void convert_job_fini(struct convert_job *job);
+
+/* Have waits end when `fd` is ready for `events` of epoll; 0: no more. The
+ * number is the descriptor's until it is unwatched.
+ */
+int convert_watch(struct convert_job *job, int fd, uint32_t events,
+		  struct vhd_err *err);
+void convert_unwatch(struct convert_job *job, int fd);
+
+/* Note why a piece failed, unless one failed before; returns `code`. */
+__attribute__((format(printf, 5, 6))) int
+convert_fault(struct convert_job *job, const char *path, int code,
+	      enum vhd_why why, const char *fmt, ...);
+/* 0, or the noted fault as this call's own. */
+int convert_faulted(struct convert_job *job, struct vhd_err *err);
+
+/* Hand an image's piece to the queue. */
+void convert_submit(struct convert_job *job, struct vhd *img, enum vhd_op op,
+		    const char *path, struct convert_io *io);
+/* Give back what the queue has finished. */
+void convert_reap(struct convert_job *job);
 
 /* True when a signal asked for an end; remembers which. */
 bool convert_interrupted(struct convert_job *job, struct vhd_err *err);
@@ -60,6 +121,11 @@ struct convert_input {
 	struct stat st;
 	struct vhd *img; /* read-only, locked */
 };
+
+/* Both ends are reached by what /proc calls our descriptors: say so where it
+ * is not mounted. Errors: -ENOSYS.
+ */
+int convert_proc_check(struct vhd_err *err);
 
 int convert_input_open(struct convert_input *in, const char *path,
 		       const struct vhd_open_opts *opts, struct vhd_err *err);
@@ -126,6 +192,16 @@ int convert_output_publish(struct convert_output *out, bool durable,
 /* Release; what was not published is gone. */
 void convert_output_close(struct convert_output *out);
 
+/* -------------------------------------------------------------- placing -- */
+
+/* The size of DST for a disk of `size_bytes`: the same, or as much larger as
+ * the product asked for wants.
+ */
+int convert_size(const struct convert_opts *opts, uint64_t size_bytes,
+		 uint64_t *dst_bytes, struct vhd_err *err);
+/* Allocate what the file does not have yet, up to its end. */
+int convert_reserve(int fd, struct vhd_err *err);
+
 /* ----------------------------------------------------------- writeback -- */
 
 #define CONVERT_BEHIND 16u
@@ -155,31 +231,75 @@ void convert_writeback_ahead(struct convert_writeback *wb, uint64_t off_bytes,
 int convert_writeback_add(struct convert_writeback *wb, uint64_t off_bytes,
 			  uint64_t len_bytes, struct vhd_err *err);
 
+/* ------------------------------------------------ images as both ends -- */
+
+struct convert_image_source {
+	struct convert_source source;
+	struct vhd *img;
+	struct convert_extents extents;
+};
+
+/* Borrows the image. Close detaches it from the queue, and no more. */
+int convert_image_source_init(struct convert_image_source *s,
+			      struct convert_job *job,
+			      struct convert_input *in, const char *path,
+			      struct vhd_err *err);
+
+struct convert_image_sink {
+	struct convert_sink sink;
+	struct vhd *img;
+	struct convert_writeback *wb;
+};
+
+/* The same for a new, all-zero image; `wb` is on its file. */
+int convert_image_sink_init(struct convert_image_sink *s,
+			    struct convert_job *job, struct vhd *img,
+			    struct convert_writeback *wb, struct vhd_err *err);
+
 /* ------------------------------------------------------ copy and verify -- */
+
+/* Pieces are cut at multiples of this. */
+#define CONVERT_UNIT_BYTES (512u << 10)
 
 struct convert_stats {
 	uint64_t read_bytes;
 	uint64_t written_bytes;
+	uint64_t size_bytes; /* of the disk */
+	uint64_t grown_bytes; /* by which the new one is larger */
 };
 
-/* Bring the data of `in` into the new, all-zero `dst`; both attached to the
- * job's queue here. `wb` is on the file of `dst`.
+/* Bring the data of `src` into each sink. `count` is at most
+ * CONVERT_SINKS_MAX; the first is what the progress and `written_bytes` are
+ * about.
  */
-int convert_copy(struct convert_job *job, struct convert_input *in,
-		 struct vhd *dst, struct convert_writeback *wb,
+#define CONVERT_SINKS_MAX 2u
+int convert_copy(struct convert_job *job, struct convert_source *src,
+		 struct convert_sink *const *sinks, unsigned count,
 		 struct convert_stats *stats, struct vhd_err *err);
 
-/* Compare what the two hold; the shorter one counts as zero behind its end.
+/* Everything between a source and a durable, named image file: `out` is open
+ * and still without its name. Returns 1 when what was written differs.
+ */
+int convert_to_file(struct convert_job *job, const struct convert_opts *opts,
+		    struct convert_source *src, struct convert_output *out,
+		    struct convert_stats *stats, struct vhd_err *err);
+
+/* Compare what two ends hold; the shorter one counts as zero behind its end.
  * Returns 0, or 1 with the first differing byte's offset on the disk in
  * `*at_bytes`, or a negative errno.
  */
+int convert_compare_ends(struct convert_job *job, struct convert_source *a,
+			 struct convert_source *b, uint64_t *at_bytes,
+			 struct vhd_err *err);
+
+/* The same of two images. */
 int convert_compare(struct convert_job *job, struct convert_input *a,
 		    struct convert_input *b, uint64_t *at_bytes,
 		    struct vhd_err *err);
 
-/* The same of two whose sizes must be equal, too. */
-int convert_verify(struct convert_job *job, struct convert_input *a,
-		   struct convert_input *b, uint64_t *at_bytes,
+/* What two ends hold whose sizes must be equal, too. */
+int convert_verify(struct convert_job *job, struct convert_source *a,
+		   struct convert_source *b, uint64_t *at_bytes,
 		   struct vhd_err *err);
 
 /* Buffers that both use: `count` of `each_bytes`, page-aligned. NULL: no
@@ -188,14 +308,16 @@ int convert_verify(struct convert_job *job, struct convert_input *a,
 void *convert_buffers(size_t count, size_t each_bytes, struct vhd_err *err);
 void convert_buffers_free(void *buffers, size_t count, size_t each_bytes);
 
-/* A finished request that failed, as an error about `path`. */
-int convert_req_fail(struct convert_job *job, const struct vhd_req *req,
-		     const char *path, struct vhd_err *err);
+/* Whether more may be read now; bytes read are told by convert_paid. */
+bool convert_may_read(struct convert_job *job);
+void convert_paid(struct convert_job *job, uint64_t bytes);
 
-/* Wait for a request to finish, a signal, or a short while. */
+/* Wait for a request to finish, a signal, what is watched, time to read more,
+ * or a short while.
+ */
 int convert_wait(struct convert_job *job, struct vhd_err *err);
 
-/* Wait until everything in flight has come back; the results are dropped. */
+/* Wait until everything in the queue has come back. */
 void convert_drain(struct convert_job *job);
 
 #endif

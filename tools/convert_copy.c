@@ -7,10 +7,9 @@
  * Invariants:
  *   - reads are started in disk order, several in flight;
  *   - writes are submitted in disk order too, whatever order the reads came
- *     back in, so that blocks of a dynamic image are laid out in sequence and
- *     the same source always gives the same layout;
- *   - only grains that are not all zero are written: the destination is new
- *     and reads as zero where nothing was written;
+ *     back in, so that blocks of a dynamic image are laid out in sequence, the
+ *     same source always gives the same layout, and sinks may be streams;
+ *   - only grains that are not all zero are written: sinks see to the rest;
  *   - buffers are allocated once, and few, so that what was read is still in
  *     the processor's cache when it is scanned and written.
  */
@@ -22,30 +21,30 @@
 #include "convert.h"
 
 #define SLOTS 16u
-#define SLOT_BYTES (512u << 10)
-/* Data and zero grains in turn give the most pieces. */
-#define PIECES_MAX (SLOT_BYTES / CONVERT_GRAIN_BYTES / 2 + 1)
-#define REAP_MAX 32u
+/* Data and zero grains in turn give the most pieces; the sinks but the first
+ * take a slot as one piece.
+ */
+#define PIECES_MAX (CONVERT_UNIT_BYTES / CONVERT_GRAIN_BYTES / 2 + 1)
+#define WRITES_MAX (PIECES_MAX + CONVERT_SINKS_MAX - 1)
+
+struct copy;
 
 struct slot {
+	struct copy *copy;
 	struct slot *next;      /* in the free list or the order of reading */
 	uint8_t *buf;
-	uint64_t off_bytes;
-	uint64_t len_bytes;
 	bool read_done;
 	unsigned writes_left;
-	struct vhd_req read;
-	struct iovec read_iov;
-	struct vhd_req write[PIECES_MAX];
-	struct iovec write_iov[PIECES_MAX];
+	unsigned writes;
+	struct convert_io read;
+	struct convert_io write[WRITES_MAX];
 };
 
 struct copy {
 	struct convert_job *job;
-	struct vhd *src;
-	struct vhd *dst;
-	struct convert_extents extents;
-	struct convert_writeback *wb;
+	struct convert_source *src;
+	struct convert_sink *const *sinks;
+	unsigned sink_count;
 	struct convert_stats *stats;
 	uint64_t at_bytes;      /* where the next read may start */
 	bool all_read;          /* the last read has been started */
@@ -66,6 +65,15 @@ static void slot_free(struct copy *c, struct slot *s)
 	c->busy--;
 }
 
+static void read_done(struct convert_io *io)
+{
+	struct slot *s = io->user;
+
+	s->read_done = true;
+	if (!io->result)
+		s->copy->stats->read_bytes += io->len_bytes;
+}
+
 static void read_start(struct copy *c, uint64_t len_bytes)
 {
 	struct slot *s = c->free;
@@ -73,16 +81,12 @@ static void read_start(struct copy *c, uint64_t len_bytes)
 	c->free = s->next;
 	c->busy++;
 	s->next = NULL;
-	s->off_bytes = c->at_bytes;
-	s->len_bytes = len_bytes;
 	s->read_done = false;
-	s->read_iov = (struct iovec){ s->buf, len_bytes };
-	s->read = (struct vhd_req){
-		.img = c->src,
-		.op = VHD_OP_READ,
-		.lba = s->off_bytes / VHD_SECTOR_BYTES,
-		.iov = &s->read_iov,
-		.iov_count = 1,
+	s->read = (struct convert_io){
+		.off_bytes = c->at_bytes,
+		.len_bytes = len_bytes,
+		.buf = s->buf,
+		.done = read_done,
 		.user = s,
 	};
 	if (c->last)
@@ -91,7 +95,8 @@ static void read_start(struct copy *c, uint64_t len_bytes)
 		c->first = s;
 	c->last = s;
 	c->at_bytes += len_bytes;
-	vhd_queue_submit(c->job->queue, &s->read);
+	convert_paid(c->job, len_bytes);
+	c->src->ops->read(c->src, &s->read);
 }
 
 static int read_next(struct copy *c, struct vhd_err *err)
@@ -101,12 +106,11 @@ static int read_next(struct copy *c, struct vhd_err *err)
 
 	if (c->all_read || !c->free)
 		return 0;
-	rc = convert_extents_next(&c->extents, SLOT_BYTES, &c->at_bytes, &len,
-				  err);
-	if (rc) {
-		c->job->blame = c->job->src;
+	c->job->blame = c->src->path;
+	rc = c->src->ops->next(c->src, CONVERT_UNIT_BYTES, &c->at_bytes, &len,
+			       err);
+	if (rc)
 		return rc;
-	}
 	if (len)
 		read_start(c, len);
 	else
@@ -117,18 +121,20 @@ static int read_next(struct copy *c, struct vhd_err *err)
 /* The next run of grains that are not all zero at or behind `*from`; returns
  * its end, and `*from` at the end of the slot when there is none.
  */
-static uint64_t piece_next(const struct slot *s, uint64_t *from)
+static uint64_t piece_next(const struct slot *s, uint64_t grain, uint64_t *from)
 {
-	uint64_t at = *from;
+	uint64_t at = *from, len = s->read.len_bytes;
 	bool inside = false;
 
-	while (at < s->len_bytes) {
-		uint64_t left = s->len_bytes - at;
-		uint64_t n = left < CONVERT_GRAIN_BYTES ? left
-							: CONVERT_GRAIN_BYTES;
-		/* 0 says "all zero" */
-		bool data = isal_zero_detect(s->buf + at, n) != 0;
+	while (at < len) {
+		/* Grains are the disk's, wherever the slot begins. */
+		uint64_t n = grain - ((s->read.off_bytes + at) & (grain - 1));
+		bool data;
 
+		if (n > len - at)
+			n = len - at;
+		/* 0 says "all zero" */
+		data = isal_zero_detect(s->buf + at, n) != 0;
 		if (inside && !data)
 			return at;
 		if (!inside && data)
@@ -137,52 +143,79 @@ static uint64_t piece_next(const struct slot *s, uint64_t *from)
 		at += n;
 	}
 	if (!inside)
-		*from = s->len_bytes;
-	return s->len_bytes;
+		*from = len;
+	return len;
 }
 
-/* A submitted write has its place, and has not reached the kernel yet. */
-static void place_ahead(struct copy *c, const struct vhd_req *req)
+static void slot_written(struct copy *c, struct slot *s)
 {
-	struct vhd_run run;
+	struct vhd_err err = { 0 };
 
-	if (c->wb->ahead &&
-	    !vhd_map(c->dst, req->lba, req->iov->iov_len / VHD_SECTOR_BYTES,
-		     &run, NULL) &&
-	    run.kind == VHD_RUN_FILE)
-		convert_writeback_ahead(c->wb, run.off_bytes,
-					run.sectors * VHD_SECTOR_BYTES);
+	for (unsigned i = 0; i < c->sink_count && s->writes; i++) {
+		struct convert_sink *k = c->sinks[i];
+
+		if (k->ops->written &&
+		    k->ops->written(k, s->read.off_bytes, s->read.len_bytes,
+				    &err))
+			convert_fault(c->job, k->path, err.code, err.why, "%s",
+				      err.text);
+	}
+	slot_free(c, s);
+}
+
+static void write_done(struct convert_io *io)
+{
+	struct slot *s = io->user;
+
+	if (--s->writes_left == 0)
+		slot_written(s->copy, s);
+}
+
+static void write_to(struct copy *c, struct slot *s, struct convert_sink *k)
+{
+	uint64_t from = 0, to;
+
+	for (; (to = piece_next(s, k->grain_bytes, &from)) > from; from = to) {
+		struct convert_io *io = &s->write[s->writes++];
+
+		*io = (struct convert_io){
+			.off_bytes = s->read.off_bytes + from,
+			.len_bytes = to - from,
+			.buf = s->buf + from,
+			.done = write_done,
+			.user = s,
+		};
+		if (k == c->sinks[0])
+			c->stats->written_bytes += to - from;
+		s->writes_left++;
+		k->ops->write(k, io);
+	}
 }
 
 static void write_start(struct copy *c, struct slot *s)
 {
-	uint64_t from = 0, to;
+	s->writes = 0;
+	s->writes_left = 1; /* ours, until all are on their way */
+	for (unsigned i = 0; i < c->sink_count; i++)
+		write_to(c, s, c->sinks[i]);
+	if (--s->writes_left == 0)
+		slot_written(c, s);
+}
 
-	s->writes_left = 0;
-	for (; (to = piece_next(s, &from)) > from; from = to) {
-		unsigned i = s->writes_left++;
-
-		s->write_iov[i] = (struct iovec){ s->buf + from, to - from };
-		s->write[i] = (struct vhd_req){
-			.img = c->dst,
-			.op = VHD_OP_WRITE,
-			.lba = (s->off_bytes + from) / VHD_SECTOR_BYTES,
-			.iov = &s->write_iov[i],
-			.iov_count = 1,
-			.user = s,
-		};
-		c->stats->written_bytes += to - from;
-		vhd_queue_submit(c->job->queue, &s->write[i]);
-		place_ahead(c, &s->write[i]);
-	}
-	if (!s->writes_left)
-		slot_free(c, s);
+static bool room(const struct copy *c)
+{
+	for (unsigned i = 0; i < c->sink_count; i++)
+		if (c->sinks[i]->ops->room &&
+		    !c->sinks[i]->ops->room(c->sinks[i]))
+			return false;
+	return true;
 }
 
 /* Write what has been read, in order. */
 static void write_ready(struct copy *c)
 {
-	while (c->first && c->first->read_done) {
+	while (c->first && c->first->read_done && !c->job->fault.code &&
+	       room(c)) {
 		struct slot *s = c->first;
 
 		c->first = s->next;
@@ -192,56 +225,16 @@ static void write_ready(struct copy *c)
 	}
 }
 
-/* Where a slot's bytes went in the file; the blocks of one slot lie behind
- * one another unless they are smaller than it and were there before, which
- * they were not.
- */
-static int slot_written(struct copy *c, struct slot *s, struct vhd_err *err)
-{
-	uint64_t lba = s->write[0].lba;
-	uint64_t end = (s->off_bytes + s->len_bytes) / VHD_SECTOR_BYTES;
-	struct vhd_run run;
-	int rc;
-
-	rc = vhd_map(c->dst, lba, end - lba, &run, err);
-	if (!rc && run.kind == VHD_RUN_FILE)
-		rc = convert_writeback_add(c->wb, run.off_bytes,
-					   run.sectors * VHD_SECTOR_BYTES, err);
-	if (rc)
-		c->job->blame = c->job->dst;
-	slot_free(c, s);
-	return rc;
-}
-
-static int finish(struct copy *c, struct vhd_req *req, struct vhd_err *err)
-{
-	struct slot *s = req->user;
-	bool was_read = req->op == VHD_OP_READ;
-
-	if (req->result)
-		return convert_req_fail(c->job, req,
-					was_read ? c->job->src : c->job->dst,
-					err);
-	if (was_read) {
-		c->stats->read_bytes += s->len_bytes;
-		s->read_done = true;
-		return 0;
-	}
-	return --s->writes_left ? 0 : slot_written(c, s, err);
-}
-
 /* ---------------------------------------------------------------- loop -- */
 
-static int reap(struct copy *c, struct vhd_err *err)
+static void turn_ends(struct copy *c)
 {
-	struct vhd_req *done[REAP_MAX];
-	unsigned n = vhd_queue_reap(c->job->queue, done, REAP_MAX);
-	int rc = 0;
-
-	for (unsigned i = 0; i < n && !rc; i++)
-		rc = finish(c, done[i], err);
-	write_ready(c);
-	return rc;
+	convert_reap(c->job);
+	if (c->src->ops->turn)
+		c->src->ops->turn(c->src);
+	for (unsigned i = 0; i < c->sink_count; i++)
+		if (c->sinks[i]->ops->turn)
+			c->sinks[i]->ops->turn(c->sinks[i]);
 }
 
 /* One read is started a turn, and its bytes are dealt with in the same turn
@@ -250,23 +243,27 @@ static int reap(struct copy *c, struct vhd_err *err)
  */
 static int turn(struct copy *c, struct vhd_err *err)
 {
-	bool waits = !c->free || c->all_read;
-	int rc;
+	bool may_read = convert_may_read(c->job);
+	bool waits = !c->free || c->all_read || !may_read;
+	int rc = 0;
 
 	if (convert_interrupted(c->job, err))
 		return -EINTR;
-	rc = read_next(c, err);
+	if (may_read)
+		rc = read_next(c, err);
 	if (rc)
 		return rc;
 	if (!waits)
 		vhd_queue_kick(c->job->queue);
 	else
 		rc = convert_wait(c->job, err);
-	if (!rc)
-		rc = reap(c, err);
+	if (rc)
+		return rc;
+	turn_ends(c);
+	write_ready(c);
 	cli_progress_show(&c->job->progress, c->at_bytes,
 			  c->stats->read_bytes);
-	return rc;
+	return convert_faulted(c->job, err);
 }
 
 static int slots_create(struct copy *c, struct vhd_err *err)
@@ -276,60 +273,66 @@ static int slots_create(struct copy *c, struct vhd_err *err)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory: %zu bytes for requests",
 				SLOTS * sizeof(*c->slots));
-	c->buffers = convert_buffers(SLOTS, SLOT_BYTES, err);
+	c->buffers = convert_buffers(SLOTS, CONVERT_UNIT_BYTES, err);
 	if (!c->buffers)
 		return -ENOMEM;
 	for (unsigned i = 0; i < SLOTS; i++) {
+		c->slots[i].copy = c;
 		c->slots[i].buf = (uint8_t *)c->buffers +
-				  (size_t)i * SLOT_BYTES;
+				  (size_t)i * CONVERT_UNIT_BYTES;
 		c->slots[i].next = c->free;
 		c->free = &c->slots[i];
 	}
 	return 0;
 }
 
-static int attach(struct convert_job *job, struct vhd *img, const char *path,
-		  struct vhd_err *err)
+/* After a failure: nothing may be left that points into the slots. */
+static void drain(struct copy *c)
 {
-	int rc = vhd_queue_attach(job->queue, img, err);
+	convert_drain(c->job);
+	if (c->src->ops->drain)
+		c->src->ops->drain(c->src);
+	for (unsigned i = 0; i < c->sink_count; i++)
+		if (c->sinks[i]->ops->drain)
+			c->sinks[i]->ops->drain(c->sinks[i]);
+}
 
-	if (rc)
-		job->blame = path;
+static int finish(struct copy *c, struct vhd_err *err)
+{
+	int rc = 0;
+
+	c->stats->size_bytes = c->src->size_bytes;
+	for (unsigned i = 0; i < c->sink_count && !rc; i++) {
+		struct convert_sink *k = c->sinks[i];
+
+		c->job->blame = k->path;
+		if (k->ops->finish)
+			rc = k->ops->finish(k, c->src->size_bytes, err);
+	}
 	return rc;
 }
 
-int convert_copy(struct convert_job *job, struct convert_input *in,
-		 struct vhd *dst, struct convert_writeback *wb,
+int convert_copy(struct convert_job *job, struct convert_source *src,
+		 struct convert_sink *const *sinks, unsigned count,
 		 struct convert_stats *stats, struct vhd_err *err)
 {
 	struct copy c = {
 		.job = job,
-		.src = in->img,
-		.dst = dst,
-		.wb = wb,
+		.src = src,
+		.sinks = sinks,
+		.sink_count = count,
 		.stats = stats,
 	};
 	int rc;
 
-	convert_extents_init(&c.extents, in->img, in->fd);
 	job->blame = job->dst;
 	rc = slots_create(&c, err);
-	if (rc)
-		goto out;
-	rc = attach(job, in->img, job->src, err);
-	if (rc)
-		goto out;
-	rc = attach(job, dst, job->dst, err);
-	if (rc)
-		goto out_src;
 	while (!rc && (!c.all_read || c.busy))
 		rc = turn(&c, err);
-	convert_drain(job);
-	vhd_queue_detach(job->queue, dst);
-out_src:
-	vhd_queue_detach(job->queue, in->img);
-out:
-	convert_buffers_free(c.buffers, SLOTS, SLOT_BYTES);
+	if (!rc)
+		rc = finish(&c, err);
+	drain(&c);
+	convert_buffers_free(c.buffers, SLOTS, CONVERT_UNIT_BYTES);
 	free(c.slots);
 	return rc;
 }

@@ -31,6 +31,15 @@ static int file_check(const struct convert_input *in, struct vhd_err *err)
 			"is neither a regular file nor a block device");
 }
 
+int convert_proc_check(struct vhd_err *err)
+{
+	if (access("/proc/self/fd", X_OK) == 0)
+		return 0;
+	return vhd_fail(err, -ENOSYS, VHD_WHY_SYSTEM, 0,
+			"/proc is not mounted here, and files are reached "
+			"through /proc/self/fd; mount it first");
+}
+
 int convert_input_open(struct convert_input *in, const char *path,
 		       const struct vhd_open_opts *opts, struct vhd_err *err)
 {
@@ -44,6 +53,8 @@ int convert_input_open(struct convert_input *in, const char *path,
 		return fail(err, "cannot open");
 	rc = fstat(in->fd, &in->st) < 0 ? fail(err, "cannot examine")
 					: file_check(in, err);
+	if (!rc)
+		rc = convert_proc_check(err);
 	if (rc)
 		goto out;
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", in->fd);

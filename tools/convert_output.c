@@ -52,8 +52,10 @@ static int split(struct convert_output *out, const char *path,
 	const char *name = slash ? slash + 1 : path;
 
 	if (!*name)
-		return vhd_fail(err, -EISDIR, VHD_WHY_NOT_FILE, 0,
-				"%s", *path ? "is a directory" : "is no name");
+		return vhd_fail(err, -EISDIR, VHD_WHY_NOT_FILE, 0, "%s",
+				*path ? "ends in a slash, so it names a "
+					"directory"
+				      : "an empty name");
 	if (!slash)
 		out->dir = strdup(".");
 	else
@@ -158,6 +160,8 @@ int convert_output_open(struct convert_output *out, const char *path,
 	*out = (struct convert_output){ .dir_fd = -1, .fd = -1, .old_fd = -1 };
 	out->replace = force;
 	rc = locate(out, path, force, src, err);
+	if (!rc)
+		rc = convert_proc_check(err);
 	if (rc)
 		goto out;
 	out->dir_fd = open(out->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -243,7 +247,9 @@ int convert_output_publish(struct convert_output *out, bool durable,
 		return fail(err, rc, "cannot name the finished file");
 	/* Some file systems do not sync directories; they say EINVAL. */
 	if (durable && fsync(out->dir_fd) < 0 && errno != EINVAL)
-		return fail(err, -errno, "cannot make its name durable");
+		return fail(err, -errno,
+			    "is complete and in place, but its name may not "
+			    "survive a power cut: cannot sync the directory");
 	return 0;
 }
 

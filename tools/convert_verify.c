@@ -11,23 +11,19 @@
 #include "convert.h"
 
 #define SLOTS 8u
-#define SLOT_BYTES (512u << 10)
-#define REAP_MAX 16u
+#define SLOT_BYTES CONVERT_UNIT_BYTES
 
 struct pair {
 	uint64_t off_bytes;
 	uint64_t len_bytes;
 	unsigned reads_left;
-	struct vhd_req req[2];
-	struct iovec iov[2];
+	struct convert_io io[2];
 	uint8_t *buf[2];
 };
 
 /* One side: its next piece of data, looked up ahead. */
 struct side {
-	struct convert_extents extents;
-	struct vhd *img;
-	const char *path;
+	struct convert_source *src;
 	uint64_t off_bytes;
 	uint64_t len_bytes; /* 0: no more data */
 };
@@ -52,10 +48,10 @@ static int advance(struct verify *v, struct side *s, uint64_t at,
 	if (!s->len_bytes || s->off_bytes + s->len_bytes > at)
 		return 0;
 	s->off_bytes = at;
-	rc = convert_extents_next(&s->extents, SLOT_BYTES, &s->off_bytes,
-				  &s->len_bytes, err);
+	rc = s->src->ops->next(s->src, SLOT_BYTES, &s->off_bytes,
+			       &s->len_bytes, err);
 	if (rc)
-		v->job->blame = s->path;
+		v->job->blame = s->src->path;
 	return rc;
 }
 
@@ -84,11 +80,18 @@ static bool part_next(const struct verify *v, uint64_t *off, uint64_t *end)
 	return any;
 }
 
+static void read_done(struct convert_io *io)
+{
+	struct pair *p = io->user;
+
+	p->reads_left--;
+}
+
 /* Read [off, end) of one side; what is behind its end is zero. */
 static void read_side(struct verify *v, struct pair *p, int i)
 {
-	const struct side *s = &v->side[i];
-	uint64_t size = s->extents.size_bytes;
+	struct convert_source *src = v->side[i].src;
+	uint64_t size = src->size_bytes;
 	uint64_t there = p->off_bytes < size ? size - p->off_bytes : 0;
 
 	if (there > p->len_bytes)
@@ -97,16 +100,15 @@ static void read_side(struct verify *v, struct pair *p, int i)
 	if (!there)
 		return;
 	p->reads_left++;
-	p->iov[i] = (struct iovec){ p->buf[i], there };
-	p->req[i] = (struct vhd_req){
-		.img = s->img,
-		.op = VHD_OP_READ,
-		.lba = p->off_bytes / VHD_SECTOR_BYTES,
-		.iov = &p->iov[i],
-		.iov_count = 1,
+	convert_paid(v->job, there);
+	p->io[i] = (struct convert_io){
+		.off_bytes = p->off_bytes,
+		.len_bytes = there,
+		.buf = p->buf[i],
+		.done = read_done,
 		.user = p,
 	};
-	vhd_queue_submit(v->job->queue, &p->req[i]);
+	src->ops->read(src, &p->io[i]);
 }
 
 static int read_next(struct verify *v, struct vhd_err *err)
@@ -156,21 +158,12 @@ static int compare_ready(struct verify *v, uint64_t *at_bytes)
 	return 0;
 }
 
-static int reap(struct verify *v, struct vhd_err *err)
+static void turn_ends(struct verify *v)
 {
-	struct vhd_req *done[REAP_MAX];
-	unsigned n = vhd_queue_reap(v->job->queue, done, REAP_MAX);
-
-	for (unsigned i = 0; i < n; i++) {
-		struct pair *p = done[i]->user;
-
-		if (done[i]->result)
-			return convert_req_fail(
-				v->job, done[i],
-				v->side[done[i] - p->req].path, err);
-		p->reads_left--;
-	}
-	return 0;
+	convert_reap(v->job);
+	for (int i = 0; i < 2; i++)
+		if (v->side[i].src->ops->turn)
+			v->side[i].src->ops->turn(v->side[i].src);
 }
 
 static int turn(struct verify *v, uint64_t *at_bytes, struct vhd_err *err)
@@ -179,12 +172,16 @@ static int turn(struct verify *v, uint64_t *at_bytes, struct vhd_err *err)
 
 	if (convert_interrupted(v->job, err))
 		return -EINTR;
-	while (!rc && v->count < SLOTS && !v->all_read)
+	while (!rc && v->count < SLOTS && !v->all_read &&
+	       convert_may_read(v->job))
 		rc = read_next(v, err);
-	if (!rc)
+	/* Nothing under way and more to come: the rate is in the way. */
+	if (!rc && (v->count || !v->all_read))
 		rc = convert_wait(v->job, err);
-	if (!rc)
-		rc = reap(v, err);
+	if (rc)
+		return rc;
+	turn_ends(v);
+	rc = convert_faulted(v->job, err);
 	if (rc)
 		return rc;
 	if (v->count)
@@ -194,16 +191,23 @@ static int turn(struct verify *v, uint64_t *at_bytes, struct vhd_err *err)
 	return compare_ready(v, at_bytes);
 }
 
-static int side_init(struct verify *v, int i, struct convert_input *in,
-		     const char *path, struct vhd_err *err)
+static int side_init(struct verify *v, int i, struct convert_source *src,
+		     struct vhd_err *err)
 {
 	struct side *s = &v->side[i];
 
-	*s = (struct side){ .img = in->img, .path = path, .len_bytes = 1 };
-	v->job->blame = path;
-	convert_extents_init(&s->extents, in->img, in->fd);
-	return convert_extents_next(&s->extents, SLOT_BYTES, &s->off_bytes,
-				    &s->len_bytes, err);
+	*s = (struct side){ .src = src };
+	v->job->blame = src->path;
+	return src->ops->next(src, SLOT_BYTES, &s->off_bytes, &s->len_bytes,
+			      err);
+}
+
+static void drain(struct verify *v)
+{
+	convert_drain(v->job);
+	for (int i = 0; i < 2; i++)
+		if (v->side[i].src->ops->drain)
+			v->side[i].src->ops->drain(v->side[i].src);
 }
 
 static int run(struct verify *v, uint64_t *at_bytes, struct vhd_err *err)
@@ -216,38 +220,28 @@ static int run(struct verify *v, uint64_t *at_bytes, struct vhd_err *err)
 	for (unsigned i = 0; i < 2 * SLOTS; i++)
 		v->pairs[i / 2].buf[i % 2] = (uint8_t *)v->buffers +
 					     (size_t)i * SLOT_BYTES;
-	for (int i = 0; i < 2; i++) {
-		v->job->blame = v->side[i].path;
-		rc = vhd_queue_attach(v->job->queue, v->side[i].img, err);
-		if (rc && i)
-			vhd_queue_detach(v->job->queue, v->side[0].img);
-		if (rc)
-			return rc;
-	}
 	do
 		rc = turn(v, at_bytes, err);
 	while (!rc && (!v->all_read || v->count));
-	convert_drain(v->job);
-	for (int i = 0; i < 2; i++)
-		vhd_queue_detach(v->job->queue, v->side[i].img);
+	drain(v);
 	return rc;
 }
 
-int convert_compare(struct convert_job *job, struct convert_input *a,
-		    struct convert_input *b, uint64_t *at_bytes,
-		    struct vhd_err *err)
+int convert_compare_ends(struct convert_job *job, struct convert_source *a,
+			 struct convert_source *b, uint64_t *at_bytes,
+			 struct vhd_err *err)
 {
 	struct verify *v = calloc(1, sizeof(*v));
 	int rc;
 
-	job->blame = job->dst;
+	job->blame = b->path;
 	if (!v)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
 	v->job = job;
-	rc = side_init(v, 0, a, job->src, err);
+	rc = side_init(v, 0, a, err);
 	if (!rc)
-		rc = side_init(v, 1, b, job->dst, err);
+		rc = side_init(v, 1, b, err);
 	if (!rc)
 		rc = run(v, at_bytes, err);
 	convert_buffers_free(v->buffers, 2 * SLOTS, SLOT_BYTES);
@@ -255,18 +249,34 @@ int convert_compare(struct convert_job *job, struct convert_input *a,
 	return rc;
 }
 
-int convert_verify(struct convert_job *job, struct convert_input *a,
-		   struct convert_input *b, uint64_t *at_bytes,
+int convert_compare(struct convert_job *job, struct convert_input *a,
+		    struct convert_input *b, uint64_t *at_bytes,
+		    struct vhd_err *err)
+{
+	struct convert_image_source ends[2];
+	int rc;
+
+	rc = convert_image_source_init(&ends[0], job, a, job->src, err);
+	if (rc)
+		return rc;
+	rc = convert_image_source_init(&ends[1], job, b, job->dst, err);
+	if (!rc) {
+		rc = convert_compare_ends(job, &ends[0].source, &ends[1].source,
+					  at_bytes, err);
+		convert_source_close(&ends[1].source);
+	}
+	convert_source_close(&ends[0].source);
+	return rc;
+}
+
+int convert_verify(struct convert_job *job, struct convert_source *a,
+		   struct convert_source *b, uint64_t *at_bytes,
 		   struct vhd_err *err)
 {
-	uint64_t size[2] = {
-		vhd_get_info(a->img)->size_bytes,
-		vhd_get_info(b->img)->size_bytes,
-	};
-
-	if (size[0] != size[1]) {
-		*at_bytes = size[0] < size[1] ? size[0] : size[1];
+	if (a->size_bytes != b->size_bytes) {
+		*at_bytes = a->size_bytes < b->size_bytes ? a->size_bytes
+							  : b->size_bytes;
 		return 1;
 	}
-	return convert_compare(job, a, b, at_bytes, err);
+	return convert_compare_ends(job, a, b, at_bytes, err);
 }

@@ -133,8 +133,11 @@ static int command_run(int argc, char **argv)
 	struct hv_args args;
 	int status = hv_args_parse(argc, argv, &args);
 
-	/* A console that went away is an error of write(2), not a signal. */
+	/* A console that went away, and a file that may not grow, are errors
+	 * of write(2), not signals: the guest's disks are closed in order.
+	 */
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
 	if (status < 0)
 		status = run(&args);
 	hv_args_free(&args);

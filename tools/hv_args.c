@@ -30,9 +30,9 @@ static const struct cli_option options[] = {
 	{"append", OPT_APPEND, "WORDS",
 	 "its command line (default: console=ttyS0)"},
 	{"disk", OPT_DISK, "FILE[,WORD]...",
-	 "a VHD as SCSI disk, the first is /dev/sda; words: ro;\n"
-	 "fixed, dynamic or raw: what it is instead of a look.\n"
-	 "A raw disk must be named as such"},
+	 "a VHD as SCSI disk, the first is /dev/sda; words: ro\n"
+	 "or rw (the default); fixed, dynamic or raw: what it is\n"
+	 "instead of a look. A raw disk must be named as such"},
 	{"memory", OPT_MEMORY, "SIZE", "memory of the guest (default 512M)"},
 	{"cpus", OPT_CPUS, "N", "its processors (default 1)"},
 	{"accel", OPT_ACCEL, "NAME",

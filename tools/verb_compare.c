@@ -215,12 +215,11 @@ static int inputs_open(struct compare *c, const char **blame,
 static int compare(struct compare *c, struct convert_job *job, uint64_t *at,
 		   struct vhd_err *err)
 {
-	const struct vhd_queue_opts queue = {.engine = VHD_ENGINE_AUTO};
 	uint64_t larger;
 	int rc = inputs_open(c, &job->blame, err);
 
 	if (!rc)
-		rc = vhd_queue_create(&queue, &job->queue, err);
+		rc = convert_job_init(job, VHD_ENGINE_AUTO, err);
 	if (rc)
 		return rc;
 	larger = c->size_bytes[0] > c->size_bytes[1] ? c->size_bytes[0]
@@ -229,7 +228,6 @@ static int compare(struct compare *c, struct convert_job *job, uint64_t *at,
 			   c->quiet || c->json);
 	rc = convert_compare(job, &c->in[0], &c->in[1], at, err);
 	cli_progress_end(&job->progress);
-	vhd_queue_destroy(job->queue);
 	return rc;
 }
 
@@ -239,7 +237,7 @@ int verb_compare(const char *prog, int argc, char **argv)
 		.prog = prog,
 		.in = {{.fd = -1}, {.fd = -1}},
 	};
-	struct convert_job job = {.signal_fd = -1};
+	struct convert_job job = {.signal_fd = -1, .wake_fd = -1};
 	struct vhd_err err = {0};
 	uint64_t at = 0;
 	int rc, status = parse(&c, argc, argv);
@@ -251,6 +249,7 @@ int verb_compare(const char *prog, int argc, char **argv)
 	rc = compare(&c, &job, &at, &err);
 	status = rc < 0 ? cli_fail(prog, job.blame, &err)
 			: verdict(&c, rc == 0, at);
+	convert_job_fini(&job);
 	convert_input_close(&c.in[0]);
 	convert_input_close(&c.in[1]);
 	verb_parents_fini(&c.parents);

@@ -6,204 +6,17 @@
  * leaves nothing behind and one line on stderr.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "convert.h"
+#include "verb.h"
 
-static const char prog[] = "vhd-convert";
-
-/* What the library creates; sizes but 512K and 2M are rare elsewhere. */
-#define BLOCK_MIN_BYTES 4096u
-#define BLOCK_MAX_BYTES (256u << 20)
-
-enum {
-	OPT_FROM = 256,
-	OPT_TO,
-	OPT_BLOCK,
-	OPT_ENGINE,
-	OPT_DIRECT,
-	OPT_VERIFY,
-	OPT_NO_SYNC,
-	OPT_PARENT_DIR,
-	OPT_NO_PARENT,
-	OPT_LARGER_CHILD,
-};
-
-static const struct cli_option options[] = {
-	{ "from", OPT_FROM, "FORMAT",
-	  "what SRC is: raw, fixed, dynamic, or auto to find\n"
-	  "out by looking (the default)" },
-	{ "to", OPT_TO, "FORMAT", "what DST becomes: raw, fixed or dynamic" },
-	{ "block-size", OPT_BLOCK, "SIZE",
-	  "bytes per block of a dynamic DST (default 2M)" },
-	{ "engine", OPT_ENGINE, "NAME",
-	  "how I/O is done: auto, uring, aio or sync" },
-	{ "direct", OPT_DIRECT, NULL, "go around the page cache" },
-	{ "verify", OPT_VERIFY, NULL,
-	  "read both again afterwards and compare" },
-	{ "no-sync", OPT_NO_SYNC, NULL,
-	  "do not wait until DST is on the disk" },
-	{ "parent-dir", OPT_PARENT_DIR, "DIR",
-	  "a differencing SRC, which is in or below DIR, may have\n"
-	  "its parents there (default: SRC's own directory)" },
-	{ "no-parent", OPT_NO_PARENT, NULL, "refuse a differencing SRC" },
-	{ "larger-child", OPT_LARGER_CHILD, NULL,
-	  "let it be larger than its parent; the rest is zero" },
-	{ "force", 'f', NULL, "replace DST if it exists" },
-	{ "quiet", 'q', NULL, "print nothing but errors" },
-	{ 0 },
-};
-
-struct word {
-	const char *text;
-	int value;
-};
-
-static const struct word formats[] = {
-	{ "auto", VHD_FORMAT_AUTO },
-	{ "raw", VHD_FORMAT_RAW },
-	{ "fixed", VHD_FORMAT_FIXED },
-	{ "dynamic", VHD_FORMAT_DYNAMIC },
-	{ 0 },
-};
-
-static const struct word engines[] = {
-	{ "auto", VHD_ENGINE_AUTO },
-	{ "uring", VHD_ENGINE_URING },
-	{ "aio", VHD_ENGINE_AIO },
-	{ "sync", VHD_ENGINE_SYNC },
-	{ 0 },
-};
-
-static int word_find(const struct word *words, const char *text)
-{
-	for (; words->text; words++)
-		if (!strcmp(words->text, text))
-			return words->value;
-	return -1;
-}
-
-/* --------------------------------------------------------- command line -- */
-
-static int format_set(enum vhd_format *to, const char *option,
-		      const char *text)
-{
-	int value = word_find(formats, text);
-
-	if (value < 0)
-		return cli_usage(prog,
-				 "--%s %s: not one of raw, fixed, dynamic%s",
-				 option, text,
-				 strcmp(option, "from") ? "" : ", auto");
-	*to = (enum vhd_format)value;
-	return CLI_OK;
-}
-
-static int engine_set(struct convert_opts *opts, const char *text)
-{
-	int value = word_find(engines, text);
-
-	if (value < 0)
-		return cli_usage(prog, "--engine %s: not one of auto, uring, "
-				       "aio, sync", text);
-	opts->engine = (enum vhd_engine)value;
-	return CLI_OK;
-}
-
-static int block_size_set(struct convert_opts *opts, const char *text)
-{
-	uint64_t bytes;
-
-	if (cli_size_parse(text, &bytes) || bytes < BLOCK_MIN_BYTES ||
-	    bytes > BLOCK_MAX_BYTES || (bytes & (bytes - 1)))
-		return cli_usage(prog, "--block-size %s: not a power of two "
-				       "from 4K to 256M", text);
-	opts->block_size_bytes = (uint32_t)bytes;
-	return CLI_OK;
-}
-
-static int option_apply(struct convert_opts *opts, int id, const char *value)
-{
-	switch (id) {
-	case OPT_FROM:
-		return format_set(&opts->from, "from", value);
-	case OPT_TO:
-		if (!strcmp(value, "auto"))
-			return cli_usage(prog, "--to auto: name the type to "
-					       "make");
-		return format_set(&opts->to, "to", value);
-	case OPT_BLOCK:
-		return block_size_set(opts, value);
-	case OPT_ENGINE:
-		return engine_set(opts, value);
-	case OPT_DIRECT:
-		opts->direct = true;
-		return CLI_OK;
-	case OPT_VERIFY:
-		opts->verify = true;
-		return CLI_OK;
-	case OPT_NO_SYNC:
-		opts->no_sync = true;
-		return CLI_OK;
-	case OPT_PARENT_DIR:
-		opts->parent_dir = value;
-		return CLI_OK;
-	case OPT_NO_PARENT:
-		opts->no_parent = true;
-		return CLI_OK;
-	case OPT_LARGER_CHILD:
-		opts->larger_child = true;
-		return CLI_OK;
-	case 'f':
-		opts->force = true;
-		return CLI_OK;
-	default:
-		opts->quiet = true;
-		return CLI_OK;
-	}
-}
-
-/* Returns -1 to go on, or the exit code to end with. */
-static int parse(int argc, char **argv, struct convert_opts *opts)
-{
-	struct cli_options o = {
-		.prog = prog,
-		.usage = "[--from FORMAT] --to FORMAT [options] SRC DST",
-		.about = "Convert disk images between raw, fixed VHD and "
-			 "dynamic VHD.",
-		.table = options,
-		.argc = argc,
-		.argv = argv,
-	};
-	int id, status = CLI_OK;
-
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		status = option_apply(opts, id, o.value);
-		if (status)
-			return status;
-	}
-	if (id < 0)
-		return status;
-	if (argc - o.first_operand != 2)
-		return cli_usage(prog, "needs a source and a destination");
-	if (opts->to == VHD_FORMAT_AUTO)
-		return cli_usage(prog, "needs --to raw, fixed or dynamic");
-	if (opts->block_size_bytes && opts->to != VHD_FORMAT_DYNAMIC)
-		return cli_usage(prog, "--block-size is for --to dynamic");
-	if (opts->no_parent && opts->parent_dir)
-		return cli_usage(prog, "--no-parent excludes --parent-dir");
-	opts->src = argv[o.first_operand];
-	opts->dst = argv[o.first_operand + 1];
-	return -1;
-}
+static const char prog[] = CONVERT_PROG;
 
 /* ------------------------------------------------------------ the steps -- */
 
@@ -225,110 +38,6 @@ static int signals_open(struct vhd_err *err)
 	}
 	return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
 			"cannot watch for signals: %s", strerror(errno));
-}
-
-/* A random id, in the byte order of Windows, whose tag the image carries:
- * the version is in the high half of byte 7.
- */
-static int id_make(uint8_t id[16], struct vhd_err *err)
-{
-	if (getrandom(id, 16, 0) != 16)
-		return vhd_fail(err, -EIO, VHD_WHY_SYSTEM, 0,
-				"no random numbers for the image's id");
-	id[7] = (uint8_t)((id[7] & 0x0f) | 0x40);
-	id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
-	return 0;
-}
-
-static int dst_create(const struct convert_opts *opts,
-		      const struct convert_output *out, uint64_t size_bytes,
-		      struct vhd **dst, struct vhd_err *err)
-{
-	struct vhd_create_opts create = {
-		.format = opts->to,
-		.size_bytes = size_bytes,
-		.block_size_bytes = opts->block_size_bytes,
-		.now_unix_s = time(NULL),
-		.direct = opts->direct,
-		.no_sync = true, /* once, in convert_output_publish */
-	};
-	int rc = id_make(create.unique_id, err);
-
-	if (!rc)
-		rc = vhd_create(out->path, &create, dst, err);
-	if (rc)
-		cli_strip_path(err, out->path);
-	return rc;
-}
-
-/* Compare with what is on the disk, not with what is in memory. */
-static int verify(struct convert_job *job, const struct convert_opts *opts,
-		  struct convert_input *in, const struct convert_output *out,
-		  struct vhd_err *err)
-{
-	const struct vhd_open_opts how = {
-		.format = opts->to,
-		.direct = opts->direct,
-	};
-	struct convert_input again;
-	uint64_t at = 0;
-	int rc;
-
-	job->blame = job->dst;
-	if (fsync(out->fd) < 0)
-		return vhd_fail(err, -errno, VHD_WHY_IO, 0,
-				"cannot make the file durable: %s",
-				strerror(errno));
-	(void)posix_fadvise(out->fd, 0, 0, POSIX_FADV_DONTNEED);
-	rc = convert_input_open(&again, out->path, &how, err);
-	if (rc)
-		return rc;
-	cli_progress_start(&job->progress, "verifying",
-			   vhd_get_info(in->img)->size_bytes, opts->quiet);
-	rc = convert_verify(job, in, &again, &at, err);
-	cli_progress_end(&job->progress);
-	convert_input_close(&again);
-	if (rc <= 0)
-		return rc;
-	job->blame = job->dst;
-	vhd_fail(err, -EIO, VHD_WHY_IO, 0,
-		 "differs from the source at disk offset %llu, nothing was "
-		 "kept", (unsigned long long)at);
-	return 1;
-}
-
-/* Everything between two open files and a durable, named destination. */
-static int transfer(struct convert_job *job, const struct convert_opts *opts,
-		    struct convert_input *in, struct convert_output *out,
-		    struct convert_stats *stats, struct vhd_err *err)
-{
-	uint64_t size = vhd_get_info(in->img)->size_bytes;
-	struct convert_writeback wb;
-	struct vhd *dst = NULL;
-	int rc;
-
-	job->blame = job->dst;
-	rc = dst_create(opts, out, size, &dst, err);
-	if (rc)
-		return rc;
-	cli_progress_start(&job->progress, "copying", size, opts->quiet);
-	convert_writeback_init(&wb, out->fd, !opts->direct && !opts->no_sync);
-	rc = convert_copy(job, in, dst, &wb, stats, err);
-	cli_progress_end(&job->progress);
-	if (rc) {
-		vhd_abandon(dst);
-		return rc;
-	}
-	job->blame = job->dst;
-	rc = vhd_close(dst, err);
-	if (!rc && opts->verify)
-		rc = verify(job, opts, in, out, err);
-	if (rc)
-		return rc;
-	job->blame = job->dst;
-	if (convert_interrupted(job, err))
-		return -EINTR;
-	return convert_output_publish(out, !opts->no_sync, err);
 }
 
 /* The source and, of a differencing disk, all that it builds on. */
@@ -360,6 +69,32 @@ static int destination_open(const struct convert_opts *opts,
 	return convert_output_open(out, opts->dst, opts->force, &in->st, err);
 }
 
+static int transfer(struct convert_job *job, const struct convert_opts *opts,
+		    struct convert_input *in, struct convert_output *out,
+		    struct convert_stats *stats, struct vhd_err *err)
+{
+	struct convert_image_source source;
+	int rc;
+
+	rc = convert_image_source_init(&source, job, in, job->src, err);
+	if (rc)
+		return rc;
+	rc = convert_to_file(job, opts, &source.source, out, stats, err);
+	convert_source_close(&source.source);
+	return rc;
+}
+
+static void describe_more(const struct convert_job *job,
+			  const struct convert_stats *stats)
+{
+	char got[CLI_SIZE_TEXT], put[CLI_SIZE_TEXT];
+
+	fprintf(stderr, "%s: %s: %s read, %s written, by %s\n", prog, job->dst,
+		cli_size_text(stats->read_bytes, got, sizeof(got)),
+		cli_size_text(stats->written_bytes, put, sizeof(put)),
+		vhd_engine_name(vhd_queue_engine(job->queue)));
+}
+
 static void describe(const struct convert_opts *opts,
 		     const struct convert_input *in,
 		     const struct convert_stats *stats, int64_t took_ms)
@@ -369,7 +104,8 @@ static void describe(const struct convert_opts *opts,
 
 	if (opts->quiet)
 		return;
-	cli_size_text(info->size_bytes, size, sizeof(size));
+	cli_size_text(info->size_bytes + stats->grown_bytes, size,
+		      sizeof(size));
 	cli_size_text(stats->written_bytes, data, sizeof(data));
 	if (info->probed)
 		fprintf(stderr, "%s: %s: taken as %s: %s\n", prog, opts->src,
@@ -377,6 +113,10 @@ static void describe(const struct convert_opts *opts,
 	if (info->layers > 1)
 		fprintf(stderr, "%s: %s: read through %u layers\n", prog,
 			opts->src, info->layers);
+	if (stats->grown_bytes)
+		fprintf(stderr, "%s: %s: %llu bytes larger than %s, for %s\n",
+			prog, opts->dst, (unsigned long long)stats->grown_bytes,
+			opts->src, vhd_target_name(opts->target));
 	fprintf(stderr, "%s: %s: %s, %s, %s of data, %lld.%lld s%s\n", prog,
 		opts->dst, vhd_format_name(opts->to), size, data,
 		(long long)(took_ms / 1000), (long long)(took_ms / 100 % 10),
@@ -403,26 +143,31 @@ static int with_queue(struct convert_job *job, const struct convert_opts *opts,
 	}
 	if (!rc)
 		describe(opts, &in, stats, cli_now_ms() - start_ms);
+	if (!rc && opts->verbose)
+		describe_more(job, stats);
 	convert_input_close(&in);
 	return rc;
 }
 
 static int convert(const struct convert_opts *opts)
 {
-	const struct vhd_queue_opts queue_opts = { .engine = opts->engine };
-	struct convert_job job = { .src = opts->src, .dst = opts->dst };
+	struct convert_job job = {
+		.src = opts->src,
+		.dst = opts->dst,
+		.wake_fd = -1,
+	};
 	struct convert_stats stats = { 0 };
 	struct vhd_err err = { 0 };
 	int rc;
 
+	cli_rate_start(&job.rate, opts->rate, cli_now_ms());
 	job.signal_fd = signals_open(&err);
 	rc = job.signal_fd < 0 ? job.signal_fd : 0;
 	if (!rc)
-		rc = vhd_queue_create(&queue_opts, &job.queue, &err);
-	if (!rc) {
+		rc = convert_job_init(&job, opts->engine, &err);
+	if (!rc)
 		rc = with_queue(&job, opts, &stats, &err);
-		vhd_queue_destroy(job.queue);
-	}
+	convert_job_fini(&job);
 	if (job.signal_fd >= 0)
 		close(job.signal_fd);
 	if (!rc)
@@ -445,7 +190,9 @@ static int convert(const struct convert_opts *opts)
 int main(int argc, char **argv)
 {
 	struct convert_opts opts = { 0 };
-	int status = parse(argc, argv, &opts);
+	int status = convert_args(argc, argv, &opts);
 
-	return status >= 0 ? status : convert(&opts);
+	if (status >= 0)
+		return status;
+	return opts.in_place ? convert_in_place(&opts) : convert(&opts);
 }

@@ -22,6 +22,7 @@ enum {
 	OPT_NO_CONTENT,
 	OPT_PARENT_DIR,
 	OPT_NO_PARENT,
+	OPT_LARGER_CHILD,
 };
 
 static const struct cli_option options[] = {
@@ -35,6 +36,9 @@ static const struct cli_option options[] = {
 	  "differencing disks, which are in or below DIR, may have\n"
 	  "their parents there (default: their own directories)" },
 	{ "no-parent", OPT_NO_PARENT, NULL, "do not look for parents" },
+	{ "larger-child", OPT_LARGER_CHILD, NULL,
+	  "a child may be larger than its parent, what the parent\n"
+	  "lacks is zero" },
 	{ "force", 'f', NULL,
 	  "look although another program has it open for writing;\n"
 	  "what is shown may be torn" },
@@ -46,6 +50,7 @@ struct inspect_opts {
 	bool no_content;
 	bool force;
 	bool no_parent;
+	bool larger_child;
 	const char *parent_dir; /* NULL: the image's own */
 	enum vhd_format format;
 	char **paths;
@@ -88,6 +93,8 @@ static int parse(int argc, char **argv, struct inspect_opts *opts)
 			opts->parent_dir = o.value;
 		else if (id == OPT_NO_PARENT)
 			opts->no_parent = true;
+		else if (id == OPT_LARGER_CHILD)
+			opts->larger_child = true;
 		else
 			status = format_set(opts, o.value);
 		if (status)
@@ -116,6 +123,7 @@ static void open_image(struct inspect_report *r,
 	struct vhd_open_opts how = {
 		.format = opts->format,
 		.force_read = opts->force,
+		.larger_child = opts->larger_child,
 		.parent_dir = opts->parent_dir ? opts->parent_dir : own,
 	};
 

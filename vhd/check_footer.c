@@ -65,7 +65,8 @@ static void copy_place(struct check *c)
 	const struct survey *s = &c->s;
 
 	if (fixed_disk(c)) {
-		if (!s->verdict && s->copy.mark != VHD_MARK_NONE)
+		if (!s->verdict && s->copy.mark != VHD_MARK_NONE &&
+		    s->end.at_bytes)
 			check_tell(c, VHD_FIND_FORGED_START, 0, VHD_NO_BLOCK,
 				   "the disk's first sector imitates a VHD "
 				   "footer: QEMU takes the file for another "
@@ -297,10 +298,12 @@ void check_footers(struct check *c)
 	end_place(c);
 	copy_place(c);
 	compare(c);
-	/* The same fault in both is told once, of the one in force. */
+	/* The same fault in both is told once, of the one in force; a fixed
+	 * disk has one only, at offset 0 where the disk has no byte.
+	 */
 	if (s->end.mark != VHD_MARK_NONE &&
 	    (s->probe.footer_at_bytes || s->copy.mark == VHD_MARK_NONE ||
-	     s->probe.footers_disagree))
+	     s->probe.footers_disagree || !copy_counts))
 		fields(c, &s->end);
 	if (copy_counts && s->copy.mark != VHD_MARK_NONE &&
 	    (s->probe.footer_at_bytes == 0 || s->probe.footers_disagree))

@@ -110,7 +110,8 @@ static int size_check(const struct vhd_footer *f, uint64_t at_bytes,
 	if (size % VHD_SECTOR_BYTES)
 		return vhd_fail(err, -EUCLEAN, VHD_WHY_SIZE_ALIGN, at_bytes,
 				"virtual size %llu is not a whole number of "
-				"512-byte sectors",
+				"512-byte sectors: the footer is damaged; "
+				"restore a good copy",
 				(unsigned long long)size);
 	if (size > max)
 		return vhd_fail(err, -EUCLEAN, VHD_WHY_SIZE_LIMIT, at_bytes,

@@ -73,6 +73,16 @@ static int find_batmap(struct vhd *img, struct vhd_range *ranges,
 	return 0;
 }
 
+/* A length that its text cannot have. */
+static bool locator_len_ok(const struct vhd_locator *l)
+{
+	bool utf16 = l->platform == VHD_LOCATOR_W2RU ||
+		     l->platform == VHD_LOCATOR_W2KU;
+
+	return l->len_bytes <= VHD_LOCATOR_PAYLOAD_MAX &&
+	       !(utf16 && l->len_bytes % 2);
+}
+
 /* Locators with a place outside the file or over other metadata are ignored,
  * as the names they hold would be; the others' places are taken.
  */
@@ -95,7 +105,7 @@ static void find_locators(struct vhd *img, const struct vhd_header *h,
 			img->info.notes |= VHD_NOTE_LOCATOR_BAD;
 			continue;
 		}
-		if (l->len_bytes > VHD_LOCATOR_PAYLOAD_MAX)
+		if (!locator_len_ok(l))
 			img->info.notes |= VHD_NOTE_LOCATOR_BAD;
 		else
 			img->locator[img->locator_count++] = *l;
@@ -260,7 +270,8 @@ static int raw_size(struct vhd *img, struct vhd_err *err)
 	if (size % VHD_SECTOR_BYTES)
 		return vhd_fail(err, -EUCLEAN, VHD_WHY_SIZE_ALIGN, size,
 				"a raw disk of %llu bytes is not a whole "
-				"number of 512-byte sectors; pad it first",
+				"number of 512-byte sectors; pad it first "
+				"(truncate -s %%512)",
 				(unsigned long long)size);
 	img->info.size_bytes = size;
 	return 0;

@@ -309,14 +309,31 @@ static bool same_but_case(const char *a, const char *b)
 	return *a == *b;
 }
 
+static int cannot_search(const struct search *s, int code, const char *where,
+			 struct vhd_err *err)
+{
+	if (code == -ENOMEM)
+		return vhd_fail_nomem(err, 0, "a directory");
+	return vhd_fail(err, code, VHD_WHY_SYSTEM, 0,
+			"cannot search %.60s/%.60s for the parent: %s", s->root,
+			where, vhd_errno_text(code));
+}
+
 static int try_entries(struct search *s, DIR *dir, const char *where,
 		       const char *name, struct vhd_err *err)
 {
 	struct dirent *e;
 	int rc = 0;
 
-	while (!rc && (e = readdir(dir))) {
+	while (!rc) {
 		char *rel;
+
+		errno = 0;
+		e = readdir(dir);
+		if (!e && errno)
+			return cannot_search(s, -errno, where, err);
+		if (!e)
+			break;
 
 		/* The exact name was tried already. */
 		if (!same_but_case(e->d_name, name) || !strcmp(e->d_name, name))
@@ -330,13 +347,45 @@ static int try_entries(struct search *s, DIR *dir, const char *where,
 	return rc;
 }
 
+/* A directory below the root, for its names. `*dir` stays NULL where there is
+ * none that may be read.
+ */
+static int dir_open(const struct search *s, const char *where, DIR **dir,
+		    struct vhd_err *err)
+{
+	int fd = open_beneath(s->root_fd, *where ? where : ".",
+			      O_RDONLY | O_DIRECTORY);
+	int rc;
+
+	*dir = NULL;
+	switch (fd < 0 ? -fd : 0) {
+	case 0:
+		break;
+	case EXDEV:
+	case ELOOP:
+	case ENOENT:
+	case ENOTDIR:
+	case ENAMETOOLONG:
+	case EACCES:
+		return 0;
+	default:
+		return cannot_search(s, fd, where, err);
+	}
+	*dir = fdopendir(fd);
+	if (*dir)
+		return 0;
+	rc = -errno;
+	close(fd);
+	return cannot_search(s, rc, where, err);
+}
+
 /* The same name in another case, in the directory where it should be. */
 static int try_folded(struct search *s, const char *rel, struct vhd_err *err)
 {
 	char *where = strdup(rel), *slash;
 	const char *name = rel;
 	DIR *dir;
-	int fd, rc;
+	int rc;
 
 	if (!where)
 		return vhd_fail_nomem(err, strlen(rel), "a path");
@@ -347,14 +396,11 @@ static int try_folded(struct search *s, const char *rel, struct vhd_err *err)
 	} else {
 		*where = '\0';
 	}
-	fd = open_beneath(s->root_fd, *where ? where : ".",
-			  O_RDONLY | O_DIRECTORY);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	rc = dir ? try_entries(s, dir, where, name, err) : 0;
+	rc = dir_open(s, where, &dir, err);
+	if (!rc && dir)
+		rc = try_entries(s, dir, where, name, err);
 	if (dir)
 		closedir(dir);
-	else if (fd >= 0)
-		close(fd);
 	free(where);
 	return rc;
 }
@@ -462,6 +508,8 @@ static int search_open(struct search *s, const char *path, struct vhd_err *err)
 	s->root = s->top->path ? realpath(s->opts->parent_dir, NULL) : NULL;
 	if (!s->root) {
 		rc = -errno;
+		if (rc == -ENOMEM)
+			return vhd_fail_nomem(err, strlen(path), "a path");
 		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
 				"cannot find %.80s: %s",
 				s->top->path ? s->opts->parent_dir : path,

@@ -33,11 +33,27 @@ const char *vhd_engine_name(enum vhd_engine engine)
 	return engine == VHD_ENGINE_AUTO ? "auto" : "unknown";
 }
 
-/* The machine does not let us: a sandbox, an old kernel, a limit. */
+/* The machine does not let us have this engine, and may let us have the next,
+ * which needs less: forbidden by a sandbox or a sysctl; not in this kernel, or
+ * without what we ask of it; no memory, no locked memory, no descriptor or no
+ * AIO context left. What was wrong with the question itself is no such thing.
+ */
 static bool barred(int code)
 {
-	return code == -EPERM || code == -EACCES || code == -ENOSYS ||
-	       code == -ENOMEM || code == -EAGAIN;
+	switch (-code) {
+	case EPERM:
+	case EACCES:
+	case ENOSYS:
+	case EOPNOTSUPP:
+	case EINVAL:
+	case ENOMEM:
+	case EAGAIN:
+	case EMFILE:
+	case ENFILE:
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* ----------------------------------------------------------- lifecycle -- */
@@ -51,18 +67,25 @@ static void slots_init(struct vhd_queue *q)
 	}
 }
 
+static int depth_check(uint32_t depth, struct vhd_err *err)
+{
+	if (depth <= VHD_QUEUE_DEPTH_MAX)
+		return 0;
+	return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+			"a queue is at most %u deep, not %u",
+			VHD_QUEUE_DEPTH_MAX, depth);
+}
+
 int vhd_queue_create_on(const struct vhd_engine_ops *engine, uint32_t depth,
 			struct vhd_queue **out, struct vhd_err *err)
 {
 	struct vhd_queue *q;
-	int rc;
+	int rc = depth_check(depth, err);
 
+	if (rc)
+		return rc;
 	if (depth == 0)
 		depth = VHD_QUEUE_DEPTH_DEFAULT;
-	if (depth > VHD_QUEUE_DEPTH_MAX)
-		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
-				"a queue is at most %u deep, not %u",
-				VHD_QUEUE_DEPTH_MAX, depth);
 	q = calloc(1, sizeof(*q));
 	if (!q)
 		return vhd_fail_nomem(err, sizeof(*q), "a queue");
@@ -91,9 +114,12 @@ int vhd_queue_create(const struct vhd_queue_opts *opts, struct vhd_queue **out,
 {
 	enum vhd_engine want = opts ? opts->engine : VHD_ENGINE_AUTO;
 	uint32_t depth = opts ? opts->depth : 0;
-	int rc = vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
-			  "no engine number %d", (int)want);
+	int rc = depth_check(depth, err);
 
+	if (rc)
+		return rc;
+	rc = vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0, "no engine number %d",
+		      (int)want);
 	for (unsigned i = 0; i < ENGINES; i++) {
 		if (want != VHD_ENGINE_AUTO && want != engines[i]->id)
 			continue;

@@ -340,6 +340,53 @@ static void d_tail_gap(struct memfile *m)
 	img_bat(m, 3, 0xffffffff);
 }
 
+static void d_type_0(struct memfile *m)
+{
+	img_footers32(m, IMG_F_TYPE, 0);
+}
+
+static void d_type_1(struct memfile *m)
+{
+	img_footers32(m, IMG_F_TYPE, 1);
+}
+
+static void d_type_5(struct memfile *m)
+{
+	img_footers32(m, IMG_F_TYPE, 5);
+}
+
+static void d_type_7(struct memfile *m)
+{
+	img_footers32(m, IMG_F_TYPE, 7);
+}
+
+static void d_copy_poison(struct memfile *m)
+{
+	img_set(m, 0, 512, IMG_F_COOKIE, "v_poison", 8);
+}
+
+static void d_footer_cut(struct memfile *m)
+{
+	memfile_resize(m, img_end(m));
+}
+
+static void d_data_offset_256(struct memfile *m)
+{
+	img_footers64(m, IMG_F_DATA_OFFSET, 256);
+}
+
+/* A table longer than the file, by far less than what wraps. */
+static void d_entries_many(struct memfile *m)
+{
+	entries(m, 1u << 21);
+}
+
+/* In the middle of the last block of the file and of the disk. */
+static void d_file_cut(struct memfile *m)
+{
+	memfile_resize(m, img_place(IMG_THREE_BYTES, MIB, 3) - MIB / 2);
+}
+
 #define E      VHD_SEVERITY_ERROR
 #define W      VHD_SEVERITY_WARNING
 #define I      VHD_SEVERITY_INFO
@@ -350,12 +397,18 @@ static void d_tail_gap(struct memfile *m)
 const struct img_damage img_damages[] = {
 	{"version", d_version, VHD_FIND_FOOTER_VERSION, E, 5, ANY, NB},
 	{"type", d_type, VHD_FIND_FOOTER_TYPE, E, 4, ANY, NB},
+	{"type 0", d_type_0, VHD_FIND_FOOTER_TYPE, E, 4, ANY, NB},
+	{"type 1", d_type_1, VHD_FIND_FOOTER_TYPE, E, 4, ANY, NB},
+	{"type 5", d_type_5, VHD_FIND_FOOTER_TYPE, E, 4, ANY, NB},
+	{"type 7", d_type_7, VHD_FIND_FOOTER_TYPE, E, 4, ANY, NB},
 	{"size 0", d_size_zero, VHD_FIND_SIZE, E, 0x12, ANY, NB},
 	{"size odd", d_size_odd, VHD_FIND_SIZE, E, 0x12, ANY, NB},
 	{"size huge", d_size_huge, VHD_FIND_SIZE, E, 0x12, ANY, NB},
 	{"footer sum", d_footer_sum, VHD_FIND_FOOTER_CHECKSUM, E, 2, ANY, NB},
 	{"footer gone", d_footer_gone, VHD_FIND_FOOTER_MISSING, E, 1, ANY, NB},
 	{"footer C7", d_footer_c7, VHD_FIND_FOOTER_MISSING, E, 1, ANY, NB},
+	{"footer cut off", d_footer_cut, VHD_FIND_FOOTER_MISSING, E, 1, ANY,
+	 NB},
 	{"footer 511", d_footer_511, VHD_FIND_FOOTER_511, W, 3, ANY, NB},
 	{"copy gone", d_copy_gone, VHD_FIND_COPY_MISSING, E, 3, 0, NB},
 	{"copy sum", d_copy_sum, VHD_FIND_COPY_CHECKSUM, E, 2, 64, NB},
@@ -364,6 +417,7 @@ const struct img_damage img_damages[] = {
 	{"flags differ", d_differ_flag, VHD_FIND_FOOTERS_DIFFER, W, 3, ANY, NB},
 	{"ids differ", d_differ_id, VHD_FIND_FOOTERS_DIFFER, E, 3, ANY, NB},
 	{"poison", d_poison, VHD_FIND_POISON_COOKIE, E, 3, ANY, NB},
+	{"copy poisoned", d_copy_poison, VHD_FIND_POISON_COOKIE, E, 3, 0, NB},
 	{"features", d_features, VHD_FIND_FEATURES, W, 0, ANY, NB},
 	{"saved state", d_saved, VHD_FIND_SAVED_STATE, W, 0, ANY, NB},
 	{"hidden", d_hidden, VHD_FIND_HIDDEN, I, 0, ANY, NB},
@@ -376,6 +430,8 @@ const struct img_damage img_damages[] = {
 	{"geometry 0", d_geometry_zero, VHD_FIND_GEOMETRY, W, 3, ANY, NB},
 	{"geometry -", d_geometry_cuts, VHD_FIND_GEOMETRY_CUTS, I, 0, ANY, NB},
 	{"data offset 0", d_data_offset_0, VHD_FIND_DATA_OFFSET, E, 8, ANY, NB},
+	{"data offset 256", d_data_offset_256, VHD_FIND_DATA_OFFSET, E, 8, ANY,
+	 NB},
 	{"data offset odd", d_data_offset_odd, VHD_FIND_DATA_OFFSET, E, 8, ANY,
 	 NB},
 	{"data offset far", d_data_offset_huge, VHD_FIND_DATA_OFFSET, E, 8, ANY,
@@ -400,6 +456,8 @@ const struct img_damage img_damages[] = {
 	{"few entries", d_entries_short, VHD_FIND_TABLE_SHORT, E, 0xa, 540, NB},
 	{"2^30 entries", d_entries_wrap, VHD_FIND_TABLE_PAST_END, E, 0xa, 528,
 	 NB},
+	{"a table too long", d_entries_many, VHD_FIND_TABLE_PAST_END, E, 0xa,
+	 528, NB},
 	{"an entry more", d_entries_long, VHD_FIND_TABLE_LONG, I, 0, 540, NB},
 	{"and used", d_extra_used, VHD_FIND_BAT_EXTRA, W, 0xa, BAT(4), 4},
 	{"padding", d_padding, VHD_FIND_BAT_PADDING, I, 0, ANY, NB},
@@ -411,6 +469,7 @@ const struct img_damage img_damages[] = {
 	 1},
 	{"on the footer", d_bat_end, VHD_FIND_BAT_PAST_END, E, 0xa, BAT(1), 1},
 	{"cut", d_bat_cut, VHD_FIND_BAT_CUT, E, 0xa, BAT(1), 1},
+	{"file cut", d_file_cut, VHD_FIND_BAT_CUT, E, 0xa, BAT(3), 3},
 	{"same place", d_bat_same, VHD_FIND_BAT_DUPLICATE, E, 0xa, BAT(1), 1},
 	{"overlap", d_bat_overlap, VHD_FIND_BAT_OVERLAP, E, 0xa, BAT(1), 1},
 	{"orphan", d_orphan, VHD_FIND_ORPHAN_SPACE, I, 0, ANY, NB},

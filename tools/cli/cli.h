@@ -127,15 +127,33 @@ void cli_text_clean(char *text);
 const char *cli_text_utf16be(const uint8_t *src, size_t src_bytes, char *buf,
 			     size_t n);
 
+/* ---------------------------------------------------------------- rate -- */
+
+/* A limit on bytes a second; none where it is 0. */
+struct cli_rate {
+	uint64_t bytes_per_s;
+	int64_t tokens; /* below 1: wait */
+	int64_t at_ms;
+};
+
+void cli_rate_start(struct cli_rate *r, uint64_t bytes_per_s, int64_t now_ms);
+/* 0: the next bytes may pass, however many; else how long to wait before
+ * asking again.
+ */
+int64_t cli_rate_wait_ms(struct cli_rate *r, int64_t now_ms);
+/* Bytes that passed. */
+void cli_rate_take(struct cli_rate *r, uint64_t bytes);
+
 /* ------------------------------------------------------------ progress -- */
 
 /* One line on a terminal, rewritten a few times a second; silent where stderr
- * is not a terminal. `pos` of `total` decides percentage and time left,
- * `moved` bytes the rate.
+ * is not a terminal. `pos` of `total` decides the percentage, with `from` the
+ * time left, `moved` bytes the rate.
  */
 struct cli_progress {
 	bool on;
 	const char *what;
+	uint64_t from;  /* where this run began; 0 unless set after starting */
 	uint64_t total;
 	int64_t start_ms;
 	int64_t shown_ms;
@@ -148,8 +166,8 @@ void cli_progress_show(struct cli_progress *p, uint64_t pos, uint64_t moved);
 void cli_progress_end(struct cli_progress *p);
 
 /* The line's text without control characters; what progress shows. */
-void cli_progress_line(char *buf, size_t n, const char *what, uint64_t pos,
-		       uint64_t total, uint64_t moved, int64_t elapsed_ms);
+void cli_progress_line(char *buf, size_t n, const struct cli_progress *p,
+		       uint64_t pos, uint64_t moved, int64_t elapsed_ms);
 
 int64_t cli_now_ms(void);
 

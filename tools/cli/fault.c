@@ -48,8 +48,7 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 	[VHD_WHY_FOOTER_TYPE] = { "footer-type", CLI_REFUSED, damaged },
 	[VHD_WHY_SIZE_ZERO] = { "size-zero", CLI_REFUSED,
 				"there is no disk in it" },
-	[VHD_WHY_SIZE_ALIGN] = { "size-align", CLI_REFUSED,
-				 "`truncate -s %512` pads a raw one" },
+	[VHD_WHY_SIZE_ALIGN] = { "size-align", CLI_REFUSED, "" }, /* text */
 	[VHD_WHY_SIZE_LIMIT] = { "size-limit", CLI_REFUSED,
 				 "choose a type that reaches as far" },
 	[VHD_WHY_FIXED_LENGTH] = { "fixed-length", CLI_REFUSED, damaged },
@@ -86,6 +85,8 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 	[VHD_WHY_PARENT_SIZE] = { "parent-size", CLI_REFUSED,
 				  "restore a good copy of the parent" },
 	[VHD_WHY_CHAIN_CYCLE] = { "chain-cycle", CLI_REFUSED, damaged },
+	[VHD_WHY_LOOKS_LIKE_VHD] = { "looks-like-vhd", CLI_REFUSED,
+				     "--force does it nevertheless" },
 	[VHD_WHY_CHAIN_DEPTH] = { "chain-depth", CLI_REFUSED,
 				  "merge some of its layers first" },
 	[VHD_WHY_SAVED_STATE] = { "saved-state", CLI_REFUSED,
@@ -100,6 +101,17 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 				 "use a newer kernel" },
 	[VHD_WHY_KERNEL_FIT] = { "kernel-fit", CLI_REFUSED,
 				 "give the guest more memory" },
+};
+
+/* What the caller asked for, not what a file says: nothing is damaged. */
+static const struct {
+	enum vhd_why why;
+	const char *advice;
+} asked_faults[] = {
+	{ VHD_WHY_SIZE_ZERO, "choose a size" },
+	{ VHD_WHY_SIZE_ALIGN, "choose whole sectors" },
+	{ VHD_WHY_BLOCK_SIZE, "choose another block size" },
+	{ VHD_WHY_TABLE_ENTRIES, "choose a larger block size" },
 };
 
 /* The library cuts a path in its texts after this many bytes. */
@@ -159,6 +171,17 @@ static const struct system_fault *system_of(const struct vhd_err *err)
 	return NULL;
 }
 
+static const char *asked_of(const struct vhd_err *err)
+{
+	if (err->code != -EINVAL)
+		return NULL;
+	for (size_t i = 0; i < sizeof(asked_faults) / sizeof(asked_faults[0]);
+	     i++)
+		if (asked_faults[i].why == err->why)
+			return asked_faults[i].advice;
+	return NULL;
+}
+
 const char *cli_why_name(enum vhd_why why)
 {
 	return fault_of(why)->name;
@@ -167,7 +190,10 @@ const char *cli_why_name(enum vhd_why why)
 const char *cli_advice(const struct vhd_err *err)
 {
 	const struct system_fault *s = system_of(err);
+	const char *asked = asked_of(err);
 
+	if (asked)
+		return asked;
 	return s ? s->advice : fault_of(err->why)->advice;
 }
 

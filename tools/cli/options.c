@@ -2,6 +2,7 @@
 /* Command lines from one table: it parses them and prints their help, so the
  * two cannot disagree.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -60,6 +61,16 @@ static void help(const struct cli_options *o)
 		help_option(opt);
 	help_option(&common[0]);
 	help_option(&common[1]);
+}
+
+/* What was asked for has been printed, if standard output took it. */
+static int printed(const char *prog)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return CLI_OK;
+	fprintf(stderr, "%s: standard output: cannot write: %s\n", prog,
+		strerror(errno));
+	return CLI_IO;
 }
 
 /* getopt's own tables, from ours. Returns how many long options there are. */
@@ -136,11 +147,11 @@ int cli_options_next(struct cli_options *o, int *status)
 		return -1;
 	case ID_HELP:
 		help(o);
-		*status = CLI_OK;
+		*status = printed(o->prog);
 		return -1;
 	case ID_VERSION:
 		printf("%s %s\n", o->prog, CLI_VERSION);
-		*status = CLI_OK;
+		*status = printed(o->prog);
 		return -1;
 	default:
 		return id;

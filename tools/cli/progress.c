@@ -33,23 +33,28 @@ static void time_left_text(char *buf, size_t n, uint64_t left_s)
 		snprintf(buf, n, "%" PRIu64 " s", left_s);
 }
 
-void cli_progress_line(char *buf, size_t n, const char *what, uint64_t pos,
-		       uint64_t total, uint64_t moved, int64_t elapsed_ms)
+void cli_progress_line(char *buf, size_t n, const struct cli_progress *p,
+		       uint64_t pos, uint64_t moved, int64_t elapsed_ms)
 {
 	char of[CLI_SIZE_TEXT], rate[CLI_SIZE_TEXT], left[32];
-	double part = total ? (double)pos / (double)total : 1.0;
+	double part = p->total ? (double)pos / (double)p->total : 1.0;
 	double s = (double)elapsed_ms / 1000.0;
 
-	cli_size_text(total, of, sizeof(of));
-	if (elapsed_ms < RATE_AFTER_MS || !pos) {
-		snprintf(buf, n, "%s %3.0f%% of %s", what, part * 100.0, of);
+	if (pos > p->total)
+		pos = p->total;
+	cli_size_text(p->total, of, sizeof(of));
+	if (elapsed_ms < RATE_AFTER_MS || pos <= p->from) {
+		snprintf(buf, n, "%s %3.0f%% of %s", p->what, part * 100.0,
+			 of);
 		return;
 	}
 	cli_size_text((uint64_t)((double)moved / s), rate, sizeof(rate));
 	time_left_text(left, sizeof(left),
-		       (uint64_t)(s * (1.0 - part) / part + 0.5));
-	snprintf(buf, n, "%s %3.0f%% of %s, %s/s, %s left", what, part * 100.0,
-		 of, rate, left);
+		       (uint64_t)(s * (double)(p->total - pos) /
+					  (double)(pos - p->from) +
+				  0.5));
+	snprintf(buf, n, "%s %3.0f%% of %s, %s/s, %s left", p->what,
+		 part * 100.0, of, rate, left);
 }
 
 void cli_progress_start(struct cli_progress *p, const char *what,
@@ -74,7 +79,7 @@ void cli_progress_show(struct cli_progress *p, uint64_t pos, uint64_t moved)
 	if (now_ms - p->shown_ms < SHOW_EVERY_MS)
 		return;
 	p->shown_ms = now_ms;
-	cli_progress_line(line, sizeof(line), p->what, pos, p->total, moved,
+	cli_progress_line(line, sizeof(line), p, pos, moved,
 			  now_ms - p->start_ms);
 	fprintf(stderr, "\r%s\033[K", line);
 	fflush(stderr);

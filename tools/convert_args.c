@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The command line of vhd-convert: its table of options, and what makes no
+ * sense together.
+ */
+#include <string.h>
+
+#include "convert.h"
+#include "verb.h"
+#include "verb_preset.h"
+
+static const char prog[] = CONVERT_PROG;
+
+/* What the library creates; sizes but 512K and 2M are rare elsewhere. */
+#define BLOCK_MIN_BYTES 4096u
+#define BLOCK_MAX_BYTES (256u << 20)
+
+enum {
+	OPT_FROM = 256,
+	OPT_TO,
+	OPT_BLOCK,
+	OPT_ENGINE,
+	OPT_DIRECT,
+	OPT_VERIFY,
+	OPT_NO_SYNC,
+	OPT_PARENT_DIR,
+	OPT_NO_PARENT,
+	OPT_LARGER_CHILD,
+	OPT_FOR,
+	OPT_SPARSE,
+	OPT_RATE,
+	OPT_IN_PLACE,
+};
+
+static const struct cli_option options[] = {
+	{ "from", OPT_FROM, "FORMAT",
+	  "what SRC is: raw, fixed, dynamic, or auto to find\n"
+	  "out by looking (the default)" },
+	{ "to", OPT_TO, "FORMAT", "what DST becomes: raw, fixed or dynamic" },
+	{ "block-size", OPT_BLOCK, "SIZE",
+	  "bytes per block of a dynamic DST (default 2M)" },
+	{ "for", OPT_FOR, "PRODUCT",
+	  "as this product wants it: hyperv, azure, virtualpc,\n"
+	  "xenserver, virtualbox or qemu; --to may be left out,\n"
+	  "and the size may be rounded up" },
+	{ "in-place", OPT_IN_PLACE, NULL,
+	  "turn SRC itself from raw into fixed or back, without\n"
+	  "copying; needs --from" },
+	{ "sparse", OPT_SPARSE, "HOW",
+	  "yes: holes and zeros take no space (the default);\n"
+	  "no: all of DST's space is allocated; punch: zeros are\n"
+	  "looked for everywhere" },
+	{ "rate", OPT_RATE, "SIZE", "read no more than SIZE bytes a second" },
+	{ "engine", OPT_ENGINE, "NAME",
+	  "how I/O is done: auto, uring, aio or sync" },
+	{ "direct", OPT_DIRECT, NULL, "go around the page cache" },
+	{ "verify", OPT_VERIFY, NULL,
+	  "read both again afterwards and compare" },
+	{ "no-sync", OPT_NO_SYNC, NULL,
+	  "do not wait until DST is on the disk" },
+	{ "parent-dir", OPT_PARENT_DIR, "DIR",
+	  "a differencing SRC, which is in or below DIR, may have\n"
+	  "its parents there (default: SRC's own directory)" },
+	{ "no-parent", OPT_NO_PARENT, NULL, "refuse a differencing SRC" },
+	{ "larger-child", OPT_LARGER_CHILD, NULL,
+	  "let it be larger than its parent; the rest is zero" },
+	{ "force", 'f', NULL, "replace DST if it exists" },
+	{ "verbose", 'v', NULL, "tell more of what was done" },
+	{ "quiet", 'q', NULL, "print nothing but errors" },
+	{ 0 },
+};
+
+struct word {
+	const char *text;
+	int value;
+};
+
+static const struct word formats[] = {
+	{ "auto", VHD_FORMAT_AUTO },
+	{ "raw", VHD_FORMAT_RAW },
+	{ "fixed", VHD_FORMAT_FIXED },
+	{ "dynamic", VHD_FORMAT_DYNAMIC },
+	{ 0 },
+};
+
+static const struct word engines[] = {
+	{ "auto", VHD_ENGINE_AUTO },
+	{ "uring", VHD_ENGINE_URING },
+	{ "aio", VHD_ENGINE_AIO },
+	{ "sync", VHD_ENGINE_SYNC },
+	{ 0 },
+};
+
+static const struct word sparses[] = {
+	{ "yes", CONVERT_SPARSE_YES },
+	{ "no", CONVERT_SPARSE_NO },
+	{ "punch", CONVERT_SPARSE_PUNCH },
+	{ 0 },
+};
+
+static int word_find(const struct word *words, const char *text)
+{
+	for (; words->text; words++)
+		if (!strcmp(words->text, text))
+			return words->value;
+	return -1;
+}
+
+/* --------------------------------------------------------- command line -- */
+
+static int format_set(enum vhd_format *to, const char *option,
+		      const char *text)
+{
+	int value = word_find(formats, text);
+
+	if (value < 0)
+		return cli_usage(prog,
+				 "--%s %s: not one of raw, fixed, dynamic%s",
+				 option, text,
+				 strcmp(option, "from") ? "" : ", auto");
+	*to = (enum vhd_format)value;
+	return CLI_OK;
+}
+
+static int engine_set(struct convert_opts *opts, const char *text)
+{
+	int value = word_find(engines, text);
+
+	if (value < 0)
+		return cli_usage(prog, "--engine %s: not one of auto, uring, "
+				       "aio, sync", text);
+	opts->engine = (enum vhd_engine)value;
+	return CLI_OK;
+}
+
+static int sparse_set(struct convert_opts *opts, const char *text)
+{
+	int value = word_find(sparses, text);
+
+	if (value < 0)
+		return cli_usage(prog, "--sparse %s: not one of yes, no, "
+				       "punch", text);
+	opts->sparse = (enum convert_sparse)value;
+	return CLI_OK;
+}
+
+static int rate_set(struct convert_opts *opts, const char *text)
+{
+	int status = verb_size(prog, "rate", text, &opts->rate);
+
+	if (!status && !opts->rate)
+		return cli_usage(prog, "--rate 0: nothing would ever arrive");
+	return status;
+}
+
+static int block_size_set(struct convert_opts *opts, const char *text)
+{
+	uint64_t bytes;
+
+	if (cli_size_parse(text, &bytes) || bytes < BLOCK_MIN_BYTES ||
+	    bytes > BLOCK_MAX_BYTES || (bytes & (bytes - 1)))
+		return cli_usage(prog, "--block-size %s: not a power of two "
+				       "from 4K to 256M", text);
+	opts->block_size_bytes = (uint32_t)bytes;
+	return CLI_OK;
+}
+
+/* The options that are said or not. */
+static bool *flag_of(struct convert_opts *opts, int id)
+{
+	switch (id) {
+	case OPT_DIRECT:
+		return &opts->direct;
+	case OPT_VERIFY:
+		return &opts->verify;
+	case OPT_NO_SYNC:
+		return &opts->no_sync;
+	case OPT_NO_PARENT:
+		return &opts->no_parent;
+	case OPT_LARGER_CHILD:
+		return &opts->larger_child;
+	case 'f':
+		return &opts->force;
+	case OPT_IN_PLACE:
+		return &opts->in_place;
+	case 'q':
+		return &opts->quiet;
+	case 'v':
+		return &opts->verbose;
+	default:
+		return NULL;
+	}
+}
+
+static int option_apply(struct convert_opts *opts, int id, const char *value)
+{
+	bool *flag = flag_of(opts, id);
+
+	if (flag) {
+		*flag = true;
+		return CLI_OK;
+	}
+	switch (id) {
+	case OPT_FROM:
+		return format_set(&opts->from, "from", value);
+	case OPT_TO:
+		if (!strcmp(value, "auto"))
+			return cli_usage(prog, "--to auto: name the type to "
+					       "make");
+		return format_set(&opts->to, "to", value);
+	case OPT_BLOCK:
+		return block_size_set(opts, value);
+	case OPT_ENGINE:
+		return engine_set(opts, value);
+	case OPT_FOR:
+		return verb_target(prog, value, &opts->target);
+	case OPT_SPARSE:
+		return sparse_set(opts, value);
+	case OPT_RATE:
+		return rate_set(opts, value);
+	default:
+		opts->parent_dir = value;
+		return CLI_OK;
+	}
+}
+
+/* One operand, one change, nothing of how bytes are copied. */
+static int in_place_together(struct convert_opts *opts)
+{
+	if (opts->from != VHD_FORMAT_RAW && opts->from != VHD_FORMAT_FIXED)
+		return cli_usage(prog, "--in-place needs --from raw or --from "
+				       "fixed: what is cut off must not be "
+				       "guessed");
+	if (opts->to == VHD_FORMAT_AUTO)
+		opts->to = opts->from == VHD_FORMAT_RAW ? VHD_FORMAT_FIXED
+							: VHD_FORMAT_RAW;
+	if (opts->to == opts->from || (opts->to != VHD_FORMAT_RAW &&
+				       opts->to != VHD_FORMAT_FIXED))
+		return cli_usage(prog, "--in-place turns raw into fixed or "
+				       "fixed into raw");
+	if (opts->block_size_bytes || opts->direct || opts->verify ||
+	    opts->no_sync || opts->rate || opts->sparse || opts->parent_dir)
+		return cli_usage(prog, "--in-place copies nothing: only --for, "
+				       "--force and --quiet go with it");
+	return -1;
+}
+
+/* What the product wants, as far as it does not depend on the source. */
+static int preset_apply(struct convert_opts *opts)
+{
+	const struct verb_preset *p = verb_preset(opts->target);
+
+	if (!p)
+		return -1;
+	if (opts->to == VHD_FORMAT_AUTO)
+		opts->to = p->format;
+	if (opts->to == VHD_FORMAT_RAW)
+		return cli_usage(prog, "--for is for VHDs, not --to raw");
+	if (p->format_only && opts->to != p->format)
+		return cli_usage(prog, "--to: %s takes %s images only",
+				 vhd_target_name(opts->target),
+				 vhd_format_name(p->format));
+	if (p->block_size_bytes && opts->block_size_bytes &&
+	    opts->block_size_bytes != p->block_size_bytes)
+		return cli_usage(prog, "--block-size: %s takes 2M only",
+				 vhd_target_name(opts->target));
+	return -1;
+}
+
+/* What makes no sense together. Returns -1 to go on, or the exit code. */
+static int together(struct convert_opts *opts)
+{
+	int status = opts->in_place ? in_place_together(opts) : -1;
+
+	if (status < 0)
+		status = preset_apply(opts);
+	if (status >= 0)
+		return status;
+	if (opts->to == VHD_FORMAT_AUTO)
+		return cli_usage(prog, "needs --to raw, fixed or dynamic, or "
+				       "--for");
+	if (opts->quiet && opts->verbose)
+		return cli_usage(prog, "--quiet excludes --verbose");
+	if (opts->block_size_bytes && opts->to != VHD_FORMAT_DYNAMIC)
+		return cli_usage(prog, "--block-size is for --to dynamic");
+	if (opts->no_parent && opts->parent_dir)
+		return cli_usage(prog, "--no-parent excludes --parent-dir");
+	return -1;
+}
+
+int convert_args(int argc, char **argv, struct convert_opts *opts)
+{
+	struct cli_options o = {
+		.prog = prog,
+		.usage = "[--from FORMAT] --to FORMAT [options] SRC DST\n"
+			 "--in-place --from FORMAT [options] SRC",
+		.about = "Convert disk images between raw, fixed VHD and "
+			 "dynamic VHD.",
+		.table = options,
+		.argc = argc,
+		.argv = argv,
+	};
+	int id, status = CLI_OK;
+
+	while ((id = cli_options_next(&o, &status)) > 0) {
+		status = option_apply(opts, id, o.value);
+		if (status)
+			return status;
+	}
+	if (id < 0)
+		return status;
+	if (argc - o.first_operand != (opts->in_place ? 1 : 2))
+		return cli_usage(prog, opts->in_place
+					       ? "--in-place needs one file"
+					       : "needs a source and a "
+						 "destination");
+	opts->src = argv[o.first_operand];
+	opts->dst = argv[o.first_operand + !opts->in_place];
+	return together(opts);
+}
