@@ -213,7 +213,7 @@ static void footers_of_different_disks_are_not_written_to(void **state)
 	struct vhd_err e;
 
 	img_set64(m, 0, 512, IMG_F_CURRENT_SIZE, 2 * MIB);
-	img_set32(m, 0, 512, IMG_F_ID, 0xabababab);
+	img_set32(m, 0, 512, IMG_F_ID, 0x01020304);
 	assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), &e, EROFS,
 		       VHD_WHY_READ_ONLY_LAYOUT);
 	memfile_destroy(m);
