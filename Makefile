@@ -37,6 +37,7 @@ LIBS_TOOLS := -Wl,--as-needed -lblkid -ljson-c -lisal
 # ------------------------------------------------------------------ sources
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/file.c vhd/lock.c vhd/probe.c vhd/open.c vhd/create.c \
+           vhd/inplace.c \
            vhd/info.c vhd/locator.c vhd/chain.c vhd/parent.c \
            vhd/bat.c vhd/bitmap.c vhd/map.c \
            vhd/alloc.c vhd/commit.c vhd/tail.c vhd/sync.c \
@@ -88,7 +89,9 @@ SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
                    tools/convert_input.c tools/convert_extents.c \
                    tools/convert_output.c tools/convert_writeback.c \
                    tools/convert_image.c tools/convert_copy.c \
+                   tools/convert_file.c \
                    tools/convert_verify.c tools/convert_place.c \
+                   tools/convert_inplace.c \
                    tools/verb_words.c tools/verb_preset.c
 SRC_hv          := tools/hv.c tools/hv_args.c tools/hv_disk.c tools/hv_run.c \
                    tools/hv_terminal.c tools/hv_escape.c tools/hv_nested.c \
@@ -100,7 +103,7 @@ SRC_hv          := tools/hv.c tools/hv_args.c tools/hv_disk.c tools/hv_run.c \
 UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
                 vhd_creator vhd_probe vhd_open vhd_bitmap vhd_bat vhd_map \
                 vhd_alloc vhd_commit vhd_tail vhd_crash vhd_create vhd_file \
-                vhd_lock vhd_sync vhd_threads vhd_nomem
+                vhd_lock vhd_sync vhd_threads vhd_nomem vhd_inplace
 UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target

@@ -2,12 +2,14 @@
 /* The parts of vhd-convert. Private to tools/.
  *
  *   args      the command line
+ *   inplace   raw and fixed into one another without copying
  *   input     the source: opened, locked, known by its inode
  *   extents   where the source has data at all
  *   place     how large the output is, and all its space at once
  *   output    a nameless file that gets its name when it is complete
  *   writeback what was written goes to the disk while copying goes on
  *   door      sources and sinks; image is the files among them
+ *   file      an image file as the destination, from nothing to its name
  *   copy      read, scan for zeros, write; many requests in flight
  *   verify    read both again and compare
  */
@@ -22,6 +24,9 @@
 #include "cli/cli.h"
 #include "convert_door.h"
 #include "vhd/vhd.h"
+
+/* What lines to the user begin with. */
+#define CONVERT_PROG "vhd-convert"
 
 /* Zeros are found and left out in units of this. */
 #define CONVERT_GRAIN_BYTES 4096u
@@ -49,6 +54,7 @@ struct convert_opts {
 	bool force;
 	bool quiet;
 	bool verbose;
+	bool in_place;             /* SRC itself; there is no DST */
 	bool no_parent;
 	bool larger_child;
 	const char *parent_dir;    /* NULL: the source's own */
@@ -58,6 +64,9 @@ struct convert_opts {
  * end with.
  */
 int convert_args(int argc, char **argv, struct convert_opts *opts);
+
+/* The whole of --in-place; returns the exit code. */
+int convert_in_place(const struct convert_opts *opts);
 
 /* What every long step needs: the queue, whom to blame, when to stop. */
 struct convert_job {
@@ -267,6 +276,13 @@ struct convert_stats {
 int convert_copy(struct convert_job *job, struct convert_source *src,
 		 struct convert_sink *const *sinks, unsigned count,
 		 struct convert_stats *stats, struct vhd_err *err);
+
+/* Everything between a source and a durable, named image file: `out` is open
+ * and still without its name. Returns 1 when what was written differs.
+ */
+int convert_to_file(struct convert_job *job, const struct convert_opts *opts,
+		    struct convert_source *src, struct convert_output *out,
+		    struct convert_stats *stats, struct vhd_err *err);
 
 /* Compare what two ends hold; the shorter one counts as zero behind its end.
  * Returns 0, or 1 with the first differing byte's offset on the disk in

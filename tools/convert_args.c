@@ -8,7 +8,7 @@
 #include "verb.h"
 #include "verb_preset.h"
 
-static const char prog[] = "vhd-convert";
+static const char prog[] = CONVERT_PROG;
 
 /* What the library creates; sizes but 512K and 2M are rare elsewhere. */
 #define BLOCK_MIN_BYTES 4096u
@@ -28,6 +28,7 @@ enum {
 	OPT_FOR,
 	OPT_SPARSE,
 	OPT_RATE,
+	OPT_IN_PLACE,
 };
 
 static const struct cli_option options[] = {
@@ -41,6 +42,9 @@ static const struct cli_option options[] = {
 	  "as this product wants it: hyperv, azure, virtualpc,\n"
 	  "xenserver, virtualbox or qemu; --to may be left out,\n"
 	  "and the size may be rounded up" },
+	{ "in-place", OPT_IN_PLACE, NULL,
+	  "turn SRC itself from raw into fixed or back, without\n"
+	  "copying; needs --from" },
 	{ "sparse", OPT_SPARSE, "HOW",
 	  "yes: holes and zeros take no space (the default);\n"
 	  "no: all of DST's space is allocated; punch: zeros are\n"
@@ -176,6 +180,8 @@ static bool *flag_of(struct convert_opts *opts, int id)
 		return &opts->larger_child;
 	case 'f':
 		return &opts->force;
+	case OPT_IN_PLACE:
+		return &opts->in_place;
 	case 'q':
 		return &opts->quiet;
 	case 'v':
@@ -217,6 +223,27 @@ static int option_apply(struct convert_opts *opts, int id, const char *value)
 	}
 }
 
+/* One operand, one change, nothing of how bytes are copied. */
+static int in_place_together(struct convert_opts *opts)
+{
+	if (opts->from != VHD_FORMAT_RAW && opts->from != VHD_FORMAT_FIXED)
+		return cli_usage(prog, "--in-place needs --from raw or --from "
+				       "fixed: what is cut off must not be "
+				       "guessed");
+	if (opts->to == VHD_FORMAT_AUTO)
+		opts->to = opts->from == VHD_FORMAT_RAW ? VHD_FORMAT_FIXED
+							: VHD_FORMAT_RAW;
+	if (opts->to == opts->from || (opts->to != VHD_FORMAT_RAW &&
+				       opts->to != VHD_FORMAT_FIXED))
+		return cli_usage(prog, "--in-place turns raw into fixed or "
+				       "fixed into raw");
+	if (opts->block_size_bytes || opts->direct || opts->verify ||
+	    opts->no_sync || opts->rate || opts->sparse || opts->parent_dir)
+		return cli_usage(prog, "--in-place copies nothing: only --for, "
+				       "--force and --quiet go with it");
+	return -1;
+}
+
 /* What the product wants, as far as it does not depend on the source. */
 static int preset_apply(struct convert_opts *opts)
 {
@@ -242,8 +269,10 @@ static int preset_apply(struct convert_opts *opts)
 /* What makes no sense together. Returns -1 to go on, or the exit code. */
 static int together(struct convert_opts *opts)
 {
-	int status = preset_apply(opts);
+	int status = opts->in_place ? in_place_together(opts) : -1;
 
+	if (status < 0)
+		status = preset_apply(opts);
 	if (status >= 0)
 		return status;
 	if (opts->to == VHD_FORMAT_AUTO)
@@ -262,7 +291,8 @@ int convert_args(int argc, char **argv, struct convert_opts *opts)
 {
 	struct cli_options o = {
 		.prog = prog,
-		.usage = "[--from FORMAT] --to FORMAT [options] SRC DST",
+		.usage = "[--from FORMAT] --to FORMAT [options] SRC DST\n"
+			 "--in-place --from FORMAT [options] SRC",
 		.about = "Convert disk images between raw, fixed VHD and "
 			 "dynamic VHD.",
 		.table = options,
@@ -278,9 +308,12 @@ int convert_args(int argc, char **argv, struct convert_opts *opts)
 	}
 	if (id < 0)
 		return status;
-	if (argc - o.first_operand != 2)
-		return cli_usage(prog, "needs a source and a destination");
+	if (argc - o.first_operand != (opts->in_place ? 1 : 2))
+		return cli_usage(prog, opts->in_place
+					       ? "--in-place needs one file"
+					       : "needs a source and a "
+						 "destination");
 	opts->src = argv[o.first_operand];
-	opts->dst = argv[o.first_operand + 1];
+	opts->dst = argv[o.first_operand + !opts->in_place];
 	return together(opts);
 }

@@ -6,20 +6,17 @@
  * leaves nothing behind and one line on stderr.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "convert.h"
 #include "verb.h"
-#include "verb_preset.h"
 
-static const char prog[] = "vhd-convert";
+static const char prog[] = CONVERT_PROG;
 
 /* ------------------------------------------------------------ the steps -- */
 
@@ -41,163 +38,6 @@ static int signals_open(struct vhd_err *err)
 	}
 	return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
 			"cannot watch for signals: %s", strerror(errno));
-}
-
-static int dst_create(const struct convert_opts *opts,
-		      const struct convert_output *out, uint64_t size_bytes,
-		      struct vhd **dst, struct vhd_err *err)
-{
-	const struct verb_preset *preset = verb_preset(opts->target);
-	struct vhd_create_opts create = {
-		.format = opts->to,
-		.size_bytes = size_bytes,
-		.block_size_bytes = opts->block_size_bytes,
-		.now_unix_s = time(NULL),
-		.creator = preset ? preset->creator : NULL,
-		.direct = opts->direct,
-		.no_sync = true, /* once, in convert_output_publish */
-	};
-	int rc = verb_new_id(create.unique_id, err);
-
-	if (!rc)
-		rc = vhd_create(out->path, &create, dst, err);
-	if (rc) {
-		cli_strip_path(err, out->path);
-		return rc;
-	}
-	/* A dynamic file's length is known at the end only. */
-	if (opts->sparse == CONVERT_SPARSE_NO &&
-	    opts->to != VHD_FORMAT_DYNAMIC)
-		rc = convert_reserve(out->fd, err);
-	if (rc)
-		vhd_abandon(*dst);
-	return rc;
-}
-
-/* Of the size it should have, and the source's content. */
-static int content_check(struct convert_job *job,
-			 const struct convert_opts *opts,
-			 struct convert_source *in, struct convert_source *again,
-			 uint64_t *at, struct vhd_err *err)
-{
-	uint64_t have = again->size_bytes, want;
-	int rc = convert_size(opts, in->size_bytes, &want, err);
-
-	if (rc)
-		return rc;
-	*at = have < want ? have : want;
-	return have != want ? 1 : convert_compare_ends(job, in, again, at, err);
-}
-
-/* Compare with what is on the disk, not with what is in memory. */
-static int verify(struct convert_job *job, const struct convert_opts *opts,
-		  struct convert_input *in, const struct convert_output *out,
-		  struct vhd_err *err)
-{
-	const struct vhd_open_opts how = {
-		.format = opts->to,
-		.direct = opts->direct,
-	};
-	struct convert_image_source ends[2];
-	struct convert_input again;
-	uint64_t at = 0;
-	int rc;
-
-	job->blame = job->dst;
-	if (fsync(out->fd) < 0)
-		return vhd_fail(err, -errno, VHD_WHY_IO, 0,
-				"cannot make the file durable: %s",
-				strerror(errno));
-	(void)posix_fadvise(out->fd, 0, 0, POSIX_FADV_DONTNEED);
-	rc = convert_input_open(&again, out->path, &how, err);
-	if (rc)
-		return rc;
-	cli_progress_start(&job->progress, "verifying",
-			   vhd_get_info(in->img)->size_bytes, opts->quiet);
-	rc = convert_image_source_init(&ends[0], job, in, job->src, err);
-	if (!rc) {
-		rc = convert_image_source_init(&ends[1], job, &again, job->dst,
-					       err);
-		if (!rc) {
-			rc = content_check(job, opts, &ends[0].source,
-					   &ends[1].source, &at, err);
-			convert_source_close(&ends[1].source);
-		}
-		convert_source_close(&ends[0].source);
-	}
-	cli_progress_end(&job->progress);
-	convert_input_close(&again);
-	if (rc <= 0)
-		return rc;
-	job->blame = job->dst;
-	vhd_fail(err, -EIO, VHD_WHY_IO, 0,
-		 "differs from the source at disk offset %llu, or SRC changed "
-		 "meanwhile; nothing was kept", (unsigned long long)at);
-	return 1;
-}
-
-/* From an open image into a new one. */
-static int copy(struct convert_job *job, const struct convert_opts *opts,
-		struct convert_input *in, struct convert_output *out,
-		struct vhd *dst, struct convert_stats *stats,
-		struct vhd_err *err)
-{
-	struct convert_image_source source;
-	struct convert_image_sink sink;
-	struct convert_sink *const sinks[] = { &sink.sink };
-	struct convert_writeback wb;
-	int rc;
-
-	convert_writeback_init(&wb, out->fd, !opts->direct && !opts->no_sync);
-	rc = convert_image_source_init(&source, job, in, job->src, err);
-	if (rc)
-		return rc;
-	rc = convert_image_sink_init(&sink, job, dst, &wb, err);
-	if (!rc) {
-		rc = convert_copy(job, &source.source, sinks, 1, stats, err);
-		convert_sink_close(&sink.sink);
-	}
-	convert_source_close(&source.source);
-	return rc;
-}
-
-/* Everything between two open files and a durable, named destination. */
-static int transfer(struct convert_job *job, const struct convert_opts *opts,
-		    struct convert_input *in, struct convert_output *out,
-		    struct convert_stats *stats, struct vhd_err *err)
-{
-	uint64_t size = vhd_get_info(in->img)->size_bytes, dst_size;
-	struct vhd *dst = NULL;
-	int rc;
-
-	job->blame = job->src;
-	rc = convert_size(opts, size, &dst_size, err);
-	if (rc)
-		return rc;
-	stats->grown_bytes = dst_size - size;
-	job->blame = job->dst;
-	rc = dst_create(opts, out, dst_size, &dst, err);
-	if (rc)
-		return rc;
-	cli_progress_start(&job->progress, "copying", size, opts->quiet);
-	rc = copy(job, opts, in, out, dst, stats, err);
-	cli_progress_end(&job->progress);
-	if (rc) {
-		vhd_abandon(dst);
-		return rc;
-	}
-	job->blame = job->dst;
-	rc = vhd_close(dst, err);
-	if (!rc && opts->sparse == CONVERT_SPARSE_NO)
-		rc = convert_reserve(out->fd, err);
-	if (!rc && opts->verify)
-		rc = verify(job, opts, in, out, err);
-	if (rc)
-		return rc;
-	job->blame = job->dst;
-	if (convert_interrupted(job, err))
-		return -EINTR;
-	return convert_output_publish(out, !opts->no_sync, err);
 }
 
 /* The source and, of a differencing disk, all that it builds on. */
@@ -227,6 +67,21 @@ static int destination_open(const struct convert_opts *opts,
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"is a parent of the file to read from");
 	return convert_output_open(out, opts->dst, opts->force, &in->st, err);
+}
+
+static int transfer(struct convert_job *job, const struct convert_opts *opts,
+		    struct convert_input *in, struct convert_output *out,
+		    struct convert_stats *stats, struct vhd_err *err)
+{
+	struct convert_image_source source;
+	int rc;
+
+	rc = convert_image_source_init(&source, job, in, job->src, err);
+	if (rc)
+		return rc;
+	rc = convert_to_file(job, opts, &source.source, out, stats, err);
+	convert_source_close(&source.source);
+	return rc;
 }
 
 static void describe_more(const struct convert_job *job,
@@ -337,5 +192,7 @@ int main(int argc, char **argv)
 	struct convert_opts opts = { 0 };
 	int status = convert_args(argc, argv, &opts);
 
-	return status >= 0 ? status : convert(&opts);
+	if (status >= 0)
+		return status;
+	return opts.in_place ? convert_in_place(&opts) : convert(&opts);
 }

@@ -125,6 +125,17 @@ static void make_footer(const struct vhd_create_opts *o,
 	vhd_footer_encode(&f, w);
 }
 
+int vhd_create_footer(const struct vhd_create_opts *opts,
+		      struct vhd_footer_wire *w, struct vhd_err *err)
+{
+	uint32_t block;
+	int rc = opts_check(opts, &block, err);
+
+	if (!rc)
+		make_footer(opts, w);
+	return rc;
+}
+
 static int write_table(const struct vhd_file *f, uint64_t len,
 		       struct vhd_err *err)
 {

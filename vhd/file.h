@@ -83,5 +83,9 @@ int vhd_open_file(const struct vhd_file *f, const struct vhd_open_opts *opts,
 int vhd_create_file(const struct vhd_file *f,
 		    const struct vhd_create_opts *opts, struct vhd **out,
 		    struct vhd_err *err);
+/* vhd_in_place over such a medium, which the caller keeps. */
+int vhd_in_place_file(const struct vhd_file *f,
+		      const struct vhd_in_place_opts *opts,
+		      struct vhd_err *err);
 
 #endif

@@ -112,6 +112,10 @@ struct vhd_probe {
 int vhd_probe(const struct vhd_file *f, const struct vhd_open_opts *opts,
 	      struct vhd_info *info, struct vhd_probe *p, struct vhd_err *err);
 
+/* create.c: the footer of such an image, once the options are found good. */
+int vhd_create_footer(const struct vhd_create_opts *opts,
+		      struct vhd_footer_wire *w, struct vhd_err *err);
+
 /* bat.c: bytes of the file that no block may touch. */
 #define VHD_RANGES_MAX (5 + VHD_LOCATORS)
 struct vhd_range {

@@ -120,6 +120,32 @@ struct vhd_create_opts {
 int vhd_create(const char *path, const struct vhd_create_opts *opts,
 	       struct vhd **out, struct vhd_err *err);
 
+/* ------------------------------------------------------------ in place -- */
+
+struct vhd_in_place_opts {
+	enum vhd_format from; /* RAW or FIXED: what the file is */
+	enum vhd_format to;   /* the other of the two */
+	bool force;           /* even where the raw disk looks like a VHD */
+	/* the rest: to FIXED only */
+	uint64_t size_bytes;  /* of the disk then, not below what it is now;
+			       * the rest is zero. 0: as it is */
+	uint8_t unique_id[16];
+	int64_t now_unix_s;
+	const struct vhd_creator *creator; /* as in vhd_create_opts */
+};
+
+/* Turn a raw disk into a fixed VHD or back without copying: its footer is put
+ * behind it or cut off. Locks the file exclusively. At every instant, a power
+ * cut's included, the file is one of the two and whole; durable on return.
+ * Errors: those of opening for writing; -EUCLEAN (what vhd_open says of a
+ *   fixed disk; LOOKS_LIKE_VHD: the raw disk before or after would be taken
+ *   for a VHD, as when this is done twice), -EINVAL (ARGUMENT, SIZE_*;
+ *   NOT_FILE for devices), -ENOSPC. After a failed sync it is not known which
+ *   of the two a power cut would leave.
+ */
+int vhd_in_place(const char *path, const struct vhd_in_place_opts *opts,
+		 struct vhd_err *err);
+
 /* --------------------------------------------------------------- facts -- */
 
 struct vhd_geometry {

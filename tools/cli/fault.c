@@ -85,6 +85,8 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 	[VHD_WHY_PARENT_SIZE] = { "parent-size", CLI_REFUSED,
 				  "restore a good copy of the parent" },
 	[VHD_WHY_CHAIN_CYCLE] = { "chain-cycle", CLI_REFUSED, damaged },
+	[VHD_WHY_LOOKS_LIKE_VHD] = { "looks-like-vhd", CLI_REFUSED,
+				     "--force does it nevertheless" },
 	[VHD_WHY_CHAIN_DEPTH] = { "chain-depth", CLI_REFUSED,
 				  "merge some of its layers first" },
 
