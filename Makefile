@@ -74,10 +74,12 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect
 # Names under which `vhd` is one of its verbs.
-VHD_VERBS := vhd-check vhd-compare vhd-create vhd-map vhd-repair
+VHD_VERBS := vhd-check vhd-compare vhd-create vhd-map vhd-repair vhd-resize
 SRC_vhd := tools/vhd.c tools/verb_words.c tools/verb_check.c \
            tools/verb_compare.c tools/verb_create.c tools/verb_map.c \
            tools/verb_preset.c tools/verb_repair.c tools/verb_salvage.c \
+           tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
+           tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c \
            tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
            tools/convert_image.c tools/convert_output.c \
            tools/convert_writeback.c tools/convert_verify.c
@@ -168,7 +170,8 @@ FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/inquiry.c storvsp/mode.c \
 
 MANPAGES := tools/vhd-inspect.1 tools/vhd-convert.1 tools/hv.1
 MANPAGES += tools/vhd.1 tools/vhd-check.1 tools/vhd-compare.1 \
-            tools/vhd-create.1 tools/vhd-map.1 tools/vhd-repair.1
+            tools/vhd-create.1 tools/vhd-map.1 tools/vhd-repair.1 \
+            tools/vhd-resize.1
 
 # -------------------------------------------------------------------- rules
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

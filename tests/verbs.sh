@@ -22,8 +22,8 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
 
-verbs='check compare convert create inspect map repair'
-ours='check compare create map repair'
+verbs='check compare convert create inspect map repair resize'
+ours='check compare create map repair resize'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'
@@ -451,6 +451,7 @@ other_byte() # FILE OFFSET
 
 . tests/verbs_check.sh
 . tests/verbs_repair.sh
+. tests/verbs_resize.sh
 
 # ---
 
@@ -476,6 +477,11 @@ cases()
 	repair-undo undo_files
 	repair-undecided undecided
 	repair-killed killed
+	resize resizes
+	resize-refused bad_resizes
+	resize-killed resize_killed
+	resize-full resize_full
+	resize-foreign resize_foreign
 	salvage salvage
 	map maps
 	map-random random_maps
