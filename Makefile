@@ -108,7 +108,7 @@ UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
 UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
-UNIT_VHD     += vhd_chain
+UNIT_VHD     += vhd_chain vhd_layer
 UNIT_VHD     += vhd_resize
 UNIT_VHD     += vhd_malformed
 UNIT_VHD     += vhd_repair vhd_undo vhd_salvage vhd_oracle
