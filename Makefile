@@ -75,7 +75,7 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
 PROGRAMS := hv vhd vhd-convert vhd-inspect
 # Names under which `vhd` is one of its verbs.
 VHD_VERBS := vhd-check vhd-compare vhd-create vhd-map vhd-repair
-SRC_vhd := tools/vhd.c tools/verb_words.c tools/verb_check.c \
+SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/verb_compare.c tools/verb_create.c tools/verb_map.c \
            tools/verb_preset.c tools/verb_repair.c tools/verb_salvage.c \
            tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
