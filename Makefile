@@ -81,10 +81,14 @@ SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
            tools/convert_image.c tools/convert_output.c \
            tools/convert_writeback.c tools/convert_verify.c
-SRC_vhd-inspect := tools/vhd-inspect.c tools/inspect_content.c \
+SRC_vhd-inspect := tools/vhd-inspect.c tools/extent.c tools/inspect_content.c \
                    tools/inspect_hints.c tools/inspect_json.c \
                    tools/inspect_text.c tools/inspect_view.c \
-                   tools/inspect_words.c
+                   tools/inspect_words.c tools/inspect_alloc.c \
+                   tools/inspect_chain.c tools/inspect_map.c \
+                   tools/inspect_svg.c tools/inspect_svg_band.c \
+                   tools/inspect_svg_legend.c \
+                   tools/convert_output.c tools/convert_input.c
 SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
                    tools/convert_job.c \
                    tools/convert_input.c tools/convert_extents.c \

@@ -31,6 +31,7 @@ packages()
 	test  llvm              symbols in sanitizer reports
 	test  qemu-utils        independent reader and writer of VHDs
 	test  libvhdi-utils     a second one
+	test  librsvg2-bin      renders inspect's pictures
 	test  fio               measure for the disk queue
 	test  e2fsprogs         e2fsck, mke2fs
 	test  fdisk             sfdisk
