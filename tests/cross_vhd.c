@@ -10,17 +10,22 @@
  *   info FILE                          a few facts, one a line
  *   why FILE FORMAT ro|rw              how an open ends
  *   seed FILE FLAGS OUT                FILE as an input of fuzz/vhd_open.c
+ *   flat OUT FILE PARENT...            what the chain holds, sparse: read by
+ *                                      tests/lib/oracle.c, not by the library
  *
  * SEED alone decides what is written where, so the same seed on a raw file is
  * the model of the others.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/lib/oracle.h"
 #include "tests/lib/random.h"
 #include "vhd/vhd.h"
 
@@ -276,6 +281,89 @@ static int cmd_seed(char **a)
 	return rc;
 }
 
+#define FLAT_LAYERS_MAX 16
+
+/* Map a file for good and let the oracle judge it. */
+static int oracle_load(struct oracle *o, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	off_t len = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+	const uint8_t *b;
+
+	if (len <= 0)
+		return -1;
+	b = mmap(NULL, (size_t)len, PROT_READ, MAP_PRIVATE, fd, 0);
+	close(fd);
+	if (b == MAP_FAILED)
+		return -1;
+	if (oracle_open(o, b, (uint64_t)len) && oracle_check(o))
+		return 0;
+	fprintf(stderr, "%s: %s\n", path, o->fault);
+	return -1;
+}
+
+/* Where the next sector is that some layer has a block for. */
+static uint64_t flat_skip(const struct oracle *chain, unsigned layers,
+			  uint64_t lba)
+{
+	uint64_t next = UINT64_MAX, end;
+
+	for (unsigned i = 0; i < layers; i++) {
+		if (!oracle_absent(&chain[i], lba, &end))
+			return lba;
+		if (end < next)
+			next = end;
+	}
+	return next;
+}
+
+static int flat_write(const struct oracle *chain, unsigned layers, int out)
+{
+	static const uint8_t zero[512];
+	uint64_t sectors = chain->size / 512, lba = 0;
+	uint8_t b[512];
+
+	while (lba < sectors) {
+		uint64_t next = flat_skip(chain, layers, lba);
+
+		if (next > lba) {
+			lba = next;
+			continue;
+		}
+		if (!oracle_chain(chain, layers, lba, b))
+			return -1;
+		if (memcmp(b, zero, 512) &&
+		    pwrite(out, b, 512, (off_t)(lba * 512)) != 512)
+			return -1;
+		lba++;
+	}
+	return ftruncate(out, (off_t)chain->size);
+}
+
+static int cmd_flat(int count, char **a)
+{
+	static struct oracle chain[FLAT_LAYERS_MAX];
+	unsigned layers = 0;
+	int out, rc;
+
+	if (count < 2 || count - 1 > FLAT_LAYERS_MAX)
+		return 2;
+	for (; layers + 1 < (unsigned)count; layers++)
+		if (oracle_load(&chain[layers], a[layers + 1]))
+			return 1;
+	if (chain[layers - 1].diff) {
+		fprintf(stderr, "%s: needs its parent\n", a[layers]);
+		return 1;
+	}
+	out = open(a[0], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	rc = out < 0 ? -1 : flat_write(chain, layers, out);
+	if (rc)
+		perror(a[0]);
+	if (out >= 0 && close(out))
+		rc = -1;
+	return rc ? 1 : 0;
+}
+
 static const struct {
 	const char *name;
 	int args;
@@ -288,6 +376,8 @@ static const struct {
 
 int main(int argc, char **argv)
 {
+	if (argc > 2 && strcmp(argv[1], "flat") == 0)
+		return cmd_flat(argc - 2, argv + 2);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (argc == commands[i].args + 2 &&
 		    strcmp(argv[1], commands[i].name) == 0)

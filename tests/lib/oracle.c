@@ -88,8 +88,9 @@ bool oracle_open(struct oracle *o, const uint8_t *bytes, uint64_t len)
 	if (!o->footer_copy_ok && !o->footer_end_ok)
 		return no(o, "no valid footer at either end", 0);
 	f = o->footer_copy_ok ? bytes : bytes + o->footer;
-	if (num32(f + 60) != 3)
-		return no(o, "type is not dynamic", 60);
+	o->diff = num32(f + 60) == 4;
+	if (num32(f + 60) != 3 && !o->diff)
+		return no(o, "type is neither dynamic nor differencing", 60);
 	o->size = num64(f + 48);
 	if (o->footer_copy_ok && o->footer_end_ok &&
 	    memcmp(bytes, bytes + o->footer, 512))
@@ -145,13 +146,26 @@ bool oracle_check(struct oracle *o)
 	return ok;
 }
 
-bool oracle_sector(const struct oracle *o, uint64_t lba, uint8_t out[512])
+bool oracle_absent(const struct oracle *o, uint64_t lba, uint64_t *end)
+{
+	uint64_t index;
+
+	*end = UINT64_MAX;
+	if (lba >= o->size / 512)
+		return true;
+	if (!o->dynamic)
+		return false;
+	index = lba * 512 / o->block;
+	*end = (index + 1) * (o->block / 512);
+	return num32(o->bytes + o->table + index * 4) == 0xffffffff;
+}
+
+/* Whether this layer says what the sector holds, and what. */
+static bool sector_here(const struct oracle *o, uint64_t lba, uint8_t out[512])
 {
 	uint64_t index, sector, at;
 	uint32_t e;
 
-	if (lba >= o->size / 512)
-		return false;
 	if (!o->dynamic) {
 		memcpy(out, o->bytes + lba * 512, 512);
 		return true;
@@ -159,13 +173,29 @@ bool oracle_sector(const struct oracle *o, uint64_t lba, uint8_t out[512])
 	index = lba * 512 / o->block;
 	sector = lba - index * (o->block / 512);
 	e = num32(o->bytes + o->table + index * 4);
-	memset(out, 0, 512);
 	if (e == 0xffffffff)
-		return true;
+		return false;
 	at = (uint64_t)e * 512;
-	if (at + o->bitmap + (sector + 1) * 512 > o->len)
-		return true;
-	if (o->bytes[at + sector / 8] & (0x80 >> sector % 8))
-		memcpy(out, o->bytes + at + o->bitmap + sector * 512, 512);
+	if (at + o->bitmap + (sector + 1) * 512 > o->len ||
+	    !(o->bytes[at + sector / 8] & (0x80 >> sector % 8)))
+		return false;
+	memcpy(out, o->bytes + at + o->bitmap + sector * 512, 512);
 	return true;
+}
+
+bool oracle_chain(const struct oracle *chain, unsigned layers, uint64_t lba,
+		  uint8_t out[512])
+{
+	if (!layers || lba >= chain->size / 512)
+		return false;
+	memset(out, 0, 512);
+	for (unsigned i = 0; i < layers && lba < chain[i].size / 512; i++)
+		if (sector_here(&chain[i], lba, out) || !chain[i].diff)
+			break;
+	return true;
+}
+
+bool oracle_sector(const struct oracle *o, uint64_t lba, uint8_t out[512])
+{
+	return oracle_chain(o, 1, lba, out);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* An independent reader and checker of fixed and dynamic VHDs, over bytes in
- * memory. It shares no code with vhd/: a fault in the library cannot hide in
+/* An independent reader and checker of fixed, dynamic and differencing VHDs,
+ * over bytes in memory. It shares no code with vhd/: a fault in the library cannot hide in
  * its own judge. Written from the specification, simple and slow.
  */
 #ifndef TESTS_ORACLE_H
@@ -13,7 +13,8 @@
 struct oracle {
 	const uint8_t *bytes;
 	uint64_t len;
-	bool dynamic;
+	bool dynamic; /* has blocks */
+	bool diff;    /* ... and a parent */
 	uint64_t size;        /* virtual bytes */
 	uint64_t footer;      /* offset of the trailing footer, or of nothing */
 	bool footer_end_ok;   /* trailing footer valid */
@@ -33,5 +34,14 @@ bool oracle_check(struct oracle *o);
 
 /* One sector of the virtual disk. False past the end. */
 bool oracle_sector(const struct oracle *o, uint64_t lba, uint8_t out[512]);
+
+/* Whether this image has no block for a sector, and until which sector. */
+bool oracle_absent(const struct oracle *o, uint64_t lba, uint64_t *end);
+
+/* One sector through a chain, the child first. False past the end of the
+ * child; what its parents lack is zero.
+ */
+bool oracle_chain(const struct oracle *chain, unsigned layers, uint64_t lba,
+		  uint8_t out[512]);
 
 #endif
