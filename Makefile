@@ -79,7 +79,7 @@ SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/verb_compare.c tools/verb_create.c tools/verb_map.c \
            tools/verb_preset.c tools/verb_repair.c tools/verb_salvage.c \
            tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
-           tools/convert_image.c tools/convert_output.c \
+           tools/convert_image.c tools/convert_share.c tools/convert_output.c \
            tools/convert_writeback.c tools/convert_verify.c
 SRC_vhd-inspect := tools/vhd-inspect.c tools/extent.c tools/inspect_content.c \
                    tools/inspect_hints.c tools/inspect_json.c \
@@ -96,7 +96,7 @@ SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
                    tools/convert_image.c tools/convert_copy.c \
                    tools/convert_file.c \
                    tools/convert_verify.c tools/convert_place.c \
-                   tools/convert_inplace.c \
+                   tools/convert_inplace.c tools/convert_share.c \
                    tools/verb_words.c tools/verb_preset.c
 SRC_hv          := tools/hv.c tools/hv_args.c tools/hv_disk.c tools/hv_run.c \
                    tools/hv_terminal.c tools/hv_escape.c tools/hv_nested.c \

@@ -183,7 +183,7 @@ sparse()
 	head -c 67108864 /dev/zero >zeros
 	poke zeros 50331648 x
 	for to in raw fixed dynamic; do
-		must vhd-convert --to $to zeros $to
+		must vhd-convert --sparse punch --to $to zeros $to
 		[ "$(du -k $to | cut -f1)" -le 32 ] ||
 			fail "$to takes $(du -k $to | cut -f1) KiB"
 	done

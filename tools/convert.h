@@ -6,6 +6,7 @@
  *   input     the source: opened, locked, known by its inode
  *   extents   where the source has data at all
  *   place     how large the output is, and all its space at once
+ *   share     file-system blocks in common instead of copied
  *   output    a nameless file that gets its name when it is complete
  *   writeback what was written goes to the disk while copying goes on
  *   door      sources and sinks; image is the files among them
@@ -38,6 +39,13 @@ enum convert_sparse {
 	CONVERT_SPARSE_PUNCH,   /* whatever is zero becomes a hole */
 };
 
+/* Whether blocks are shared with the source instead of copied. */
+enum convert_reflink {
+	CONVERT_REFLINK_AUTO = 0, /* where the file system can */
+	CONVERT_REFLINK_ALWAYS,   /* or fail */
+	CONVERT_REFLINK_NEVER,
+};
+
 struct convert_opts {
 	const char *src;
 	const char *dst;
@@ -45,6 +53,7 @@ struct convert_opts {
 	enum vhd_format to;
 	enum vhd_target target;    /* whose demands DST is to meet */
 	enum convert_sparse sparse;
+	enum convert_reflink reflink;
 	uint64_t rate;             /* bytes a second; 0: no limit */
 	uint32_t block_size_bytes; /* 0: the library's default */
 	enum vhd_engine engine;
@@ -80,6 +89,7 @@ struct convert_job {
 	struct cli_rate rate;     /* of bytes read */
 	const char *blame;        /* path an error is about */
 	int signal;               /* the signal that ended the job, or 0 */
+	struct convert_share *share; /* what the copy may share, or NULL */
 	struct vhd_err fault;     /* of the first piece that failed */
 	const char *fault_path;
 };
@@ -202,6 +212,40 @@ int convert_size(const struct convert_opts *opts, uint64_t size_bytes,
 /* Allocate what the file does not have yet, up to its end. */
 int convert_reserve(int fd, struct vhd_err *err);
 
+/* ------------------------------------------------------------- sharing -- */
+
+/* Blocks of the file system that two files have in common. */
+struct convert_share {
+	bool off;             /* this cannot be done here, or must not */
+	bool always;          /* what cannot be shared is an error */
+	bool ahead;           /* share without reading */
+	struct vhd *src;
+	struct vhd *dst;
+	int src_fd;           /* of the source's own file; borrowed */
+	int dst_fd;
+	uint64_t unit_bytes;  /* the file system's block */
+	unsigned refused;     /* in a row */
+	int why;              /* errno of the first refusal, or 0 */
+	uint64_t shared_bytes;
+};
+
+/* Borrows all. Errors: -ENOTSUP: always, and it is clear that it cannot be. */
+int convert_share_init(struct convert_share *sh,
+		       const struct convert_opts *opts,
+		       struct convert_source *src, struct vhd *dst, int dst_fd,
+		       struct vhd_err *err);
+/* The first `*n` bytes of a part of the disk, all of which may or all of which
+ * cannot be shared.
+ */
+int convert_share_plan(const struct convert_share *sh, uint64_t off_bytes,
+		       uint64_t len_bytes, bool *may, uint64_t *n,
+		       struct vhd_err *err);
+/* Share a part: `*done` bytes of it are. Returns 0, 1 when the rest must be
+ * copied, or a negative errno.
+ */
+int convert_share_do(struct convert_share *sh, uint64_t off_bytes,
+		     uint64_t len_bytes, uint64_t *done, struct vhd_err *err);
+
 /* ----------------------------------------------------------- writeback -- */
 
 #define CONVERT_BEHIND 16u
@@ -245,6 +289,10 @@ int convert_image_source_init(struct convert_image_source *s,
 			      struct convert_input *in, const char *path,
 			      struct vhd_err *err);
 
+/* The image behind a source, or NULL where it is none. */
+const struct convert_image_source *
+convert_image_source_of(const struct convert_source *s);
+
 struct convert_image_sink {
 	struct convert_sink sink;
 	struct vhd *img;
@@ -264,6 +312,8 @@ int convert_image_sink_init(struct convert_image_sink *s,
 struct convert_stats {
 	uint64_t read_bytes;
 	uint64_t written_bytes;
+	uint64_t shared_bytes;
+	int not_shared; /* errno that was in the way of sharing, or 0 */
 	uint64_t size_bytes; /* of the disk */
 	uint64_t grown_bytes; /* by which the new one is larger */
 };

@@ -29,6 +29,7 @@ enum {
 	OPT_SPARSE,
 	OPT_RATE,
 	OPT_IN_PLACE,
+	OPT_REFLINK,
 };
 
 static const struct cli_option options[] = {
@@ -49,6 +50,9 @@ static const struct cli_option options[] = {
 	  "yes: holes and zeros take no space (the default);\n"
 	  "no: all of DST's space is allocated; punch: zeros are\n"
 	  "looked for everywhere" },
+	{ "reflink", OPT_REFLINK, "HOW",
+	  "whether DST shares SRC's blocks on a file system that\n"
+	  "can: auto (the default), always (or fail), never" },
 	{ "rate", OPT_RATE, "SIZE", "read no more than SIZE bytes a second" },
 	{ "engine", OPT_ENGINE, "NAME",
 	  "how I/O is done: auto, uring, aio or sync" },
@@ -97,6 +101,13 @@ static const struct word sparses[] = {
 	{ 0 },
 };
 
+static const struct word reflinks[] = {
+	{ "auto", CONVERT_REFLINK_AUTO },
+	{ "always", CONVERT_REFLINK_ALWAYS },
+	{ "never", CONVERT_REFLINK_NEVER },
+	{ 0 },
+};
+
 static int word_find(const struct word *words, const char *text)
 {
 	for (; words->text; words++)
@@ -140,6 +151,17 @@ static int sparse_set(struct convert_opts *opts, const char *text)
 		return cli_usage(prog, "--sparse %s: not one of yes, no, "
 				       "punch", text);
 	opts->sparse = (enum convert_sparse)value;
+	return CLI_OK;
+}
+
+static int reflink_set(struct convert_opts *opts, const char *text)
+{
+	int value = word_find(reflinks, text);
+
+	if (value < 0)
+		return cli_usage(prog, "--reflink %s: not one of auto, always, "
+				       "never", text);
+	opts->reflink = (enum convert_reflink)value;
 	return CLI_OK;
 }
 
@@ -215,6 +237,8 @@ static int option_apply(struct convert_opts *opts, int id, const char *value)
 		return verb_target(prog, value, &opts->target);
 	case OPT_SPARSE:
 		return sparse_set(opts, value);
+	case OPT_REFLINK:
+		return reflink_set(opts, value);
 	case OPT_RATE:
 		return rate_set(opts, value);
 	default:
@@ -238,7 +262,8 @@ static int in_place_together(struct convert_opts *opts)
 		return cli_usage(prog, "--in-place turns raw into fixed or "
 				       "fixed into raw");
 	if (opts->block_size_bytes || opts->direct || opts->verify ||
-	    opts->no_sync || opts->rate || opts->sparse || opts->parent_dir)
+	    opts->no_sync || opts->rate || opts->sparse || opts->reflink ||
+	    opts->parent_dir)
 		return cli_usage(prog, "--in-place copies nothing: only --for, "
 				       "--force and --quiet go with it");
 	return -1;
@@ -278,6 +303,11 @@ static int together(struct convert_opts *opts)
 	if (opts->to == VHD_FORMAT_AUTO)
 		return cli_usage(prog, "needs --to raw, fixed or dynamic, or "
 				       "--for");
+	if (opts->reflink == CONVERT_REFLINK_ALWAYS &&
+	    opts->sparse == CONVERT_SPARSE_NO)
+		return cli_usage(prog, "--reflink=always excludes "
+				       "--sparse=no: shared blocks are not "
+				       "allocated for DST alone");
 	if (opts->quiet && opts->verbose)
 		return cli_usage(prog, "--quiet excludes --verbose");
 	if (opts->block_size_bytes && opts->to != VHD_FORMAT_DYNAMIC)

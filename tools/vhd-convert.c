@@ -89,9 +89,16 @@ static void describe_more(const struct convert_job *job,
 {
 	char got[CLI_SIZE_TEXT], put[CLI_SIZE_TEXT];
 
+	if (stats->not_shared)
+		fprintf(stderr, "%s: %s: %s be shared with SRC: %s\n", prog,
+			job->dst,
+			stats->shared_bytes ? "not all blocks could"
+					    : "blocks cannot",
+			strerror(stats->not_shared));
 	fprintf(stderr, "%s: %s: %s read, %s written, by %s\n", prog, job->dst,
 		cli_size_text(stats->read_bytes, got, sizeof(got)),
-		cli_size_text(stats->written_bytes, put, sizeof(put)),
+		cli_size_text(stats->written_bytes - stats->shared_bytes, put,
+			      sizeof(put)),
 		vhd_engine_name(vhd_queue_engine(job->queue)));
 }
 
@@ -100,12 +107,16 @@ static void describe(const struct convert_opts *opts,
 		     const struct convert_stats *stats, int64_t took_ms)
 {
 	const struct vhd_info *info = vhd_get_info(in->img);
-	char size[CLI_SIZE_TEXT], data[CLI_SIZE_TEXT];
+	char size[CLI_SIZE_TEXT], data[CLI_SIZE_TEXT], shared[64] = "";
 
 	if (opts->quiet)
 		return;
 	cli_size_text(info->size_bytes + stats->grown_bytes, size,
 		      sizeof(size));
+	if (stats->shared_bytes)
+		snprintf(shared, sizeof(shared), ", %s of it shared",
+			 cli_size_text(stats->shared_bytes, data,
+				       sizeof(data)));
 	cli_size_text(stats->written_bytes, data, sizeof(data));
 	if (info->probed)
 		fprintf(stderr, "%s: %s: taken as %s: %s\n", prog, opts->src,
@@ -117,8 +128,8 @@ static void describe(const struct convert_opts *opts,
 		fprintf(stderr, "%s: %s: %llu bytes larger than %s, for %s\n",
 			prog, opts->dst, (unsigned long long)stats->grown_bytes,
 			opts->src, vhd_target_name(opts->target));
-	fprintf(stderr, "%s: %s: %s, %s, %s of data, %lld.%lld s%s\n", prog,
-		opts->dst, vhd_format_name(opts->to), size, data,
+	fprintf(stderr, "%s: %s: %s, %s, %s of data%s, %lld.%lld s%s\n", prog,
+		opts->dst, vhd_format_name(opts->to), size, data, shared,
 		(long long)(took_ms / 1000), (long long)(took_ms / 100 % 10),
 		opts->verify ? ", verified" : "");
 }

@@ -309,6 +309,17 @@ int vhd_layer_map(struct vhd *img, unsigned i, uint64_t lba, uint64_t sectors,
 int vhd_layer_block(const struct vhd *img, unsigned i, uint32_t block,
 		    uint64_t *off_bytes);
 
+/* Like vhd_map of an image open for writing, but what has no place gets one,
+ * so that the run is always VHD_RUN_FILE: for a caller that puts the bytes
+ * there by other means than writing, such as sharing another file's blocks.
+ * All of the run reads as zero or as before until they are there; vhd_flush
+ * covers them then.
+ * Errors: those of a write; -ENOTSUP (UNSUPPORTED) for a differencing disk,
+ *   where a sector counts only once it is written.
+ */
+int vhd_place(struct vhd *img, uint64_t lba, uint64_t sectors,
+	      struct vhd_run *run, struct vhd_err *err);
+
 /* -------------------------------------------- simple synchronous bytes -- */
 
 /* Whole-range transfers at byte offsets that are multiples of 512.
