@@ -32,7 +32,7 @@ CFLAGS_ALL  := $(BASE) $(OPT) $(WARN) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
 
 LIBS_VHD   := -luring -laio -lisal
-LIBS_TOOLS := -Wl,--as-needed -lblkid -ljson-c -lisal
+LIBS_TOOLS := -Wl,--as-needed -lnbd -lblkid -ljson-c -lisal
 
 # ------------------------------------------------------------------ sources
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
@@ -94,7 +94,9 @@ SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
                    tools/convert_input.c tools/convert_extents.c \
                    tools/convert_output.c tools/convert_writeback.c \
                    tools/convert_image.c tools/convert_copy.c \
-                   tools/convert_file.c \
+                   tools/convert_file.c tools/convert_from.c \
+                   tools/convert_to.c tools/convert_nbd.c \
+                   tools/convert_nbd_ends.c tools/convert_qemu.c \
                    tools/convert_verify.c tools/convert_place.c \
                    tools/convert_inplace.c tools/convert_share.c \
                    tools/verb_words.c tools/verb_preset.c

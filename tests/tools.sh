@@ -344,7 +344,7 @@ usage()
 	--to qcow2 good out
 	--to raw good
 	--to raw good out more
-	--to raw --from vhdx good out
+	--to raw --from ext4 good out
 	--to raw --block-size 2M good out
 	--to dynamic --block-size 2MB good out
 	--to dynamic --block-size 0 good out
