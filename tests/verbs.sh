@@ -452,6 +452,7 @@ other_byte() # FILE OFFSET
 . tests/verbs_check.sh
 . tests/verbs_repair.sh
 . tests/verbs_resize.sh
+. tests/verbs_look.sh
 
 # ---
 
@@ -486,6 +487,12 @@ cases()
 	map maps
 	map-random random_maps
 	compare compares
+	map-parts map_parts
+	picture-map picture_map
+	picture-sizes picture_sizes
+	picture-svg picture_svg
+	picture-2040G picture_2040G
+	contributions contributions
 	foreign foreign
 	foreign-damaged foreign_damaged
 	EOF
