@@ -77,17 +77,21 @@ PROGRAMS := hv vhd vhd-convert vhd-inspect
 # Names under which `vhd` is one of its verbs.
 VHD_VERBS := vhd-check vhd-compare vhd-create vhd-map vhd-repair
 VHD_VERBS += vhd-merge
-SRC_vhd := tools/vhd.c tools/verb_words.c tools/verb_check.c \
+SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/verb_compare.c tools/verb_create.c tools/verb_map.c \
            tools/verb_preset.c tools/verb_repair.c tools/verb_salvage.c \
            tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
            tools/convert_image.c tools/convert_share.c tools/convert_output.c \
            tools/convert_writeback.c tools/convert_verify.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
-SRC_vhd-inspect := tools/vhd-inspect.c tools/inspect_content.c \
+SRC_vhd-inspect := tools/vhd-inspect.c tools/extent.c tools/inspect_content.c \
                    tools/inspect_hints.c tools/inspect_json.c \
                    tools/inspect_text.c tools/inspect_view.c \
-                   tools/inspect_words.c
+                   tools/inspect_words.c tools/inspect_alloc.c \
+                   tools/inspect_chain.c tools/inspect_map.c \
+                   tools/inspect_svg.c tools/inspect_svg_band.c \
+                   tools/inspect_svg_legend.c \
+                   tools/convert_output.c tools/convert_input.c
 SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
                    tools/convert_job.c \
                    tools/convert_input.c tools/convert_extents.c \
@@ -113,7 +117,7 @@ UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
 UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
-UNIT_VHD     += vhd_chain
+UNIT_VHD     += vhd_chain vhd_layer
 UNIT_VHD     += vhd_resize
 UNIT_VHD     += vhd_malformed
 UNIT_VHD     += vhd_merge vhd_merge_file

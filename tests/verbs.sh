@@ -452,6 +452,7 @@ other_byte() # FILE OFFSET
 . tests/verbs_check.sh
 . tests/verbs_repair.sh
 . tests/verbs_merge.sh
+. tests/verbs_look.sh
 
 # ---
 
@@ -487,6 +488,12 @@ cases()
 	merge-others merging_others
 	merge-cut merging_cut
 	merge-full merging_full
+	map-parts map_parts
+	picture-map picture_map
+	picture-sizes picture_sizes
+	picture-svg picture_svg
+	picture-2040G picture_2040G
+	contributions contributions
 	foreign foreign
 	foreign-damaged foreign_damaged
 	EOF

@@ -33,6 +33,7 @@ packages()
 	test  llvm              symbols in sanitizer reports
 	test  qemu-utils        independent reader and writer of VHDs
 	test  libvhdi-utils     a second one
+	test  librsvg2-bin      renders inspect's pictures
 	test  nbdkit            NBD servers of every kind for vhd-convert
 	test  libnbd-bin        nbdcopy, an independent NBD client
 	test  fio               measure for the disk queue

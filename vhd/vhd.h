@@ -295,6 +295,20 @@ int vhd_map(struct vhd *img, uint64_t lba, uint64_t sectors,
 int vhd_map_chain(struct vhd *img, uint64_t lba, uint64_t sectors,
 		  struct vhd_run *run, unsigned *layer, struct vhd_err *err);
 
+/* The same of layer `i` alone, as if it had no parents open: what it lacks is
+ * VHD_RUN_PARENT. The range is of that layer's disk, which may be smaller.
+ */
+int vhd_layer_map(struct vhd *img, unsigned i, uint64_t lba, uint64_t sectors,
+		  struct vhd_run *run, struct vhd_err *err);
+
+/* Where a block of layer `i` lies in that layer's file: `*off_bytes` becomes
+ * the offset of its bitmap, behind which is its data, or 0 where it has no
+ * place. No I/O. Any thread.
+ * Errors: -EINVAL: no such layer or block, or a layer without blocks.
+ */
+int vhd_layer_block(const struct vhd *img, unsigned i, uint32_t block,
+		    uint64_t *off_bytes);
+
 /* Like vhd_map of an image open for writing, but what has no place gets one,
  * so that the run is always VHD_RUN_FILE: for a caller that puts the bytes
  * there by other means than writing, such as sharing another file's blocks.
