@@ -8,6 +8,7 @@
  *   place     how large the output is, and all its space at once
  *   share     file-system blocks in common instead of copied
  *   output    a nameless file that gets its name when it is complete
+ *   from      what SRC is read as; nbd and qemu are servers and ours
  *   writeback what was written goes to the disk while copying goes on
  *   door      sources and sinks; image is the files among them
  *   file      an image file as the destination, from nothing to its name
@@ -50,6 +51,7 @@ struct convert_opts {
 	const char *src;
 	const char *dst;
 	enum vhd_format from;
+	const char *foreign;       /* word of another format of SRC, or NULL */
 	enum vhd_format to;
 	enum vhd_target target;    /* whose demands DST is to meet */
 	enum convert_sparse sparse;
@@ -304,10 +306,7 @@ int convert_image_sink_init(struct convert_image_sink *s,
 			    struct convert_job *job, struct vhd *img,
 			    struct convert_writeback *wb, struct vhd_err *err);
 
-/* ------------------------------------------------------ copy and verify -- */
-
-/* Pieces are cut at multiples of this. */
-#define CONVERT_UNIT_BYTES (512u << 10)
+/* ---------------------------------------------------------------- from -- */
 
 struct convert_stats {
 	uint64_t read_bytes;
@@ -317,6 +316,35 @@ struct convert_stats {
 	uint64_t size_bytes; /* of the disk */
 	uint64_t grown_bytes; /* by which the new one is larger */
 };
+
+/* What SRC is read as. */
+struct convert_from {
+	struct convert_source *source;
+	struct convert_input in; /* an image file's; img NULL: it is none */
+	struct convert_image_source image;
+	struct convert_nbd_source *nbd;
+};
+
+int convert_from_open(struct convert_from *from, struct convert_job *job,
+		      const struct convert_opts *opts, struct vhd_err *err);
+void convert_from_close(struct convert_from *from);
+
+/* Whether --from takes this word for a format that qemu-nbd reads. */
+bool convert_foreign_known(const char *word);
+/* Whether an operand is an NBD export's. */
+bool convert_nbd_is_uri(const char *text);
+
+/* Bring `src` into the export that opts->dst names. Returns 1 when what was
+ * written differs.
+ */
+int convert_to_nbd(struct convert_job *job, const struct convert_opts *opts,
+		   struct convert_source *src, struct convert_stats *stats,
+		   struct vhd_err *err);
+
+/* ------------------------------------------------------ copy and verify -- */
+
+/* Pieces are cut at multiples of this. */
+#define CONVERT_UNIT_BYTES (512u << 10)
 
 /* Bring the data of `src` into each sink. `count` is at most
  * CONVERT_SINKS_MAX; the first is what the progress and `written_bytes` are

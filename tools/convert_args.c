@@ -35,7 +35,8 @@ enum {
 static const struct cli_option options[] = {
 	{ "from", OPT_FROM, "FORMAT",
 	  "what SRC is: raw, fixed, dynamic, or auto to find\n"
-	  "out by looking (the default)" },
+	  "out by looking (the default); qcow2, vmdk, vhdx and\n"
+	  "vdi are read through qemu-nbd" },
 	{ "to", OPT_TO, "FORMAT", "what DST becomes: raw, fixed or dynamic" },
 	{ "block-size", OPT_BLOCK, "SIZE",
 	  "bytes per block of a dynamic DST (default 2M)" },
@@ -118,17 +119,29 @@ static int word_find(const struct word *words, const char *text)
 
 /* --------------------------------------------------------- command line -- */
 
-static int format_set(enum vhd_format *to, const char *option,
-		      const char *text)
+static int from_set(struct convert_opts *opts, const char *text)
 {
 	int value = word_find(formats, text);
 
+	opts->foreign = convert_foreign_known(text) ? text : NULL;
+	if (value < 0 && !opts->foreign)
+		return cli_usage(prog, "--from %s: not one of raw, fixed, "
+				       "dynamic, auto, qcow2, vmdk, vhdx, vdi",
+				 text);
+	opts->from = value < 0 ? VHD_FORMAT_AUTO : (enum vhd_format)value;
+	return CLI_OK;
+}
+
+static int to_set(struct convert_opts *opts, const char *text)
+{
+	int value = word_find(formats, text);
+
+	if (value == VHD_FORMAT_AUTO)
+		return cli_usage(prog, "--to auto: name the type to make");
 	if (value < 0)
-		return cli_usage(prog,
-				 "--%s %s: not one of raw, fixed, dynamic%s",
-				 option, text,
-				 strcmp(option, "from") ? "" : ", auto");
-	*to = (enum vhd_format)value;
+		return cli_usage(prog, "--to %s: not one of raw, fixed, "
+				       "dynamic", text);
+	opts->to = (enum vhd_format)value;
 	return CLI_OK;
 }
 
@@ -223,12 +236,9 @@ static int option_apply(struct convert_opts *opts, int id, const char *value)
 	}
 	switch (id) {
 	case OPT_FROM:
-		return format_set(&opts->from, "from", value);
+		return from_set(opts, value);
 	case OPT_TO:
-		if (!strcmp(value, "auto"))
-			return cli_usage(prog, "--to auto: name the type to "
-					       "make");
-		return format_set(&opts->to, "to", value);
+		return to_set(opts, value);
 	case OPT_BLOCK:
 		return block_size_set(opts, value);
 	case OPT_ENGINE:
@@ -291,10 +301,33 @@ static int preset_apply(struct convert_opts *opts)
 	return -1;
 }
 
+/* What operands that are no image files go with. */
+static int doors_check(struct convert_opts *opts)
+{
+	bool src_nbd = convert_nbd_is_uri(opts->src);
+
+	if (src_nbd && (opts->foreign || opts->from == VHD_FORMAT_FIXED ||
+			opts->from == VHD_FORMAT_DYNAMIC))
+		return cli_usage(prog, "--from: an NBD export is read as the "
+				       "raw disk that it shows");
+	if (!convert_nbd_is_uri(opts->dst))
+		return -1;
+	if (opts->target || opts->to == VHD_FORMAT_FIXED ||
+	    opts->to == VHD_FORMAT_DYNAMIC)
+		return cli_usage(prog, "--to: an NBD export becomes the raw "
+				       "disk that it shows");
+	if (opts->sparse == CONVERT_SPARSE_NO)
+		return cli_usage(prog, "--sparse no: the server of an NBD "
+				       "export decides about its space");
+	opts->to = VHD_FORMAT_RAW;
+	return -1;
+}
+
 /* What makes no sense together. Returns -1 to go on, or the exit code. */
 static int together(struct convert_opts *opts)
 {
-	int status = opts->in_place ? in_place_together(opts) : -1;
+	int status = opts->in_place ? in_place_together(opts)
+				    : doors_check(opts);
 
 	if (status < 0)
 		status = preset_apply(opts);
@@ -324,7 +357,8 @@ int convert_args(int argc, char **argv, struct convert_opts *opts)
 		.usage = "[--from FORMAT] --to FORMAT [options] SRC DST\n"
 			 "--in-place --from FORMAT [options] SRC",
 		.about = "Convert disk images between raw, fixed VHD and "
-			 "dynamic VHD.",
+			 "dynamic VHD.\nSRC and DST may be NBD exports "
+			 "(nbd://HOST/NAME, nbd+unix:///NAME?socket=PATH).",
 		.table = options,
 		.argc = argc,
 		.argv = argv,

@@ -103,6 +103,24 @@ static void read_start(struct copy *c, uint64_t len_bytes)
 	c->src->ops->read(c->src, &s->read);
 }
 
+/* Sinks may want coarser grains than sources have extents of: no piece may
+ * end inside one.
+ */
+static void widen(const struct copy *c, uint64_t *off, uint64_t *len)
+{
+	uint64_t end = *off + *len, mask = 0;
+
+	for (unsigned i = 0; i < c->sink_count; i++)
+		mask |= c->sinks[i]->grain_bytes - 1;
+	*off &= ~mask;
+	if (*off < c->at_bytes)
+		*off = c->at_bytes;
+	end = (end + mask) & ~mask;
+	if (end > c->src->size_bytes)
+		end = c->src->size_bytes;
+	*len = end - *off;
+}
+
 /* The next extent, shared as far as it can be. Only with nothing in flight:
  * places in the destination are given in the order of the disk.
  */
@@ -148,7 +166,7 @@ static bool share_first(const struct copy *c)
 
 static int read_next(struct copy *c, struct vhd_err *err)
 {
-	uint64_t len = 0;
+	uint64_t off = c->at_bytes, len = 0;
 	int rc;
 
 	if (c->all_read || !c->free)
@@ -156,13 +174,14 @@ static int read_next(struct copy *c, struct vhd_err *err)
 	c->job->blame = c->src->path;
 	if (share_first(c))
 		return share_next(c, err);
-	rc = c->src->ops->next(c->src, CONVERT_UNIT_BYTES, &c->at_bytes, &len,
-			       err);
+	rc = c->src->ops->next(c->src, CONVERT_UNIT_BYTES, &off, &len, err);
 	if (rc)
 		return rc;
-	if (c->copy_to_bytes > c->at_bytes &&
-	    len > c->copy_to_bytes - c->at_bytes)
-		len = c->copy_to_bytes - c->at_bytes;
+	if (c->copy_to_bytes > off && len > c->copy_to_bytes - off)
+		len = c->copy_to_bytes - off;
+	if (len)
+		widen(c, &off, &len);
+	c->at_bytes = off;
 	if (len)
 		read_start(c, len);
 	else

@@ -40,47 +40,24 @@ static int signals_open(struct vhd_err *err)
 			"cannot watch for signals: %s", strerror(errno));
 }
 
-/* The source and, of a differencing disk, all that it builds on. */
-static int source_open(const struct convert_opts *opts,
-		       struct convert_input *in, struct vhd_err *err)
+/* Into the image file that DST names. */
+static int to_file(struct convert_job *job, const struct convert_opts *opts,
+		   struct convert_from *from, struct convert_stats *stats,
+		   struct vhd_err *err)
 {
-	char *own = opts->no_parent || opts->parent_dir
-			    ? NULL
-			    : cli_parent_dir(opts->src);
-	const struct vhd_open_opts how = {
-		.format = opts->from,
-		.direct = opts->direct,
-		.parent_dir = opts->parent_dir ? opts->parent_dir : own,
-		.larger_child = opts->larger_child,
-	};
-	int rc = convert_input_open(in, opts->src, &how, err);
-
-	free(own);
-	return rc;
-}
-
-static int destination_open(const struct convert_opts *opts,
-			    const struct convert_input *in,
-			    struct convert_output *out, struct vhd_err *err)
-{
-	if (convert_input_has_parent(in, opts->dst))
-		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
-				"is a parent of the file to read from");
-	return convert_output_open(out, opts->dst, opts->force, &in->st, err);
-}
-
-static int transfer(struct convert_job *job, const struct convert_opts *opts,
-		    struct convert_input *in, struct convert_output *out,
-		    struct convert_stats *stats, struct vhd_err *err)
-{
-	struct convert_image_source source;
+	struct convert_output out;
 	int rc;
 
-	rc = convert_image_source_init(&source, job, in, job->src, err);
+	job->blame = opts->dst;
+	if (from->in.img && convert_input_has_parent(&from->in, opts->dst))
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"is a parent of the file to read from");
+	rc = convert_output_open(&out, opts->dst, opts->force, &from->in.st,
+				 err);
 	if (rc)
 		return rc;
-	rc = convert_to_file(job, opts, &source.source, out, stats, err);
-	convert_source_close(&source.source);
+	rc = convert_to_file(job, opts, from->source, &out, stats, err);
+	convert_output_close(&out);
 	return rc;
 }
 
@@ -102,28 +79,34 @@ static void describe_more(const struct convert_job *job,
 		vhd_engine_name(vhd_queue_engine(job->queue)));
 }
 
-static void describe(const struct convert_opts *opts,
-		     const struct convert_input *in,
-		     const struct convert_stats *stats, int64_t took_ms)
+static void describe_source(const struct convert_opts *opts,
+			    const struct vhd_info *info)
 {
-	const struct vhd_info *info = vhd_get_info(in->img);
-	char size[CLI_SIZE_TEXT], data[CLI_SIZE_TEXT], shared[64] = "";
-
-	if (opts->quiet)
-		return;
-	cli_size_text(info->size_bytes + stats->grown_bytes, size,
-		      sizeof(size));
-	if (stats->shared_bytes)
-		snprintf(shared, sizeof(shared), ", %s of it shared",
-			 cli_size_text(stats->shared_bytes, data,
-				       sizeof(data)));
-	cli_size_text(stats->written_bytes, data, sizeof(data));
 	if (info->probed)
 		fprintf(stderr, "%s: %s: taken as %s: %s\n", prog, opts->src,
 			vhd_format_name(info->format), info->probe);
 	if (info->layers > 1)
 		fprintf(stderr, "%s: %s: read through %u layers\n", prog,
 			opts->src, info->layers);
+}
+
+static void describe(const struct convert_opts *opts,
+		     const struct convert_from *from,
+		     const struct convert_stats *stats, int64_t took_ms)
+{
+	char size[CLI_SIZE_TEXT], data[CLI_SIZE_TEXT], shared[64] = "";
+
+	if (opts->quiet)
+		return;
+	if (from->in.img)
+		describe_source(opts, vhd_get_info(from->in.img));
+	cli_size_text(stats->size_bytes + stats->grown_bytes, size,
+		      sizeof(size));
+	if (stats->shared_bytes)
+		snprintf(shared, sizeof(shared), ", %s of it shared",
+			 cli_size_text(stats->shared_bytes, data,
+				       sizeof(data)));
+	cli_size_text(stats->written_bytes, data, sizeof(data));
 	if (stats->grown_bytes)
 		fprintf(stderr, "%s: %s: %llu bytes larger than %s, for %s\n",
 			prog, opts->dst, (unsigned long long)stats->grown_bytes,
@@ -137,26 +120,22 @@ static void describe(const struct convert_opts *opts,
 static int with_queue(struct convert_job *job, const struct convert_opts *opts,
 		      struct convert_stats *stats, struct vhd_err *err)
 {
-	struct convert_input in;
-	struct convert_output out;
+	struct convert_from from;
 	int64_t start_ms = cli_now_ms();
 	int rc;
 
-	job->blame = opts->src;
-	rc = source_open(opts, &in, err);
+	rc = convert_from_open(&from, job, opts, err);
 	if (rc)
 		return rc;
-	job->blame = opts->dst;
-	rc = destination_open(opts, &in, &out, err);
-	if (!rc) {
-		rc = transfer(job, opts, &in, &out, stats, err);
-		convert_output_close(&out);
-	}
+	if (convert_nbd_is_uri(opts->dst))
+		rc = convert_to_nbd(job, opts, from.source, stats, err);
+	else
+		rc = to_file(job, opts, &from, stats, err);
 	if (!rc)
-		describe(opts, &in, stats, cli_now_ms() - start_ms);
+		describe(opts, &from, stats, cli_now_ms() - start_ms);
 	if (!rc && opts->verbose)
 		describe_more(job, stats);
-	convert_input_close(&in);
+	convert_from_close(&from);
 	return rc;
 }
 

@@ -295,6 +295,20 @@ int vhd_map(struct vhd *img, uint64_t lba, uint64_t sectors,
 int vhd_map_chain(struct vhd *img, uint64_t lba, uint64_t sectors,
 		  struct vhd_run *run, unsigned *layer, struct vhd_err *err);
 
+/* The same of layer `i` alone, as if it had no parents open: what it lacks is
+ * VHD_RUN_PARENT. The range is of that layer's disk, which may be smaller.
+ */
+int vhd_layer_map(struct vhd *img, unsigned i, uint64_t lba, uint64_t sectors,
+		  struct vhd_run *run, struct vhd_err *err);
+
+/* Where a block of layer `i` lies in that layer's file: `*off_bytes` becomes
+ * the offset of its bitmap, behind which is its data, or 0 where it has no
+ * place. No I/O. Any thread.
+ * Errors: -EINVAL: no such layer or block, or a layer without blocks.
+ */
+int vhd_layer_block(const struct vhd *img, unsigned i, uint32_t block,
+		    uint64_t *off_bytes);
+
 /* Like vhd_map of an image open for writing, but what has no place gets one,
  * so that the run is always VHD_RUN_FILE: for a caller that puts the bytes
  * there by other means than writing, such as sharing another file's blocks.
@@ -805,6 +819,70 @@ int vhd_resize(const char *path, const struct vhd_resize_opts *opts,
  */
 int vhd_find_data(struct vhd *img, uint64_t off_bytes, uint64_t end_bytes,
 		  uint64_t *at_bytes, struct vhd_err *err);
+
+/* --------------------------------------------------------------- merge -- */
+
+struct vhd_merge_result {
+	uint32_t layers;         /* that are, or were, brought down */
+	enum vhd_format target_format;
+	uint64_t size_bytes;     /* of the disk */
+	uint64_t held_bytes;     /* what the layers hold, each sector once */
+	uint64_t write_bytes;    /* of that, what is written to the target */
+	uint64_t zero_bytes;     /* and what is zero and reads so there anyway;
+				  * counted apart only where data was read */
+	uint32_t new_blocks;     /* that the target gets */
+	uint64_t need_bytes;     /* of its file system, at most */
+	uint64_t free_bytes;     /* that has; UINT64_MAX: not known */
+	uint64_t old_file_bytes;
+	uint64_t new_file_bytes;
+};
+
+struct vhd_merge_opts {
+	const char *parent_dir;  /* as in vhd_open_opts; not NULL */
+	const char *into;        /* the layer to merge into, by any path of its
+				  * file; NULL: the image's parent */
+	bool all;                /* into the lowest layer */
+	bool larger_child;       /* as in vhd_open_opts, of layers below the
+				  * target; those above it have its size */
+	bool dry_run;            /* plan only */
+	bool remove;             /* when all is durable, remove the files of
+				  * the layers brought down, lowest first */
+	bool direct;             /* O_DIRECT for data */
+	enum vhd_engine engine;
+	/* Called once, when all that can be known is known and before the
+	 * first byte is written. `layers` are `plan->layers` that will be
+	 * brought down, topmost first, and the target; all of it is valid
+	 * during the call only. What is not 0 ends the merge with -ECANCELED.
+	 * NULL: none.
+	 */
+	int (*planned)(void *ctx, const struct vhd_layer *layers,
+		       const struct vhd_merge_result *plan);
+	/* Called often while data moves: where on the disk, and how much was
+	 * moved. The same of its value and of NULL.
+	 */
+	int (*progress)(void *ctx, uint64_t pos_bytes, uint64_t moved_bytes);
+	void *ctx;
+};
+
+/* Write what a differencing disk and the layers below it hold into one of its
+ * ancestors, which then reads by itself as the disk did; of each sector only
+ * the topmost content is moved. The layers brought down are not changed and,
+ * at every instant, read through the topmost of them as before. So a merge
+ * that ends early, for whatever reason, is simply run again.
+ * What builds on the target or on a layer in between is a different disk
+ * afterwards; that is the caller's to find out (`planned`).
+ * Ids, names and dates of all images stay as they are.
+ * The target is left alone if this cannot be done: -EBUSY (LOCKED: it or one
+ * of the others is in use), -EROFS (READ_ONLY_LAYOUT), -EUCLEAN (SAVED_STATE;
+ * PARENT_SIZE: the target has another size), -ENOSPC and -EFBIG
+ * (NO_SPACE: the file system, the process's limit on files, or the reach of
+ * the format), -ENOTSUP (UNSUPPORTED: the image is no differencing disk),
+ * -EINVAL (ARGUMENT: no such layer), and whatever opening says.
+ * Later: -ECANCELED (CANCELLED), and those of reading and writing.
+ * Thread: any; the files are opened for the call.
+ */
+int vhd_merge(const char *path, const struct vhd_merge_opts *opts,
+	      struct vhd_merge_result *result, struct vhd_err *err);
 
 #ifdef __cplusplus
 }
