@@ -48,6 +48,8 @@ VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
            vhd/check_chain.c vhd/check_data.c vhd/check_host.c \
            vhd/check_target.c
 VHD_SRC += vhd/layout.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c
+VHD_SRC += vhd/compact.c vhd/compact_scan.c vhd/compact_move.c \
+           vhd/compact_copy.c vhd/compact_punch.c
 VHD_SRC += vhd/undo.c vhd/repair.c vhd/repair_footer.c vhd/repair_bat.c \
            vhd/repair_batmap.c vhd/salvage.c
 VHD_SRC += vhd/merge.c vhd/merge_plan.c vhd/merge_copy.c
@@ -121,7 +123,7 @@ UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VHD     += vhd_chain vhd_layer
-UNIT_VHD     += vhd_resize
+UNIT_VHD     += vhd_resize vhd_compact
 UNIT_VHD     += vhd_malformed
 UNIT_VHD     += vhd_merge vhd_merge_file
 UNIT_VHD     += vhd_repair vhd_undo vhd_salvage vhd_oracle
