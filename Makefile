@@ -35,6 +35,9 @@ LIBS_VHD   := -luring -laio -lisal
 LIBS_TOOLS := -Wl,--as-needed -lnbd -lblkid -ljson-c -lisal
 
 # ------------------------------------------------------------------ sources
+# What is installed: vhd.h, and what it includes.
+VHD_HEADERS := vhd/vhd.h vhd/vhd_check.h vhd/vhd_edit.h vhd/err.h
+
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/file.c vhd/lock.c vhd/probe.c vhd/open.c vhd/create.c \
            vhd/inplace.c \
@@ -218,12 +221,12 @@ $(BUILD)/lib/%.a:
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-# The shared library shows what vhd.h declares and nothing else; the header is
-# the one list of it.
-$(BUILD)/gen/libvhd.map: vhd/vhd.h | $(BUILD)/.deps
+# The shared library shows what vhd.h and its parts declare and nothing else;
+# they are the one list of it.
+$(BUILD)/gen/libvhd.map: $(VHD_HEADERS) | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	{ echo 'VHD_$(SOVERSION) {'; echo '	global:'; \
-	  $(CC) -E -P -x c $< | grep -oE '\<vhd_[a-z0-9_]+ *\(' | \
+	  $(CC) -E -P -x c vhd/vhd.h | grep -oE '\<vhd_[a-z0-9_]+ *\(' | \
 	  tr -d ' (' | sort -u | sed 's/.*/		&;/'; \
 	  echo '	local: *;'; echo '};'; } >$@
 
@@ -405,7 +408,7 @@ install: all
 	install -m 644 tools/vhd.bash-completion $(DESTDIR)$(COMPDIR)/vhd
 	for name in vhd-convert vhd-inspect $(VHD_VERBS); do \
 	  ln -sf vhd $(DESTDIR)$(COMPDIR)/$$name; done
-	install -m 644 vhd/vhd.h vhd/err.h $(DESTDIR)$(INCLUDEDIR)
+	install -m 644 $(VHD_HEADERS) $(DESTDIR)$(INCLUDEDIR)
 	install -m 644 $(LIBVHD) $(DESTDIR)$(LIBDIR)
 	install -m 755 $(LIBVHD_SO) $(DESTDIR)$(LIBDIR)
 	ln -sf $(notdir $(LIBVHD_SO)) $(DESTDIR)$(LIBDIR)/libvhd.so
