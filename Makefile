@@ -47,6 +47,7 @@ VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
            vhd/check_header.c vhd/check_bat.c vhd/check_batmap.c \
            vhd/check_chain.c vhd/check_data.c vhd/check_host.c \
            vhd/check_target.c
+VHD_SRC += vhd/layout.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c
 VHD_SRC += vhd/undo.c vhd/repair.c vhd/repair_footer.c vhd/repair_bat.c \
            vhd/repair_batmap.c vhd/salvage.c
 
@@ -108,6 +109,7 @@ UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VHD     += vhd_chain
+UNIT_VHD     += vhd_resize
 UNIT_VHD     += vhd_malformed
 UNIT_VHD     += vhd_repair vhd_undo vhd_salvage vhd_oracle
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \

@@ -173,6 +173,37 @@ static void of_two_sizes_the_one_that_fits_the_table_rules(void **state)
 	memfile_destroy(m);
 }
 
+/* A resize makes the table long enough before it writes the first footer, and
+ * the larger size hides nothing.
+ */
+static void an_interrupted_resize_has_the_larger_size_that_fits(void **state)
+{
+	(void)state;
+	struct memfile *m = dynamic();
+	struct vhd *img;
+	struct vhd_err e;
+	struct vhd_info i;
+
+	img_set64(m, end_of(m), 512, IMG_F_CURRENT_SIZE, 3 * MIB + 512);
+	img_set64(m, 0, 512, IMG_F_CURRENT_SIZE, 3 * MIB + 1024);
+	i = accepted(m, VHD_FORMAT_AUTO);
+	assert_int_equal(i.notes, VHD_NOTE_FOOTERS_DIFFER |
+					  VHD_NOTE_RESIZE_CUT);
+	assert_true(i.size_bytes == 3 * MIB + 1024);
+	assert_int_equal(i.footer_end, VHD_FOOTER_DIFFERS);
+	img_set64(m, 0, 512, IMG_F_CURRENT_SIZE, 4 * MIB + 512);
+	i = accepted(m, VHD_FORMAT_AUTO);
+	assert_true(i.size_bytes == 3 * MIB + 512);
+	assert_int_equal(i.footer_copy, VHD_FOOTER_DIFFERS);
+
+	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), 0);
+	assert_int_equal(vhd_close(img, &e), 0);
+	i = accepted(m, VHD_FORMAT_AUTO);
+	assert_int_equal(i.notes, 0);
+	assert_true(i.size_bytes == 3 * MIB + 512);
+	memfile_destroy(m);
+}
+
 /* No rule says which is right, so nothing is written on a guess. */
 static void footers_of_different_disks_are_not_written_to(void **state)
 {
@@ -182,6 +213,7 @@ static void footers_of_different_disks_are_not_written_to(void **state)
 	struct vhd_err e;
 
 	img_set64(m, 0, 512, IMG_F_CURRENT_SIZE, 2 * MIB);
+	img_set32(m, 0, 512, IMG_F_ID, 0x01020304);
 	assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), &e, EROFS,
 		       VHD_WHY_READ_ONLY_LAYOUT);
 	memfile_destroy(m);
@@ -467,6 +499,8 @@ int main(void)
 		cmocka_unit_test(of_two_that_differ_the_trailing_one_rules),
 		cmocka_unit_test(
 			of_two_sizes_the_one_that_fits_the_table_rules),
+		cmocka_unit_test(
+			an_interrupted_resize_has_the_larger_size_that_fits),
 		cmocka_unit_test(footers_of_different_disks_are_not_written_to),
 		cmocka_unit_test(
 			footers_that_differ_in_dates_are_written_to_as_they_are),

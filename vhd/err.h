@@ -65,6 +65,9 @@ enum vhd_why {
 	VHD_WHY_PARENT_SIZE,       /* child and parent differ in size */
 	VHD_WHY_CHAIN_CYCLE,       /* an image is its own ancestor */
 	VHD_WHY_CHAIN_DEPTH,       /* more layers than VHD_CHAIN_MAX */
+	VHD_WHY_SAVED_STATE,       /* a suspended machine depends on it */
+	VHD_WHY_SHRINK,            /* smaller, and that was not asked for */
+	VHD_WHY_DATA_BEHIND,       /* shrinking would lose data */
 	VHD_WHY_LOOKS_LIKE_VHD,    /* a raw disk whose content is a VHD's */
 	/* the guest's kernel */
 	VHD_WHY_KERNEL_FORMAT,     /* not a bzImage, or a damaged one */

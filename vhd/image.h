@@ -107,6 +107,7 @@ struct vhd_probe {
 	uint64_t footer_at_bytes;
 	uint64_t limit_bytes;  /* where disk and structures must end */
 	bool footers_disagree; /* about more than dates and flags */
+	bool resize_cut;       /* they do about the size and nothing else */
 };
 
 int vhd_probe(const struct vhd_file *f, const struct vhd_open_opts *opts,
@@ -144,6 +145,10 @@ static inline uint64_t vhd_block_data(const struct vhd *img, uint32_t entry)
 
 /* open.c: everything but the file, of this layer only. */
 void vhd_image_free(struct vhd *img);
+/* Commit what was written and give the file its final length, as closing does;
+ * nothing is released.
+ */
+int vhd_finish(struct vhd *img, struct vhd_err *err);
 
 /* chain.c. Give a child its parent, which may have one in turn. Takes
  * `parent`; on failure the caller still has it. `child` is the lowest layer

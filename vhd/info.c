@@ -41,6 +41,8 @@ static const struct {
 	 "a parent locator makes no sense; it is ignored"},
 	{VHD_NOTE_PARENT_TIME,
 	 "the parent's date is not the one recorded; that may mean nothing"},
+	{VHD_NOTE_RESIZE_CUT,
+	 "a resize was interrupted; opening it for writing finishes that"},
 };
 
 const char *vhd_note_text(enum vhd_note note)

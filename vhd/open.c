@@ -3,7 +3,7 @@
  *
  * Opening reads and judges everything but the bitmaps. Opening for writing
  * ends by putting right what an interrupted writer left (a footer missing at
- * one end); that is the only thing it writes, and an untouched sound image is
+ * one end, a resize half done); that is the only thing it writes, and an untouched sound image is
  * closed without a byte changed.
  */
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include "filesys.h"
 #include "image.h"
 #include "locator.h"
+#include "resize.h"
 
 #define BLKTAP_0_1 0x00000001u /* little-endian bitmaps, no batmap */
 
@@ -318,7 +319,7 @@ static int restore_footers(struct vhd *img, struct vhd_err *err)
 {
 	int rc;
 
-	if (!(img->info.notes & VHD_NOTE_DIRTY))
+	if (!(img->info.notes & (VHD_NOTE_DIRTY | VHD_NOTE_RESIZE_CUT)))
 		return 0;
 	if (img->info.footer_copy == VHD_FOOTER_OK)
 		return vhd_tail_settle(img, err);
@@ -353,6 +354,9 @@ static int set_up(struct vhd *img, const struct vhd_open_opts *opts,
 	if (!img->writable)
 		return 0;
 	rc = writable_check(img, &p, err);
+	if (!rc && img->info.format == VHD_FORMAT_FIXED &&
+	    resize_fixed_pending(&img->footer))
+		rc = resize_fixed_finish(img, err);
 	if (rc || !img->blocked)
 		return rc;
 	rc = vhd_alloc_open(img, img->alloc_end_bytes, err);
@@ -459,7 +463,7 @@ int vhd_open(const char *path, const struct vhd_open_opts *opts,
 }
 
 /* Commit what was written and give the file its final length. */
-static int finish(struct vhd *img, struct vhd_err *err)
+int vhd_finish(struct vhd *img, struct vhd_err *err)
 {
 	int rc = 0;
 
@@ -482,7 +486,7 @@ int vhd_close(struct vhd *img, struct vhd_err *err)
 
 	if (!img)
 		return 0;
-	rc = finish(img, err);
+	rc = vhd_finish(img, err);
 	vhd_chain_free(img);
 	closed = vhd_file_close_checked(&img->file);
 	vhd_image_free(img);

@@ -13,6 +13,8 @@
  *   bad         dynamic            the trailing one; likewise
  *   valid       differs            the one whose size agrees with the table,
  *                                  else the trailing one
+ *   valid       differs only in    a resize was interrupted: the larger one
+ *               size and geometry  that the table reaches
  *
  * Nothing is taken for raw that carries VHD structures at either end.
  */
@@ -203,6 +205,58 @@ static bool same_disk(const struct vhd_footer *a, const struct vhd_footer *b)
 	       memcmp(a->unique_id, b->unique_id, sizeof(a->unique_id)) == 0;
 }
 
+/* Nothing but what a resize changes. */
+static bool differ_in_size(const struct ends *e)
+{
+	struct vhd_footer_wire a = e->end, b = e->copy;
+
+	if (e->end_511 ||
+	    e->end_footer.current_size_bytes ==
+		    e->copy_footer.current_size_bytes)
+		return false;
+	a.current_size = b.current_size;
+	a.cylinders = b.cylinders;
+	a.heads = b.heads;
+	a.sectors_per_track = b.sectors_per_track;
+	a.checksum = b.checksum;
+	return memcmp(&a, &b, sizeof(a)) == 0;
+}
+
+/* The larger size hides nothing of what the smaller one shows, and a resize
+ * makes the table long enough before it writes a footer.
+ */
+static int choose_of_sizes(const struct vhd_file *f, const struct ends *e,
+			   struct vhd_info *info, struct vhd_probe *p,
+			   struct vhd_err *err)
+{
+	uint64_t end = e->end_footer.current_size_bytes;
+	uint64_t copy = e->copy_footer.current_size_bytes;
+	uint64_t larger = end > copy ? end : copy;
+	struct vhd_header h;
+	bool found, reaches;
+	int rc = read_header(f, e->end_footer.data_offset_bytes,
+			     info->file_bytes, &h, &found, err);
+
+	if (rc)
+		return rc;
+	reaches = found && h.block_size_bytes &&
+		  vhd_blocks_for(larger, h.block_size_bytes) <=
+			  h.table_entries;
+	info->notes |= VHD_NOTE_FOOTERS_DIFFER | VHD_NOTE_RESIZE_CUT;
+	p->resize_cut = true;
+	if ((copy > end) == reaches) {
+		take_copy(e, p);
+		info->footer_end = VHD_FOOTER_DIFFERS;
+		say(info, "a resize was interrupted; the copy at offset 0 has "
+			  "the size that the block table reaches");
+	} else {
+		info->footer_copy = VHD_FOOTER_DIFFERS;
+		say(info, "a resize was interrupted; the footer at the end has "
+			  "the size that the block table reaches");
+	}
+	return 0;
+}
+
 static int choose_of_two(const struct vhd_file *f, const struct ends *e,
 			 struct vhd_info *info, struct vhd_probe *p,
 			 struct vhd_err *err)
@@ -216,6 +270,8 @@ static int choose_of_two(const struct vhd_file *f, const struct ends *e,
 		say(info, "the footers at both ends agree");
 		return 0;
 	}
+	if (differ_in_size(e))
+		return choose_of_sizes(f, e, info, p, err);
 	rc = size_agrees(f, info->file_bytes, &e->end_footer, &end_agrees, err);
 	if (!rc)
 		rc = size_agrees(f, info->file_bytes, &e->copy_footer,

@@ -178,7 +178,8 @@ enum vhd_note {
 	VHD_NOTE_BATMAP_BAD = 1u << 11,      /* ... and points nowhere */
 	VHD_NOTE_LOCATOR_BAD = 1u << 12,     /* parent locator is ignored */
 	VHD_NOTE_PARENT_TIME = 1u << 13,     /* parent changed since, perhaps */
-	VHD_NOTE_COUNT_BITS = 14,
+	VHD_NOTE_RESIZE_CUT = 1u << 14,      /* a resize was interrupted */
+	VHD_NOTE_COUNT_BITS = 15,
 };
 
 /* All that is known about an open image. Owned by the image. */
@@ -718,6 +719,81 @@ struct vhd_salvage_result {
 int vhd_salvage(const char *path, const char *out_path,
 		const struct vhd_salvage_opts *opts,
 		struct vhd_salvage_result *result, struct vhd_err *err);
+
+/* -------------------------------------------------------------- resize -- */
+
+enum vhd_resize_by {
+	VHD_RESIZE_TO,   /* size_bytes */
+	VHD_RESIZE_GROW, /* larger by size_bytes */
+	VHD_RESIZE_CUT,  /* smaller by size_bytes */
+};
+
+struct vhd_resize_result {
+	enum vhd_format format;
+	uint64_t old_size_bytes;
+	uint64_t new_size_bytes;
+	uint64_t old_file_bytes;
+	uint64_t new_file_bytes; /* 0 in the plan of one that has blocks */
+	struct vhd_geometry geometry;
+	uint32_t blocks_dropped; /* they lay behind the new end */
+	bool table_moved;        /* a new block table, behind the blocks */
+	bool data_dropped;       /* `force`: there was data in them */
+};
+
+/* When the caller is asked about the disk's content. */
+enum vhd_resize_moment {
+	VHD_RESIZE_LOOK,   /* nothing is written; a refusal ends it */
+	VHD_RESIZE_BEFORE, /* the size changes next; the disk may be written */
+	VHD_RESIZE_AFTER,  /* it has changed; likewise */
+};
+
+/* What the caller says when it looked: a part of the disk behind its new end
+ * that counts as free although there is data in it.
+ */
+struct vhd_resize_free {
+	uint64_t off_bytes;
+	uint64_t len_bytes;
+};
+
+struct vhd_resize_opts {
+	enum vhd_format format; /* AUTO, FIXED, DYNAMIC or DIFF */
+	enum vhd_resize_by by;
+	uint64_t size_bytes;    /* whole sectors */
+	bool write;             /* else only the plan is made */
+	bool shrink;            /* a smaller disk is meant */
+	bool force;             /* although data behind the new end is lost, or
+				 * blktap says that other disks build on it */
+	bool prealloc;          /* FIXED: reserve the new space */
+	const char *parent_dir; /* as in vhd_open_opts */
+	bool larger_child;
+	/* Called at each moment, or NULL; AFTER and BEFORE only with `write`.
+	 * `img` is open for writing then and only lent; `gone` is NULL but at
+	 * the first. What is not 0 ends the call with that and `err`.
+	 */
+	int (*disk)(void *ctx, enum vhd_resize_moment moment, struct vhd *img,
+		    const struct vhd_resize_result *plan,
+		    struct vhd_resize_free *gone, struct vhd_err *err);
+	void *ctx;
+};
+
+/* Make the disk larger or smaller in place. New space reads as zero. Geometry
+ * becomes one by which no reader cuts the disk; original_size, ids, creator
+ * and unknown bytes stay. A power cut leaves the old size or the new one;
+ * opening for writing, or the same call again, finishes what it left. Other
+ * images that build on this one are not looked for: they need its size.
+ * Errors: those of opening for writing (without `write`: for reading);
+ *   -EINVAL (ARGUMENT, SIZE_*), -EUCLEAN (SHRINK: smaller, but that was not
+ *   asked for; DATA_BEHIND; SAVED_STATE; PARENT_SIZE), -ENOTSUP
+ *   (UNSUPPORTED), -ENOSPC and its like: nothing has changed then.
+ */
+int vhd_resize(const char *path, const struct vhd_resize_opts *opts,
+	       struct vhd_resize_result *result, struct vhd_err *err);
+
+/* The first byte that is not zero in [off, end) of the disk, as a multiple of
+ * 512: into `*at_bytes`, `end` where there is none. Holes are not read.
+ */
+int vhd_find_data(struct vhd *img, uint64_t off_bytes, uint64_t end_bytes,
+		  uint64_t *at_bytes, struct vhd_err *err);
 
 #ifdef __cplusplus
 }

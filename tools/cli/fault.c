@@ -89,6 +89,11 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 				     "--force does it nevertheless" },
 	[VHD_WHY_CHAIN_DEPTH] = { "chain-depth", CLI_REFUSED,
 				  "merge some of its layers first" },
+	[VHD_WHY_SAVED_STATE] = { "saved-state", CLI_REFUSED,
+				  "resume and shut down the machine first" },
+	[VHD_WHY_SHRINK] = { "shrink", CLI_REFUSED, "--shrink allows it" },
+	[VHD_WHY_DATA_BEHIND] = { "data-behind", CLI_REFUSED,
+				  "--force gives it up" },
 
 	[VHD_WHY_KERNEL_FORMAT] = { "kernel-format", CLI_REFUSED,
 				    "name a bzImage such as /boot/vmlinuz" },
