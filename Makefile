@@ -36,7 +36,7 @@ LIBS_TOOLS := -Wl,--as-needed -lblkid -ljson-c -lisal
 
 # ------------------------------------------------------------------ sources
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
-           vhd/file.c vhd/lock.c vhd/probe.c vhd/open.c vhd/create.c \
+           vhd/file.c vhd/lock.c vhd/split.c vhd/probe.c vhd/open.c vhd/create.c \
            vhd/inplace.c \
            vhd/info.c vhd/locator.c vhd/chain.c vhd/parent.c \
            vhd/bat.c vhd/bitmap.c vhd/map.c \
