@@ -73,4 +73,9 @@ struct vmbus *hv_bus(struct hv *hv);
 enum hv_end hv_run(struct hv *hv, struct vhd_err *err);
 void hv_stop(struct hv *hv); /* async-signal-safe */
 
+/* After hv_run: tell the log what each processor was doing, a line each, for
+ * somebody who wonders why a guest hung.
+ */
+void hv_say_state(struct hv *hv);
+
 #endif

@@ -91,6 +91,8 @@ int hv_vcpu_start(struct hv_vcpu *v, struct vhd_err *err);
 void hv_vcpu_kick(struct hv_vcpu *v);
 /* After the end was decided: make it leave the guest, and wait for it. */
 void hv_vcpu_join(struct hv_vcpu *v);
+/* Say where it is; not while its thread runs. */
+void hv_vcpu_say_state(struct hv_vcpu *v);
 
 /* irq.c */
 int hv_irq_setup(struct hv *hv, struct vhd_err *err);

@@ -320,3 +320,9 @@ enum hv_end hv_run(struct hv *hv, struct vhd_err *err)
 		*err = hv->vcpu[vcpu].err;
 	return (enum hv_end)end;
 }
+
+void hv_say_state(struct hv *hv)
+{
+	for (uint32_t i = 0; i < hv->opts.cpus; i++)
+		hv_vcpu_say_state(&hv->vcpu[i]);
+}

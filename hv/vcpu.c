@@ -117,6 +117,22 @@ static int set_msrs(struct hv_vcpu *v, struct vhd_err *err)
 	return 0;
 }
 
+/* The guest's TSC runs at the host's rate as it is known now. KVM creates a
+ * processor with the rate known when it was loaded; where the kernel has
+ * corrected that since (more than 250 ppm, as on a busy host whose first
+ * calibration was bad) and the hardware cannot scale the TSC, KVM multiplies it
+ * by zero: the guest's clock stands still, and its timers never come.
+ * Source: Linux arch/x86/kvm/x86.c, kvm_set_tsc_khz.
+ */
+static int set_tsc_rate(struct hv_vcpu *v, struct vhd_err *err)
+{
+	enum { AS_HOST = 0 };
+
+	if (ioctl(v->fd, KVM_SET_TSC_KHZ, (unsigned long)AS_HOST) < 0)
+		return refused(v, "the TSC's rate", err);
+	return 0;
+}
+
 static int get_hyperv_cpuid(struct hv_vcpu *v, struct hv_cpuid *out,
 			    struct vhd_err *err)
 {
@@ -147,6 +163,8 @@ int hv_vcpu_setup(struct hv_vcpu *v, const struct hv_cpuid *host,
 	if (ret == 0 && ioctl(v->fd, KVM_SET_CPUID2, &c[1]) < 0)
 		ret = refused(v, "the CPUID", err);
 	free(c);
+	if (ret == 0)
+		ret = set_tsc_rate(v, err);
 	if (ret == 0)
 		ret = set_lapic(v, err);
 	return ret == 0 ? set_msrs(v, err) : ret;
@@ -391,6 +409,45 @@ static void *vcpu_main(void *arg)
 			break;
 	}
 	return NULL;
+}
+
+/* --------------------------------------------------------------- state -- */
+
+/* The highest vector set in one of the APIC's 256-bit registers, or -1. */
+static int highest(const struct kvm_lapic_state *s, unsigned reg)
+{
+	for (int word = 7; word >= 0; word--) {
+		uint32_t bits;
+
+		memcpy(&bits, s->regs + reg + 16u * (unsigned)word,
+		       sizeof(bits));
+		if (bits)
+			return word * 32 + 31 - __builtin_clz(bits);
+	}
+	return -1;
+}
+
+void hv_vcpu_say_state(struct hv_vcpu *v)
+{
+	enum { RFLAGS_IF = 1u << 9, APIC_ISR = 0x100, APIC_IRR = 0x200 };
+	struct kvm_mp_state mp;
+	struct kvm_regs regs;
+	struct kvm_lapic_state apic;
+
+	if (ioctl(v->fd, KVM_GET_REGS, &regs) < 0 ||
+	    ioctl(v->fd, KVM_GET_MP_STATE, &mp) < 0 ||
+	    ioctl(v->fd, KVM_GET_LAPIC, &apic) < 0)
+		return;
+	hv_say(v->hv,
+	       "processor %u: %s at rip %#llx, interrupts %s, highest vector "
+	       "waiting %d, in service %d",
+	       v->index,
+	       mp.mp_state == KVM_MP_STATE_RUNNABLE ? "running"
+	       : mp.mp_state == KVM_MP_STATE_HALTED ? "halted"
+						    : "not started",
+	       (unsigned long long)regs.rip,
+	       regs.rflags & RFLAGS_IF ? "on" : "off",
+	       highest(&apic, APIC_IRR), highest(&apic, APIC_ISR));
 }
 
 /* -------------------------------------------------------------- thread -- */

@@ -183,7 +183,7 @@ sparse()
 	head -c 67108864 /dev/zero >zeros
 	poke zeros 50331648 x
 	for to in raw fixed dynamic; do
-		must vhd-convert --to $to zeros $to
+		must vhd-convert --sparse punch --to $to zeros $to
 		[ "$(du -k $to | cut -f1)" -le 32 ] ||
 			fail "$to takes $(du -k $to | cut -f1) KiB"
 	done
@@ -344,7 +344,7 @@ usage()
 	--to qcow2 good out
 	--to raw good
 	--to raw good out more
-	--to raw --from vhdx good out
+	--to raw --from ext4 good out
 	--to raw --block-size 2M good out
 	--to dynamic --block-size 2MB good out
 	--to dynamic --block-size 0 good out
@@ -512,7 +512,8 @@ chains()
 			fail "inspect: $(vhd-inspect --json $top)"
 	done
 	must vhd-inspect l7.vhd
-	grep -q "Chain *1: $PWD/l6.vhd" "$dir/out" &&
+	grep -q "Chain *0: $PWD/l7.vhd" "$dir/out" &&
+	grep -q " 1: $PWD/l6.vhd" "$dir/out" &&
 	grep -q "7: $PWD/l0.vhd" "$dir/out" || fail "text: $(cat "$dir/out")"
 	refused 2 l2.vhd vhd-convert --force --to raw l7.vhd l2.vhd
 	refused 3 l7.vhd vhd-convert --no-parent --to raw l7.vhd new

@@ -6,10 +6,14 @@
  *   input     the source: opened, locked, known by its inode
  *   extents   where the source has data at all
  *   place     how large the output is, and all its space at once
+ *   share     file-system blocks in common instead of copied
  *   output    a nameless file that gets its name when it is complete
+ *   from      what SRC is read as; nbd and qemu are servers and ours
  *   writeback what was written goes to the disk while copying goes on
  *   door      sources and sinks; image is the files among them
  *   file      an image file as the destination, from nothing to its name
+ *   digest    of what is copied, as it goes by
+ *   report    what a finished conversion tells
  *   copy      read, scan for zeros, write; many requests in flight
  *   verify    read both again and compare
  */
@@ -38,13 +42,22 @@ enum convert_sparse {
 	CONVERT_SPARSE_PUNCH,   /* whatever is zero becomes a hole */
 };
 
+/* Whether blocks are shared with the source instead of copied. */
+enum convert_reflink {
+	CONVERT_REFLINK_AUTO = 0, /* where the file system can */
+	CONVERT_REFLINK_ALWAYS,   /* or fail */
+	CONVERT_REFLINK_NEVER,
+};
+
 struct convert_opts {
 	const char *src;
 	const char *dst;
 	enum vhd_format from;
+	const char *foreign;       /* word of another format of SRC, or NULL */
 	enum vhd_format to;
 	enum vhd_target target;    /* whose demands DST is to meet */
 	enum convert_sparse sparse;
+	enum convert_reflink reflink;
 	uint64_t rate;             /* bytes a second; 0: no limit */
 	uint32_t block_size_bytes; /* 0: the library's default */
 	enum vhd_engine engine;
@@ -53,6 +66,8 @@ struct convert_opts {
 	bool no_sync;
 	bool force;
 	bool quiet;
+	bool json;
+	const char *digest;        /* words parted by commas, or NULL */
 	bool verbose;
 	bool in_place;             /* SRC itself; there is no DST */
 	bool no_parent;
@@ -80,6 +95,8 @@ struct convert_job {
 	struct cli_rate rate;     /* of bytes read */
 	const char *blame;        /* path an error is about */
 	int signal;               /* the signal that ended the job, or 0 */
+	struct convert_sink *onlooker; /* sees all that is copied, or NULL */
+	struct convert_share *share; /* what the copy may share, or NULL */
 	struct vhd_err fault;     /* of the first piece that failed */
 	const char *fault_path;
 };
@@ -202,6 +219,40 @@ int convert_size(const struct convert_opts *opts, uint64_t size_bytes,
 /* Allocate what the file does not have yet, up to its end. */
 int convert_reserve(int fd, struct vhd_err *err);
 
+/* ------------------------------------------------------------- sharing -- */
+
+/* Blocks of the file system that two files have in common. */
+struct convert_share {
+	bool off;             /* this cannot be done here, or must not */
+	bool always;          /* what cannot be shared is an error */
+	bool ahead;           /* share without reading */
+	struct vhd *src;
+	struct vhd *dst;
+	int src_fd;           /* of the source's own file; borrowed */
+	int dst_fd;
+	uint64_t unit_bytes;  /* the file system's block */
+	unsigned refused;     /* in a row */
+	int why;              /* errno of the first refusal, or 0 */
+	uint64_t shared_bytes;
+};
+
+/* Borrows all. Errors: -ENOTSUP: always, and it is clear that it cannot be. */
+int convert_share_init(struct convert_share *sh,
+		       const struct convert_opts *opts,
+		       struct convert_source *src, struct vhd *dst, int dst_fd,
+		       struct vhd_err *err);
+/* The first `*n` bytes of a part of the disk, all of which may or all of which
+ * cannot be shared.
+ */
+int convert_share_plan(const struct convert_share *sh, uint64_t off_bytes,
+		       uint64_t len_bytes, bool *may, uint64_t *n,
+		       struct vhd_err *err);
+/* Share a part: `*done` bytes of it are. Returns 0, 1 when the rest must be
+ * copied, or a negative errno.
+ */
+int convert_share_do(struct convert_share *sh, uint64_t off_bytes,
+		     uint64_t len_bytes, uint64_t *done, struct vhd_err *err);
+
 /* ----------------------------------------------------------- writeback -- */
 
 #define CONVERT_BEHIND 16u
@@ -245,6 +296,10 @@ int convert_image_source_init(struct convert_image_source *s,
 			      struct convert_input *in, const char *path,
 			      struct vhd_err *err);
 
+/* The image behind a source, or NULL where it is none. */
+const struct convert_image_source *
+convert_image_source_of(const struct convert_source *s);
+
 struct convert_image_sink {
 	struct convert_sink sink;
 	struct vhd *img;
@@ -256,26 +311,60 @@ int convert_image_sink_init(struct convert_image_sink *s,
 			    struct convert_job *job, struct vhd *img,
 			    struct convert_writeback *wb, struct vhd_err *err);
 
+/* ---------------------------------------------------------------- from -- */
+
+struct convert_stats {
+	uint64_t read_bytes;
+	uint64_t written_bytes;
+	uint64_t shared_bytes;
+	int not_shared; /* errno that was in the way of sharing, or 0 */
+	uint64_t size_bytes; /* of the disk */
+	uint64_t grown_bytes; /* by which the new one is larger */
+	int64_t took_ms;
+};
+
+/* What SRC is read as. */
+struct convert_from {
+	struct convert_source *source;
+	struct convert_input in; /* an image file's; img NULL: it is none */
+	struct convert_image_source image;
+	struct convert_nbd_source *nbd;
+};
+
+int convert_from_open(struct convert_from *from, struct convert_job *job,
+		      const struct convert_opts *opts, struct vhd_err *err);
+void convert_from_close(struct convert_from *from);
+
+/* Whether --from takes this word for a format that qemu-nbd reads. */
+bool convert_foreign_known(const char *word);
+/* Whether an operand is an NBD export's. */
+bool convert_nbd_is_uri(const char *text);
+
+/* Bring `src` into the export that opts->dst names. Returns 1 when what was
+ * written differs.
+ */
+int convert_to_nbd(struct convert_job *job, const struct convert_opts *opts,
+		   struct convert_source *src, struct convert_stats *stats,
+		   struct vhd_err *err);
+
 /* ------------------------------------------------------ copy and verify -- */
 
 /* Pieces are cut at multiples of this. */
 #define CONVERT_UNIT_BYTES (512u << 10)
 
-struct convert_stats {
-	uint64_t read_bytes;
-	uint64_t written_bytes;
-	uint64_t size_bytes; /* of the disk */
-	uint64_t grown_bytes; /* by which the new one is larger */
-};
-
-/* Bring the data of `src` into each sink. `count` is at most
- * CONVERT_SINKS_MAX; the first is what the progress and `written_bytes` are
- * about.
+/* Bring the data of `src` into `sink`, past the job's onlooker. The disk gets
+ * stats->grown_bytes of zeros at its end.
  */
-#define CONVERT_SINKS_MAX 2u
 int convert_copy(struct convert_job *job, struct convert_source *src,
-		 struct convert_sink *const *sinks, unsigned count,
-		 struct convert_stats *stats, struct vhd_err *err);
+		 struct convert_sink *sink, struct convert_stats *stats,
+		 struct vhd_err *err);
+
+/* Tell what was done: the last step. `digest` may be NULL. */
+struct convert_digest;
+int convert_report(struct convert_job *job, const struct convert_opts *opts,
+		   const struct convert_from *from,
+		   const struct convert_stats *stats,
+		   const struct convert_digest *digest, struct vhd_err *err);
 
 /* Everything between a source and a durable, named image file: `out` is open
  * and still without its name. Returns 1 when what was written differs.

@@ -28,13 +28,17 @@ enum {
 	OPT_FOR,
 	OPT_SPARSE,
 	OPT_RATE,
+	OPT_DIGEST,
+	OPT_JSON,
 	OPT_IN_PLACE,
+	OPT_REFLINK,
 };
 
 static const struct cli_option options[] = {
 	{ "from", OPT_FROM, "FORMAT",
 	  "what SRC is: raw, fixed, dynamic, or auto to find\n"
-	  "out by looking (the default)" },
+	  "out by looking (the default); qcow2, vmdk, vhdx and\n"
+	  "vdi are read through qemu-nbd" },
 	{ "to", OPT_TO, "FORMAT", "what DST becomes: raw, fixed or dynamic" },
 	{ "block-size", OPT_BLOCK, "SIZE",
 	  "bytes per block of a dynamic DST (default 2M)" },
@@ -49,6 +53,9 @@ static const struct cli_option options[] = {
 	  "yes: holes and zeros take no space (the default);\n"
 	  "no: all of DST's space is allocated; punch: zeros are\n"
 	  "looked for everywhere" },
+	{ "reflink", OPT_REFLINK, "HOW",
+	  "whether DST shares SRC's blocks on a file system that\n"
+	  "can: auto (the default), always (or fail), never" },
 	{ "rate", OPT_RATE, "SIZE", "read no more than SIZE bytes a second" },
 	{ "engine", OPT_ENGINE, "NAME",
 	  "how I/O is done: auto, uring, aio or sync" },
@@ -63,6 +70,10 @@ static const struct cli_option options[] = {
 	{ "no-parent", OPT_NO_PARENT, NULL, "refuse a differencing SRC" },
 	{ "larger-child", OPT_LARGER_CHILD, NULL,
 	  "let it be larger than its parent; the rest is zero" },
+	{ "digest", OPT_DIGEST, "NAME[,NAME...]",
+	  "print digests of the disk: sha256, sha1, sha224, sha384,\n"
+	  "sha512, md5, sha3-256, blake2b, crc32c" },
+	{ "json", OPT_JSON, NULL, "print JSON for programs when done" },
 	{ "force", 'f', NULL, "replace DST if it exists" },
 	{ "verbose", 'v', NULL, "tell more of what was done" },
 	{ "quiet", 'q', NULL, "print nothing but errors" },
@@ -97,6 +108,13 @@ static const struct word sparses[] = {
 	{ 0 },
 };
 
+static const struct word reflinks[] = {
+	{ "auto", CONVERT_REFLINK_AUTO },
+	{ "always", CONVERT_REFLINK_ALWAYS },
+	{ "never", CONVERT_REFLINK_NEVER },
+	{ 0 },
+};
+
 static int word_find(const struct word *words, const char *text)
 {
 	for (; words->text; words++)
@@ -107,17 +125,29 @@ static int word_find(const struct word *words, const char *text)
 
 /* --------------------------------------------------------- command line -- */
 
-static int format_set(enum vhd_format *to, const char *option,
-		      const char *text)
+static int from_set(struct convert_opts *opts, const char *text)
 {
 	int value = word_find(formats, text);
 
+	opts->foreign = convert_foreign_known(text) ? text : NULL;
+	if (value < 0 && !opts->foreign)
+		return cli_usage(prog, "--from %s: not one of raw, fixed, "
+				       "dynamic, auto, qcow2, vmdk, vhdx, vdi",
+				 text);
+	opts->from = value < 0 ? VHD_FORMAT_AUTO : (enum vhd_format)value;
+	return CLI_OK;
+}
+
+static int to_set(struct convert_opts *opts, const char *text)
+{
+	int value = word_find(formats, text);
+
+	if (value == VHD_FORMAT_AUTO)
+		return cli_usage(prog, "--to auto: name the type to make");
 	if (value < 0)
-		return cli_usage(prog,
-				 "--%s %s: not one of raw, fixed, dynamic%s",
-				 option, text,
-				 strcmp(option, "from") ? "" : ", auto");
-	*to = (enum vhd_format)value;
+		return cli_usage(prog, "--to %s: not one of raw, fixed, "
+				       "dynamic", text);
+	opts->to = (enum vhd_format)value;
 	return CLI_OK;
 }
 
@@ -140,6 +170,17 @@ static int sparse_set(struct convert_opts *opts, const char *text)
 		return cli_usage(prog, "--sparse %s: not one of yes, no, "
 				       "punch", text);
 	opts->sparse = (enum convert_sparse)value;
+	return CLI_OK;
+}
+
+static int reflink_set(struct convert_opts *opts, const char *text)
+{
+	int value = word_find(reflinks, text);
+
+	if (value < 0)
+		return cli_usage(prog, "--reflink %s: not one of auto, always, "
+				       "never", text);
+	opts->reflink = (enum convert_reflink)value;
 	return CLI_OK;
 }
 
@@ -178,6 +219,8 @@ static bool *flag_of(struct convert_opts *opts, int id)
 		return &opts->no_parent;
 	case OPT_LARGER_CHILD:
 		return &opts->larger_child;
+	case OPT_JSON:
+		return &opts->json;
 	case 'f':
 		return &opts->force;
 	case OPT_IN_PLACE:
@@ -201,12 +244,9 @@ static int option_apply(struct convert_opts *opts, int id, const char *value)
 	}
 	switch (id) {
 	case OPT_FROM:
-		return format_set(&opts->from, "from", value);
+		return from_set(opts, value);
 	case OPT_TO:
-		if (!strcmp(value, "auto"))
-			return cli_usage(prog, "--to auto: name the type to "
-					       "make");
-		return format_set(&opts->to, "to", value);
+		return to_set(opts, value);
 	case OPT_BLOCK:
 		return block_size_set(opts, value);
 	case OPT_ENGINE:
@@ -215,8 +255,13 @@ static int option_apply(struct convert_opts *opts, int id, const char *value)
 		return verb_target(prog, value, &opts->target);
 	case OPT_SPARSE:
 		return sparse_set(opts, value);
+	case OPT_REFLINK:
+		return reflink_set(opts, value);
 	case OPT_RATE:
 		return rate_set(opts, value);
+	case OPT_DIGEST:
+		opts->digest = value;
+		return CLI_OK;
 	default:
 		opts->parent_dir = value;
 		return CLI_OK;
@@ -238,7 +283,8 @@ static int in_place_together(struct convert_opts *opts)
 		return cli_usage(prog, "--in-place turns raw into fixed or "
 				       "fixed into raw");
 	if (opts->block_size_bytes || opts->direct || opts->verify ||
-	    opts->no_sync || opts->rate || opts->sparse || opts->parent_dir)
+	    opts->no_sync || opts->rate || opts->sparse || opts->reflink ||
+	    opts->parent_dir)
 		return cli_usage(prog, "--in-place copies nothing: only --for, "
 				       "--force and --quiet go with it");
 	return -1;
@@ -266,10 +312,33 @@ static int preset_apply(struct convert_opts *opts)
 	return -1;
 }
 
+/* What operands that are no image files go with. */
+static int doors_check(struct convert_opts *opts)
+{
+	bool src_nbd = convert_nbd_is_uri(opts->src);
+
+	if (src_nbd && (opts->foreign || opts->from == VHD_FORMAT_FIXED ||
+			opts->from == VHD_FORMAT_DYNAMIC))
+		return cli_usage(prog, "--from: an NBD export is read as the "
+				       "raw disk that it shows");
+	if (!convert_nbd_is_uri(opts->dst))
+		return -1;
+	if (opts->target || opts->to == VHD_FORMAT_FIXED ||
+	    opts->to == VHD_FORMAT_DYNAMIC)
+		return cli_usage(prog, "--to: an NBD export becomes the raw "
+				       "disk that it shows");
+	if (opts->sparse == CONVERT_SPARSE_NO)
+		return cli_usage(prog, "--sparse no: the server of an NBD "
+				       "export decides about its space");
+	opts->to = VHD_FORMAT_RAW;
+	return -1;
+}
+
 /* What makes no sense together. Returns -1 to go on, or the exit code. */
 static int together(struct convert_opts *opts)
 {
-	int status = opts->in_place ? in_place_together(opts) : -1;
+	int status = opts->in_place ? in_place_together(opts)
+				    : doors_check(opts);
 
 	if (status < 0)
 		status = preset_apply(opts);
@@ -278,6 +347,11 @@ static int together(struct convert_opts *opts)
 	if (opts->to == VHD_FORMAT_AUTO)
 		return cli_usage(prog, "needs --to raw, fixed or dynamic, or "
 				       "--for");
+	if (opts->reflink == CONVERT_REFLINK_ALWAYS &&
+	    opts->sparse == CONVERT_SPARSE_NO)
+		return cli_usage(prog, "--reflink=always excludes "
+				       "--sparse=no: shared blocks are not "
+				       "allocated for DST alone");
 	if (opts->quiet && opts->verbose)
 		return cli_usage(prog, "--quiet excludes --verbose");
 	if (opts->block_size_bytes && opts->to != VHD_FORMAT_DYNAMIC)
@@ -294,7 +368,8 @@ int convert_args(int argc, char **argv, struct convert_opts *opts)
 		.usage = "[--from FORMAT] --to FORMAT [options] SRC DST\n"
 			 "--in-place --from FORMAT [options] SRC",
 		.about = "Convert disk images between raw, fixed VHD and "
-			 "dynamic VHD.",
+			 "dynamic VHD.\nSRC and DST may be NBD exports "
+			 "(nbd://HOST/NAME, nbd+unix:///NAME?socket=PATH).",
 		.table = options,
 		.argc = argc,
 		.argv = argv,

@@ -21,11 +21,15 @@
 #include "convert.h"
 
 #define SLOTS 16u
-/* Data and zero grains in turn give the most pieces; the sinks but the first
- * take a slot as one piece.
+/* So much is shared at once; signals wait for it. */
+#define SHARE_BYTES (256u << 20)
+/* Where it all goes, and what looks on. */
+#define SINKS_MAX 2u
+/* Data and zero grains in turn give the most pieces; who looks on takes what
+ * was read as one.
  */
 #define PIECES_MAX (CONVERT_UNIT_BYTES / CONVERT_GRAIN_BYTES / 2 + 1)
-#define WRITES_MAX (PIECES_MAX + CONVERT_SINKS_MAX - 1)
+#define WRITES_MAX (PIECES_MAX + SINKS_MAX - 1)
 
 struct copy;
 
@@ -43,10 +47,12 @@ struct slot {
 struct copy {
 	struct convert_job *job;
 	struct convert_source *src;
-	struct convert_sink *const *sinks;
+	struct convert_sink *sinks[SINKS_MAX];
 	unsigned sink_count;
 	struct convert_stats *stats;
 	uint64_t at_bytes;      /* where the next read may start */
+	uint64_t copy_to_bytes; /* what is before this is not shared */
+	bool share_waits;       /* for what is in flight */
 	bool all_read;          /* the last read has been started */
 	struct slot *slots;
 	void *buffers;
@@ -99,18 +105,85 @@ static void read_start(struct copy *c, uint64_t len_bytes)
 	c->src->ops->read(c->src, &s->read);
 }
 
+/* Sinks may want coarser grains than sources have extents of: no piece may
+ * end inside one.
+ */
+static void widen(const struct copy *c, uint64_t *off, uint64_t *len)
+{
+	uint64_t end = *off + *len, mask = 0;
+
+	for (unsigned i = 0; i < c->sink_count; i++)
+		mask |= c->sinks[i]->grain_bytes - 1;
+	*off &= ~mask;
+	if (*off < c->at_bytes)
+		*off = c->at_bytes;
+	end = (end + mask) & ~mask;
+	if (end > c->src->size_bytes)
+		end = c->src->size_bytes;
+	*len = end - *off;
+}
+
+/* The next extent, shared as far as it can be. Only with nothing in flight:
+ * places in the destination are given in the order of the disk.
+ */
+static int share_next(struct copy *c, struct vhd_err *err)
+{
+	struct convert_share *sh = c->job->share;
+	uint64_t len = 0, n, done;
+	bool may;
+	int rc;
+
+	rc = c->src->ops->next(c->src, SHARE_BYTES, &c->at_bytes, &len, err);
+	if (rc || !len) {
+		c->all_read = !rc;
+		return rc;
+	}
+	rc = convert_share_plan(sh, c->at_bytes, len, &may, &n, err);
+	if (rc || !may) {
+		/* What is read begins and ends on grains. */
+		c->copy_to_bytes = (c->at_bytes + n + CONVERT_GRAIN_BYTES - 1) &
+				   ~(uint64_t)(CONVERT_GRAIN_BYTES - 1);
+		return rc;
+	}
+	c->share_waits = c->busy > 0;
+	if (c->share_waits)
+		return 0;
+	c->job->blame = c->job->dst;
+	rc = convert_share_do(sh, c->at_bytes, n, &done, err);
+	c->at_bytes += done;
+	c->stats->written_bytes += done;
+	if (rc > 0)
+		c->copy_to_bytes = c->at_bytes + n - done;
+	return rc < 0 ? rc : 0;
+}
+
+/* Whether the next part is to be shared rather than read. */
+static bool share_first(const struct copy *c)
+{
+	const struct convert_share *sh = c->job->share;
+
+	return sh && !sh->off && sh->ahead && c->sink_count == 1 &&
+	       c->at_bytes >= c->copy_to_bytes;
+}
+
 static int read_next(struct copy *c, struct vhd_err *err)
 {
-	uint64_t len = 0;
+	uint64_t off = c->at_bytes, len = 0;
 	int rc;
 
 	if (c->all_read || !c->free)
 		return 0;
 	c->job->blame = c->src->path;
-	rc = c->src->ops->next(c->src, CONVERT_UNIT_BYTES, &c->at_bytes, &len,
-			       err);
+	if (share_first(c))
+		return share_next(c, err);
+	rc = c->src->ops->next(c->src, CONVERT_UNIT_BYTES, &off, &len, err);
 	if (rc)
 		return rc;
+	if (c->copy_to_bytes > off && len > c->copy_to_bytes - off)
+		len = c->copy_to_bytes - off;
+	if (len)
+		widen(c, &off, &len);
+	c->at_bytes = off;
 	if (len)
 		read_start(c, len);
 	else
@@ -171,11 +244,18 @@ static void write_done(struct convert_io *io)
 		slot_written(s->copy, s);
 }
 
+static uint64_t piece_of(const struct slot *s, const struct convert_sink *k,
+			 uint64_t *from)
+{
+	return k->whole ? s->read.len_bytes
+			: piece_next(s, k->grain_bytes, from);
+}
+
 static void write_to(struct copy *c, struct slot *s, struct convert_sink *k)
 {
 	uint64_t from = 0, to;
 
-	for (; (to = piece_next(s, k->grain_bytes, &from)) > from; from = to) {
+	for (; (to = piece_of(s, k, &from)) > from; from = to) {
 		struct convert_io *io = &s->write[s->writes++];
 
 		*io = (struct convert_io){
@@ -249,11 +329,12 @@ static int turn(struct copy *c, struct vhd_err *err)
 
 	if (convert_interrupted(c->job, err))
 		return -EINTR;
+	c->share_waits = false;
 	if (may_read)
 		rc = read_next(c, err);
 	if (rc)
 		return rc;
-	if (!waits)
+	if (!waits && !c->share_waits)
 		vhd_queue_kick(c->job->queue);
 	else
 		rc = convert_wait(c->job, err);
@@ -299,28 +380,30 @@ static void drain(struct copy *c)
 
 static int finish(struct copy *c, struct vhd_err *err)
 {
+	uint64_t size = c->src->size_bytes;
 	int rc = 0;
 
-	c->stats->size_bytes = c->src->size_bytes;
+	c->stats->size_bytes = size;
 	for (unsigned i = 0; i < c->sink_count && !rc; i++) {
 		struct convert_sink *k = c->sinks[i];
 
 		c->job->blame = k->path;
 		if (k->ops->finish)
-			rc = k->ops->finish(k, c->src->size_bytes, err);
+			rc = k->ops->finish(k, size + c->stats->grown_bytes,
+					    err);
 	}
 	return rc;
 }
 
 int convert_copy(struct convert_job *job, struct convert_source *src,
-		 struct convert_sink *const *sinks, unsigned count,
-		 struct convert_stats *stats, struct vhd_err *err)
+		 struct convert_sink *sink, struct convert_stats *stats,
+		 struct vhd_err *err)
 {
 	struct copy c = {
 		.job = job,
 		.src = src,
-		.sinks = sinks,
-		.sink_count = count,
+		.sinks = { sink, job->onlooker },
+		.sink_count = job->onlooker ? 2 : 1,
 		.stats = stats,
 	};
 	int rc;

@@ -106,15 +106,23 @@ static int copy(struct convert_job *job, const struct convert_opts *opts,
 		struct vhd_err *err)
 {
 	struct convert_image_sink sink;
-	struct convert_sink *const sinks[] = { &sink.sink };
 	struct convert_writeback wb;
+	struct convert_share share;
 	int rc;
 
+	job->blame = job->dst;
+	rc = convert_share_init(&share, opts, src, dst, out->fd, err);
+	if (rc)
+		return rc;
 	convert_writeback_init(&wb, out->fd, !opts->direct && !opts->no_sync);
 	rc = convert_image_sink_init(&sink, job, dst, &wb, err);
 	if (rc)
 		return rc;
-	rc = convert_copy(job, src, sinks, 1, stats, err);
+	job->share = &share;
+	rc = convert_copy(job, src, &sink.sink, stats, err);
+	job->share = NULL;
+	stats->shared_bytes = share.shared_bytes;
+	stats->not_shared = share.why;
 	convert_sink_close(&sink.sink);
 	return rc;
 }

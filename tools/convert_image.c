@@ -35,6 +35,13 @@ static const struct convert_source_ops source_ops = {
 	.close = source_close,
 };
 
+const struct convert_image_source *
+convert_image_source_of(const struct convert_source *s)
+{
+	return s->ops == &source_ops ? (const struct convert_image_source *)s
+				     : NULL;
+}
+
 int convert_image_source_init(struct convert_image_source *s,
 			      struct convert_job *job,
 			      struct convert_input *in, const char *path,
@@ -75,8 +82,37 @@ static void place_ahead(struct convert_image_sink *s,
 					run.sectors * VHD_SECTOR_BYTES);
 }
 
+/* What was read to be looked at may still be shared rather than written. */
+static bool shared_instead(struct convert_sink *s, struct convert_io *io)
+{
+	struct convert_share *sh = s->job->share;
+	struct vhd_err err = { 0 };
+	uint64_t done, n;
+	bool may;
+	int rc;
+
+	if (!sh || sh->off || sh->ahead)
+		return false;
+	rc = convert_share_plan(sh, io->off_bytes, io->len_bytes, &may, &n,
+				&err);
+	if (!rc && (!may || n < io->len_bytes))
+		return false;
+	if (!rc)
+		rc = convert_share_do(sh, io->off_bytes, io->len_bytes, &done,
+				      &err);
+	if (rc > 0)
+		return false;
+	if (rc < 0)
+		io->result = convert_fault(s->job, s->path, rc, err.why, "%s",
+					   err.text);
+	io->done(io);
+	return true;
+}
+
 static void sink_write(struct convert_sink *s, struct convert_io *io)
 {
+	if (shared_instead(s, io))
+		return;
 	convert_submit(s->job, sink_of(s)->img, VHD_OP_WRITE, s->path, io);
 	place_ahead(sink_of(s), io);
 }

@@ -21,7 +21,10 @@ packages()
 	build libisal-dev       zero scan
 	build libblkid-dev      partitions and file systems in vhd-inspect
 	build libjson-c-dev     JSON output
+	build libssl-dev        digests of converted disks
+	build libnbd-dev        NBD servers as source and destination of vhd-convert
 	build acpica-tools      iasl makes the guest's DSDT
+	run   qemu-utils        qemu-nbd reads qcow2, VMDK, VHDX, VDI
 	run   qemu-system-x86   nested machine where the processor has no KVM
 	run   linux-image-amd64 its kernel: kvm_amd, 9p
 	test  libcmocka-dev     unit tests
@@ -31,6 +34,9 @@ packages()
 	test  llvm              symbols in sanitizer reports
 	test  qemu-utils        independent reader and writer of VHDs
 	test  libvhdi-utils     a second one
+	test  librsvg2-bin      renders inspect's pictures
+	test  nbdkit            NBD servers of every kind for vhd-convert
+	test  libnbd-bin        nbdcopy, an independent NBD client
 	test  fio               measure for the disk queue
 	test  e2fsprogs         e2fsck, mke2fs
 	test  fdisk             sfdisk

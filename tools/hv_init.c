@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/kvm.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -154,45 +152,6 @@ static void mount_shares(const struct plan *p, char kind, unsigned long flags)
 	}
 }
 
-/* ---------------------------------------------------------- processors -- */
-
-/* KVM's first virtual machine, and its first processor, make the kernel patch
- * code that every processor runs at every switch of tasks. QEMU's emulation of
- * more than one processor can miss such a patch, and then they spin for ever.
- * So the machine starts with one processor, makes a virtual machine that stays
- * (what is patched once stays patched), and only then takes the others.
- * Whether any of this works is seen by the command, which needs KVM itself.
- */
-static void hold_kvm(void)
-{
-	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	int vm = kvm < 0 ? -1 : ioctl(kvm, KVM_CREATE_VM, 0ul);
-
-	if (vm >= 0 && ioctl(vm, KVM_CREATE_IRQCHIP, 0ul) == 0)
-		(void)ioctl(vm, KVM_CREATE_VCPU, 0ul);
-}
-
-static void take_processors(void)
-{
-	char path[64];
-
-	if ((mkdir("/sys", 0755) < 0 && errno != EEXIST) ||
-	    mount("sys", "/sys", "sysfs", 0, "") < 0)
-		fail("mount", "/sys");
-	for (int n = 1;; n++) {
-		int fd;
-
-		snprintf(path, sizeof(path),
-			 "/sys/devices/system/cpu/cpu%d/online", n);
-		fd = open(path, O_WRONLY | O_CLOEXEC);
-		if (fd < 0)
-			return;
-		if (write(fd, "1", 1) != 1)
-			fail("start", path);
-		(void)close(fd);
-	}
-}
-
 /* ------------------------------------------------------------- command -- */
 
 static void collect(const struct plan *p, char kind, char *words[WORDS_MAX])
@@ -278,8 +237,6 @@ int main(void)
 	mount_shares(&plan, 'r', MS_RDONLY);
 	mount_shares(&plan, 'w', 0);
 	wait_for(loader, &status);
-	hold_kvm();
-	take_processors();
 	tell("up");
 	command = start(&plan);
 	start_listener(command);

@@ -124,7 +124,31 @@ static int create(struct run *r, const struct hv_args *args,
 
 /* ------------------------------------------------------------- the end -- */
 
-static int end_status(enum hv_end end, const struct vhd_err *err)
+/* A guest that should have ended by itself: what it and its disks were at. */
+static void say_where(struct run *r)
+{
+	struct storvsp_stats s;
+	char line[160];
+
+	hv_say_state(r->hv);
+	if (!r->vsp)
+		return;
+	storvsp_get_stats(r->vsp, &s);
+	snprintf(line, sizeof(line),
+		 "disks: %llu packets, %llu answered, %llu refused, %llu "
+		 "never answered; %llu reads, %llu writes, %llu flushes, %llu "
+		 "errors",
+		 (unsigned long long)s.packets,
+		 (unsigned long long)s.completions,
+		 (unsigned long long)s.refused,
+		 (unsigned long long)s.cancelled, (unsigned long long)s.reads,
+		 (unsigned long long)s.writes, (unsigned long long)s.flushes,
+		 (unsigned long long)s.errors);
+	hv_say_line(NULL, line);
+}
+
+static int end_status(struct run *r, enum hv_end end,
+		      const struct vhd_err *err)
 {
 	switch (end) {
 	case HV_END_POWEROFF:
@@ -141,9 +165,12 @@ static int end_status(enum hv_end end, const struct vhd_err *err)
 	case HV_END_STOPPED:
 		if (hv_signals_timed_out()) {
 			hv_say_line(NULL, "the time is over: guest stopped");
+			say_where(r);
 			return HV_EXIT_TIMEOUT;
 		}
 		hv_say_line(NULL, "guest stopped");
+		if (!r->escape.quit)
+			say_where(r);
 		return HV_EXIT_STOPPED;
 	case HV_END_FAILED:
 		break;
@@ -164,7 +191,7 @@ int hv_run_kvm(const struct hv_args *args, struct hv_disks *disks,
 		status = cli_fail(hv_prog, NULL, &err);
 	} else {
 		hv_signals_watch(stop, r.hv, args->timeout_s);
-		status = end_status(hv_run(r.hv, &err), &err);
+		status = end_status(&r, hv_run(r.hv, &err), &err);
 		hv_signals_watch(NULL, NULL, 0);
 	}
 	hv_destroy(r.hv);

@@ -4,15 +4,19 @@
  *   view     the disk's content as a file descriptor that libblkid can read
  *   hints    where libblkid will look, for disks too large to hand over whole
  *   content  partitions and file systems, found by libblkid
+ *   alloc    which bytes come from where (inspect_alloc.h)
  *   words    readers, states and notes, for people and for programs
  *   text     the report for people
+ *   chain    its rows about the layers of a chain
  *   json     the report for programs
+ *   map, svg the pictures (inspect_picture.h)
  */
 #ifndef INSPECT_H
 #define INSPECT_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include <json-c/json.h>
@@ -102,6 +106,8 @@ void inspect_content_find(struct inspect_content *content, struct vhd *img,
 
 /* --------------------------------------------------------------- report -- */
 
+struct inspect_alloc;
+
 struct inspect_report {
 	const char *path;
 	struct stat st;
@@ -109,6 +115,7 @@ struct inspect_report {
 	const struct vhd_info *info;
 	struct vhd_err fault;     /* why it is refused; NONE: it is not */
 	struct inspect_content *content; /* NULL: not looked at */
+	const struct inspect_alloc *alloc; /* NULL: not counted */
 	const char *parent_dir;   /* where parents were looked for, or NULL */
 	char *parent_dir_own;     /* to be freed */
 };
@@ -122,6 +129,17 @@ bool inspect_has_blocks(const struct vhd_info *info);
 const char *inspect_chs_readers(const struct vhd_info *info);
 /* What a partition's type means, or NULL. */
 const char *inspect_part_type(const char *table, const char *type);
+
+/* One row of the report for people: a label column, then the text. */
+__attribute__((format(printf, 3, 4))) void
+inspect_row(FILE *out, const char *label, const char *fmt, ...);
+void inspect_chain_rows(FILE *out, const struct inspect_report *r);
+struct json_object *inspect_chain_json(const struct inspect_report *r);
+struct json_object *inspect_alloc_json(const struct inspect_alloc *a);
+struct json_object *inspect_id_json(const uint8_t id[16]);
+struct json_object *inspect_blocks_json(const struct vhd_info *info);
+/* Whether the parents were sought and are all there. */
+bool inspect_chain_whole(const struct inspect_report *r);
 
 void inspect_text(const struct inspect_report *r, FILE *out);
 struct json_object *inspect_json(const struct inspect_report *r);

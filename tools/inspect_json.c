@@ -45,7 +45,7 @@ static struct json_object *object(void)
 	return json_object_new_object();
 }
 
-static struct json_object *id_object(const uint8_t id[16])
+struct json_object *inspect_id_json(const uint8_t id[16])
 {
 	struct json_object *o = object();
 	char buf[CLI_ID_TEXT];
@@ -137,7 +137,7 @@ static struct json_object *footer_object(const struct vhd_info *info)
 	return o;
 }
 
-static struct json_object *blocks_object(const struct vhd_info *info)
+struct json_object *inspect_blocks_json(const struct vhd_info *info)
 {
 	struct json_object *o;
 
@@ -168,33 +168,12 @@ static struct json_object *parent_object(const struct vhd_info *info)
 		 cli_text_utf16be(info->parent_name_utf16be,
 				  sizeof(info->parent_name_utf16be), name,
 				  sizeof(name)));
-	put(o, "id", id_object(info->parent_id));
+	put(o, "id", inspect_id_json(info->parent_id));
 	put_text(o, "modified",
 		 info->parent_timestamp_s
 			 ? cli_time_text(info->parent_timestamp_s, when)
 			 : "");
 	return o;
-}
-
-/* The image itself first; then its parents, as far as they were found. */
-static struct json_object *chain_array(const struct inspect_report *r)
-{
-	struct json_object *list, *o;
-	struct vhd_layer l;
-
-	if (!r->info || r->info->format != VHD_FORMAT_DIFF)
-		return NULL;
-	list = json_object_new_array();
-	for (unsigned i = 0; !vhd_layer(r->img, i, &l); i++) {
-		o = object();
-		put_bytes(o, "path", l.path ? l.path : r->path);
-		put_text(o, "format", vhd_format_name(l.info->format));
-		put(o, "id", id_object(l.info->unique_id));
-		put_number(o, "virtual-size", l.info->size_bytes);
-		put(o, "blocks", blocks_object(l.info));
-		json_object_array_add(list, o);
-	}
-	return list;
 }
 
 /* Where the parent that the chain lacks was looked for. */
@@ -314,13 +293,14 @@ struct json_object *inspect_json(const struct inspect_report *r)
 	put_text(o, "created",
 		 info->timestamp_s ? cli_time_text(info->timestamp_s, when)
 				   : "");
-	put(o, "id", vhd ? id_object(info->unique_id) : NULL);
+	put(o, "id", vhd ? inspect_id_json(info->unique_id) : NULL);
 	put(o, "creator", vhd ? creator_object(info) : NULL);
 	put(o, "geometry", vhd ? geometry_object(info) : NULL);
 	put(o, "footer", vhd ? footer_object(info) : NULL);
-	put(o, "blocks", vhd ? blocks_object(info) : NULL);
+	put(o, "blocks", vhd ? inspect_blocks_json(info) : NULL);
 	put(o, "parent", vhd ? parent_object(info) : NULL);
-	put(o, "chain", chain_array(r));
+	put(o, "chain", inspect_chain_json(r));
+	put(o, "allocation", r->alloc ? inspect_alloc_json(r->alloc) : NULL);
 	put(o, "parent-looked-for", looked_array(r));
 	put(o, "notes", notes_array(info));
 	put(o, "content", content_object(r->content));

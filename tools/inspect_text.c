@@ -12,8 +12,7 @@
 #define LABEL_COLUMNS 15
 #define PART_TYPE_COLUMNS 20
 
-__attribute__((format(printf, 3, 4))) static void
-row(FILE *out, const char *label, const char *fmt, ...)
+void inspect_row(FILE *out, const char *label, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -51,8 +50,8 @@ static void type_rows(FILE *out, const struct vhd_info *info)
 		[VHD_FORMAT_DIFF] = "differencing VHD",
 	};
 
-	row(out, "Type", "%s", names[info->format]);
-	row(out, "", "%s", info->probe);
+	inspect_row(out, "Type", "%s", names[info->format]);
+	inspect_row(out, "", "%s", info->probe);
 }
 
 static void size_rows(FILE *out, const struct inspect_report *r)
@@ -60,20 +59,20 @@ static void size_rows(FILE *out, const struct inspect_report *r)
 	const struct vhd_info *info = r->info;
 	char text[80], host[80];
 
-	row(out, "Virtual size", "%s",
+	inspect_row(out, "Virtual size", "%s",
 	    size_text(info->size_bytes, text, sizeof(text)));
 	if (inspect_is_vhd(info) &&
 	    info->original_size_bytes != info->size_bytes) {
-		row(out, "", "made with %s and changed since;",
+		inspect_row(out, "", "made with %s and changed since;",
 		    size_text(info->original_size_bytes, text, sizeof(text)));
-		row(out, "", "libvhdi shows that older size");
+		inspect_row(out, "", "libvhdi shows that older size");
 	}
 	if (S_ISBLK(r->st.st_mode)) {
-		row(out, "Device", "%s",
+		inspect_row(out, "Device", "%s",
 		    size_text(info->file_bytes, text, sizeof(text)));
 		return;
 	}
-	row(out, "File", "%s, %s on the host",
+	inspect_row(out, "File", "%s, %s on the host",
 	    size_text(info->file_bytes, text, sizeof(text)),
 	    cli_size_text((uint64_t)r->st.st_blocks * 512, host,
 			  sizeof(host)));
@@ -86,19 +85,19 @@ static void geometry_rows(FILE *out, const struct vhd_info *info)
 	char text[80];
 
 	if (seen == info->size_bytes) {
-		row(out, "Geometry", "%u/%u/%u, no reader truncates",
+		inspect_row(out, "Geometry", "%u/%u/%u, no reader truncates",
 		    info->geometry.cylinders, info->geometry.heads,
 		    info->geometry.sectors_per_track);
 		return;
 	}
-	row(out, "Geometry", "%u/%u/%u = %s", info->geometry.cylinders,
+	inspect_row(out, "Geometry", "%u/%u/%u = %s", info->geometry.cylinders,
 	    info->geometry.heads, info->geometry.sectors_per_track,
 	    size_text(info->geometry_bytes, text, sizeof(text)));
 	if (seen < info->size_bytes)
-		row(out, "", "%s cut off the last %s", readers,
+		inspect_row(out, "", "%s cut off the last %s", readers,
 		    size_text(info->size_bytes - seen, text, sizeof(text)));
 	else
-		row(out, "", "%s show %s too much", readers,
+		inspect_row(out, "", "%s show %s too much", readers,
 		    size_text(seen - info->size_bytes, text, sizeof(text)));
 }
 
@@ -134,26 +133,26 @@ static void origin_rows(FILE *out, const struct vhd_info *info)
 					    info->creator_version);
 	char app[16], os[16], when[CLI_TIME_TEXT], id[CLI_ID_TEXT];
 
-	row(out, "Created", "%s",
+	inspect_row(out, "Created", "%s",
 	    info->timestamp_s ? cli_time_text(info->timestamp_s, when)
 			      : "no date recorded");
-	row(out, "Creator", "%s: %s version %u.%u, host %s %s",
+	inspect_row(out, "Creator", "%s: %s version %u.%u, host %s %s",
 	    name ? name : "unknown program", tag_text(info->creator_app, app),
 	    info->creator_version >> 16, info->creator_version & 0xffff,
 	    host_os(info->creator_os), tag_text(info->creator_os, os));
-	row(out, "Id", "%s as Windows spells it",
+	inspect_row(out, "Id", "%s as Windows spells it",
 	    cli_id_windows(info->unique_id, id));
-	row(out, "", "%s as in RFC 4122", cli_id_rfc4122(info->unique_id, id));
-	row(out, "", "%s in hex", cli_id_hex(info->unique_id, id));
+	inspect_row(out, "", "%s as in RFC 4122", cli_id_rfc4122(info->unique_id, id));
+	inspect_row(out, "", "%s in hex", cli_id_hex(info->unique_id, id));
 }
 
 static void footer_rows(FILE *out, const struct vhd_info *info)
 {
-	row(out, "Footer", "%s, at offset %" PRIu64 ", checksum 0x%08x",
+	inspect_row(out, "Footer", "%s, at offset %" PRIu64 ", checksum 0x%08x",
 	    inspect_footer_word(info->footer_end), info->footer_end_bytes,
 	    info->footer_checksum);
 	if (inspect_has_blocks(info))
-		row(out, "Footer copy", "%s, at offset 0",
+		inspect_row(out, "Footer copy", "%s, at offset 0",
 		    inspect_footer_word(info->footer_copy));
 }
 
@@ -161,24 +160,24 @@ static void block_rows(FILE *out, const struct vhd_info *info)
 {
 	char text[80];
 
-	row(out, "Blocks", "%u of %u in use, %.1f %%, %s each",
+	inspect_row(out, "Blocks", "%u of %u in use, %.1f %%, %s each",
 	    info->blocks_used, info->blocks,
 	    percent(info->blocks_used, info->blocks),
 	    cli_size_text(info->block_size_bytes, text, sizeof(text)));
-	row(out, "Block table", "%u entries at offset %" PRIu64
+	inspect_row(out, "Block table", "%u entries at offset %" PRIu64
 	    ", header at offset %" PRIu64,
 	    info->table_entries, info->table_bytes, info->header_bytes);
 	if (!info->blocks_used)
 		return;
 	if (info->fragments == 1)
-		row(out, "Fragments", "1: the blocks follow one another");
+		inspect_row(out, "Fragments", "1: the blocks follow one another");
 	else
-		row(out, "Fragments", "%u, on average %.1f blocks each",
+		inspect_row(out, "Fragments", "%u, on average %.1f blocks each",
 		    info->fragments,
 		    info->fragments ? (double)info->blocks_used /
 					      info->fragments
 				    : 0.0);
-	row(out, "Alignment", "%u of %u blocks start on 4 KiB%s",
+	inspect_row(out, "Alignment", "%u of %u blocks start on 4 KiB%s",
 	    info->blocks_aligned, info->blocks_used,
 	    info->blocks_aligned == info->blocks_used
 		    ? ""
@@ -194,38 +193,10 @@ static void parent_rows(FILE *out, const struct vhd_info *info)
 	cli_text_utf16be(info->parent_name_utf16be,
 			 sizeof(info->parent_name_utf16be), name,
 			 sizeof(name));
-	row(out, "Parent", "%s", *name ? name : "no name recorded");
-	row(out, "", "%s as Windows spells it",
+	inspect_row(out, "Parent", "%s", *name ? name : "no name recorded");
+	inspect_row(out, "", "%s as Windows spells it",
 	    cli_id_windows(info->parent_id, id));
-	row(out, "", "%s in hex", cli_id_hex(info->parent_id, id));
-}
-
-/* One row a parent, and where the next one should have been. */
-static void chain_rows(FILE *out, const struct inspect_report *r)
-{
-	char text[1024], size[CLI_SIZE_TEXT], id[CLI_ID_TEXT];
-	const char *label = "Chain";
-	struct vhd_layer l = { 0 };
-
-	if (r->info->format != VHD_FORMAT_DIFF || !r->parent_dir)
-		return;
-	for (unsigned i = 1; !vhd_layer(r->img, i, &l); i++, label = "") {
-		row(out, label, "%u: %s", i, l.path);
-		row(out, "", "   %s, %s, id %s", vhd_format_name(l.info->format),
-		    cli_size_text(l.info->size_bytes, size, sizeof(size)),
-		    cli_id_windows(l.info->unique_id, id));
-		if (inspect_has_blocks(l.info))
-			row(out, "", "   %u of %u blocks in use",
-			    l.info->blocks_used, l.info->blocks);
-	}
-	if (l.info && l.info->format != VHD_FORMAT_DIFF)
-		return;
-	row(out, label, "broken: no parent below %s", r->parent_dir);
-	for (unsigned i = 0;
-	     vhd_parent_path(r->img, i, text, sizeof(text)) > 0; i++) {
-		cli_text_clean(text);
-		row(out, "", "   looked for %s", text);
-	}
+	inspect_row(out, "", "%s in hex", cli_id_hex(info->parent_id, id));
 }
 
 static void note_rows(FILE *out, const struct vhd_info *info)
@@ -237,7 +208,7 @@ static void note_rows(FILE *out, const struct vhd_info *info)
 
 		if (!(info->notes & note))
 			continue;
-		row(out, label, "%s", vhd_note_text(note));
+		inspect_row(out, label, "%s", vhd_note_text(note));
 		label = "";
 	}
 }
@@ -285,35 +256,35 @@ static void content_rows(FILE *out, const struct inspect_report *r)
 	if (!c)
 		return;
 	if (!c->looked) {
-		row(out, "Content", "not known: %s", c->err.text);
+		inspect_row(out, "Content", "not known: %s", c->err.text);
 		return;
 	}
 	if (!c->table[0]) {
 		const char *fs = fs_text(&c->fs, text, sizeof(text));
 
-		row(out, "Content", "no partition table, %s%s",
+		inspect_row(out, "Content", "no partition table, %s%s",
 		    *fs ? "" : "no known file system", fs);
 		return;
 	}
-	row(out, "Content", "%s partition table%s%s, %u partition%s",
+	inspect_row(out, "Content", "%s partition table%s%s, %u partition%s",
 	    strcmp(c->table, "dos") ? c->table : "MBR",
 	    c->table_id[0] ? " " : "", c->table_id, c->part_count,
 	    c->part_count == 1 ? "" : "s");
 	for (unsigned i = 0; i < c->part_count; i++)
 		part_row(out, c, &c->parts[i]);
 	if (c->part_more)
-		row(out, "", "and %u more", c->part_more);
+		inspect_row(out, "", "and %u more", c->part_more);
 	if (c->truncated)
-		row(out, "", "not everything was looked at: there is too much");
+		inspect_row(out, "", "not everything was looked at: there is too much");
 }
 
 static void fault_rows(FILE *out, const struct inspect_report *r)
 {
 	if (r->fault.why == VHD_WHY_NONE)
 		return;
-	row(out, "FAULT", "%s", r->fault.text);
+	inspect_row(out, "FAULT", "%s", r->fault.text);
 	if (r->info->faults > 1)
-		row(out, "", "and %u more; the rest of this is as far as it "
+		inspect_row(out, "", "and %u more; the rest of this is as far as it "
 		    "can be trusted", r->info->faults - 1);
 }
 
@@ -332,7 +303,7 @@ void inspect_text(const struct inspect_report *r, FILE *out)
 		footer_rows(out, info);
 	}
 	parent_rows(out, info);
-	chain_rows(out, r);
+	inspect_chain_rows(out, r);
 	note_rows(out, info);
 	content_rows(out, r);
 	fault_rows(out, r);

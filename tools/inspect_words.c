@@ -3,10 +3,11 @@
  * one for programs, so that they cannot disagree.
  */
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#include "inspect.h"
+#include "inspect_picture.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -140,4 +141,41 @@ const char *inspect_part_type(const char *table, const char *type)
 		    !strcasecmp(part_types[i].type, type))
 			return part_types[i].name;
 	return NULL;
+}
+
+bool inspect_part_extended(const struct inspect_content *c,
+			   const struct inspect_part *p)
+{
+	static const char *const types[] = {"0x05", "0x0f", "0x85"};
+
+	for (size_t i = 0; i < COUNT(types); i++)
+		if (!strcmp(c->table, "dos") && !strcmp(p->type, types[i]))
+			return true;
+	return false;
+}
+
+const char *inspect_part_label(const struct inspect_part *p, char *buf,
+			       size_t n)
+{
+	const char *what = p->fs.type[0] ? p->fs.type : p->name;
+	const char *name = p->fs.label[0] ? p->fs.label : "";
+
+	snprintf(buf, n, "%d%s%s%s%s%s", p->number, *what ? " " : "", what,
+		 *name ? " \"" : "", name, *name ? "\"" : "");
+	return buf;
+}
+
+const char *inspect_layer_name(const struct inspect_report *r, unsigned layer,
+			       char buf[INSPECT_LAYER_NAME])
+{
+	struct vhd_layer l;
+	const char *path = r->path, *slash;
+
+	if (layer && !vhd_layer(r->img, layer, &l) && l.path)
+		path = l.path;
+	slash = strrchr(path, '/');
+	snprintf(buf, INSPECT_LAYER_NAME, "%s",
+		 slash && slash[1] ? slash + 1 : path);
+	cli_text_clean(buf);
+	return buf;
 }

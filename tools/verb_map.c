@@ -6,8 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
+#include "extent.h"
 #include "verb.h"
 
 enum {
@@ -17,6 +17,8 @@ enum {
 	OPT_PARENT_DIR,
 	OPT_NO_PARENT,
 	OPT_LARGER_CHILD,
+	OPT_START,
+	OPT_LENGTH,
 };
 
 static const struct cli_option options[] = {
@@ -33,19 +35,14 @@ static const struct cli_option options[] = {
 	 "do not look for parents; show what they would have"},
 	{"larger-child", OPT_LARGER_CHILD, NULL,
 	 "let them be larger than their parents; the rest is zero"},
+	{"start-offset", OPT_START, "SIZE",
+	 "begin at this offset of the disk"},
+	{"max-length", OPT_LENGTH, "SIZE", "show no more than this much of it"},
 	{"json", OPT_JSON, NULL, "print JSON for programs"},
 	{"force", 'f', NULL,
 	 "look although another program has it open for writing;\n"
 	 "what is shown may be torn"},
 	{0},
-};
-
-/* What is known of one layer's file: a hole, and a piece that is none. */
-struct holes {
-	uint64_t hole_from;
-	uint64_t hole_to;
-	uint64_t data_from;
-	uint64_t data_to;
 };
 
 struct map {
@@ -55,28 +52,64 @@ struct map {
 	struct verb_parents parents;
 	bool host_holes;
 	bool json;
+	uint64_t start_bytes;
+	uint64_t most_bytes;
 	struct vhd *img;
 	uint32_t layers;
-	uint64_t size_bytes;
 	bool any; /* an extent was printed */
-	struct holes holes[VHD_CHAIN_MAX];
-};
-
-/* An extent of the disk. `off` holds for DATA, and for ZERO that has a place
- * in the file.
- */
-enum kind { KIND_DATA, KIND_ZERO, KIND_HOLE, KIND_PARENT };
-
-struct extent {
-	uint64_t start;
-	uint64_t len;
-	uint64_t off;
-	enum kind kind;
-	bool placed;
-	unsigned layer; /* that decided */
+	uint64_t sum_bytes[EXTENT_PARENT + 1];
+	struct extents extents;
 };
 
 /* -------------------------------------------------------- command line -- */
+
+/* --start-offset and --max-length: whole sectors. */
+static int part_apply(struct map *m, int id, const char *text)
+{
+	const char *name = id == OPT_START ? "start-offset" : "max-length";
+	uint64_t *to = id == OPT_START ? &m->start_bytes : &m->most_bytes;
+	int status = verb_size(m->prog, name, text, to);
+
+	if (status)
+		return status;
+	if (*to % VHD_SECTOR_BYTES || (!*to && id == OPT_LENGTH))
+		return cli_usage(m->prog,
+				 "--%s %s: not a whole number of 512-byte "
+				 "sectors",
+				 name, text);
+	return CLI_OK;
+}
+
+static int apply(struct map *m, int id, const char *value)
+{
+	switch (id) {
+	case OPT_FORMAT:
+		return verb_format(m->prog, "format", value, true,
+				   &m->opts.format);
+	case OPT_START:
+	case OPT_LENGTH:
+		return part_apply(m, id, value);
+	case OPT_HOST_HOLES:
+		m->host_holes = true;
+		break;
+	case OPT_JSON:
+		m->json = true;
+		break;
+	case OPT_PARENT_DIR:
+		m->parents.dir = value;
+		break;
+	case OPT_NO_PARENT:
+		m->parents.none = true;
+		break;
+	case OPT_LARGER_CHILD:
+		m->opts.larger_child = true;
+		break;
+	default:
+		m->opts.force_read = true;
+		break;
+	}
+	return CLI_OK;
+}
 
 /* Returns -1 to go on, or the exit code to end with. */
 static int parse(struct map *m, int argc, char **argv)
@@ -92,21 +125,7 @@ static int parse(struct map *m, int argc, char **argv)
 	int id, status = CLI_OK;
 
 	while ((id = cli_options_next(&o, &status)) > 0) {
-		if (id == OPT_FORMAT)
-			status = verb_format(m->prog, "format", o.value, true,
-					     &m->opts.format);
-		else if (id == OPT_HOST_HOLES)
-			m->host_holes = true;
-		else if (id == OPT_JSON)
-			m->json = true;
-		else if (id == OPT_PARENT_DIR)
-			m->parents.dir = o.value;
-		else if (id == OPT_NO_PARENT)
-			m->parents.none = true;
-		else if (id == OPT_LARGER_CHILD)
-			m->opts.larger_child = true;
-		else
-			m->opts.force_read = true;
+		status = apply(m, id, o.value);
 		if (status)
 			return status;
 	}
@@ -121,126 +140,35 @@ static int parse(struct map *m, int argc, char **argv)
 	return -1;
 }
 
-/* --------------------------------------------------------------- holes -- */
-
-/* Learn what is at `at` in a file. What has no holes is data. */
-static void learn(struct holes *h, int fd, uint64_t at)
-{
-	off_t data = lseek(fd, (off_t)at, SEEK_DATA);
-	off_t hole;
-
-	if (data < 0 && errno == ENXIO) {
-		h->hole_from = at;
-		h->hole_to = UINT64_MAX;
-		return;
-	}
-	if (data < 0)
-		data = (off_t)at;
-	if ((uint64_t)data > at) {
-		h->hole_from = at;
-		h->hole_to = (uint64_t)data;
-	}
-	hole = lseek(fd, data, SEEK_HOLE);
-	h->data_from = (uint64_t)data;
-	h->data_to = hole > data ? (uint64_t)hole : UINT64_MAX;
-}
-
-/* Cut a piece of data where its file goes from hole to data or back. A sector
- * that is partly a hole is data.
- */
-static void split_at_holes(struct holes *h, int fd, struct extent *x)
-{
-	bool hole;
-	uint64_t end;
-
-	if ((x->off < h->data_from || x->off >= h->data_to) &&
-	    (x->off < h->hole_from || x->off >= h->hole_to))
-		learn(h, fd, x->off);
-	hole = x->off >= h->hole_from && x->off < h->hole_to;
-	end = hole ? h->hole_to : h->data_to;
-	if (end - x->off < x->len) {
-		x->len = end - x->off;
-		if (!hole)
-			x->len += VHD_SECTOR_BYTES - 1;
-		x->len &= ~(uint64_t)(VHD_SECTOR_BYTES - 1);
-		if (!x->len) {
-			hole = false;
-			x->len = VHD_SECTOR_BYTES;
-		}
-	}
-	if (hole)
-		x->kind = KIND_ZERO;
-}
-
-/* Of a raw or fixed layer the file system has the only map there is. */
-static bool host_map(const struct map *m, const struct vhd_layer *layer)
-{
-	return layer->fd >= 0 &&
-	       (m->host_holes || layer->info->format == VHD_FORMAT_RAW ||
-		layer->info->format == VHD_FORMAT_FIXED);
-}
-
 /* ------------------------------------------------------------- extents -- */
 
-static int look(struct map *m, uint64_t at, struct extent *x,
-		struct vhd_err *err)
-{
-	static const enum kind kinds[] = {
-		[VHD_RUN_FILE] = KIND_DATA,
-		[VHD_RUN_ZERO] = KIND_ZERO,
-		[VHD_RUN_HOLE] = KIND_HOLE,
-		[VHD_RUN_PARENT] = KIND_PARENT,
-	};
-	struct vhd_layer layer;
-	struct vhd_run run;
-	unsigned i;
-	int rc = vhd_map_chain(m->img, at / VHD_SECTOR_BYTES,
-			       (m->size_bytes - at) / VHD_SECTOR_BYTES, &run,
-			       &i, err);
-
-	if (rc)
-		return rc;
-	*x = (struct extent){
-		.start = at,
-		.len = run.sectors * VHD_SECTOR_BYTES,
-		.off = run.off_bytes,
-		.kind = kinds[run.kind],
-		.placed = run.kind == VHD_RUN_FILE,
-		.layer = i,
-	};
-	if (x->placed && !vhd_layer(m->img, i, &layer) && host_map(m, &layer))
-		split_at_holes(&m->holes[i], layer.fd, x);
-	return 0;
-}
-
-static bool joins(const struct extent *a, const struct extent *b)
-{
-	return a->kind == b->kind && a->placed == b->placed &&
-	       a->layer == b->layer &&
-	       (!a->placed || a->off + a->len == b->off);
-}
-
-static const char *const kind_words[] = {
-	[KIND_DATA] = "data",
-	[KIND_ZERO] = "zero",
-	[KIND_HOLE] = "hole",
-	[KIND_PARENT] = "parent",
-};
-
-/* Numbers and fixed words only: nothing here needs escaping. */
+/* As qemu-img has it, and in chains, which that does not follow, the file. */
 static void print_json(const struct map *m, const struct extent *x)
 {
-	bool parent = x->kind == KIND_PARENT;
+	bool parent = x->kind == EXTENT_PARENT;
+	struct vhd_layer layer;
 
 	printf("%s{ \"start\": %" PRIu64 ", \"length\": %" PRIu64
 	       ", \"depth\": %u, \"present\": %s, \"zero\": %s, "
 	       "\"data\": %s",
-	       m->any ? ",\n" : "[", x->start, x->len, x->layer + parent,
-	       parent ? "false" : "true",
-	       x->kind == KIND_ZERO || x->kind == KIND_HOLE ? "true" : "false",
-	       x->kind == KIND_DATA ? "true" : "false");
+	       m->any ? ",\n" : "[", x->start_bytes, x->len_bytes,
+	       x->layer + parent, parent ? "false" : "true",
+	       x->kind == EXTENT_ZERO || x->kind == EXTENT_HOLE ? "true"
+								: "false",
+	       x->kind == EXTENT_DATA ? "true" : "false");
 	if (x->placed)
-		printf(", \"offset\": %" PRIu64, x->off);
+		printf(", \"offset\": %" PRIu64, x->off_bytes);
+	if (x->placed && m->layers > 1 &&
+	    !vhd_layer(m->img, x->layer, &layer) && layer.path) {
+		struct json_object *name;
+		char shown[VERB_SHOWN_BYTES];
+
+		name = json_object_new_string(verb_shown(layer.path, shown));
+		printf(", \"filename\": %s",
+		       json_object_to_json_string_ext(
+			       name, JSON_C_TO_STRING_NOSLASHESCAPE));
+		json_object_put(name);
+	}
 	putchar('}');
 }
 
@@ -252,20 +180,21 @@ static void print_text(const struct map *m, const struct extent *x)
 	if (!m->any)
 		printf("%-16s%-16s%-8s%s%s\n", "Start", "Length", "Kind",
 		       "File offset", m->layers > 1 ? "     File" : "");
-	printf("%-16" PRIu64 "%-16" PRIu64, x->start, x->len);
+	printf("%-16" PRIu64 "%-16" PRIu64, x->start_bytes, x->len_bytes);
 	if (x->placed)
-		snprintf(offset, sizeof(offset), "%" PRIu64, x->off);
+		snprintf(offset, sizeof(offset), "%" PRIu64, x->off_bytes);
 	if (m->layers > 1 && !vhd_layer(m->img, x->layer, &layer))
-		printf("%-8s%-16s%s\n", kind_words[x->kind], offset,
+		printf("%-8s%-16s%s\n", extent_word(x->kind), offset,
 		       verb_shown(layer.path ? layer.path : "", shown));
 	else if (x->placed)
-		printf("%-8s%s\n", kind_words[x->kind], offset);
+		printf("%-8s%s\n", extent_word(x->kind), offset);
 	else
-		printf("%s\n", kind_words[x->kind]);
+		printf("%s\n", extent_word(x->kind));
 }
 
 static void print(struct map *m, const struct extent *x)
 {
+	m->sum_bytes[x->kind] += x->len_bytes;
 	if (m->json)
 		print_json(m, x);
 	else
@@ -273,26 +202,55 @@ static void print(struct map *m, const struct extent *x)
 	m->any = true;
 }
 
+/* What the table adds up to, in words. */
+static void print_sum(const struct map *m, uint64_t len)
+{
+	char size[CLI_SIZE_TEXT];
+	const char *before = ": ";
+
+	printf("%-16s%-16" PRIu64 "%s", "Total", len,
+	       cli_size_text(len, size, sizeof(size)));
+	for (int kind = EXTENT_DATA; kind <= EXTENT_PARENT; kind++) {
+		if (!m->sum_bytes[kind])
+			continue;
+		printf("%s%s %s", before, extent_word((enum extent_kind)kind),
+		       cli_size_text(m->sum_bytes[kind], size, sizeof(size)));
+		before = ", ";
+	}
+	putchar('\n');
+}
+
 static int walk(struct map *m, struct vhd_err *err)
 {
 	struct extent now = {0}, next;
+	uint64_t end = m->extents.size_bytes;
 	int rc;
 
-	for (uint64_t at = 0; at < m->size_bytes; at += next.len) {
-		rc = look(m, at, &next, err);
+	if (m->start_bytes >= end)
+		return vhd_fail(err, -EINVAL, VHD_WHY_RANGE, 0,
+				"the disk has %" PRIu64 " bytes; nothing is at "
+				"%" PRIu64, end, m->start_bytes);
+	if (m->most_bytes && m->most_bytes < end - m->start_bytes)
+		end = m->start_bytes + m->most_bytes;
+	for (uint64_t at = m->start_bytes; at < end; at += next.len_bytes) {
+		rc = extents_at(&m->extents, at, &next, err);
 		if (rc)
 			return rc;
-		if (now.len && joins(&now, &next)) {
-			now.len += next.len;
+		if (next.len_bytes > end - at)
+			next.len_bytes = end - at;
+		if (now.len_bytes && extent_joins(&now, &next)) {
+			now.len_bytes += next.len_bytes;
 			continue;
 		}
-		if (now.len)
+		if (now.len_bytes)
 			print(m, &now);
 		now = next;
 	}
 	print(m, &now);
 	if (m->json)
 		puts("]");
+	else
+		print_sum(m, end - m->start_bytes);
 	return 0;
 }
 
@@ -321,16 +279,15 @@ static int open_image(struct map *m, struct vhd_err *err)
 static int run(struct map *m, int argc, char **argv)
 {
 	struct vhd_err err = {0};
-	const struct vhd_info *info;
 	int rc, status = parse(m, argc, argv);
 
 	if (status >= 0)
 		return status;
 	rc = open_image(m, &err);
 	if (!rc) {
-		info = vhd_get_info(m->img);
-		m->size_bytes = info->size_bytes;
-		m->layers = info->layers;
+		m->layers = vhd_get_info(m->img)->layers;
+		extents_init(&m->extents, m->img);
+		m->extents.host_holes = m->host_holes;
 		rc = walk(m, &err);
 	}
 	vhd_abandon(m->img);

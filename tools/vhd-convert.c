@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "convert.h"
+#include "convert_digest.h"
 #include "verb.h"
 
 static const char prog[] = CONVERT_PROG;
@@ -40,112 +41,63 @@ static int signals_open(struct vhd_err *err)
 			"cannot watch for signals: %s", strerror(errno));
 }
 
-/* The source and, of a differencing disk, all that it builds on. */
-static int source_open(const struct convert_opts *opts,
-		       struct convert_input *in, struct vhd_err *err)
+/* Into the image file that DST names. */
+static int to_file(struct convert_job *job, const struct convert_opts *opts,
+		   struct convert_from *from, struct convert_stats *stats,
+		   struct vhd_err *err)
 {
-	char *own = opts->no_parent || opts->parent_dir
-			    ? NULL
-			    : cli_parent_dir(opts->src);
-	const struct vhd_open_opts how = {
-		.format = opts->from,
-		.direct = opts->direct,
-		.parent_dir = opts->parent_dir ? opts->parent_dir : own,
-		.larger_child = opts->larger_child,
-	};
-	int rc = convert_input_open(in, opts->src, &how, err);
-
-	free(own);
-	return rc;
-}
-
-static int destination_open(const struct convert_opts *opts,
-			    const struct convert_input *in,
-			    struct convert_output *out, struct vhd_err *err)
-{
-	if (convert_input_has_parent(in, opts->dst))
-		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
-				"is a parent of the file to read from");
-	return convert_output_open(out, opts->dst, opts->force, &in->st, err);
-}
-
-static int transfer(struct convert_job *job, const struct convert_opts *opts,
-		    struct convert_input *in, struct convert_output *out,
-		    struct convert_stats *stats, struct vhd_err *err)
-{
-	struct convert_image_source source;
+	struct convert_output out;
 	int rc;
 
-	rc = convert_image_source_init(&source, job, in, job->src, err);
+	job->blame = opts->dst;
+	if (from->in.img && convert_input_has_parent(&from->in, opts->dst))
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"is a parent of the file to read from");
+	rc = convert_output_open(&out, opts->dst, opts->force, &from->in.st,
+				 err);
 	if (rc)
 		return rc;
-	rc = convert_to_file(job, opts, &source.source, out, stats, err);
-	convert_source_close(&source.source);
+	rc = convert_to_file(job, opts, from->source, &out, stats, err);
+	convert_output_close(&out);
 	return rc;
 }
 
-static void describe_more(const struct convert_job *job,
-			  const struct convert_stats *stats)
+static int through(struct convert_job *job, const struct convert_opts *opts,
+		   struct convert_from *from, struct convert_stats *stats,
+		   struct vhd_err *err)
 {
-	char got[CLI_SIZE_TEXT], put[CLI_SIZE_TEXT];
+	struct convert_digest *digest = NULL;
+	int64_t start_ms = cli_now_ms();
+	int rc = 0;
 
-	fprintf(stderr, "%s: %s: %s read, %s written, by %s\n", prog, job->dst,
-		cli_size_text(stats->read_bytes, got, sizeof(got)),
-		cli_size_text(stats->written_bytes, put, sizeof(put)),
-		vhd_engine_name(vhd_queue_engine(job->queue)));
-}
-
-static void describe(const struct convert_opts *opts,
-		     const struct convert_input *in,
-		     const struct convert_stats *stats, int64_t took_ms)
-{
-	const struct vhd_info *info = vhd_get_info(in->img);
-	char size[CLI_SIZE_TEXT], data[CLI_SIZE_TEXT];
-
-	if (opts->quiet)
-		return;
-	cli_size_text(info->size_bytes + stats->grown_bytes, size,
-		      sizeof(size));
-	cli_size_text(stats->written_bytes, data, sizeof(data));
-	if (info->probed)
-		fprintf(stderr, "%s: %s: taken as %s: %s\n", prog, opts->src,
-			vhd_format_name(info->format), info->probe);
-	if (info->layers > 1)
-		fprintf(stderr, "%s: %s: read through %u layers\n", prog,
-			opts->src, info->layers);
-	if (stats->grown_bytes)
-		fprintf(stderr, "%s: %s: %llu bytes larger than %s, for %s\n",
-			prog, opts->dst, (unsigned long long)stats->grown_bytes,
-			opts->src, vhd_target_name(opts->target));
-	fprintf(stderr, "%s: %s: %s, %s, %s of data, %lld.%lld s%s\n", prog,
-		opts->dst, vhd_format_name(opts->to), size, data,
-		(long long)(took_ms / 1000), (long long)(took_ms / 100 % 10),
-		opts->verify ? ", verified" : "");
+	job->blame = NULL; /* the word would be at fault */
+	if (opts->digest)
+		rc = convert_digest_open(&digest, job, opts->digest, err);
+	if (rc)
+		return rc;
+	job->onlooker = digest ? convert_digest_sink(digest) : NULL;
+	if (convert_nbd_is_uri(opts->dst))
+		rc = convert_to_nbd(job, opts, from->source, stats, err);
+	else
+		rc = to_file(job, opts, from, stats, err);
+	stats->took_ms = cli_now_ms() - start_ms;
+	if (!rc)
+		rc = convert_report(job, opts, from, stats, digest, err);
+	job->onlooker = NULL;
+	convert_digest_close(digest);
+	return rc;
 }
 
 static int with_queue(struct convert_job *job, const struct convert_opts *opts,
 		      struct convert_stats *stats, struct vhd_err *err)
 {
-	struct convert_input in;
-	struct convert_output out;
-	int64_t start_ms = cli_now_ms();
-	int rc;
+	struct convert_from from;
+	int rc = convert_from_open(&from, job, opts, err);
 
-	job->blame = opts->src;
-	rc = source_open(opts, &in, err);
 	if (rc)
 		return rc;
-	job->blame = opts->dst;
-	rc = destination_open(opts, &in, &out, err);
-	if (!rc) {
-		rc = transfer(job, opts, &in, &out, stats, err);
-		convert_output_close(&out);
-	}
-	if (!rc)
-		describe(opts, &in, stats, cli_now_ms() - start_ms);
-	if (!rc && opts->verbose)
-		describe_more(job, stats);
-	convert_input_close(&in);
+	rc = through(job, opts, &from, stats, err);
+	convert_from_close(&from);
 	return rc;
 }
 

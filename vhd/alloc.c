@@ -242,6 +242,16 @@ int vhd_map_write(struct vhd *img, uint64_t lba, uint64_t sectors,
 	return vhd_map(img, lba, sectors, run, err);
 }
 
+int vhd_place(struct vhd *img, uint64_t lba, uint64_t sectors,
+	      struct vhd_run *run, struct vhd_err *err)
+{
+	if (img->info.format == VHD_FORMAT_DIFF)
+		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+				"sectors of a differencing disk must be "
+				"written");
+	return vhd_map_write(img, lba, sectors, run, err);
+}
+
 void vhd_poison(struct vhd *img)
 {
 	atomic_store(&img->poisoned, true);

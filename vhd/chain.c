@@ -140,6 +140,17 @@ int vhd_chain_set_parent(struct vhd *child, struct vhd *parent,
 	return vhd_chain_link(child, child, parent, err);
 }
 
+struct vhd *vhd_chain_cut(struct vhd *top, unsigned i)
+{
+	struct vhd *above = vhd_get_layer(top, i - 1);
+	struct vhd *lower = above->parent;
+
+	above->parent = NULL;
+	renumber(top);
+	renumber(lower);
+	return lower;
+}
+
 void vhd_chain_free(struct vhd *img)
 {
 	struct vhd *next = img->parent;
@@ -207,4 +218,29 @@ int vhd_map_chain(struct vhd *img, uint64_t lba, uint64_t sectors,
 	if (!rc)
 		*layer = at->depth - img->depth;
 	return rc;
+}
+
+int vhd_layer_map(struct vhd *img, unsigned i, uint64_t lba, uint64_t sectors,
+		  struct vhd_run *run, struct vhd_err *err)
+{
+	struct vhd *layer = vhd_get_layer(img, i);
+
+	if (!layer)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"the image has no layer %u", i);
+	return vhd_map(layer, lba, sectors, run, err);
+}
+
+int vhd_layer_block(const struct vhd *img, unsigned i, uint32_t block,
+		    uint64_t *off_bytes)
+{
+	const struct vhd *layer = vhd_get_layer(img, i);
+	uint32_t entry;
+
+	if (!layer || !layer->blocked || block >= layer->info.blocks)
+		return -EINVAL;
+	entry = atomic_load_explicit(&layer->bat[block], memory_order_acquire);
+	*off_bytes = entry == VHD_BAT_NONE ? 0
+					   : (uint64_t)entry * VHD_SECTOR_BYTES;
+	return 0;
 }

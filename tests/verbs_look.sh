@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Cases of tests/verbs.sh: what people look at, inspect's pictures, map, diff,
+# set, bench. Read by it, not run.
+# shellcheck shell=sh disable=SC2154 # dir, corpus are the reader's
+
+# --- pictures
+
+# The map's cells alone: no labels, brackets, legend or colours.
+cells()
+{
+	sed -n '/^$/,/^$/p' "$dir/out" |
+		sed 's/\x1b\[[0-9]*m//g' |
+		sed -nE 's/^ *[0-9][0-9.]*( [A-Za-z]+)? (.*)$/\2/p' |
+		tr -d '\n'
+}
+
+# 16 MiB, 2 MiB blocks 0, 2 and 5 in use; block 5 has 1 of 4096 sectors set.
+picture_map()
+{
+	three d.vhd
+	LC_ALL=C
+	export LC_ALL
+	place=$(vhd map --json d.vhd | "$dir/json" 4.offset)
+	poke d.vhd $((place - 512)) '\200'
+	for i in 1 2 3 4; do
+		poke d.vhd $((place - 512 + i)) '\0'
+	done
+	dd if=/dev/zero of=d.vhd bs=1 seek=$((place - 511)) count=511 \
+		conv=notrunc status=none
+	must vhd inspect --map --width 29 d.vhd
+	cells >have # 16 cells a row, 64 KiB a cell
+	awk 'BEGIN {
+		for (i = 0; i < 256; i++)
+			printf "%s", (i < 32 || (i >= 64 && i < 96) ? "#" \
+				: i == 160 ? "%" \
+				: i > 160 && i < 192 ? "z" : ".")
+	}' >want
+	cmp want have || fail "another map: $(cat have)"
+	said '  4.0 MiB  *25.0 %  used, in d.vhd'
+	said '  512 bytes  *0.0 %  of it in bitmap-partial blocks (1)'
+	said '  2.0 MiB  *12.5 %  zero-filled'
+	said '  10 MiB  *62.5 %  hole'
+	! grep -q '[^ -~]' "$dir/out" || fail "not ASCII"
+	must vhd inspect --map --width 29 --zeros d.vhd
+	said '  2.1 MiB  *12.9 %  used, in d.vhd'
+	LC_ALL=C.UTF-8
+	must vhd inspect --map --width 93 d.vhd
+	said '█'
+	! grep -q "$(printf '\033')" "$dir/out" || fail "colours unasked"
+	[ "$(wc -L <"$dir/out")" -le 93 ] || fail "wider than asked"
+	must vhd inspect --map --color always d.vhd
+	grep -q "$(printf '\033')\[94m█" "$dir/out" || fail "no colours"
+	refused 2 'vhd-inspect: ' vhd inspect --map --json d.vhd
+	refused 2 'vhd-inspect: ' vhd inspect --map --width 19 d.vhd
+	refused 2 'vhd-inspect: ' vhd inspect --map --width 1001 d.vhd
+	refused 2 'vhd-inspect: ' vhd inspect --map --width 80x d.vhd
+	refused 2 'vhd-inspect: ' vhd inspect --color blue d.vhd
+}
+
+# Every size from one sector on has a map, which has all of it.
+picture_sizes()
+{
+	for size in 512 1024 4096 1000448 3G 2040G; do
+		rm -f s.vhd
+		must vhd create --quiet --size $size s.vhd
+		for width in 20 80 1000; do
+			must vhd inspect --map --width $width s.vhd
+			case $(cells) in
+			'' | *[!.·]*) fail "$size: $(cat "$dir/out")" ;;
+			esac
+		done
+		must vhd inspect --svg s.svg s.vhd
+		svg_sound s.svg
+	done
+}
+
+# It is XML, draws, needs nothing else and runs nothing.
+svg_sound() # FILE
+{
+	if command -v rsvg-convert >/dev/null; then
+		rsvg-convert "$1" -o drawn.png || fail "$1 does not draw"
+		[ "$(od -An -tx1 -j16 -N4 drawn.png | tr -d ' ')" = 000004b0 ] ||
+			fail "not 1200 wide"
+	fi
+	! grep -Eiq '<script|href|on[a-z]+=|url\([^#]|@import' "$1" ||
+		fail "$1 is not alone"
+	[ "$(tail -n 1 "$1")" = '</svg>' ] || fail "$1 is cut"
+}
+
+picture_svg()
+{
+	three d.vhd
+	name='<b>&"'\''.vhd'
+	cp d.vhd "$name"
+	must vhd inspect --svg a.svg "$name"
+	svg_sound a.svg
+	grep -q '&lt;b&gt;&amp;&quot;' a.svg || fail "not escaped"
+	! grep -q '<b>' a.svg || fail "escaped in part"
+	must vhd inspect --json --svg a.svg d.vhd
+	[ "$(value images.0.allocation.data)" -gt 0 ] || fail "no JSON"
+	grep -q 'd.vhd' a.svg || fail "an SVG is not replaced"
+	printf 'precious' >text
+	ln -s text link
+	for to in text link d.vhd "$name" .; do
+		status=$(status_of vhd inspect --svg "$to" d.vhd)
+		[ "$status" = 3 ] || fail "$to: status $status"
+		grep -q '^vhd-inspect: ' "$dir/err" || fail "no line"
+	done
+	[ "$(cat text)" = precious ] || fail "overwritten"
+	must vhd check d.vhd
+	[ "$(status_of vhd inspect --svg no/dir d.vhd)" = 3 ] || fail "no/dir"
+	refused 2 'vhd-inspect: ' vhd inspect --svg x.svg d.vhd d.vhd
+	(
+		ulimit -f 1
+		[ "$(status_of vhd inspect --svg full.svg d.vhd)" -ge 3 ]
+	) || fail "a full disk is not told"
+	[ ! -e full.svg ] || fail "half an SVG"
+	[ -z "$(find . -name '.full*')" ] || fail "a temporary file is left"
+}
+
+# What the chain's report says of each layer is what its map adds up to.
+contributions()
+{
+	for i in 1 2 3; do
+		chain $i
+		vhd map --json l3.vhd >map
+		must vhd inspect --json l3.vhd
+		sum=0
+		for layer in 0 1 2 3; do
+			want=$(awk -v d=$layer '
+				index($0, "\"depth\": " d ",") &&
+				/"data": true/ {
+					sub(/.*"length": /, ""); n += $0 + 0
+				} END { print n + 0 }' map)
+			part=images.0.chain.$layer.contribution
+			[ "$(value $part.seen)" = "$want" ] ||
+				fail "layer $layer: not $want"
+			[ "$(value $part.stored)" -ge "$want" ] ||
+				fail "layer $layer: stored"
+			sum=$((sum + want))
+		done
+		a=images.0.allocation
+		[ "$(value $a.data)" = $sum ] || fail "data"
+		[ $((sum + $(value $a.zero) + $(value $a.hole))) = 262656 ] ||
+			fail "not the whole disk"
+		[ "$(value images.0.chain.0.parent-match)" = full ] ||
+			[ "$(value images.0.chain.0.parent-match)" = id-only ] ||
+			fail "parent-match"
+		must vhd inspect --json --zeros l3.vhd
+		cp "$dir/out" zeros
+		[ $(($("$dir/json" $a.data <zeros) + \
+			$("$dir/json" $a.zero <zeros) + \
+			$("$dir/json" $a.hole <zeros))) = 262656 ] ||
+			fail "not the whole disk, with zeros"
+		must vhd inspect --map --svg c.svg l3.vhd
+		said "used, in l3.vhd"
+		svg_sound c.svg
+	done
+	must vhd inspect l3.vhd
+	said "gives .* of the disk"
+	must vhd inspect --no-content l3.vhd
+	mv l0.vhd elsewhere
+	[ "$(status_of vhd inspect --map l3.vhd)" = 3 ] || fail "broken"
+	said "in a parent that is not open"
+	[ "$(status_of vhd inspect --json l3.vhd)" = 3 ] || fail "broken"
+	[ "$(value images.0.chain.2.parent-match)" = missing ] || fail "match"
+}
+
+# A million blocks: nothing but tables is read.
+picture_2040G()
+{
+	must vhd create --quiet --size 2040G big.vhd
+	"$dir/tool" reverse big.vhd || skip "no file of 2040 GiB here"
+	best=999999
+	for i in 1 2 3; do
+		line=$("$dir/tool" cost vhd inspect --map --svg big.svg big.vhd \
+			2>"$dir/out") || fail "$(cat "$dir/out")"
+		# shellcheck disable=SC2086 # three numbers
+		set -- $line
+		echo "$1 ms processor, $2 KiB, $3 ms" >&2
+		[ "$3" -ge $best ] || best=$3
+		[ "${SAN-}" = 1 ] || [ "$2" -lt 65536 ] || fail "$2 KiB"
+	done
+	[ "${SAN-}" = 1 ] || [ $best -lt 1000 ] || fail "$best ms"
+	said "bitmaps were not read"
+	svg_sound big.svg
+}
+
+# --- map
+
+map_parts()
+{
+	three d.vhd
+	must vhd map --start-offset 1M --max-length 2M d.vhd
+	[ "$(sed -n 2p "$dir/out" | tr -s ' ')" = \
+		'1048576 1048576 data 3148800' ] || fail "$(cat "$dir/out")"
+	[ "$(sed -n 3p "$dir/out" | tr -s ' ')" = '2097152 1048576 hole' ] ||
+		fail "$(cat "$dir/out")"
+	said '^Total  *2097152  *2 MiB: data 1 MiB, hole 1 MiB$'
+	must vhd map --json --start-offset 1M --max-length 2M d.vhd
+	cp "$dir/out" ours
+	qemu-img map --output=json -f vpc --start-offset=1M --max-length=2M \
+		d.vhd >theirs
+	diff theirs ours >&2 || fail "another part than qemu-img's"
+	must vhd map --max-length 1T d.vhd
+	refused 3 'vhd map: d.vhd: ' vhd map --start-offset 16M d.vhd
+	must vhd map --start-offset 16776704 d.vhd
+	refused 2 'vhd map: ' vhd map --start-offset 1 d.vhd
+	refused 2 'vhd map: ' vhd map --max-length 0 d.vhd
+	refused 2 'vhd map: ' vhd map --max-length 513 d.vhd
+	chain 1
+	must vhd map --json l3.vhd
+	for layer in 0 1 2 3; do
+		! grep "\"depth\": $layer, .*\"offset\"" "$dir/out" |
+			grep -vq "\"filename\": \"$PWD/l$((3 - layer)).vhd\"" ||
+			fail "no or another file name"
+	done
+}
