@@ -219,12 +219,17 @@ struct gather {
 static int part_open(struct gather *g, unsigned number, struct vhd_file *f,
 		     bool *there, struct vhd_err *err)
 {
+	struct vhd_err fault;
 	int rc;
 
 	suffix_set(g->name, number, number == 0);
-	rc = g->dir->open(g->dir->ctx, g->name, f, err);
+	rc = g->dir->open(g->dir->ctx, g->name, f, &fault);
 	*there = rc == 0;
-	return rc == -ENOENT ? 0 : rc;
+	if (rc == -ENOENT)
+		return 0;
+	if (rc && err)
+		*err = fault;
+	return rc;
 }
 
 static int add(struct gather *g, const struct vhd_file *f, struct vhd_err *err)

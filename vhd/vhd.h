@@ -379,7 +379,10 @@ struct vhd_queue;
 #define VHD_QUEUE_DEPTH_MAX 4096u
 
 struct vhd_queue_opts {
-	enum vhd_engine engine; /* AUTO chooses; naming one forbids others */
+	enum vhd_engine engine; /* AUTO chooses, and while the queue is idle
+				 * changes to SYNC for an image that only this
+				 * can serve, such as a split set; naming one
+				 * forbids others */
 	uint32_t depth;         /* file operations in flight; 0: the default */
 };
 
