@@ -20,6 +20,7 @@ int verb_compare(const char *prog, int argc, char **argv);
 int verb_create(const char *prog, int argc, char **argv);
 int verb_map(const char *prog, int argc, char **argv);
 int verb_repair(const char *prog, int argc, char **argv);
+int verb_set(const char *prog, int argc, char **argv);
 
 /* --------------------------------------------------------------- words -- */
 

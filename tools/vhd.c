@@ -29,6 +29,7 @@ static const struct verb verbs[] = {
 	{"map", "show where an image has data", verb_map, NULL},
 	{"repair", "put an image right, or save what it still holds",
 	 verb_repair, NULL},
+	{"set", "change what an image says of itself", verb_set, NULL},
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
