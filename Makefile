@@ -32,9 +32,12 @@ CFLAGS_ALL  := $(BASE) $(OPT) $(WARN) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
 
 LIBS_VHD   := -luring -laio -lisal
-LIBS_TOOLS := -Wl,--as-needed -lnbd -lblkid -ljson-c -lisal
+LIBS_TOOLS := -Wl,--as-needed -lnbd -lcrypto -lblkid -ljson-c -lisal
 
 # ------------------------------------------------------------------ sources
+# What is installed: vhd.h, and what it includes.
+VHD_HEADERS := vhd/vhd.h vhd/vhd_check.h vhd/vhd_edit.h vhd/err.h
+
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/file.c vhd/lock.c vhd/probe.c vhd/open.c vhd/create.c \
            vhd/inplace.c \
@@ -50,6 +53,7 @@ VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
 VHD_SRC += vhd/layout.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c
 VHD_SRC += vhd/undo.c vhd/repair.c vhd/repair_footer.c vhd/repair_bat.c \
            vhd/repair_batmap.c vhd/salvage.c vhd/set.c
+VHD_SRC += vhd/merge.c vhd/merge_plan.c vhd/merge_copy.c
 
 VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \
              hv/vmbus/connection.c hv/vmbus/offer.c hv/vmbus/gpadl.c \
@@ -74,13 +78,19 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect
 # Names under which `vhd` is one of its verbs.
-VHD_VERBS := vhd-check vhd-compare vhd-create vhd-map vhd-repair vhd-set
+VHD_VERBS := vhd-check vhd-compare vhd-create vhd-map vhd-repair
+VHD_VERBS += vhd-merge
+VHD_VERBS += vhd-set
 SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/verb_compare.c tools/verb_create.c tools/verb_map.c \
            tools/verb_preset.c tools/verb_repair.c tools/verb_salvage.c \
            tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
            tools/convert_image.c tools/convert_share.c tools/convert_output.c \
            tools/convert_writeback.c tools/convert_verify.c
+VHD_VERBS += vhd-resize
+SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
+           tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
+SRC_vhd += tools/verb_merge.c tools/merge_others.c
 SRC_vhd += tools/verb_set.c
 SRC_vhd-inspect := tools/vhd-inspect.c tools/extent.c tools/inspect_content.c \
                    tools/inspect_hints.c tools/inspect_json.c \
@@ -96,7 +106,8 @@ SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
                    tools/convert_output.c tools/convert_writeback.c \
                    tools/convert_image.c tools/convert_copy.c \
                    tools/convert_file.c tools/convert_from.c \
-                   tools/convert_to.c tools/convert_nbd.c \
+                   tools/convert_to.c tools/convert_digest.c \
+                   tools/convert_report.c tools/convert_nbd.c \
                    tools/convert_nbd_ends.c tools/convert_qemu.c \
                    tools/convert_verify.c tools/convert_place.c \
                    tools/convert_inplace.c tools/convert_share.c \
@@ -118,6 +129,7 @@ UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VHD     += vhd_chain vhd_layer
 UNIT_VHD     += vhd_resize
 UNIT_VHD     += vhd_malformed
+UNIT_VHD     += vhd_merge vhd_merge_file
 UNIT_VHD     += vhd_set vhd_repair vhd_undo vhd_salvage vhd_oracle
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
@@ -133,6 +145,8 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_fetch storvsp_thread
 UNIT_TOOLS   := tools_cli tools_convert tools_fault tools_hv tools_inspect \
                 tools_size
+UNIT_TOOLS   += tools_digest
+SRC_tools_digest  := tools/convert_digest.c tools/convert_job.c
 SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
 SRC_tools_hv      := tools/hv_args.c tools/hv_escape.c tools/hv_terminal.c \
                      tools/hv_modules.c tools/hv_shares.c tools/hv_cpio.c
@@ -145,6 +159,7 @@ TESTLIB_SRC  += tests/lib/guest.c tests/lib/guest_talk.c \
                 tests/lib/guest_ring.c tests/lib/fakedev.c
 TESTLIB_SRC  += tests/lib/diffimg.c
 TESTLIB_SRC  += tests/lib/malformed.c
+TESTLIB_SRC  += tests/lib/stack.c
 TESTLIB_SRC  += tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c
 # These have hv/gpa.c replaced by the door that counts and flips.
 WATCHED      := vmbus_fetch storvsp_fetch
@@ -176,6 +191,8 @@ FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/inquiry.c storvsp/mode.c \
 MANPAGES := tools/vhd-inspect.1 tools/vhd-convert.1 tools/hv.1
 MANPAGES += tools/vhd.1 tools/vhd-check.1 tools/vhd-compare.1 \
             tools/vhd-create.1 tools/vhd-map.1 tools/vhd-repair.1
+MANPAGES += tools/vhd-merge.1
+MANPAGES += tools/vhd-resize.1
 
 MANPAGES += tools/vhd-set.1
 
@@ -211,12 +228,12 @@ $(BUILD)/lib/%.a:
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-# The shared library shows what vhd.h declares and nothing else; the header is
-# the one list of it.
-$(BUILD)/gen/libvhd.map: vhd/vhd.h | $(BUILD)/.deps
+# The shared library shows what vhd.h and its parts declare and nothing else;
+# they are the one list of it.
+$(BUILD)/gen/libvhd.map: $(VHD_HEADERS) | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	{ echo 'VHD_$(SOVERSION) {'; echo '	global:'; \
-	  $(CC) -E -P -x c $< | grep -oE '\<vhd_[a-z0-9_]+ *\(' | \
+	  $(CC) -E -P -x c vhd/vhd.h | grep -oE '\<vhd_[a-z0-9_]+ *\(' | \
 	  tr -d ' (' | sort -u | sed 's/.*/		&;/'; \
 	  echo '	local: *;'; echo '};'; } >$@
 
@@ -398,7 +415,7 @@ install: all
 	install -m 644 tools/vhd.bash-completion $(DESTDIR)$(COMPDIR)/vhd
 	for name in vhd-convert vhd-inspect $(VHD_VERBS); do \
 	  ln -sf vhd $(DESTDIR)$(COMPDIR)/$$name; done
-	install -m 644 vhd/vhd.h vhd/err.h $(DESTDIR)$(INCLUDEDIR)
+	install -m 644 $(VHD_HEADERS) $(DESTDIR)$(INCLUDEDIR)
 	install -m 644 $(LIBVHD) $(DESTDIR)$(LIBDIR)
 	install -m 755 $(LIBVHD_SO) $(DESTDIR)$(LIBDIR)
 	ln -sf $(notdir $(LIBVHD_SO)) $(DESTDIR)$(LIBDIR)/libvhd.so

@@ -19,7 +19,9 @@ int verb_check(const char *prog, int argc, char **argv);
 int verb_compare(const char *prog, int argc, char **argv);
 int verb_create(const char *prog, int argc, char **argv);
 int verb_map(const char *prog, int argc, char **argv);
+int verb_merge(const char *prog, int argc, char **argv);
 int verb_repair(const char *prog, int argc, char **argv);
+int verb_resize(const char *prog, int argc, char **argv);
 int verb_set(const char *prog, int argc, char **argv);
 
 /* --------------------------------------------------------------- words -- */
@@ -66,6 +68,7 @@ int verb_parents_check(const char *prog, const struct verb_parents *p);
 void verb_put(struct json_object *o, const char *key,
 	      struct json_object *value);
 /* Text may be foreign; what is no UTF-8 is replaced. NULL becomes null. */
+struct json_object *verb_text(const char *text);
 void verb_put_text(struct json_object *o, const char *key, const char *text);
 void verb_put_number(struct json_object *o, const char *key, uint64_t n);
 void verb_put_bool(struct json_object *o, const char *key, bool yes);

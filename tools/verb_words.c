@@ -111,14 +111,22 @@ void verb_put(struct json_object *o, const char *key, struct json_object *value)
 	json_object_object_add(o, key, value);
 }
 
-void verb_put_text(struct json_object *o, const char *key, const char *text)
+struct json_object *verb_text(const char *text)
 {
 	char *clean = text ? strdup(text) : NULL;
+	struct json_object *value = NULL;
 
-	if (clean)
+	if (clean) {
 		cli_text_clean(clean);
-	verb_put(o, key, clean ? json_object_new_string(clean) : NULL);
+		value = json_object_new_string(clean);
+	}
 	free(clean);
+	return value;
+}
+
+void verb_put_text(struct json_object *o, const char *key, const char *text)
+{
+	verb_put(o, key, verb_text(text));
 }
 
 void verb_put_number(struct json_object *o, const char *key, uint64_t n)

@@ -27,8 +27,11 @@ static const struct verb verbs[] = {
 	{"inspect", "show what there is to know about images", NULL,
 	 "vhd-inspect"},
 	{"map", "show where an image has data", verb_map, NULL},
+	{"merge", "bring a child's content down into its parent", verb_merge,
+	 NULL},
 	{"repair", "put an image right, or save what it still holds",
 	 verb_repair, NULL},
+	{"resize", "make the disk larger or smaller", verb_resize, NULL},
 	{"set", "change what an image says of itself", verb_set, NULL},
 };
 

@@ -140,6 +140,17 @@ int vhd_chain_set_parent(struct vhd *child, struct vhd *parent,
 	return vhd_chain_link(child, child, parent, err);
 }
 
+struct vhd *vhd_chain_cut(struct vhd *top, unsigned i)
+{
+	struct vhd *above = vhd_get_layer(top, i - 1);
+	struct vhd *lower = above->parent;
+
+	above->parent = NULL;
+	renumber(top);
+	renumber(lower);
+	return lower;
+}
+
 void vhd_chain_free(struct vhd *img)
 {
 	struct vhd *next = img->parent;

@@ -159,6 +159,11 @@ int vhd_chain_link(struct vhd *top, struct vhd *child, struct vhd *parent,
 /* The same for a child that stands alone. */
 int vhd_chain_set_parent(struct vhd *child, struct vhd *parent,
 			 struct vhd_err *err);
+/* Part a chain above its layer `i`, at least 1: what `top` then asks its last
+ * layer's parent for is VHD_RUN_PARENT again. Returns the lower part, which
+ * the caller owns from now on.
+ */
+struct vhd *vhd_chain_cut(struct vhd *top, unsigned i);
 /* Release the layers below `img`. */
 void vhd_chain_free(struct vhd *img);
 /* vhd_map_chain with the layer itself. Without a parent it is vhd_map. */
