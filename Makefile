@@ -40,10 +40,11 @@ VHD_HEADERS := vhd/vhd.h vhd/vhd_check.h vhd/vhd_edit.h vhd/err.h
 
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/file.c vhd/lock.c vhd/probe.c vhd/open.c vhd/create.c \
+           vhd/create_child.c vhd/relate.c \
            vhd/inplace.c \
            vhd/info.c vhd/locator.c vhd/chain.c vhd/parent.c \
-           vhd/bat.c vhd/bitmap.c vhd/map.c \
-           vhd/alloc.c vhd/commit.c vhd/tail.c vhd/sync.c \
+           vhd/bat.c vhd/batmap.c vhd/bitmap.c vhd/map.c \
+           vhd/alloc.c vhd/written.c vhd/commit.c vhd/tail.c vhd/sync.c \
            vhd/queue.c vhd/queue_image.c vhd/queue_io.c vhd/queue_flush.c \
            vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c
 VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
@@ -126,7 +127,7 @@ UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
 UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
-UNIT_VHD     += vhd_chain vhd_layer
+UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_crash vhd_create_child
 UNIT_VHD     += vhd_resize
 UNIT_VHD     += vhd_malformed
 UNIT_VHD     += vhd_merge vhd_merge_file
