@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The VHD library: fixed and dynamic Virtual Hard Disks (and raw disks, so
- * that every tool treats both alike), opened, created, mapped and moved.
+/* The VHD library: fixed, dynamic and differencing Virtual Hard Disks (and raw
+ * disks, so that every tool treats all alike), opened, created, mapped and
+ * moved.
  *
  * Units: a "sector" is 512 bytes; `lba` counts sectors of the virtual disk;
  *   names end in the unit they carry.
@@ -61,7 +62,8 @@ struct vhd_open_opts {
 				 * what the parent lacks reads as zero */
 };
 
-/* Open an existing image by path.
+/* Open an existing image by path. NAME.vhd that has no footer of its own and
+ * has NAME.v01 beside it is a split set, which is read as one file.
  * AUTO never takes a file for raw unless it carries no VHD structure at all.
  * Locks the file (OFD) before the first metadata read.
  * Errors: -ENOENT and other open errors (SYSTEM), -EBUSY (LOCKED), -EISDIR
@@ -98,9 +100,12 @@ struct vhd_creator {
 };
 
 struct vhd_create_opts {
-	enum vhd_format format;    /* RAW, FIXED or DYNAMIC */
-	uint64_t size_bytes;       /* virtual size, multiple of 512 */
-	uint32_t block_size_bytes; /* DYNAMIC; 0 means the default */
+	enum vhd_format format;    /* RAW, FIXED, DYNAMIC or DIFF */
+	/* virtual size, multiple of 512; DIFF: 0 means the parent's */
+	uint64_t size_bytes;
+	/* DYNAMIC and DIFF; 0 means the default, which for a DIFF is what its
+	 * parent has, because some readers assume so */
+	uint32_t block_size_bytes;
 	uint8_t unique_id[16];     /* bytes as they go into the footer */
 	int64_t now_unix_s;        /* creation time */
 	/* NULL: Windows 10's, which most readers treat best */
@@ -110,6 +115,16 @@ struct vhd_create_opts {
 	bool no_sync;              /* vhd_flush and vhd_close sync nothing: for
 				    * a file that is worth nothing before it is
 				    * finished; the caller syncs it then */
+	/* DIFF only, and both needed: the disk to build on, and the directory
+	 * in which it, its own parents and the new image must be, as in
+	 * vhd_open_opts */
+	const char *parent_path;
+	const char *parent_dir;
+	bool larger_child;         /* DIFF: as in vhd_open_opts; allows
+				    * `size_bytes` beyond the parent's */
+	const char *final_path;    /* DIFF: where the file is going to be once
+				    * it is finished, as its parent's name
+				    * depends on that; NULL: where it is */
 };
 
 /* Create an image and open it for writing. The file is complete and valid
@@ -117,7 +132,14 @@ struct vhd_create_opts {
  * An existing file is truncated only once it is locked and is not a directory.
  * Layout: Windows' own, data 4 KiB-aligned. Geometry: never such that a
  *   reader would truncate the disk.
- * Errors: -EINVAL (ARGUMENT, SIZE_*), -EEXIST, -EBUSY, -ENOSPC, ...
+ * A DIFF comes with its chain opened, as by vhd_open. It names its parent by a
+ *   path relative to itself, an absolute one and the bare name, and by the
+ *   parent's id. The parent is only read, and nobody may write to it from now
+ *   on: nothing in the format would tell.
+ * Errors: -EINVAL (ARGUMENT, SIZE_*), -EEXIST, -EBUSY, -ENOSPC, ...; DIFF:
+ *   those of opening the parent; -EINVAL (PARENT_SIZE) smaller than it, or
+ *   larger without leave; -ENOTSUP (UNSUPPORTED) a raw disk or one without an
+ *   id as the parent; -EUCLEAN (CHAIN_DEPTH, CHAIN_CYCLE).
  */
 int vhd_create(const char *path, const struct vhd_create_opts *opts,
 	       struct vhd **out, struct vhd_err *err);
@@ -155,7 +177,8 @@ enum vhd_note {
 	VHD_NOTE_LOCATOR_BAD = 1u << 12,     /* parent locator is ignored */
 	VHD_NOTE_PARENT_TIME = 1u << 13,     /* parent changed since, perhaps */
 	VHD_NOTE_RESIZE_CUT = 1u << 14,      /* a resize was interrupted */
-	VHD_NOTE_COUNT_BITS = 15,
+	VHD_NOTE_SPLIT = 1u << 15,           /* several files; only read */
+	VHD_NOTE_COUNT_BITS = 16,
 };
 
 /* All that is known about an open image. Owned by the image. */
@@ -377,7 +400,10 @@ struct vhd_queue;
 #define VHD_QUEUE_DEPTH_MAX 4096u
 
 struct vhd_queue_opts {
-	enum vhd_engine engine; /* AUTO chooses; naming one forbids others */
+	enum vhd_engine engine; /* AUTO chooses, and while the queue is idle
+				 * changes to SYNC for an image that only this
+				 * can serve, such as a split set; naming one
+				 * forbids others */
 	uint32_t depth;         /* file operations in flight; 0: the default */
 };
 
