@@ -296,7 +296,8 @@ static void check_cut(const struct cut *c, struct memfile *m, size_t n)
 
 	if (vhd_repair_file(&f, NULL, &ro, NULL, &e))
 		fail_msg("at event %zu: %s", n, e.text);
-	exact.fixed = false; /* nothing is left inside a fixed disk now */
+	if (c->new > c->old)
+		exact.fixed = false; /* nothing is left inside it now */
 	old_or_new(&exact, fixed, n);
 	must_resize(fixed, c->new);
 	holds(fixed, c->was, c->old, c->new);
