@@ -16,12 +16,14 @@
  * the exit code. `prog` is what lines to the user begin with.
  */
 int verb_check(const char *prog, int argc, char **argv);
+int verb_compact(const char *prog, int argc, char **argv);
 int verb_compare(const char *prog, int argc, char **argv);
 int verb_create(const char *prog, int argc, char **argv);
 int verb_map(const char *prog, int argc, char **argv);
 int verb_merge(const char *prog, int argc, char **argv);
 int verb_repair(const char *prog, int argc, char **argv);
 int verb_resize(const char *prog, int argc, char **argv);
+int verb_set(const char *prog, int argc, char **argv);
 
 /* --------------------------------------------------------------- words -- */
 
