@@ -6,10 +6,10 @@
  *   copies of many blocks    -- sync --    their entries    -- sync
  *
  * and so on in batches. Blocks whose free place overlaps their present one
- * stay. A place on a 4 KiB boundary is preferred; between blocks that lie
- * densely there is none.
+ * stay.
  *
- * The table goes last, when it is behind all blocks (resizing puts it there).
+ * A table behind all blocks, where resizing puts it, gets the lowest free place
+ * that is long enough; it goes last.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -32,19 +32,21 @@ static uint64_t place_off(const struct layout *l, uint32_t i)
 	return (uint64_t)l->places[i].sector * VHD_SECTOR_BYTES;
 }
 
-/* Where in [from, to) a block fits, or 0. */
+/* Where in [from, to) a block fits, or 0. An image whose blocks are all on
+ * 4 KiB boundaries stays such a one; between blocks that lie densely the room
+ * that boundaries take would add up to blocks that find no place.
+ */
 static uint64_t fit(const struct layout *l, uint64_t from, uint64_t to)
 {
 	uint32_t bitmap = l->img->info.bitmap_bytes;
-	uint64_t data, at;
+	uint64_t unit = l->img->data_aligned ? VHD_ALIGN_BYTES
+					     : VHD_SECTOR_BYTES;
+	uint64_t data;
 
-	if (align_up_ovf(from, VHD_SECTOR_BYTES, &from) ||
-	    align_up_ovf(from + bitmap, VHD_ALIGN_BYTES, &data))
+	if (align_up_ovf(from + bitmap, unit, &data) ||
+	    data - bitmap + l->stride_bytes > to)
 		return 0;
-	at = data - bitmap;
-	if (at + l->stride_bytes <= to)
-		return at;
-	return from + l->stride_bytes <= to ? from : 0;
+	return data - bitmap;
 }
 
 static void plan_blocks(struct compact *c)
@@ -58,6 +60,11 @@ static void plan_blocks(struct compact *c)
 	while (top && layout_gaps_next(&gaps, &gap)) {
 		uint64_t from = gap.off_bytes;
 
+		if (c->table_to_bytes >= from &&
+		    c->table_to_bytes < gap.end_bytes)
+			from = c->table_to_bytes +
+			       layout_unit_bytes(
+				       l, l->img->info.table_entries);
 		while (top) {
 			uint64_t last = place_off(l, top - 1), at;
 			uint64_t to = gap.end_bytes < last ? gap.end_bytes
@@ -108,7 +115,7 @@ static void plan_table(struct compact *c)
 	struct layout_gaps gaps;
 	struct vhd_range gap;
 
-	if (!table_is_last(l))
+	if (c->table_to_bytes || !table_is_last(l))
 		return;
 	layout_gaps_begin(&gaps, l);
 	while (layout_gaps_next(&gaps, &gap) &&
@@ -164,9 +171,10 @@ int compact_plan(struct compact *c, struct vhd_err *err)
 	c->moves = malloc(bytes);
 	if (!c->moves)
 		return vhd_fail_nomem(err, bytes, "a plan of moves");
+	plan_table(c);
 	plan_blocks(c);
 	place_all(c);
-	plan_table(c);
+	plan_table(c); /* now there may be nothing but the table at the end */
 	c->result->blocks_moved = c->move_count;
 	c->result->table_moved = c->table_to_bytes != 0;
 	c->result->new_file_bytes = compact_length(end_then(c));
