@@ -79,7 +79,7 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect
 # Names under which `vhd` is one of its verbs.
-VHD_VERBS := vhd-check vhd-compare vhd-create vhd-map vhd-repair
+VHD_VERBS := vhd-check vhd-compare vhd-create vhd-diff vhd-map vhd-repair
 VHD_VERBS += vhd-merge
 VHD_VERBS += vhd-set
 SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
@@ -93,6 +93,7 @@ SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
 SRC_vhd += tools/verb_set.c
+SRC_vhd += tools/verb_diff.c
 SRC_vhd-inspect := tools/vhd-inspect.c tools/extent.c tools/inspect_content.c \
                    tools/inspect_hints.c tools/inspect_json.c \
                    tools/inspect_text.c tools/inspect_view.c \
@@ -196,6 +197,8 @@ MANPAGES += tools/vhd-merge.1
 MANPAGES += tools/vhd-resize.1
 
 MANPAGES += tools/vhd-set.1
+
+MANPAGES += tools/vhd-diff.1
 
 # -------------------------------------------------------------------- rules
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
