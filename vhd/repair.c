@@ -25,6 +25,7 @@ static const char *const names[VHD_REPAIR_COUNT] = {
 	[VHD_REPAIR_NEXT_OFFSET] = "next-offset",
 	[VHD_REPAIR_BAT_CLEAR] = "bat-clear",
 	[VHD_REPAIR_BAT_EXTRA] = "bat-extra",
+	[VHD_REPAIR_RESIZE] = "resize",
 	[VHD_REPAIR_BATMAP] = "batmap",
 };
 
