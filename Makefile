@@ -39,8 +39,8 @@ LIBS_TOOLS := -Wl,--as-needed -lnbd -lcrypto -lblkid -ljson-c -lisal
 VHD_HEADERS := vhd/vhd.h vhd/vhd_check.h vhd/vhd_edit.h vhd/err.h
 
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
-           vhd/file.c vhd/lock.c vhd/probe.c vhd/open.c vhd/create.c \
-           vhd/create_child.c vhd/relate.c \
+           vhd/file.c vhd/lock.c vhd/split.c vhd/probe.c vhd/open.c \
+           vhd/create.c vhd/create_child.c vhd/relate.c \
            vhd/inplace.c \
            vhd/info.c vhd/locator.c vhd/chain.c vhd/parent.c \
            vhd/bat.c vhd/batmap.c vhd/bitmap.c vhd/map.c \
@@ -130,7 +130,7 @@ UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_crash vhd_create_child
 UNIT_VHD     += vhd_resize
-UNIT_VHD     += vhd_malformed
+UNIT_VHD     += vhd_malformed vhd_split
 UNIT_VHD     += vhd_merge vhd_merge_file
 UNIT_VHD     += vhd_set vhd_repair vhd_undo vhd_salvage vhd_oracle
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
