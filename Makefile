@@ -32,15 +32,19 @@ CFLAGS_ALL  := $(BASE) $(OPT) $(WARN) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
 
 LIBS_VHD   := -luring -laio -lisal
-LIBS_TOOLS := -Wl,--as-needed -lnbd -lblkid -ljson-c -lisal
+LIBS_TOOLS := -Wl,--as-needed -lnbd -lcrypto -lblkid -ljson-c -lisal
 
 # ------------------------------------------------------------------ sources
+# What is installed: vhd.h, and what it includes.
+VHD_HEADERS := vhd/vhd.h vhd/vhd_check.h vhd/vhd_edit.h vhd/err.h
+
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/file.c vhd/lock.c vhd/probe.c vhd/open.c vhd/create.c \
+           vhd/create_child.c vhd/relate.c \
            vhd/inplace.c \
            vhd/info.c vhd/locator.c vhd/chain.c vhd/parent.c \
-           vhd/bat.c vhd/bitmap.c vhd/map.c \
-           vhd/alloc.c vhd/commit.c vhd/tail.c vhd/sync.c \
+           vhd/bat.c vhd/batmap.c vhd/bitmap.c vhd/map.c \
+           vhd/alloc.c vhd/written.c vhd/commit.c vhd/tail.c vhd/sync.c \
            vhd/queue.c vhd/queue_image.c vhd/queue_io.c vhd/queue_flush.c \
            vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c
 VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
@@ -83,6 +87,9 @@ SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
            tools/convert_image.c tools/convert_share.c tools/convert_output.c \
            tools/convert_writeback.c tools/convert_verify.c
+VHD_VERBS += vhd-resize
+SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
+           tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
 SRC_vhd-inspect := tools/vhd-inspect.c tools/extent.c tools/inspect_content.c \
                    tools/inspect_hints.c tools/inspect_json.c \
@@ -98,7 +105,8 @@ SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
                    tools/convert_output.c tools/convert_writeback.c \
                    tools/convert_image.c tools/convert_copy.c \
                    tools/convert_file.c tools/convert_from.c \
-                   tools/convert_to.c tools/convert_nbd.c \
+                   tools/convert_to.c tools/convert_digest.c \
+                   tools/convert_report.c tools/convert_nbd.c \
                    tools/convert_nbd_ends.c tools/convert_qemu.c \
                    tools/convert_verify.c tools/convert_place.c \
                    tools/convert_inplace.c tools/convert_share.c \
@@ -117,7 +125,7 @@ UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
 UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
-UNIT_VHD     += vhd_chain vhd_layer
+UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_crash vhd_create_child
 UNIT_VHD     += vhd_resize
 UNIT_VHD     += vhd_malformed
 UNIT_VHD     += vhd_merge vhd_merge_file vhd_random
@@ -136,6 +144,8 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_fetch storvsp_thread
 UNIT_TOOLS   := tools_cli tools_convert tools_fault tools_hv tools_inspect \
                 tools_size
+UNIT_TOOLS   += tools_digest
+SRC_tools_digest  := tools/convert_digest.c tools/convert_job.c
 SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
 SRC_tools_hv      := tools/hv_args.c tools/hv_escape.c tools/hv_terminal.c \
                      tools/hv_modules.c tools/hv_shares.c tools/hv_cpio.c
@@ -181,6 +191,7 @@ MANPAGES := tools/vhd-inspect.1 tools/vhd-convert.1 tools/hv.1
 MANPAGES += tools/vhd.1 tools/vhd-check.1 tools/vhd-compare.1 \
             tools/vhd-create.1 tools/vhd-map.1 tools/vhd-repair.1
 MANPAGES += tools/vhd-merge.1
+MANPAGES += tools/vhd-resize.1
 
 # -------------------------------------------------------------------- rules
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -214,12 +225,12 @@ $(BUILD)/lib/%.a:
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-# The shared library shows what vhd.h declares and nothing else; the header is
-# the one list of it.
-$(BUILD)/gen/libvhd.map: vhd/vhd.h | $(BUILD)/.deps
+# The shared library shows what vhd.h and its parts declare and nothing else;
+# they are the one list of it.
+$(BUILD)/gen/libvhd.map: $(VHD_HEADERS) | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	{ echo 'VHD_$(SOVERSION) {'; echo '	global:'; \
-	  $(CC) -E -P -x c $< | grep -oE '\<vhd_[a-z0-9_]+ *\(' | \
+	  $(CC) -E -P -x c vhd/vhd.h | grep -oE '\<vhd_[a-z0-9_]+ *\(' | \
 	  tr -d ' (' | sort -u | sed 's/.*/		&;/'; \
 	  echo '	local: *;'; echo '};'; } >$@
 
@@ -401,7 +412,7 @@ install: all
 	install -m 644 tools/vhd.bash-completion $(DESTDIR)$(COMPDIR)/vhd
 	for name in vhd-convert vhd-inspect $(VHD_VERBS); do \
 	  ln -sf vhd $(DESTDIR)$(COMPDIR)/$$name; done
-	install -m 644 vhd/vhd.h vhd/err.h $(DESTDIR)$(INCLUDEDIR)
+	install -m 644 $(VHD_HEADERS) $(DESTDIR)$(INCLUDEDIR)
 	install -m 644 $(LIBVHD) $(DESTDIR)$(LIBDIR)
 	install -m 755 $(LIBVHD_SO) $(DESTDIR)$(LIBDIR)
 	ln -sf $(notdir $(LIBVHD_SO)) $(DESTDIR)$(LIBDIR)/libvhd.so

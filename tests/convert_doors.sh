@@ -406,6 +406,71 @@ nbd_interrupted()
 		fail "left: $(ls -A)"
 }
 
+# --- cases: digests
+
+hex_of() # PROGRAM FILE
+{
+	"$1" "$2" | cut -d' ' -f1
+}
+
+digests()
+{
+	disk raw $((40 * 1024 * 1024 + 512))
+	must qemu-img convert -f raw -O qcow2 raw x.qcow2
+	kit s memory 41M
+	for way in "--from raw --to raw raw out" \
+			"--from raw --to dynamic raw out" \
+			"--from qcow2 --to fixed x.qcow2 out" \
+			"--from raw raw $(uri s)" "--to raw $(uri s) out"
+	do
+		# shellcheck disable=SC2086 # a list of words
+		must vhd-convert -f --digest sha256,md5,sha512,sha1,blake2b $way
+		cp "$dir/out" said
+		if [ "$way" = "--to raw $(uri s) out" ]; then
+			cp raw whole
+			truncate -s 41M whole
+		fi
+		of=raw
+		[ ! -e whole ] || of=whole
+		for name in sha256 md5 sha512 sha1; do
+			grep -qx "$name  $(hex_of ${name}sum $of)" said ||
+				fail "$name: $way: $(cat said)"
+		done
+		grep -qx "blake2b  $(hex_of b2sum $of)" said || fail b2
+		[ "$(wc -l <said)" = 5 ] || fail "said more: $(cat said)"
+	done
+	must vhd-convert -f --json --digest sha256,crc32c --from raw \
+		--to fixed raw out
+	grep -q "\"sha256\": *\"$(hex_of sha256sum raw)\"" "$dir/out" ||
+		fail "$(cat "$dir/out")"
+	grep -q '"crc32c": *"[0-9a-f]\{8\}"' "$dir/out" || fail crc32c
+	# of what DST holds, also where that is larger
+	must vhd-convert -f --digest sha256 --from raw --for azure raw out
+	head -c -512 out >grown
+	grep -qx "sha256  $(hex_of sha256sum grown)" "$dir/out" || fail grown
+	rm -f out
+	refused 2 'not one of' vhd-convert --digest sha256,none --to raw raw out
+	refused 2 'not one of' vhd-convert --digest sha256, --to raw raw out
+	refused 2 'more than 8' vhd-convert --to raw --digest \
+		md5,md5,md5,md5,md5,md5,md5,md5,md5 raw out
+}
+
+# A long end of zeros is no reason not to hear a signal.
+digest_interrupted()
+{
+	truncate -s 2T raw
+	vhd-convert --digest sha256,md5 --from raw --to raw raw out \
+		2>"$dir/err" &
+	pid=$!
+	sleep 0.5
+	kill -TERM $pid
+	wait $pid
+	got=$?
+	[ $got -eq 143 ] || fail "status $got: $(cat "$dir/err")"
+	grep -q 'interrupted by SIGTERM' "$dir/err" || fail "$(cat "$dir/err")"
+	[ ! -e out ] || fail "a file was left"
+}
+
 # --- all of them
 
 cases()
@@ -427,6 +492,8 @@ cases()
 	nbd-interrupted nbd_interrupted
 	formats formats
 	format-sinks format_sinks
+	digests digests
+	digest-interrupted digest_interrupted
 	EOF
 }
 

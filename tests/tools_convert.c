@@ -294,14 +294,14 @@ static void pump(struct bench *b, struct vhd *img, struct convert_writeback *wb,
 {
 	struct convert_image_source source;
 	struct convert_image_sink sink;
-	struct convert_sink *const sinks[] = { &sink.sink };
 	struct vhd_err err = { 0 };
 
 	assert_int_equal(convert_image_source_init(&source, &b->job, &b->in,
 						   "src", NULL), 0);
 	assert_int_equal(convert_image_sink_init(&sink, &b->job, img, wb, NULL),
 			 0);
-	if (convert_copy(&b->job, &source.source, sinks, 1, stats, &err))
+	if (convert_copy(&b->job, &source.source, &sink.sink, stats,
+			 &err))
 		fail_msg("copy: %s", err.text);
 	convert_sink_close(&sink.sink);
 	convert_source_close(&source.source);

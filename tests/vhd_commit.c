@@ -65,41 +65,44 @@ static bool on_disk(const struct bench *b, uint32_t block)
 	return img_get32(e) != UINT32_MAX;
 }
 
-static uint64_t flush_data(struct bench *b)
+static struct vhd_commit flush_data(struct bench *b)
 {
-	uint64_t t = vhd_commit_begin(b->img);
+	struct vhd_commit t = {0};
 	struct vhd_err e;
 
+	assert_int_equal(vhd_commit_begin(b->img, &t, &e), 0);
 	assert_int_equal(vhd_file_flush(vhd_get_file(b->img), &e), 0);
 	return t;
 }
 
-static void publish(struct bench *b, uint64_t ticket)
+static void publish(struct bench *b, struct vhd_commit ticket)
 {
 	struct vhd_err e;
 
-	assert_int_equal(vhd_commit_publish(b->img, ticket, &e), 0);
+	assert_int_equal(vhd_commit_publish(b->img, &ticket, &e), 0);
 }
 
 static void the_table_on_disk_waits_for_the_flush(void **state)
 {
 	(void)state;
 	struct bench b;
-	uint64_t t;
+	struct vhd_commit t = {0};
 
 	set_up(&b);
-	assert_false(vhd_commit_needed(b.img, vhd_commit_begin(b.img)));
+	assert_int_equal(vhd_commit_begin(b.img, &t, NULL), 0);
+	assert_false(vhd_commit_needed(b.img, &t));
 	allocate(&b, 7);
 	assert_false(on_disk(&b, 7));
 	t = flush_data(&b);
-	assert_true(vhd_commit_needed(b.img, t));
+	assert_true(vhd_commit_needed(b.img, &t));
 	assert_false(on_disk(&b, 7));
 	publish(&b, t);
 	assert_true(on_disk(&b, 7));
-	assert_true(vhd_commit_needed(b.img, t)); /* not durable yet */
-	vhd_commit_end(b.img, t);
-	assert_false(vhd_commit_needed(b.img, t));
-	assert_false(vhd_commit_needed(b.img, vhd_commit_begin(b.img)));
+	assert_true(vhd_commit_needed(b.img, &t)); /* not durable yet */
+	vhd_commit_end(b.img, &t);
+	assert_false(vhd_commit_needed(b.img, &t));
+	assert_int_equal(vhd_commit_begin(b.img, &t, NULL), 0);
+	assert_false(vhd_commit_needed(b.img, &t));
 	tear_down(&b);
 }
 
@@ -110,7 +113,7 @@ static void publishing_stops_at_the_ticket(void **state)
 {
 	(void)state;
 	struct bench b;
-	uint64_t t;
+	struct vhd_commit t = {0};
 
 	set_up(&b);
 	allocate(&b, 1);
@@ -119,9 +122,9 @@ static void publishing_stops_at_the_ticket(void **state)
 	publish(&b, t);
 	assert_true(on_disk(&b, 1));
 	assert_false(on_disk(&b, 2));
-	vhd_commit_end(b.img, t);
+	vhd_commit_end(b.img, &t);
 	t = flush_data(&b);
-	assert_true(vhd_commit_needed(b.img, t));
+	assert_true(vhd_commit_needed(b.img, &t));
 	publish(&b, t);
 	assert_true(on_disk(&b, 2));
 	tear_down(&b);
@@ -131,7 +134,7 @@ static void publishing_again_writes_nothing(void **state)
 {
 	(void)state;
 	struct bench b;
-	uint64_t t;
+	struct vhd_commit t = {0};
 	size_t n;
 
 	set_up(&b);
@@ -140,7 +143,7 @@ static void publishing_again_writes_nothing(void **state)
 	publish(&b, t);
 	n = recfile_count(b.rec);
 	publish(&b, t);
-	publish(&b, 0);
+	publish(&b, (struct vhd_commit){0});
 	assert_int_equal(recfile_count(b.rec), n);
 	tear_down(&b);
 }
@@ -151,7 +154,7 @@ static void only_touched_sectors_of_the_table_are_written(void **state)
 	static const uint32_t blocks[] = {500, 3, 130, 127, 499};
 	struct bench b;
 	const struct rec_event *ev;
-	uint64_t t;
+	struct vhd_commit t = {0};
 	size_t n;
 
 	set_up(&b);
@@ -187,7 +190,7 @@ static void overlapping_flushes_each_publish_what_is_left(void **state)
 {
 	(void)state;
 	struct bench b;
-	uint64_t t1, t2;
+	struct vhd_commit t1, t2;
 	size_t n;
 
 	set_up(&b);
@@ -201,12 +204,12 @@ static void overlapping_flushes_each_publish_what_is_left(void **state)
 	publish(&b, t1);
 	assert_int_equal(recfile_count(b.rec), n);
 	/* the first to end makes only its own durable */
-	vhd_commit_end(b.img, t1);
-	assert_false(vhd_commit_needed(b.img, t1));
-	assert_true(vhd_commit_needed(b.img, t2));
-	vhd_commit_end(b.img, t2);
-	vhd_commit_end(b.img, t1); /* never goes back */
-	assert_false(vhd_commit_needed(b.img, t2));
+	vhd_commit_end(b.img, &t1);
+	assert_false(vhd_commit_needed(b.img, &t1));
+	assert_true(vhd_commit_needed(b.img, &t2));
+	vhd_commit_end(b.img, &t2);
+	vhd_commit_end(b.img, &t1); /* never goes back */
+	assert_false(vhd_commit_needed(b.img, &t2));
 	tear_down(&b);
 }
 
@@ -329,8 +332,10 @@ static void a_failed_sync_or_table_write_poisons(void **state)
 		assert_int_equal(memfile_count(b.m, MEMFILE_FLUSH), calls);
 		assert_refused(vhd_write(b.img, 0, buf, 512, &e), &e, EIO,
 			       VHD_WHY_POISONED);
-		assert_refused(vhd_commit_publish(b.img, 99, &e), &e, EIO,
-			       VHD_WHY_POISONED);
+		assert_refused(vhd_commit_publish(
+				       b.img,
+				       &(struct vhd_commit){.ticket = 99}, &e),
+			       &e, EIO, VHD_WHY_POISONED);
 		/* reading goes on */
 		assert_int_equal(vhd_read(b.img, 0, buf, 512, &e), 0);
 		assert_refused(vhd_close(b.img, &e), &e, EIO, VHD_WHY_POISONED);
@@ -362,15 +367,15 @@ static void flat_images_never_need_a_commit(void **state)
 	struct vhd *img;
 	struct vhd_run r;
 	struct vhd_err e;
-	uint64_t t;
+	struct vhd_commit t = {0};
 
 	assert_int_equal(img_open(m, VHD_FORMAT_FIXED, true, &img, &e), 0);
 	assert_int_equal(vhd_map_write(img, 0, 2048, &r, &e), 0);
 	assert_int_equal(r.sectors, 2048);
-	t = vhd_commit_begin(img);
-	assert_false(vhd_commit_needed(img, t));
-	assert_int_equal(vhd_commit_publish(img, t, &e), 0);
-	vhd_commit_end(img, t);
+	assert_int_equal(vhd_commit_begin(img, &t, &e), 0);
+	assert_false(vhd_commit_needed(img, &t));
+	assert_int_equal(vhd_commit_publish(img, &t, &e), 0);
+	vhd_commit_end(img, &t);
 	assert_int_equal(vhd_close(img, &e), 0);
 	assert_int_equal(memfile_count(m, MEMFILE_FLUSH), 1);
 	assert_int_equal(memfile_count(m, MEMFILE_WRITE), 0);

@@ -192,10 +192,13 @@ static void a_written_payload_reads_back_as_the_path(void **state)
 					sizeof(payload));
 
 	assert_true(n > 0);
-	assert_memory_equal(payload, ".\0\\\0.\0.\0\\\0b\0\xe4\0", 14);
+	assert_memory_equal(payload, ".\0.\0\\\0b\0\xe4\0", 10);
 	assert_true(vhd_locator_path(VHD_LOCATOR_W2RU, payload, (size_t)n, out,
 				     sizeof(out)) > 0);
 	assert_string_equal(out, "../b\xc3\xa4/p.vhd");
+	n = vhd_locator_payload("..p.vhd", payload, sizeof(payload));
+	assert_int_equal(n, 18);
+	assert_memory_equal(payload, ".\0\\\0.\0.\0p\0", 10);
 }
 
 int main(void)

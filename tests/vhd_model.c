@@ -3,7 +3,8 @@
  * random writes, FUA writes, reads and flushes with many requests in flight.
  * The disk is cut into extents of random length, each owned by one thread, so
  * sectors are never shared and blocks nearly always are. After each round the
- * image is closed, opened again and compared whole.
+ * image is closed, opened again and compared whole. The same on a child, over
+ * a parent with other blocks, which stays byte for byte what it was.
  *
  * usage: vhd_model                     20 rounds on each engine (unit test)
  *        vhd_model ENGINE DIRECTORY    the same on one engine, leaving each
@@ -63,6 +64,16 @@ struct flight {
 	bool busy;
 };
 
+/* Every thread gets as many as it has requests out, the rest falls as it may:
+ * one that has all of its own in flight would look for a free one for ever.
+ */
+static unsigned owner_of(unsigned extent, uint64_t *random)
+{
+	uint64_t any = random_below(random, THREADS);
+
+	return extent < THREADS * FLIGHT ? extent % THREADS : (unsigned)any;
+}
+
 static void deal_extents(struct world *w, uint64_t *random)
 {
 	uint32_t at = 0;
@@ -79,7 +90,7 @@ static void deal_extents(struct world *w, uint64_t *random)
 		w->extents[w->extent_count++] = (struct extent){
 			.first = at,
 			.sectors = n,
-			.owner = (unsigned)random_below(random, THREADS),
+			.owner = owner_of(w->extent_count, random),
 		};
 		at += n;
 	}
@@ -240,15 +251,29 @@ static void run_threads(struct world *w, uint64_t *random)
 		pthread_join(threads[i], NULL);
 }
 
+/* The directory of a path; the caller frees it. */
+static char *dir_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir = slash ? strndup(path, (size_t)(slash - path))
+			  : strdup(".");
+
+	assert_non_null(dir);
+	return dir;
+}
+
 static struct vhd *open_again(const char *path, bool writable, bool direct)
 {
+	char *dir = dir_of(path);
 	struct vhd_open_opts opts = {.format = VHD_FORMAT_AUTO,
-				     .writable = writable, .direct = direct};
+				     .writable = writable, .direct = direct,
+				     .parent_dir = dir};
 	struct vhd_err err = {0};
 	struct vhd *img = NULL;
 
 	if (vhd_open(path, &opts, &img, &err))
 		fail_msg("open %s: %s", path, err.text);
+	free(dir);
 	return img;
 }
 
@@ -268,24 +293,15 @@ static void compare(const char *path, const uint8_t *model)
 	vhd_close(img, NULL);
 }
 
-/* One image, some rounds; `kind` varies its format, blocks and O_DIRECT. */
-static void rounds(enum vhd_engine engine, const char *path, unsigned kind,
-		   uint8_t *model, uint64_t *random)
+/* Some rounds on one image, which is taken. */
+static void play(enum vhd_engine engine, const char *path, struct vhd *img,
+		 bool direct, uint8_t *model, uint64_t *random)
 {
-	enum vhd_format format = kind % 5 == 4 ? VHD_FORMAT_FIXED
-					       : VHD_FORMAT_DYNAMIC;
-	uint32_t block_bytes = (32u << 10) << kind % 4 * 2;
-	bool direct = kind % 2;
 	struct world *w = calloc(1, sizeof(*w));
-	struct vhd *img;
 
 	assert_non_null(w);
-	memset(model, 0, DISK_BYTES);
 	w->engine = engine;
 	w->model = model;
-	img = qtest_create(path, format, DISK_BYTES,
-			   format == VHD_FORMAT_DYNAMIC ? block_bytes : 0,
-			   direct);
 	for (unsigned r = 0; r < ROUNDS_PER_IMAGE; r++) {
 		if (r)
 			img = open_again(path, true, direct);
@@ -297,6 +313,116 @@ static void rounds(enum vhd_engine engine, const char *path, unsigned kind,
 		assert_int_equal(atomic_load(&w->faults), 0);
 	}
 	free(w);
+}
+
+static uint32_t block_of(unsigned kind)
+{
+	return (32u << 10) << kind % 4 * 2;
+}
+
+/* `kind` varies an image's format, blocks and O_DIRECT. */
+static void rounds(enum vhd_engine engine, const char *path, unsigned kind,
+		   uint8_t *model, uint64_t *random)
+{
+	enum vhd_format format = kind % 5 == 4 ? VHD_FORMAT_FIXED
+					       : VHD_FORMAT_DYNAMIC;
+	bool direct = kind % 2;
+
+	memset(model, 0, DISK_BYTES);
+	play(engine, path,
+	     qtest_create(path, format, DISK_BYTES,
+			  format == VHD_FORMAT_DYNAMIC ? block_of(kind) : 0,
+			  direct),
+	     direct, model, random);
+}
+
+/* A parent with something in it here and there. */
+static void make_parent(const char *path, unsigned kind, uint8_t *model,
+			uint64_t *random)
+{
+	struct vhd_create_opts o = {
+		.format = VHD_FORMAT_DYNAMIC,
+		.size_bytes = DISK_BYTES,
+		.block_size_bytes = block_of(kind + 1),
+		.unique_id = {1},
+	};
+	struct vhd *img = NULL;
+
+	memset(model, 0, DISK_BYTES);
+	assert_int_equal(vhd_create(path, &o, &img, NULL), 0);
+	for (unsigned i = 0; i < 60; i++) {
+		uint64_t lba = random_below(random, DISK_SECTORS - 64);
+		size_t len = (1 + random_below(random, 64)) * SECTOR;
+
+		memset(model + lba * SECTOR, (int)random_below(random, 256),
+		       len);
+		assert_int_equal(vhd_write(img, lba * SECTOR,
+					   model + lba * SECTOR, len, NULL),
+				 0);
+	}
+	qtest_close(img);
+}
+
+static uint8_t *whole_file(const char *path, size_t *len)
+{
+	FILE *f = fopen(path, "rb");
+	uint8_t *b;
+
+	assert_non_null(f);
+	assert_int_equal(fseek(f, 0, SEEK_END), 0);
+	*len = (size_t)ftell(f);
+	rewind(f);
+	b = malloc(*len);
+	assert_non_null(b);
+	assert_int_equal(fread(b, 1, *len, f), *len);
+	fclose(f);
+	return b;
+}
+
+static void child_rounds(enum vhd_engine engine, const char *parent,
+			 const char *path, unsigned kind, uint8_t *model,
+			 uint64_t *random)
+{
+	char *dir = dir_of(path);
+	struct vhd_create_opts o = {
+		.format = VHD_FORMAT_DIFF,
+		.block_size_bytes = block_of(kind),
+		.unique_id = {2},
+		.parent_path = parent,
+		.parent_dir = dir,
+		.direct = kind % 2,
+	};
+	uint8_t *before, *after;
+	size_t len, len_after;
+	struct vhd *img = NULL;
+
+	make_parent(parent, kind, model, random);
+	before = whole_file(parent, &len);
+	assert_int_equal(vhd_create(path, &o, &img, NULL), 0);
+	play(engine, path, img, kind % 2, model, random);
+	after = whole_file(parent, &len_after);
+	assert_int_equal(len, len_after);
+	assert_memory_equal(before, after, len);
+	free(before);
+	free(after);
+	free(dir);
+}
+
+static void a_child_matches_the_model_over_an_untouched_parent(void **state)
+{
+	const enum vhd_engine *engine = *state;
+	uint64_t random = random_seed();
+	uint8_t *model = malloc(DISK_BYTES);
+	char *parent = qtest_path(), *path = qtest_path();
+
+	assert_non_null(model);
+	for (unsigned i = 0; i < ROUNDS / ROUNDS_PER_IMAGE; i++)
+		child_rounds(*engine, parent, path, i, model, &random);
+	unlink(parent);
+	unlink(path);
+	free(parent);
+	free(path);
+	free(model);
 }
 
 static void twenty_rounds_of_eight_threads_match_the_model(void **state)
@@ -386,6 +512,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		EACH(twenty_rounds_of_eight_threads_match_the_model),
+		EACH(a_child_matches_the_model_over_an_untouched_parent),
 	};
 
 	if (argc == 3)

@@ -11,7 +11,7 @@
 
 #include "tests/lib/cm.h"
 #include "tests/lib/diffimg.h"
-#include "vhd/alloc.h"
+#include "vhd/image.h"
 
 #define MIB  (1u << 20)
 #define SIZE (4 * MIB)
@@ -150,6 +150,74 @@ static void any_allocation_of_a_session_may_fail(void **state)
 	}
 }
 
+/* A session on a child that keeps bits and copies them. Returns at the first
+ * fault; `*stage` is how far it came.
+ */
+static int use_child(struct memfile *base, struct memfile *top, int *stage,
+		     struct vhd_err *e)
+{
+	static uint8_t buf[512];
+	const struct vhd_open_opts rw = {.writable = true, .parent_dir = ""};
+	const struct vhd_open_opts ro = {0};
+	struct vhd_file f = memfile_file(top), low = memfile_file(base);
+	struct vhd *img = NULL, *parent = NULL;
+	int rc = vhd_open_file(&f, &rw, &img, e);
+
+	*stage = 0;
+	if (rc)
+		return rc;
+	rc = vhd_open_file(&low, &ro, &parent, e);
+	if (!rc)
+		rc = vhd_chain_set_parent(img, parent, e);
+	for (uint64_t i = 0; i < 3 && !rc; i++) {
+		++*stage;
+		rc = vhd_write(img, i * MIB, buf, 512, e);
+		if (!rc)
+			rc = vhd_flush(img, e);
+	}
+	/* Want of memory is no reason to give an image up. */
+	assert_false(vhd_poisoned(img));
+	if (rc && *stage) {
+		armed = false;
+		assert_int_equal(vhd_write(img, 0, buf, 512, NULL), 0);
+		assert_int_equal(vhd_close(img, NULL), 0);
+	} else if (rc) {
+		vhd_abandon(img);
+	} else {
+		rc = vhd_close(img, e);
+	}
+	return rc;
+}
+
+static void any_allocation_of_a_childs_session_may_fail(void **state)
+{
+	(void)state;
+	unsigned n = 0, refused = 0, running = 0;
+
+	do {
+		struct memfile *base = img_dynamic(SIZE, MIB, NULL, 0);
+		struct memfile *top = diff_empty(1, SIZE, MIB);
+		uint8_t id[16];
+		struct vhd_err e = {0};
+		int rc, stage;
+
+		diff_id(id, 0);
+		img_footers(base, IMG_F_ID, id, 16);
+		arm(n++, false);
+		rc = use_child(base, top, &stage, &e);
+		armed = false;
+		if (rc) {
+			assert_refused(rc, &e, ENOMEM, VHD_WHY_NOMEM);
+			refused++;
+			running += stage > 0;
+		}
+		assert_int_equal(use_child(base, top, &stage, &e), 0);
+		memfile_destroy(base);
+		memfile_destroy(top);
+	} while (failed);
+	assert_true(refused >= 12 && running >= 5);
+}
+
 static void any_allocation_of_a_creation_may_fail(void **state)
 {
 	(void)state;
@@ -261,6 +329,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_allocation_of_a_session_may_fail),
+		cmocka_unit_test(any_allocation_of_a_childs_session_may_fail),
 		cmocka_unit_test(any_allocation_of_a_creation_may_fail),
 		cmocka_unit_test(
 			any_allocation_of_a_search_for_parents_may_fail),

@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "tests/lib/cm.h"
+#include "tests/lib/diffimg.h"
 #include "tests/lib/random.h"
-#include "tests/lib/vhdimg.h"
-#include "vhd/alloc.h"
+#include "vhd/image.h"
 
 #define KIB	1024u
 #define BLOCK	(16 * KIB)
@@ -27,6 +27,7 @@ struct worker {
 	uint64_t rnd;
 	uint32_t version[SECTORS / THREADS]; /* of this thread's sectors */
 	int failed;			     /* line */
+	struct vhd_commit commit;
 	struct vhd_err err;
 };
 
@@ -57,6 +58,7 @@ static bool write_own(struct worker *w, uint32_t slot)
 	CHECK(w, vhd_map_write(w->img, lba, 1, &r, &w->err) == 0);
 	CHECK(w, r.kind == VHD_RUN_FILE && r.sectors == 1);
 	CHECK(w, vhd_file_write(w->file, b, 512, r.off_bytes, &w->err) == 0);
+	vhd_written(w->img, lba, 1);
 	return true;
 }
 
@@ -78,8 +80,9 @@ static bool read_own(struct worker *w, uint32_t slot)
 
 static bool flush(struct worker *w)
 {
-	uint64_t t = vhd_commit_begin(w->img);
+	struct vhd_commit *t = &w->commit;
 
+	CHECK(w, vhd_commit_begin(w->img, t, &w->err) == 0);
 	CHECK(w, vhd_file_flush(w->file, &w->err) == 0);
 	if (!vhd_commit_needed(w->img, t))
 		return true;
@@ -140,8 +143,10 @@ static const struct worker *run(struct vhd *img, uint64_t seed)
 		w[i].rnd = seed + i;
 		assert_int_equal(pthread_create(&t[i], NULL, work, &w[i]), 0);
 	}
-	for (unsigned i = 0; i < THREADS; i++)
+	for (unsigned i = 0; i < THREADS; i++) {
 		assert_int_equal(pthread_join(t[i], NULL), 0);
+		vhd_commit_fini(&w[i].commit);
+	}
 	for (unsigned i = 0; i < THREADS; i++)
 		if (w[i].failed)
 			fail_msg("thread %u, line %d: %s", i, w[i].failed,
@@ -243,6 +248,50 @@ static void threads_share_an_image_of_partial_blocks(void **state)
 	memfile_destroy(m);
 }
 
+/* A child: what it lacks reads as its parent's zeros. */
+static int open_child(struct memfile *top, struct memfile *base, bool writable,
+		      struct vhd **out)
+{
+	const struct vhd_open_opts o = {
+		.writable = writable,
+		.parent_dir = "",
+	};
+	const struct vhd_open_opts ro = {0};
+	struct vhd_file f = memfile_file(top), low = memfile_file(base);
+	struct vhd *parent;
+	struct vhd_err e;
+
+	assert_int_equal(vhd_open_file(&f, &o, out, &e), 0);
+	assert_int_equal(vhd_open_file(&low, &ro, &parent, &e), 0);
+	return vhd_chain_set_parent(*out, parent, &e);
+}
+
+/* Every block there with no bit set, or none there at all. */
+static void threads_share_a_child(void **state)
+{
+	(void)state;
+	uint8_t id[16];
+
+	for (int kind = 0; kind < 2; kind++) {
+		struct memfile *base = img_bare(SECTORS * 512, BLOCK, NULL, 0);
+		struct memfile *top = kind ? all_partial()
+					   : diff_empty(1, SECTORS * 512, BLOCK);
+		const struct worker *w;
+		struct vhd *img;
+
+		diff_id(id, 0);
+		img_footers(base, IMG_F_ID, id, 16);
+		img_footers32(top, IMG_F_TYPE, IMG_TYPE_DIFF);
+		diff_parent_id(top, id);
+		assert_int_equal(open_child(top, base, true, &img), 0);
+		w = run(img, random_seed());
+		assert_int_equal(open_child(top, base, false, &img), 0);
+		verify(img, w);
+		memfile_destroy(top);
+		memfile_destroy(base);
+	}
+}
+
 /* All threads want the same block at the same moment: it is allocated, or made
  * whole, once.
  */
@@ -322,6 +371,7 @@ int main(void)
 		cmocka_unit_test(threads_share_a_fresh_image),
 		cmocka_unit_test(threads_share_a_file_of_the_host),
 		cmocka_unit_test(threads_share_an_image_of_partial_blocks),
+		cmocka_unit_test(threads_share_a_child),
 		cmocka_unit_test(a_block_wanted_by_all_comes_once),
 	};
 

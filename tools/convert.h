@@ -12,6 +12,8 @@
  *   writeback what was written goes to the disk while copying goes on
  *   door      sources and sinks; image is the files among them
  *   file      an image file as the destination, from nothing to its name
+ *   digest    of what is copied, as it goes by
+ *   report    what a finished conversion tells
  *   copy      read, scan for zeros, write; many requests in flight
  *   verify    read both again and compare
  */
@@ -64,6 +66,8 @@ struct convert_opts {
 	bool no_sync;
 	bool force;
 	bool quiet;
+	bool json;
+	const char *digest;        /* words parted by commas, or NULL */
 	bool verbose;
 	bool in_place;             /* SRC itself; there is no DST */
 	bool no_parent;
@@ -91,6 +95,7 @@ struct convert_job {
 	struct cli_rate rate;     /* of bytes read */
 	const char *blame;        /* path an error is about */
 	int signal;               /* the signal that ended the job, or 0 */
+	struct convert_sink *onlooker; /* sees all that is copied, or NULL */
 	struct convert_share *share; /* what the copy may share, or NULL */
 	struct vhd_err fault;     /* of the first piece that failed */
 	const char *fault_path;
@@ -315,6 +320,7 @@ struct convert_stats {
 	int not_shared; /* errno that was in the way of sharing, or 0 */
 	uint64_t size_bytes; /* of the disk */
 	uint64_t grown_bytes; /* by which the new one is larger */
+	int64_t took_ms;
 };
 
 /* What SRC is read as. */
@@ -346,14 +352,19 @@ int convert_to_nbd(struct convert_job *job, const struct convert_opts *opts,
 /* Pieces are cut at multiples of this. */
 #define CONVERT_UNIT_BYTES (512u << 10)
 
-/* Bring the data of `src` into each sink. `count` is at most
- * CONVERT_SINKS_MAX; the first is what the progress and `written_bytes` are
- * about.
+/* Bring the data of `src` into `sink`, past the job's onlooker. The disk gets
+ * stats->grown_bytes of zeros at its end.
  */
-#define CONVERT_SINKS_MAX 2u
 int convert_copy(struct convert_job *job, struct convert_source *src,
-		 struct convert_sink *const *sinks, unsigned count,
-		 struct convert_stats *stats, struct vhd_err *err);
+		 struct convert_sink *sink, struct convert_stats *stats,
+		 struct vhd_err *err);
+
+/* Tell what was done: the last step. `digest` may be NULL. */
+struct convert_digest;
+int convert_report(struct convert_job *job, const struct convert_opts *opts,
+		   const struct convert_from *from,
+		   const struct convert_stats *stats,
+		   const struct convert_digest *digest, struct vhd_err *err);
 
 /* Everything between a source and a durable, named image file: `out` is open
  * and still without its name. Returns 1 when what was written differs.

@@ -28,6 +28,8 @@ enum {
 	OPT_FOR,
 	OPT_SPARSE,
 	OPT_RATE,
+	OPT_DIGEST,
+	OPT_JSON,
 	OPT_IN_PLACE,
 	OPT_REFLINK,
 };
@@ -68,6 +70,10 @@ static const struct cli_option options[] = {
 	{ "no-parent", OPT_NO_PARENT, NULL, "refuse a differencing SRC" },
 	{ "larger-child", OPT_LARGER_CHILD, NULL,
 	  "let it be larger than its parent; the rest is zero" },
+	{ "digest", OPT_DIGEST, "NAME[,NAME...]",
+	  "print digests of the disk: sha256, sha1, sha224, sha384,\n"
+	  "sha512, md5, sha3-256, blake2b, crc32c" },
+	{ "json", OPT_JSON, NULL, "print JSON for programs when done" },
 	{ "force", 'f', NULL, "replace DST if it exists" },
 	{ "verbose", 'v', NULL, "tell more of what was done" },
 	{ "quiet", 'q', NULL, "print nothing but errors" },
@@ -213,6 +219,8 @@ static bool *flag_of(struct convert_opts *opts, int id)
 		return &opts->no_parent;
 	case OPT_LARGER_CHILD:
 		return &opts->larger_child;
+	case OPT_JSON:
+		return &opts->json;
 	case 'f':
 		return &opts->force;
 	case OPT_IN_PLACE:
@@ -251,6 +259,9 @@ static int option_apply(struct convert_opts *opts, int id, const char *value)
 		return reflink_set(opts, value);
 	case OPT_RATE:
 		return rate_set(opts, value);
+	case OPT_DIGEST:
+		opts->digest = value;
+		return CLI_OK;
 	default:
 		opts->parent_dir = value;
 		return CLI_OK;

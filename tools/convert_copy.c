@@ -23,11 +23,13 @@
 #define SLOTS 16u
 /* So much is shared at once; signals wait for it. */
 #define SHARE_BYTES (256u << 20)
-/* Data and zero grains in turn give the most pieces; the sinks but the first
- * take a slot as one piece.
+/* Where it all goes, and what looks on. */
+#define SINKS_MAX 2u
+/* Data and zero grains in turn give the most pieces; who looks on takes what
+ * was read as one.
  */
 #define PIECES_MAX (CONVERT_UNIT_BYTES / CONVERT_GRAIN_BYTES / 2 + 1)
-#define WRITES_MAX (PIECES_MAX + CONVERT_SINKS_MAX - 1)
+#define WRITES_MAX (PIECES_MAX + SINKS_MAX - 1)
 
 struct copy;
 
@@ -45,7 +47,7 @@ struct slot {
 struct copy {
 	struct convert_job *job;
 	struct convert_source *src;
-	struct convert_sink *const *sinks;
+	struct convert_sink *sinks[SINKS_MAX];
 	unsigned sink_count;
 	struct convert_stats *stats;
 	uint64_t at_bytes;      /* where the next read may start */
@@ -242,11 +244,18 @@ static void write_done(struct convert_io *io)
 		slot_written(s->copy, s);
 }
 
+static uint64_t piece_of(const struct slot *s, const struct convert_sink *k,
+			 uint64_t *from)
+{
+	return k->whole ? s->read.len_bytes
+			: piece_next(s, k->grain_bytes, from);
+}
+
 static void write_to(struct copy *c, struct slot *s, struct convert_sink *k)
 {
 	uint64_t from = 0, to;
 
-	for (; (to = piece_next(s, k->grain_bytes, &from)) > from; from = to) {
+	for (; (to = piece_of(s, k, &from)) > from; from = to) {
 		struct convert_io *io = &s->write[s->writes++];
 
 		*io = (struct convert_io){
@@ -371,28 +380,30 @@ static void drain(struct copy *c)
 
 static int finish(struct copy *c, struct vhd_err *err)
 {
+	uint64_t size = c->src->size_bytes;
 	int rc = 0;
 
-	c->stats->size_bytes = c->src->size_bytes;
+	c->stats->size_bytes = size;
 	for (unsigned i = 0; i < c->sink_count && !rc; i++) {
 		struct convert_sink *k = c->sinks[i];
 
 		c->job->blame = k->path;
 		if (k->ops->finish)
-			rc = k->ops->finish(k, c->src->size_bytes, err);
+			rc = k->ops->finish(k, size + c->stats->grown_bytes,
+					    err);
 	}
 	return rc;
 }
 
 int convert_copy(struct convert_job *job, struct convert_source *src,
-		 struct convert_sink *const *sinks, unsigned count,
-		 struct convert_stats *stats, struct vhd_err *err)
+		 struct convert_sink *sink, struct convert_stats *stats,
+		 struct vhd_err *err)
 {
 	struct copy c = {
 		.job = job,
 		.src = src,
-		.sinks = sinks,
-		.sink_count = count,
+		.sinks = { sink, job->onlooker },
+		.sink_count = job->onlooker ? 2 : 1,
 		.stats = stats,
 	};
 	int rc;

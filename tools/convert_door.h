@@ -100,8 +100,10 @@ struct convert_sink {
 	const struct convert_sink_ops *ops;
 	struct convert_job *job;
 	const char *path;
-	uint32_t grain_bytes; /* zeros are looked for in units of this, a
-			       * power of two up to the copy's unit */
+	uint32_t grain_bytes; /* pieces are multiples of this but at the disk's
+			       * end, a power of two up to the copy's unit;
+			       * grains of zeros are left out */
+	bool whole;           /* no zeros are looked for in what is read */
 };
 
 static inline void convert_source_close(struct convert_source *s)

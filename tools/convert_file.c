@@ -106,7 +106,6 @@ static int copy(struct convert_job *job, const struct convert_opts *opts,
 		struct vhd_err *err)
 {
 	struct convert_image_sink sink;
-	struct convert_sink *const sinks[] = { &sink.sink };
 	struct convert_writeback wb;
 	struct convert_share share;
 	int rc;
@@ -120,7 +119,7 @@ static int copy(struct convert_job *job, const struct convert_opts *opts,
 	if (rc)
 		return rc;
 	job->share = &share;
-	rc = convert_copy(job, src, sinks, 1, stats, err);
+	rc = convert_copy(job, src, &sink.sink, stats, err);
 	job->share = NULL;
 	stats->shared_bytes = share.shared_bytes;
 	stats->not_shared = share.why;

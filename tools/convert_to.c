@@ -48,7 +48,6 @@ int convert_to_nbd(struct convert_job *job, const struct convert_opts *opts,
 		   struct vhd_err *err)
 {
 	struct convert_nbd_sink sink;
-	struct convert_sink *const sinks[] = { &sink.sink };
 	bool vague;
 	int rc;
 
@@ -59,7 +58,7 @@ int convert_to_nbd(struct convert_job *job, const struct convert_opts *opts,
 	vague = !sink.nbd.can_flush && !sink.nbd.can_fua && !opts->no_sync;
 	cli_progress_start(&job->progress, "copying", src->size_bytes,
 			   opts->quiet);
-	rc = convert_copy(job, src, sinks, 1, stats, err);
+	rc = convert_copy(job, src, &sink.sink, stats, err);
 	cli_progress_end(&job->progress);
 	convert_sink_close(&sink.sink);
 	if (!rc && opts->verify)

@@ -21,6 +21,7 @@ packages()
 	build libisal-dev       zero scan
 	build libblkid-dev      partitions and file systems in vhd-inspect
 	build libjson-c-dev     JSON output
+	build libssl-dev        digests of converted disks
 	build libnbd-dev        NBD servers as source and destination of vhd-convert
 	build acpica-tools      iasl makes the guest's DSDT
 	run   qemu-utils        qemu-nbd reads qcow2, VMDK, VHDX, VDI

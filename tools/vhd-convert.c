@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "convert.h"
+#include "convert_digest.h"
 #include "verb.h"
 
 static const char prog[] = CONVERT_PROG;
@@ -61,80 +62,41 @@ static int to_file(struct convert_job *job, const struct convert_opts *opts,
 	return rc;
 }
 
-static void describe_more(const struct convert_job *job,
-			  const struct convert_stats *stats)
+static int through(struct convert_job *job, const struct convert_opts *opts,
+		   struct convert_from *from, struct convert_stats *stats,
+		   struct vhd_err *err)
 {
-	char got[CLI_SIZE_TEXT], put[CLI_SIZE_TEXT];
+	struct convert_digest *digest = NULL;
+	int64_t start_ms = cli_now_ms();
+	int rc = 0;
 
-	if (stats->not_shared)
-		fprintf(stderr, "%s: %s: %s be shared with SRC: %s\n", prog,
-			job->dst,
-			stats->shared_bytes ? "not all blocks could"
-					    : "blocks cannot",
-			strerror(stats->not_shared));
-	fprintf(stderr, "%s: %s: %s read, %s written, by %s\n", prog, job->dst,
-		cli_size_text(stats->read_bytes, got, sizeof(got)),
-		cli_size_text(stats->written_bytes - stats->shared_bytes, put,
-			      sizeof(put)),
-		vhd_engine_name(vhd_queue_engine(job->queue)));
-}
-
-static void describe_source(const struct convert_opts *opts,
-			    const struct vhd_info *info)
-{
-	if (info->probed)
-		fprintf(stderr, "%s: %s: taken as %s: %s\n", prog, opts->src,
-			vhd_format_name(info->format), info->probe);
-	if (info->layers > 1)
-		fprintf(stderr, "%s: %s: read through %u layers\n", prog,
-			opts->src, info->layers);
-}
-
-static void describe(const struct convert_opts *opts,
-		     const struct convert_from *from,
-		     const struct convert_stats *stats, int64_t took_ms)
-{
-	char size[CLI_SIZE_TEXT], data[CLI_SIZE_TEXT], shared[64] = "";
-
-	if (opts->quiet)
-		return;
-	if (from->in.img)
-		describe_source(opts, vhd_get_info(from->in.img));
-	cli_size_text(stats->size_bytes + stats->grown_bytes, size,
-		      sizeof(size));
-	if (stats->shared_bytes)
-		snprintf(shared, sizeof(shared), ", %s of it shared",
-			 cli_size_text(stats->shared_bytes, data,
-				       sizeof(data)));
-	cli_size_text(stats->written_bytes, data, sizeof(data));
-	if (stats->grown_bytes)
-		fprintf(stderr, "%s: %s: %llu bytes larger than %s, for %s\n",
-			prog, opts->dst, (unsigned long long)stats->grown_bytes,
-			opts->src, vhd_target_name(opts->target));
-	fprintf(stderr, "%s: %s: %s, %s, %s of data%s, %lld.%lld s%s\n", prog,
-		opts->dst, vhd_format_name(opts->to), size, data, shared,
-		(long long)(took_ms / 1000), (long long)(took_ms / 100 % 10),
-		opts->verify ? ", verified" : "");
+	job->blame = NULL; /* the word would be at fault */
+	if (opts->digest)
+		rc = convert_digest_open(&digest, job, opts->digest, err);
+	if (rc)
+		return rc;
+	job->onlooker = digest ? convert_digest_sink(digest) : NULL;
+	if (convert_nbd_is_uri(opts->dst))
+		rc = convert_to_nbd(job, opts, from->source, stats, err);
+	else
+		rc = to_file(job, opts, from, stats, err);
+	stats->took_ms = cli_now_ms() - start_ms;
+	if (!rc)
+		rc = convert_report(job, opts, from, stats, digest, err);
+	job->onlooker = NULL;
+	convert_digest_close(digest);
+	return rc;
 }
 
 static int with_queue(struct convert_job *job, const struct convert_opts *opts,
 		      struct convert_stats *stats, struct vhd_err *err)
 {
 	struct convert_from from;
-	int64_t start_ms = cli_now_ms();
-	int rc;
+	int rc = convert_from_open(&from, job, opts, err);
 
-	rc = convert_from_open(&from, job, opts, err);
 	if (rc)
 		return rc;
-	if (convert_nbd_is_uri(opts->dst))
-		rc = convert_to_nbd(job, opts, from.source, stats, err);
-	else
-		rc = to_file(job, opts, &from, stats, err);
-	if (!rc)
-		describe(opts, &from, stats, cli_now_ms() - start_ms);
-	if (!rc && opts->verbose)
-		describe_more(job, stats);
+	rc = through(job, opts, &from, stats, err);
 	convert_from_close(&from);
 	return rc;
 }

@@ -31,6 +31,7 @@ static const struct verb verbs[] = {
 	 NULL},
 	{"repair", "put an image right, or save what it still holds",
 	 verb_repair, NULL},
+	{"resize", "make the disk larger or smaller", verb_resize, NULL},
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))

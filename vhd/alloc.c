@@ -5,7 +5,8 @@
  * bitmap (all ones) in front. Its space must read as zero, because a write
  * may fill only part of it: space the file gained in this session is, what lay
  * in the file before (the rest of an interrupted writer, old footers) is
- * zeroed first.
+ * zeroed first. In a differencing disk the bitmap is all zeros and the space
+ * may hold anything.
  *
  * A partial block, which other writers leave, is made whole before a sector
  * with a 0 is written: its unset sectors are zeroed and that is made durable
@@ -14,8 +15,10 @@
  * needs no flush of its own then.
  *
  * blktap's batmap needs no care: it may only understate which blocks are full
- * (a stale 0 costs speed, a stale 1 shows garbage), and here bitmaps only ever
- * become full. It is never written and no block is put on it.
+ * (a stale 0 costs speed, a stale 1 shows garbage), and bitmaps only ever get
+ * fuller. It is never written and no block is put on it. A 1 for a block that
+ * is not there yet would become stale in a differencing disk: open.c refuses
+ * to write over it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -39,19 +42,19 @@ int vhd_alloc_open(struct vhd *img, uint64_t used_end_bytes,
 	img->used = img->info.blocks_used;
 	img->fifo_head = img->fifo_tail = VHD_BAT_NONE;
 	img->head_seq = 1;
-	img->ones = malloc(img->info.bitmap_bytes);
+	img->new_map = malloc(img->info.bitmap_bytes);
 	img->next = malloc(blocks * sizeof(*img->next));
 	img->dirty = calloc((sectors + 63) / 64, sizeof(*img->dirty));
-	if (!img->ones || !img->next || !img->dirty)
+	if (!img->new_map || !img->next || !img->dirty)
 		return vhd_fail_nomem(err, blocks * sizeof(*img->next),
 				      "block allocation");
-	memset(img->ones, 0xff, img->info.bitmap_bytes);
+	memset(img->new_map, img->marks ? 0 : 0xff, img->info.bitmap_bytes);
 	return 0;
 }
 
 void vhd_alloc_close(struct vhd *img)
 {
-	free(img->ones);
+	free(img->new_map);
 	free(img->next);
 	free(img->dirty);
 }
@@ -84,7 +87,8 @@ static void admit(struct vhd *img, uint32_t block, uint64_t bitmap_off,
 		img->next[img->fifo_tail] = block;
 	img->fifo_tail = block;
 	atomic_fetch_add(&img->alloc_seq, 1);
-	atomic_store_explicit(&img->state[block], VHD_BLOCK_WHOLE,
+	atomic_store_explicit(&img->state[block],
+			      img->marks ? VHD_BLOCK_PARTIAL : VHD_BLOCK_WHOLE,
 			      memory_order_relaxed);
 	/* Pairs with the acquire in map.c. */
 	atomic_store_explicit(&img->bat[block],
@@ -106,15 +110,20 @@ static int add_locked(struct vhd *img, uint32_t block, struct vhd_err *err)
 	rc = vhd_tail_room(img, end_bytes, err);
 	if (rc)
 		return rc;
+	if (img->marks) {
+		rc = vhd_bitmap_add(img, block, err);
+		if (rc)
+			return rc;
+	}
 	dirty_end = img->zero_from_bytes < end_bytes ? img->zero_from_bytes
 						     : end_bytes;
-	if (data_off < dirty_end) {
+	if (!img->marks && data_off < dirty_end) {
 		rc = vhd_file_zero(&img->file, data_off, dirty_end - data_off,
 				   err);
 		if (rc)
 			return rc;
 	}
-	rc = vhd_file_write(&img->file, img->ones, img->info.bitmap_bytes,
+	rc = vhd_file_write(&img->file, img->new_map, img->info.bitmap_bytes,
 			    bitmap_off, err);
 	if (rc)
 		return rc;
@@ -189,7 +198,7 @@ static int fill_locked(struct vhd *img, uint32_t block, struct vhd_err *err)
 	/* Should this fail half-way, old and new bits say the same: what
 	 * they differ in is zero and durable.
 	 */
-	rc = vhd_file_write(&img->file, img->ones, len, bitmap_off, err);
+	rc = vhd_file_write(&img->file, img->new_map, len, bitmap_off, err);
 	if (!rc)
 		rc = sync_or_poison(img, err);
 	if (rc)
@@ -207,6 +216,33 @@ static int fill_block(struct vhd *img, uint32_t block, struct vhd_err *err)
 	rc = fill_locked(img, block, err);
 	pthread_mutex_unlock(&img->alloc_lock);
 	return rc;
+}
+
+/* Where a differencing disk has the sectors, whatever their bits say. */
+static int place_write(struct vhd *img, uint64_t lba, uint64_t sectors,
+		       struct vhd_run *run, struct vhd_err *err)
+{
+	uint32_t block = (uint32_t)(lba >> img->block_shift);
+	uint32_t in = (uint32_t)lba & (vhd_block_sectors(img) - 1);
+	uint32_t entry;
+	int rc = 0;
+
+	/* Pairs with the release in admit. */
+	entry = atomic_load_explicit(&img->bat[block], memory_order_acquire);
+	if (entry == VHD_BAT_NONE) {
+		rc = add_block(img, block, err);
+		entry = atomic_load_explicit(&img->bat[block],
+					     memory_order_acquire);
+	}
+	if (!rc)
+		rc = vhd_bitmap_hold(img, block, entry, err);
+	if (rc)
+		return rc;
+	run->kind = VHD_RUN_FILE;
+	run->off_bytes =
+		vhd_block_data(img, entry) + (uint64_t)in * VHD_SECTOR_BYTES;
+	run->sectors = sectors;
+	return 0;
 }
 
 int vhd_map_write(struct vhd *img, uint64_t lba, uint64_t sectors,
@@ -231,6 +267,8 @@ int vhd_map_write(struct vhd *img, uint64_t lba, uint64_t sectors,
 		if (sectors > left && range_ok(lba, sectors, img->sectors))
 			sectors = left;
 	}
+	if (img->marks && sectors && range_ok(lba, sectors, img->sectors))
+		return place_write(img, lba, sectors, run, err);
 	rc = vhd_map(img, lba, sectors, run, err);
 	if (rc || run->kind == VHD_RUN_FILE)
 		return rc;

@@ -4,8 +4,9 @@
  * and comes from the parent in a differencing one.
  *
  * Each is read at most once: a block with all ones is only remembered as
- * whole, the bits of others are kept, up to a bound. Kept bits are never
- * freed before close, because a reader without a lock may be looking.
+ * whole, the bits of others are kept, up to a bound; those of a block that is
+ * about to be written to, always. Kept bits are never freed before close,
+ * because a reader without a lock may be looking. How they change: written.c.
  * Source: VHD specification 1.0, "Data Blocks".
  */
 #include <errno.h>
@@ -15,9 +16,15 @@
 #include "fail.h"
 #include "image.h"
 
+/* Pairs with the release in written.c: whoever sees a bit may read the data. */
+static uint8_t byte(const uint8_t *map, uint32_t i)
+{
+	return __atomic_load_n(&map[i], __ATOMIC_ACQUIRE);
+}
+
 static bool bit(const uint8_t *map, uint32_t n)
 {
-	return map[n >> 3] & (0x80 >> (n & 7));
+	return byte(map, n >> 3) & (0x80 >> (n & 7));
 }
 
 uint32_t vhd_bits_run(const uint8_t *map, uint32_t from, uint32_t to, bool *set)
@@ -28,7 +35,7 @@ uint32_t vhd_bits_run(const uint8_t *map, uint32_t from, uint32_t to, bool *set)
 	*set = bit(map, from);
 	same = *set ? 0xff : 0;
 	while (n < to) {
-		if ((n & 7) == 0 && to - n >= 8 && map[n >> 3] == same)
+		if ((n & 7) == 0 && to - n >= 8 && byte(map, n >> 3) == same)
 			n += 8;
 		else if (bit(map, n) == *set)
 			n++;
@@ -38,8 +45,7 @@ uint32_t vhd_bits_run(const uint8_t *map, uint32_t from, uint32_t to, bool *set)
 	return n - from;
 }
 
-/* Sectors of this block that belong to the disk. */
-static uint32_t sectors_of(const struct vhd *img, uint32_t block)
+uint32_t vhd_bitmap_sectors(const struct vhd *img, uint32_t block)
 {
 	uint64_t start = (uint64_t)block << img->block_shift;
 	uint64_t left = img->sectors - start;
@@ -48,34 +54,55 @@ static uint32_t sectors_of(const struct vhd *img, uint32_t block)
 					     : vhd_block_sectors(img);
 }
 
-/* Keep a partial block's bits; false when the bound is reached. */
-static bool keep(struct vhd *img, uint32_t block, const uint8_t *map,
-		 uint32_t len)
+struct vhd_bitmap *vhd_bitmap_kept(const struct vhd *img, uint32_t block)
 {
-	_Atomic(uint8_t *) *maps = atomic_load(&img->bitmaps);
-	uint8_t *copy;
+	_Atomic(struct vhd_bitmap *) *all = atomic_load(&img->bitmaps);
 
-	if (img->bitmaps_bytes + len > VHD_BITMAP_CACHE_BYTES)
-		return false;
-	if (!maps) {
-		maps = calloc(img->info.blocks, sizeof(*maps));
-		if (!maps)
-			return false;
-		atomic_store(&img->bitmaps, maps);
+	return all ? atomic_load(&all[block]) : NULL;
+}
+
+static bool room_made(struct vhd *img)
+{
+	_Atomic(struct vhd_bitmap *) *all = atomic_load(&img->bitmaps);
+
+	if (!all) {
+		all = calloc(img->info.blocks, sizeof(*all));
+		atomic_store(&img->bitmaps, all);
 	}
-	copy = malloc(len);
-	if (!copy)
+	return all;
+}
+
+/* Keep a block's bits: where they must be (`hold`), or where the bound allows
+ * it. False where they are not, for want of memory or leave.
+ */
+static bool keep(struct vhd *img, uint32_t block, const uint8_t *map, bool hold)
+{
+	uint32_t len = (vhd_bitmap_sectors(img, block) + 7) / 8;
+	size_t size = sizeof(struct vhd_bitmap) + (img->marks ? 2 : 1) * len;
+	struct vhd_bitmap *b;
+
+	if (!hold && img->bitmaps_bytes + size > VHD_BITMAP_CACHE_BYTES)
 		return false;
-	memcpy(copy, map, len);
-	img->bitmaps_bytes += len;
-	atomic_store(&maps[block], copy);
+	b = room_made(img) ? calloc(1, size) : NULL;
+	if (!b)
+		return false;
+	b->block = block;
+	b->len_bytes = len;
+	memcpy(b->map, map, len);
+	if (img->marks) {
+		b->disk = b->map + len;
+		memcpy(b->disk, map, len);
+	}
+	img->bitmaps_bytes += size;
+	atomic_store(&atomic_load(&img->bitmaps)[block], b);
 	return true;
 }
 
+/* Read the block's bits and say what it is. */
 static int load_locked(struct vhd *img, uint32_t block, uint32_t entry,
-		       struct vhd_err *err)
+		       bool hold, struct vhd_err *err)
 {
-	uint32_t sectors = sectors_of(img, block);
+	uint32_t sectors = vhd_bitmap_sectors(img, block);
 	uint32_t len = img->info.bitmap_bytes;
 	uint8_t *map = malloc(len);
 	bool set;
@@ -92,8 +119,11 @@ static int load_locked(struct vhd *img, uint32_t block, uint32_t entry,
 				      memory_order_release);
 		goto out;
 	}
-	/* Where it cannot be kept, the file is asked again each time. */
-	(void)keep(img, block, map, (sectors + 7) / 8);
+	/* What cannot be kept is asked for again each time. */
+	if (!keep(img, block, map, hold) && hold) {
+		rc = vhd_fail_nomem(err, len, "a sector bitmap");
+		goto out;
+	}
 	/* Pairs with the acquire in vhd_map: the kept bits come first. */
 	atomic_store_explicit(&img->state[block], VHD_BLOCK_PARTIAL,
 			      memory_order_release);
@@ -109,9 +139,45 @@ static int load(struct vhd *img, uint32_t block, uint32_t entry,
 
 	pthread_mutex_lock(&img->bitmap_lock);
 	if (atomic_load(&img->state[block]) == VHD_BLOCK_UNKNOWN)
-		rc = load_locked(img, block, entry, err);
+		rc = load_locked(img, block, entry, false, err);
 	pthread_mutex_unlock(&img->bitmap_lock);
 	return rc;
+}
+
+static bool held(const struct vhd *img, uint32_t block)
+{
+	return atomic_load_explicit(&img->state[block],
+				    memory_order_acquire) ==
+		       VHD_BLOCK_WHOLE ||
+	       vhd_bitmap_kept(img, block);
+}
+
+int vhd_bitmap_hold(struct vhd *img, uint32_t block, uint32_t entry,
+		    struct vhd_err *err)
+{
+	int rc = 0;
+
+	if (held(img, block))
+		return 0;
+	pthread_mutex_lock(&img->bitmap_lock);
+	if (!held(img, block))
+		rc = load_locked(img, block, entry, true, err);
+	pthread_mutex_unlock(&img->bitmap_lock);
+	return rc;
+}
+
+int vhd_bitmap_add(struct vhd *img, uint32_t block, struct vhd_err *err)
+{
+	bool ok = true;
+
+	pthread_mutex_lock(&img->bitmap_lock);
+	/* There already, where an earlier attempt failed behind this. */
+	if (!vhd_bitmap_kept(img, block))
+		ok = keep(img, block, img->new_map, true);
+	pthread_mutex_unlock(&img->bitmap_lock);
+	return ok ? 0
+		  : vhd_fail_nomem(err, img->info.bitmap_bytes,
+				   "a sector bitmap");
 }
 
 /* The one sector of the bitmap that holds bit `in`; the run ends with it. */
@@ -135,8 +201,7 @@ static int run_from_file(struct vhd *img, uint32_t entry, uint32_t in,
 int vhd_bitmap_run(struct vhd *img, uint32_t block, uint32_t entry, uint32_t in,
 		   uint32_t n, bool *set, uint32_t *len, struct vhd_err *err)
 {
-	_Atomic(uint8_t *) *maps;
-	uint8_t *map;
+	struct vhd_bitmap *kept;
 	int rc;
 
 	if (atomic_load_explicit(&img->state[block], memory_order_acquire) ==
@@ -151,21 +216,20 @@ int vhd_bitmap_run(struct vhd *img, uint32_t block, uint32_t entry, uint32_t in,
 		*len = n;
 		return 0;
 	}
-	maps = atomic_load(&img->bitmaps);
-	map = maps ? atomic_load(&maps[block]) : NULL;
-	if (!map)
+	kept = vhd_bitmap_kept(img, block);
+	if (!kept)
 		return run_from_file(img, entry, in, n, set, len, err);
-	*len = vhd_bits_run(map, in, in + n, set);
+	*len = vhd_bits_run(kept->map, in, in + n, set);
 	return 0;
 }
 
 void vhd_bitmap_close(struct vhd *img)
 {
-	_Atomic(uint8_t *) *maps = atomic_load(&img->bitmaps);
+	_Atomic(struct vhd_bitmap *) *all = atomic_load(&img->bitmaps);
 
-	if (!maps)
+	if (!all)
 		return;
 	for (uint32_t i = 0; i < img->info.blocks; i++)
-		free(atomic_load_explicit(&maps[i], memory_order_relaxed));
-	free((void *)maps);
+		free(atomic_load_explicit(&all[i], memory_order_relaxed));
+	free((void *)all);
 }

@@ -9,20 +9,28 @@
  * memory says by now.
  *
  * A block counts as durable only when a sync after its publishing is through;
- * until then every flush goes the long way, whoever published it.
+ * until then every flush goes the long way, whoever published it. The sector
+ * bits of differencing disks keep the same rule: see written.c.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "image.h"
 
-uint64_t vhd_commit_begin(struct vhd *img)
+/* The bits first: whatever block they are in, the ticket then covers it. */
+int vhd_commit_begin(struct vhd *img, struct vhd_commit *c, struct vhd_err *err)
 {
-	return atomic_load(&img->alloc_seq);
+	int rc = img->marks ? vhd_written_copy(img, c, err) : 0;
+
+	if (!rc)
+		c->ticket = atomic_load(&img->alloc_seq);
+	return rc;
 }
 
-bool vhd_commit_needed(struct vhd *img, uint64_t ticket)
+bool vhd_commit_needed(struct vhd *img, const struct vhd_commit *c)
 {
-	return ticket > atomic_load(&img->durable_seq);
+	return c->ticket > atomic_load(&img->durable_seq) ||
+	       c->bits_seq > atomic_load(&img->bits_durable_seq);
 }
 
 /* Take the blocks that are due off the FIFO and put them into the table.
@@ -98,35 +106,48 @@ static int publish_locked(struct vhd *img, uint64_t ticket, struct vhd_err *err)
 	if (first == UINT32_MAX)
 		return 0;
 	rc = write_dirty(img, first, last, err);
-	if (rc) {
-		vhd_poison(img);
-		return rc;
-	}
-	atomic_store(&img->published_seq, seq);
-	return 0;
+	if (!rc)
+		atomic_store(&img->published_seq, seq);
+	return rc;
 }
 
-int vhd_commit_publish(struct vhd *img, uint64_t ticket, struct vhd_err *err)
+int vhd_commit_publish(struct vhd *img, const struct vhd_commit *c,
+		       struct vhd_err *err)
 {
-	int rc;
+	int rc = 0;
 
-	if (atomic_load(&img->published_seq) >= ticket)
+	if (atomic_load(&img->published_seq) >= c->ticket && !c->used_bytes)
 		return 0;
 	pthread_mutex_lock(&img->commit_lock);
-	if (vhd_poisoned(img))
+	if (vhd_poisoned(img)) {
 		rc = vhd_fail(err, -EIO, VHD_WHY_POISONED, 0,
 			      "an earlier flush failed; open the image again");
-	else
-		rc = publish_locked(img, ticket, err);
+	} else {
+		if (c->used_bytes)
+			rc = vhd_written_publish(img, c, err);
+		if (!rc)
+			rc = publish_locked(img, c->ticket, err);
+		if (rc)
+			vhd_poison(img);
+	}
 	pthread_mutex_unlock(&img->commit_lock);
 	return rc;
 }
 
-void vhd_commit_end(struct vhd *img, uint64_t ticket)
+void vhd_commit_end(struct vhd *img, const struct vhd_commit *c)
 {
 	uint64_t seen = atomic_load(&img->durable_seq);
 
-	while (seen < ticket &&
-	       !atomic_compare_exchange_weak(&img->durable_seq, &seen, ticket))
+	while (seen < c->ticket &&
+	       !atomic_compare_exchange_weak(&img->durable_seq, &seen,
+					     c->ticket))
 		;
+	if (img->marks)
+		vhd_written_end(img, c);
+}
+
+void vhd_commit_fini(struct vhd_commit *c)
+{
+	free(c->copies);
+	*c = (struct vhd_commit){0};
 }

@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "checked.h"
+#include "create.h"
 #include "fail.h"
-#include "image.h"
 
 #define HEADER_AT	  512u
 #define TABLE_AT	  (HEADER_AT + VHD_HEADER_BYTES)
@@ -45,8 +45,9 @@ static int block_size_ok(const struct vhd_create_opts *o, uint32_t *block,
 
 static int size_ok(const struct vhd_create_opts *o, struct vhd_err *err)
 {
-	uint64_t max = o->format == VHD_FORMAT_DYNAMIC ? VHD_DYNAMIC_BYTES_MAX
-						       : VHD_FIXED_BYTES_MAX;
+	bool blocked = o->format == VHD_FORMAT_DYNAMIC ||
+		       o->format == VHD_FORMAT_DIFF;
+	uint64_t max = blocked ? VHD_DYNAMIC_BYTES_MAX : VHD_FIXED_BYTES_MAX;
 
 	if (o->size_bytes == 0)
 		return vhd_fail(err, -EINVAL, VHD_WHY_SIZE_ZERO, 0,
@@ -65,8 +66,8 @@ static int size_ok(const struct vhd_create_opts *o, struct vhd_err *err)
 	return 0;
 }
 
-static int opts_check(const struct vhd_create_opts *o, uint32_t *block,
-		      struct vhd_err *err)
+int vhd_create_check(const struct vhd_create_opts *o, uint32_t *block,
+		     struct vhd_err *err)
 {
 	int rc;
 
@@ -79,6 +80,7 @@ static int opts_check(const struct vhd_create_opts *o, uint32_t *block,
 	case VHD_FORMAT_FIXED:
 		return size_ok(o, err);
 	case VHD_FORMAT_DYNAMIC:
+	case VHD_FORMAT_DIFF:
 		rc = size_ok(o, err);
 		return rc ? rc : block_size_ok(o, block, err);
 	default:
@@ -102,6 +104,10 @@ static void make_footer(const struct vhd_create_opts *o,
 			struct vhd_footer_wire *w)
 {
 	bool fixed = o->format == VHD_FORMAT_FIXED;
+	enum vhd_wire_type type = fixed ? VHD_WIRE_FIXED
+				  : o->format == VHD_FORMAT_DIFF
+					  ? VHD_WIRE_DIFF
+					  : VHD_WIRE_DYNAMIC;
 	struct vhd_footer f = {
 		.features = VHD_FEATURE_RESERVED,
 		.version = VHD_VERSION_1_0,
@@ -113,7 +119,7 @@ static void make_footer(const struct vhd_create_opts *o,
 		.original_size_bytes = o->size_bytes,
 		.current_size_bytes = o->size_bytes,
 		.geometry = vhd_geometry_for_create(o->size_bytes),
-		.type = fixed ? VHD_WIRE_FIXED : VHD_WIRE_DYNAMIC,
+		.type = type,
 	};
 
 	if (o->creator) {
@@ -129,7 +135,7 @@ int vhd_create_footer(const struct vhd_create_opts *opts,
 		      struct vhd_footer_wire *w, struct vhd_err *err)
 {
 	uint32_t block;
-	int rc = opts_check(opts, &block, err);
+	int rc = vhd_create_check(opts, &block, err);
 
 	if (!rc)
 		make_footer(opts, w);
@@ -157,16 +163,65 @@ static int write_table(const struct vhd_file *f, uint64_t len,
 	return rc;
 }
 
-static int write_dynamic(const struct vhd_file *f,
+/* One locator behind `*end`, in a page of its own. */
+static int write_locator(const struct vhd_file *f, struct vhd_locator *l,
+			 uint32_t platform, const uint8_t *payload,
+			 uint32_t len, uint64_t *end, struct vhd_err *err)
+{
+	if (!len)
+		return 0;
+	*l = (struct vhd_locator){
+		.platform = platform,
+		.space_bytes = VHD_RELATION_SPACE_BYTES,
+		.len_bytes = len,
+		.off_bytes = (*end + VHD_ALIGN_BYTES - 1) &
+			     ~(uint64_t)(VHD_ALIGN_BYTES - 1),
+	};
+	*end = l->off_bytes + VHD_RELATION_SPACE_BYTES;
+	return vhd_file_write(f, payload, len, l->off_bytes, err);
+}
+
+static int write_relation(const struct vhd_file *f,
+			  const struct vhd_relation *r, struct vhd_header *h,
+			  uint64_t *end, struct vhd_err *err)
+{
+	int rc;
+
+	memcpy(h->parent_id, r->parent_id, sizeof(h->parent_id));
+	memcpy(h->parent_name, r->name, sizeof(h->parent_name));
+	h->parent_timestamp_s = r->parent_timestamp_s;
+	rc = write_locator(f, &h->locator[0], VHD_LOCATOR_W2RU, r->relative,
+			   r->relative_len, end, err);
+	if (!rc)
+		rc = write_locator(f, &h->locator[1], VHD_LOCATOR_W2KU,
+				   r->absolute, r->absolute_len, end, err);
+	return rc;
+}
+
+static int write_ends(const struct vhd_file *f, const struct vhd_create_opts *o,
+		      uint64_t end, struct vhd_err *err)
+{
+	struct vhd_footer_wire footer;
+	int rc;
+
+	end = (end + VHD_FOOTER_BYTES + VHD_ALIGN_BYTES - 1) &
+	      ~(uint64_t)(VHD_ALIGN_BYTES - 1);
+	make_footer(o, &footer);
+	rc = vhd_file_write(f, &footer, sizeof(footer), 0, err);
+	if (!rc)
+		rc = vhd_file_write(f, &footer, sizeof(footer),
+				    end - VHD_FOOTER_BYTES, err);
+	return rc;
+}
+
+static int write_blocked(const struct vhd_file *f,
 			 const struct vhd_create_opts *o, uint32_t block,
-			 struct vhd_err *err)
+			 const struct vhd_relation *r, struct vhd_err *err)
 {
 	uint64_t blocks = vhd_blocks_for(o->size_bytes, block);
 	uint64_t table_len = (blocks * 4 + VHD_SECTOR_BYTES - 1) &
 			     ~(uint64_t)(VHD_SECTOR_BYTES - 1);
-	uint64_t end = (TABLE_AT + table_len + VHD_FOOTER_BYTES +
-			VHD_ALIGN_BYTES - 1) &
-		       ~(uint64_t)(VHD_ALIGN_BYTES - 1);
+	uint64_t end = TABLE_AT + table_len;
 	struct vhd_header h = {
 		.next_offset_bytes = VHD_NO_OFFSET,
 		.table_bytes = TABLE_AT,
@@ -174,26 +229,21 @@ static int write_dynamic(const struct vhd_file *f,
 		.table_entries = (uint32_t)blocks,
 		.block_size_bytes = block,
 	};
-	struct vhd_footer_wire footer;
 	struct vhd_header_wire header;
-	int rc;
+	int rc = write_table(f, table_len, err);
 
-	make_footer(o, &footer);
+	if (!rc && r)
+		rc = write_relation(f, r, &h, &end, err);
+	if (rc)
+		return rc;
 	vhd_header_encode(&h, &header);
-	rc = write_table(f, table_len, err);
-	if (!rc)
-		rc = vhd_file_write(f, &header, sizeof(header), HEADER_AT, err);
-	if (!rc)
-		rc = vhd_file_write(f, &footer, sizeof(footer), 0, err);
-	if (!rc)
-		rc = vhd_file_write(f, &footer, sizeof(footer),
-				    end - VHD_FOOTER_BYTES, err);
-	return rc;
+	rc = vhd_file_write(f, &header, sizeof(header), HEADER_AT, err);
+	return rc ? rc : write_ends(f, o, end, err);
 }
 
-static int write_image(const struct vhd_file *f,
-		       const struct vhd_create_opts *o, uint32_t block,
-		       struct vhd_err *err)
+int vhd_create_write(const struct vhd_file *f, const struct vhd_create_opts *o,
+		     uint32_t block, const struct vhd_relation *r,
+		     struct vhd_err *err)
 {
 	struct vhd_footer_wire footer;
 	uint64_t old_bytes;
@@ -203,8 +253,8 @@ static int write_image(const struct vhd_file *f,
 		rc = vhd_file_truncate(f, 0, err);
 	if (rc)
 		return rc;
-	if (o->format == VHD_FORMAT_DYNAMIC)
-		return write_dynamic(f, o, block, err);
+	if (block)
+		return write_blocked(f, o, block, r, err);
 	rc = vhd_file_truncate(f, o->size_bytes, err);
 	if (rc || o->format == VHD_FORMAT_RAW)
 		return rc;
@@ -218,10 +268,14 @@ int vhd_create_file(const struct vhd_file *f,
 {
 	struct vhd_open_opts open = {.writable = true};
 	uint32_t block;
-	int rc = opts_check(opts, &block, err);
+	int rc = vhd_create_check(opts, &block, err);
 
+	if (!rc && opts->format == VHD_FORMAT_DIFF)
+		rc = vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+			      "a differencing disk is created by path, as its "
+			      "parent is found by path");
 	if (!rc)
-		rc = write_image(f, opts, block, err);
+		rc = vhd_create_write(f, opts, block, NULL, err);
 	if (rc)
 		return rc;
 	open.format = opts->format;
@@ -232,7 +286,7 @@ int vhd_create_file(const struct vhd_file *f,
 }
 
 /* A file that this call made is taken away again when it fails. */
-static int open_new(const char *path, const struct vhd_create_opts *opts,
+int vhd_create_open(const char *path, const struct vhd_create_opts *opts,
 		    struct vhd_file *f, bool *made, struct vhd_err *err)
 {
 	struct vhd_file_open how = {
@@ -251,17 +305,17 @@ static int open_new(const char *path, const struct vhd_create_opts *opts,
 	return vhd_file_open(path, &how, f, err);
 }
 
-int vhd_create(const char *path, const struct vhd_create_opts *opts,
-	       struct vhd **out, struct vhd_err *err)
+static int create_alone(const char *path, const struct vhd_create_opts *opts,
+			struct vhd **out, struct vhd_err *err)
 {
 	struct vhd_file f;
 	uint32_t block;
 	bool made;
-	int rc = opts_check(opts, &block, err);
+	int rc = vhd_create_check(opts, &block, err);
 
 	if (rc)
 		return rc;
-	rc = open_new(path, opts, &f, &made, err);
+	rc = vhd_create_open(path, opts, &f, &made, err);
 	if (rc)
 		return rc;
 	rc = vhd_create_file(&f, opts, out, err);
@@ -271,4 +325,12 @@ int vhd_create(const char *path, const struct vhd_create_opts *opts,
 		vhd_file_close(&f);
 	}
 	return rc;
+}
+
+int vhd_create(const char *path, const struct vhd_create_opts *opts,
+	       struct vhd **out, struct vhd_err *err)
+{
+	if (opts && opts->format == VHD_FORMAT_DIFF)
+		return vhd_create_child(path, opts, out, err);
+	return create_alone(path, opts, out, err);
 }

@@ -8,8 +8,11 @@
  *   - a block's sequence number is counted before its BAT entry is stored, so
  *     whoever can write to a block gets a ticket that covers it;
  *   - a state only moves unknown -> whole | partial (bitmap_lock) and
- *     partial -> whole (alloc_lock); an entry only none -> place (alloc_lock).
- * Lock order: commit_lock, then alloc_lock, then bitmap_lock.
+ *     partial -> whole (alloc_lock, or bits_lock in a differencing disk); an
+ *     entry only none -> place (alloc_lock);
+ *   - a bit kept in memory only moves 0 -> 1 (bits_lock).
+ * Lock order: commit_lock, then alloc_lock, then bitmap_lock; bits_lock is
+ * innermost.
  */
 #ifndef VHD_IMAGE_H
 #define VHD_IMAGE_H
@@ -21,8 +24,9 @@
 #include "file.h"
 #include "format.h"
 
-/* Cached bitmaps of partial blocks take at most this; the bits of further
- * ones are read from the file each time.
+/* Bitmaps that reading keeps take at most this; the bits of further partial
+ * blocks are read from the file each time. Those of blocks that are written to
+ * are always kept: 1/4096 of what is written, twice.
  */
 #define VHD_BITMAP_CACHE_BYTES (64u << 20)
 
@@ -30,6 +34,23 @@ enum vhd_block_state {
 	VHD_BLOCK_UNKNOWN = 0, /* bitmap not read yet */
 	VHD_BLOCK_WHOLE,       /* every sector of the disk's part is valid */
 	VHD_BLOCK_PARTIAL,     /* ask the bitmap */
+};
+
+/* The bits of one partial block. Never freed before close: a reader without a
+ * lock may be looking.
+ */
+struct vhd_bitmap {
+	/* constant */
+	uint32_t block;
+	uint32_t len_bytes; /* of the disk's part */
+	uint8_t *disk;	    /* as in the file, under commit_lock; NULL where
+			     * this image's bits do not change */
+	/* written.c: on the list of bits that are not durable, or NULL */
+	struct vhd_bitmap *prev, *next;
+	bool listed;
+	_Atomic uint64_t changed_seq; /* of the last bit that was set */
+	uint8_t map[];		      /* each byte atomic: set (release) under
+				       * bits_lock, read (acquire) without */
 };
 
 struct vhd {
@@ -53,6 +74,8 @@ struct vhd {
 	char *path;		/* absolute; only in a chain opened by path */
 	bool follow;		/* a parent is or will be there */
 	bool larger_child;	/* than the parent: allowed */
+	uint64_t batmap_bytes;	/* where blktap's map lies; 0: none usable */
+	uint64_t batmap_len_bytes;
 	uint32_t locator_count; /* usable ones, in the header's order */
 	struct vhd_locator locator[VHD_LOCATORS];
 
@@ -62,8 +85,18 @@ struct vhd {
 
 	/* bitmap.c */
 	pthread_mutex_t bitmap_lock;	     /* reading bitmaps in */
-	_Atomic(uint8_t *) *_Atomic bitmaps; /* made with the first partial */
-	uint64_t bitmaps_bytes;		     /* under bitmap_lock */
+	/* made with the first partial block */
+	_Atomic(struct vhd_bitmap *) *_Atomic bitmaps;
+	uint64_t bitmaps_bytes; /* under bitmap_lock */
+
+	/* written.c: a differencing disk being written */
+	bool marks; /* constant: it is one */
+	pthread_mutex_t bits_lock;
+	struct vhd_bitmap *bits_head; /* oldest change first */
+	struct vhd_bitmap *bits_tail;
+	uint64_t bits_bytes;		   /* what a copy of them takes */
+	_Atomic uint64_t bits_seq;	   /* changes so far */
+	_Atomic uint64_t bits_durable_seq; /* ... that are durable */
 
 	/* alloc.c and tail.c, under alloc_lock once open */
 	pthread_mutex_t alloc_lock;
@@ -74,7 +107,7 @@ struct vhd {
 	bool tail_ok;		  /* footer in force in the last sector */
 	bool settle;		  /* layout changed: settle on close */
 	uint32_t used;		  /* blocks with a place */
-	uint8_t *ones;		  /* bitmap_bytes of 0xff; constant */
+	uint8_t *new_map;	  /* bitmap of a new block; constant */
 	uint32_t *next;		  /* FIFO of blocks the disk's BAT lacks */
 	uint32_t fifo_head;
 	uint32_t fifo_tail;
@@ -87,6 +120,7 @@ struct vhd {
 	_Atomic uint64_t alloc_seq; /* blocks allocated so far */
 	_Atomic uint64_t published_seq; /* ... written to the disk's BAT */
 	_Atomic uint64_t durable_seq;	/* ... and synced */
+	struct vhd_commit commit;	/* vhd_flush's own */
 
 	atomic_bool touched; /* something may need a sync on close */
 	atomic_bool poisoned;
@@ -113,6 +147,16 @@ struct vhd_probe {
 int vhd_probe(const struct vhd_file *f, const struct vhd_open_opts *opts,
 	      struct vhd_info *info, struct vhd_probe *p, struct vhd_err *err);
 
+/* batmap.c. blktap's creator tag. */
+bool vhd_is_blktap(const struct vhd_info *info);
+/* Note blktap's map of full blocks and what it takes of the file. */
+struct vhd_range;
+int vhd_batmap_find(struct vhd *img, struct vhd_range *ranges, unsigned *count,
+		    uint64_t table_end_bytes, struct vhd_err *err);
+/* Refuse a map that has blocks which are not there: in a differencing disk
+ * they come to be without being full.
+ */
+int vhd_batmap_writable(const struct vhd *img, struct vhd_err *err);
 /* create.c: the footer of such an image, once the options are found good. */
 int vhd_create_footer(const struct vhd_create_opts *opts,
 		      struct vhd_footer_wire *w, struct vhd_err *err);
@@ -124,6 +168,23 @@ struct vhd_range {
 	uint64_t end_bytes;
 	const char *what;
 };
+
+static inline void vhd_range_add(struct vhd_range *ranges, unsigned *count,
+				 uint64_t off_bytes, uint64_t end_bytes,
+				 const char *what)
+{
+	ranges[(*count)++] = (struct vhd_range){off_bytes, end_bytes, what};
+}
+
+static inline bool vhd_range_hit(const struct vhd_range *ranges, unsigned count,
+				 uint64_t off_bytes, uint64_t end_bytes)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (off_bytes < ranges[i].end_bytes &&
+		    ranges[i].off_bytes < end_bytes)
+			return true;
+	return false;
+}
 
 /* Read the table and check every entry against the file, `ranges` and each
  * other. Fills info's block counts.
@@ -179,10 +240,32 @@ int vhd_parents_open(struct vhd *top, const char *path,
  */
 int vhd_bitmap_run(struct vhd *img, uint32_t block, uint32_t entry, uint32_t in,
 		   uint32_t n, bool *set, uint32_t *len, struct vhd_err *err);
-/* The length of the run of equal bits at `from`, up to `to`. */
+/* Keep the block's bits, whatever they take, unless it is whole. */
+int vhd_bitmap_hold(struct vhd *img, uint32_t block, uint32_t entry,
+		    struct vhd_err *err);
+/* Keep those of a new block: none is set. */
+int vhd_bitmap_add(struct vhd *img, uint32_t block, struct vhd_err *err);
+/* The kept bits, or NULL. */
+struct vhd_bitmap *vhd_bitmap_kept(const struct vhd *img, uint32_t block);
+/* Sectors of this block that belong to the disk. */
+uint32_t vhd_bitmap_sectors(const struct vhd *img, uint32_t block);
+/* The length of the run of equal bits at `from`, up to `to`. The bits may be
+ * set meanwhile.
+ */
 uint32_t vhd_bits_run(const uint8_t *map, uint32_t from, uint32_t to,
 		      bool *set);
 void vhd_bitmap_close(struct vhd *img);
+
+/* written.c, for commit.c. Copy the bits that are not durable, with their
+ * sequence number; -ENOMEM.
+ */
+int vhd_written_copy(struct vhd *img, struct vhd_commit *c,
+		     struct vhd_err *err);
+/* Put the copied bits into the file's bitmaps. Under commit_lock. */
+int vhd_written_publish(struct vhd *img, const struct vhd_commit *c,
+			struct vhd_err *err);
+/* The copied bits are durable. */
+void vhd_written_end(struct vhd *img, const struct vhd_commit *c);
 
 /* alloc.c */
 int vhd_alloc_open(struct vhd *img, uint64_t used_end_bytes,

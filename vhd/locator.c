@@ -282,7 +282,8 @@ ssize_t vhd_parent_name_path(const uint8_t name[512], char *out, size_t cap)
 
 ssize_t vhd_locator_payload(const char *relative, uint8_t *out, size_t cap)
 {
-	ssize_t n = vhd_utf16_encode(".\\", VHD_UTF16_LE, out, cap);
+	bool up = strncmp(relative, "../", 3) == 0;
+	ssize_t n = vhd_utf16_encode(up ? "" : ".\\", VHD_UTF16_LE, out, cap);
 	ssize_t m;
 
 	if (n < 0)

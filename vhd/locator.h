@@ -58,7 +58,7 @@ ssize_t vhd_locator_path(uint32_t platform, const uint8_t *payload,
 ssize_t vhd_parent_name_path(const uint8_t name[512], char *out, size_t cap);
 
 /* What a child over `relative` ('/' between its parts) carries: the payload
- * of a W2ru locator, `.\` in front.
+ * of a W2ru locator, `.\` in front unless it begins with `..\`.
  */
 ssize_t vhd_locator_payload(const char *relative, uint8_t *out, size_t cap);
 

@@ -21,58 +21,6 @@
 
 /* --------------------------------------------------------- dynamic disks -- */
 
-static bool is_blktap(const struct vhd_info *info)
-{
-	return memcmp(info->creator_app, "tap", 4) == 0;
-}
-
-static void add_range(struct vhd_range *ranges, unsigned *count, uint64_t off,
-		      uint64_t end, const char *what)
-{
-	ranges[(*count)++] = (struct vhd_range){off, end, what};
-}
-
-static bool hits(const struct vhd_range *ranges, unsigned count, uint64_t off,
-		 uint64_t end)
-{
-	for (unsigned i = 0; i < count; i++)
-		if (off < ranges[i].end_bytes && ranges[i].off_bytes < end)
-			return true;
-	return false;
-}
-
-/* blktap keeps a map of full blocks behind the BAT. One that points nowhere
- * is ignored.
- */
-static int find_batmap(struct vhd *img, struct vhd_range *ranges,
-		       unsigned *count, uint64_t table_end, struct vhd_err *err)
-{
-	struct vhd_batmap_wire w;
-	uint64_t off, end;
-	int rc;
-
-	if (!is_blktap(&img->info) ||
-	    !range_ok(table_end, sizeof(w), img->limit_bytes))
-		return 0;
-	rc = vhd_file_read(&img->file, &w, sizeof(w), table_end, err);
-	if (rc)
-		return rc;
-	if (memcmp(w.cookie, VHD_COOKIE_BATMAP, VHD_COOKIE_BYTES) != 0)
-		return 0;
-	img->info.notes |= VHD_NOTE_BATMAP;
-	off = be64_get(w.map_offset);
-	if (add_ovf(off, (uint64_t)be32_get(w.map_sectors) * VHD_SECTOR_BYTES,
-		    &end) ||
-	    end > img->limit_bytes || hits(ranges, *count, off, end)) {
-		img->info.notes |= VHD_NOTE_BATMAP_BAD;
-		return 0;
-	}
-	add_range(ranges, count, table_end, table_end + sizeof(w),
-		  "batmap header");
-	add_range(ranges, count, off, end, "batmap");
-	return 0;
-}
-
 /* A length that its text cannot have. */
 static bool locator_len_ok(const struct vhd_locator *l)
 {
@@ -101,7 +49,7 @@ static void find_locators(struct vhd *img, const struct vhd_header *h,
 			continue;
 		if (add_ovf(l->off_bytes, l->len_bytes, &end) ||
 		    end > img->limit_bytes ||
-		    hits(ranges, fixed_count, l->off_bytes, end)) {
+		    vhd_range_hit(ranges, fixed_count, l->off_bytes, end)) {
 			img->info.notes |= VHD_NOTE_LOCATOR_BAD;
 			continue;
 		}
@@ -109,7 +57,7 @@ static void find_locators(struct vhd *img, const struct vhd_header *h,
 			img->info.notes |= VHD_NOTE_LOCATOR_BAD;
 		else
 			img->locator[img->locator_count++] = *l;
-		add_range(ranges, count, l->off_bytes, end, "parent locator");
+		vhd_range_add(ranges, count, l->off_bytes, end, "parent locator");
 	}
 }
 
@@ -176,10 +124,6 @@ static int parent_check(struct vhd *img, struct vhd_err *err)
 
 	if (img->info.format != VHD_FORMAT_DIFF)
 		return 0;
-	if (img->follow && img->writable)
-		return vhd_fail(err, -EROFS, VHD_WHY_READ_ONLY_LAYOUT, 0,
-				"a differencing disk can only be read; open "
-				"it read-only");
 	if (img->follow)
 		return 0;
 	vhd_fail(&fault, -ENOTSUP, VHD_WHY_NEEDS_PARENT, 0,
@@ -197,7 +141,8 @@ static int open_blocked(struct vhd *img, const struct vhd_probe *p,
 	struct vhd_header h;
 	int rc;
 
-	if (is_blktap(&img->info) && img->info.creator_version == BLKTAP_0_1)
+	if (vhd_is_blktap(&img->info) &&
+	    img->info.creator_version == BLKTAP_0_1)
 		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED,
 				p->footer_at_bytes,
 				"written by blktap 0.1, whose bitmaps are in "
@@ -214,11 +159,11 @@ static int open_blocked(struct vhd *img, const struct vhd_probe *p,
 	table_end = h.table_bytes +
 		    (((uint64_t)h.table_entries * 4 + VHD_SECTOR_BYTES - 1) &
 		     ~(uint64_t)(VHD_SECTOR_BYTES - 1));
-	add_range(ranges, &count, 0, VHD_FOOTER_BYTES, "footer copy");
-	add_range(ranges, &count, off, off + VHD_HEADER_BYTES,
+	vhd_range_add(ranges, &count, 0, VHD_FOOTER_BYTES, "footer copy");
+	vhd_range_add(ranges, &count, off, off + VHD_HEADER_BYTES,
 		  "dynamic header");
-	add_range(ranges, &count, h.table_bytes, table_end, "block table");
-	rc = find_batmap(img, ranges, &count, table_end, err);
+	vhd_range_add(ranges, &count, h.table_bytes, table_end, "block table");
+	rc = vhd_batmap_find(img, ranges, &count, table_end, err);
 	if (rc)
 		return rc;
 	find_locators(img, &h, ranges, &count);
@@ -359,7 +304,11 @@ static int set_up(struct vhd *img, const struct vhd_open_opts *opts,
 		rc = resize_fixed_finish(img, err);
 	if (rc || !img->blocked)
 		return rc;
-	rc = vhd_alloc_open(img, img->alloc_end_bytes, err);
+	img->marks = img->info.format == VHD_FORMAT_DIFF;
+	if (img->marks)
+		rc = vhd_batmap_writable(img, err);
+	if (!rc)
+		rc = vhd_alloc_open(img, img->alloc_end_bytes, err);
 	return rc ? rc : restore_footers(img, err);
 }
 
@@ -379,6 +328,7 @@ static struct vhd *image_new(const struct vhd_file *f,
 	img->absent = VHD_RUN_HOLE;
 	img->unset = VHD_RUN_ZERO;
 	pthread_mutex_init(&img->bitmap_lock, NULL);
+	pthread_mutex_init(&img->bits_lock, NULL);
 	pthread_mutex_init(&img->alloc_lock, NULL);
 	pthread_mutex_init(&img->commit_lock, NULL);
 	return img;
@@ -389,7 +339,9 @@ void vhd_image_free(struct vhd *img)
 	vhd_bitmap_close(img);
 	vhd_alloc_close(img);
 	vhd_bat_close(img);
+	vhd_commit_fini(&img->commit);
 	pthread_mutex_destroy(&img->bitmap_lock);
+	pthread_mutex_destroy(&img->bits_lock);
 	pthread_mutex_destroy(&img->alloc_lock);
 	pthread_mutex_destroy(&img->commit_lock);
 	free(img->path);

@@ -24,6 +24,7 @@
 #include "filesys.h"
 #include "image.h"
 #include "locator.h"
+#include "relate.h"
 
 #define RETRIES_MAX  64 /* of openat2, which may see a rename in between */
 #define EPOCH_2000_S 946684800
@@ -410,13 +411,11 @@ static int try_folded(struct search *s, const char *rel, struct vhd_err *err)
 /* Where the child lies below the root. Its path is absolute and resolved. */
 static int child_dir(struct search *s, struct vhd_err *err)
 {
-	size_t n = strlen(s->root);
+	size_t n = strcmp(s->root, "/") ? strlen(s->root) : 0;
 	const char *path = s->child->path;
 	char *slash;
 
-	if (strcmp(s->root, "/") == 0)
-		n = 0;
-	if (strncmp(path, s->root, n) || path[n] != '/')
+	if (!vhd_path_below(path, s->root))
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"the image is not below %.80s, where its "
 				"parents may be",
@@ -504,10 +503,10 @@ static int search_open(struct search *s, const char *path, struct vhd_err *err)
 {
 	int rc;
 
-	s->top->path = realpath(path, NULL);
-	s->root = s->top->path ? realpath(s->opts->parent_dir, NULL) : NULL;
-	if (!s->root) {
-		rc = -errno;
+	rc = vhd_path_resolve(path, &s->top->path);
+	if (!rc)
+		rc = vhd_path_resolve(s->opts->parent_dir, &s->root);
+	if (rc) {
 		if (rc == -ENOMEM)
 			return vhd_fail_nomem(err, strlen(path), "a path");
 		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,

@@ -136,8 +136,10 @@ void vhd_queue_destroy(struct vhd_queue *q)
 		return;
 	q->engine->destroy(q->state);
 	for (unsigned i = 0; i < VHD_QUEUE_IMAGES_MAX; i++)
-		if (q->images[i].img)
+		if (q->images[i].img) {
+			vhd_commit_fini(&q->images[i].flush.commit);
 			free(q->images[i].below);
+		}
 	free(q->slots);
 	free(q);
 }

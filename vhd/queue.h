@@ -55,7 +55,7 @@ enum queue_flush_state {
 struct queue_flush {
 	enum queue_flush_state state;
 	bool starting;             /* in the queue's list of images to start */
-	uint64_t ticket;
+	struct vhd_commit commit;
 	struct queue_list running; /* covered by the sequence under way */
 	struct queue_list waiting; /* came after its first sync was issued */
 };
@@ -81,6 +81,7 @@ struct queue_image {
 	uint64_t sectors;
 	bool writable;
 	bool grows;                /* blocks may be allocated */
+	bool marks;                /* bits are set behind writes */
 	uint32_t below_count;      /* parents */
 	struct queue_file *below;  /* theirs, nearest first; owned */
 	struct queue_flush flush;
@@ -92,6 +93,7 @@ struct queue_slot {
 	struct queue_image *im;
 	struct queue_file *file;   /* the image's own or a parent's */
 	struct vhd_req *req;       /* NULL: the image's flush */
+	uint64_t from_bytes;       /* in the request: start of the piece */
 	uint64_t pos_bytes;        /* in the request: start of what is left */
 	uint64_t left_bytes;       /* of the piece */
 	uint64_t asked_bytes;      /* by the operation under way */
@@ -191,7 +193,9 @@ void queue_flush_done(struct vhd_queue *q, struct queue_slot *slot);
 /* Finish a request early if its flush has not begun. */
 void queue_flush_cancel(struct vhd_queue *q, struct queue_image *im,
 			struct vhd_req *req);
-/* The image goes: take it off the list of flushes to start. */
+/* The image goes: take it off the list of flushes to start, and let go of what
+ * its flushes hold.
+ */
 void queue_flush_forget(struct vhd_queue *q, struct queue_image *im);
 /* The engine broke: all flushes fail. */
 void queue_flush_abort(struct vhd_queue *q, struct queue_image *im);

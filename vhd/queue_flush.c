@@ -83,14 +83,17 @@ static void begin(struct vhd_queue *q, struct queue_image *im)
 	}
 	if (!f->waiting.head) /* all of them cancelled */
 		return;
+	if (vhd_commit_begin(im->img, &f->commit, &q->err)) {
+		finish_all(q, &f->waiting, q->err.code, q->err.why);
+		return;
+	}
 	slot = queue_slot_get(q);
 	slot->im = im;
 	slot->req = NULL;
 	f->running = f->waiting;
 	f->waiting.head = NULL;
-	f->ticket = vhd_commit_begin(im->img);
-	f->state = vhd_commit_needed(im->img, f->ticket) ? FLUSH_DATA
-							  : FLUSH_ONLY;
+	f->state = vhd_commit_needed(im->img, &f->commit) ? FLUSH_DATA
+							   : FLUSH_ONLY;
 	sync_send(q, slot);
 }
 
@@ -116,7 +119,7 @@ static void end(struct vhd_queue *q, struct queue_slot *slot, int code,
 	if (code)
 		vhd_poison(im->img);
 	else
-		vhd_commit_end(im->img, f->ticket);
+		vhd_commit_end(im->img, &f->commit);
 	finish_all(q, &f->running, code, why);
 	if (f->waiting.head)
 		start_later(q, im);
@@ -143,7 +146,7 @@ void queue_flush_done(struct vhd_queue *q, struct queue_slot *slot)
 		end(q, slot, 0, VHD_WHY_NONE);
 		return;
 	}
-	rc = vhd_commit_publish(slot->im->img, f->ticket, &q->err);
+	rc = vhd_commit_publish(slot->im->img, &f->commit, &q->err);
 	if (rc) {
 		end(q, slot, rc, q->err.why);
 		return;
@@ -169,6 +172,7 @@ void queue_flush_forget(struct vhd_queue *q, struct queue_image *im)
 {
 	struct queue_image *prev = NULL;
 
+	vhd_commit_fini(&im->flush.commit);
 	if (!im->flush.starting)
 		return;
 	for (struct queue_image *i = q->start_head; i != im; i = i->next_start)

@@ -184,6 +184,7 @@ int vhd_queue_attach(struct vhd_queue *q, struct vhd *img, struct vhd_err *err)
 		.sectors = info->size_bytes / VHD_SECTOR_BYTES,
 		.writable = vhd_is_writable(img),
 		.grows = grows(info->format),
+		.marks = info->format == VHD_FORMAT_DIFF,
 	};
 	rc = below_attach(q, im, info->layers - 1, err);
 	if (rc) {

@@ -144,6 +144,12 @@ static void slot_send(struct vhd_queue *q, struct queue_slot *slot)
 	q->engine->prep(q->state, &slot->io);
 }
 
+/* Where the request has come to. */
+static uint64_t lba_of(const struct vhd_req *req)
+{
+	return req->lba + req->cursor_bytes_ / VHD_SECTOR_BYTES;
+}
+
 static void piece_start(struct vhd_queue *q, struct queue_image *im,
 			struct queue_file *file, struct vhd_req *req,
 			const struct vhd_run *run, uint64_t bytes)
@@ -153,6 +159,7 @@ static void piece_start(struct vhd_queue *q, struct queue_image *im,
 	slot->im = im;
 	slot->file = file;
 	slot->req = req;
+	slot->from_bytes = req->cursor_bytes_;
 	slot->pos_bytes = req->cursor_bytes_;
 	slot->left_bytes = bytes;
 	slot->iov_index = req->iov_index_;
@@ -165,10 +172,11 @@ static void piece_start(struct vhd_queue *q, struct queue_image *im,
 	slot->io.off_bytes = run->off_bytes;
 	if (req->op == VHD_OP_WRITE && req->flags & VHD_REQ_FUA) {
 		/* A block that the BAT on disk does not show yet is not made
-		 * durable by its data alone.
+		 * durable by its data alone, nor a sector whose bit is not
+		 * set there.
 		 */
 		if (im->grows &&
-		    vhd_commit_needed(im->img, vhd_commit_begin(im->img)))
+		    vhd_write_needs_flush(im->img, lba_of(req), run->sectors))
 			req->state_ |= REQ_SYNC_AFTER;
 		else
 			slot->io.dsync = true;
@@ -182,7 +190,7 @@ static int map_next(struct vhd_queue *q, struct queue_image *im,
 		    struct vhd_req *req, struct vhd_run *run,
 		    struct queue_file **file)
 {
-	uint64_t lba = req->lba + req->cursor_bytes_ / VHD_SECTOR_BYTES;
+	uint64_t lba = lba_of(req);
 	uint64_t n = (req->len_bytes_ - req->cursor_bytes_) / VHD_SECTOR_BYTES;
 	unsigned layer;
 	int rc;
@@ -255,10 +263,21 @@ void queue_settle(struct vhd_queue *q, struct queue_image *im,
 	}
 }
 
+/* What has been moved is there, also where the piece then failed. */
+static void piece_mark(const struct queue_slot *slot)
+{
+	uint64_t from = slot->from_bytes / VHD_SECTOR_BYTES;
+	uint64_t to = slot->pos_bytes / VHD_SECTOR_BYTES;
+
+	vhd_written(slot->im->img, slot->req->lba + from, to - from);
+}
+
 static void piece_end(struct vhd_queue *q, struct queue_slot *slot)
 {
 	struct vhd_req *req = slot->req;
 
+	if (slot->im->marks && req->op == VHD_OP_WRITE)
+		piece_mark(slot);
 	queue_slot_put(q, slot);
 	if (--req->pending_ == 0 && !(req->state_ & REQ_WAITING))
 		queue_settle(q, slot->im, req);

@@ -82,6 +82,9 @@ int vhd_write(struct vhd *img, uint64_t off_bytes, const void *buf,
 			break;
 		n = (size_t)run.sectors * VHD_SECTOR_BYTES;
 		rc = vhd_file_write(&img->file, p, n, run.off_bytes, err);
+		if (!rc)
+			vhd_written(img, off_bytes / VHD_SECTOR_BYTES,
+				    run.sectors);
 		p += n;
 		off_bytes += n;
 		len_bytes -= n;
@@ -100,7 +103,6 @@ static int sync_or_poison(struct vhd *img, struct vhd_err *err)
 
 int vhd_flush(struct vhd *img, struct vhd_err *err)
 {
-	uint64_t ticket;
 	int rc;
 
 	if (!img->writable)
@@ -109,14 +111,15 @@ int vhd_flush(struct vhd *img, struct vhd_err *err)
 		return vhd_fail(err, -EIO, VHD_WHY_POISONED, 0,
 				"an earlier flush failed; open the image "
 				"again");
-	ticket = vhd_commit_begin(img);
-	rc = sync_or_poison(img, err);
-	if (rc || !vhd_commit_needed(img, ticket))
+	rc = vhd_commit_begin(img, &img->commit, err);
+	if (!rc)
+		rc = sync_or_poison(img, err);
+	if (rc || !vhd_commit_needed(img, &img->commit))
 		return rc;
-	rc = vhd_commit_publish(img, ticket, err);
+	rc = vhd_commit_publish(img, &img->commit, err);
 	if (!rc)
 		rc = sync_or_poison(img, err);
 	if (!rc)
-		vhd_commit_end(img, ticket);
+		vhd_commit_end(img, &img->commit);
 	return rc;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The VHD library: fixed and dynamic Virtual Hard Disks (and raw disks, so
- * that every tool treats both alike), opened, created, mapped and moved.
+/* The VHD library: fixed, dynamic and differencing Virtual Hard Disks (and raw
+ * disks, so that every tool treats all alike), opened, created, mapped and
+ * moved.
  *
  * Units: a "sector" is 512 bytes; `lba` counts sectors of the virtual disk;
  *   names end in the unit they carry.
@@ -10,6 +11,8 @@
  * Threads: a `struct vhd` may be shared by any number of queues, each owned
  *   by one thread. Opening, closing and the plain vhd_read/vhd_write calls
  *   belong to one thread at a time.
+ * Parts: vhd_check.h (check, repair, undo, salvage) and vhd_edit.h (operations
+ *   on whole images), both included here.
  * Source: Microsoft "Virtual Hard Disk Image Format Specification", 1.0.
  */
 #ifndef VHD_H
@@ -96,9 +99,12 @@ struct vhd_creator {
 };
 
 struct vhd_create_opts {
-	enum vhd_format format;    /* RAW, FIXED or DYNAMIC */
-	uint64_t size_bytes;       /* virtual size, multiple of 512 */
-	uint32_t block_size_bytes; /* DYNAMIC; 0 means the default */
+	enum vhd_format format;    /* RAW, FIXED, DYNAMIC or DIFF */
+	/* virtual size, multiple of 512; DIFF: 0 means the parent's */
+	uint64_t size_bytes;
+	/* DYNAMIC and DIFF; 0 means the default, which for a DIFF is what its
+	 * parent has, because some readers assume so */
+	uint32_t block_size_bytes;
 	uint8_t unique_id[16];     /* bytes as they go into the footer */
 	int64_t now_unix_s;        /* creation time */
 	/* NULL: Windows 10's, which most readers treat best */
@@ -108,6 +114,16 @@ struct vhd_create_opts {
 	bool no_sync;              /* vhd_flush and vhd_close sync nothing: for
 				    * a file that is worth nothing before it is
 				    * finished; the caller syncs it then */
+	/* DIFF only, and both needed: the disk to build on, and the directory
+	 * in which it, its own parents and the new image must be, as in
+	 * vhd_open_opts */
+	const char *parent_path;
+	const char *parent_dir;
+	bool larger_child;         /* DIFF: as in vhd_open_opts; allows
+				    * `size_bytes` beyond the parent's */
+	const char *final_path;    /* DIFF: where the file is going to be once
+				    * it is finished, as its parent's name
+				    * depends on that; NULL: where it is */
 };
 
 /* Create an image and open it for writing. The file is complete and valid
@@ -115,36 +131,17 @@ struct vhd_create_opts {
  * An existing file is truncated only once it is locked and is not a directory.
  * Layout: Windows' own, data 4 KiB-aligned. Geometry: never such that a
  *   reader would truncate the disk.
- * Errors: -EINVAL (ARGUMENT, SIZE_*), -EEXIST, -EBUSY, -ENOSPC, ...
+ * A DIFF comes with its chain opened, as by vhd_open. It names its parent by a
+ *   path relative to itself, an absolute one and the bare name, and by the
+ *   parent's id. The parent is only read, and nobody may write to it from now
+ *   on: nothing in the format would tell.
+ * Errors: -EINVAL (ARGUMENT, SIZE_*), -EEXIST, -EBUSY, -ENOSPC, ...; DIFF:
+ *   those of opening the parent; -EINVAL (PARENT_SIZE) smaller than it, or
+ *   larger without leave; -ENOTSUP (UNSUPPORTED) a raw disk or one without an
+ *   id as the parent; -EUCLEAN (CHAIN_DEPTH, CHAIN_CYCLE).
  */
 int vhd_create(const char *path, const struct vhd_create_opts *opts,
 	       struct vhd **out, struct vhd_err *err);
-
-/* ------------------------------------------------------------ in place -- */
-
-struct vhd_in_place_opts {
-	enum vhd_format from; /* RAW or FIXED: what the file is */
-	enum vhd_format to;   /* the other of the two */
-	bool force;           /* even where the raw disk looks like a VHD */
-	/* the rest: to FIXED only */
-	uint64_t size_bytes;  /* of the disk then, not below what it is now;
-			       * the rest is zero. 0: as it is */
-	uint8_t unique_id[16];
-	int64_t now_unix_s;
-	const struct vhd_creator *creator; /* as in vhd_create_opts */
-};
-
-/* Turn a raw disk into a fixed VHD or back without copying: its footer is put
- * behind it or cut off. Locks the file exclusively. At every instant, a power
- * cut's included, the file is one of the two and whole; durable on return.
- * Errors: those of opening for writing; -EUCLEAN (what vhd_open says of a
- *   fixed disk; LOOKS_LIKE_VHD: the raw disk before or after would be taken
- *   for a VHD, as when this is done twice), -EINVAL (ARGUMENT, SIZE_*;
- *   NOT_FILE for devices), -ENOSPC. After a failed sync it is not known which
- *   of the two a power cut would leave.
- */
-int vhd_in_place(const char *path, const struct vhd_in_place_opts *opts,
-		 struct vhd_err *err);
 
 /* --------------------------------------------------------------- facts -- */
 
@@ -453,439 +450,11 @@ unsigned vhd_queue_in_flight(const struct vhd_queue *q);
  */
 void vhd_queue_cancel(struct vhd_queue *q, struct vhd_req *req);
 
-/* --------------------------------------------------------------- check -- */
-
-enum vhd_severity {
-	VHD_SEVERITY_INFO,    /* worth knowing; nothing is wrong */
-	VHD_SEVERITY_WARNING, /* some program will misread or refuse it */
-	VHD_SEVERITY_ERROR,   /* against the format, or data is at risk */
-};
-
-/* Products whose demands can be asked for. */
-enum vhd_target {
-	VHD_TARGET_NONE = 0,
-	VHD_TARGET_HYPERV,     /* Hyper-V and Windows 7 or later */
-	VHD_TARGET_AZURE,      /* upload as a managed disk or page blob */
-	VHD_TARGET_VIRTUALPC,  /* Virtual PC 2004 and 2007 */
-	VHD_TARGET_XENSERVER,  /* XenServer and XCP-ng (blktap) */
-	VHD_TARGET_VIRTUALBOX,
-	VHD_TARGET_QEMU,
-	VHD_TARGET_COUNT
-};
-
-/* "hyperv", ...; NULL for NONE and what is none. */
-const char *vhd_target_name(enum vhd_target target);
-
-/* What a check can find. New codes go to the end of their group. */
-enum vhd_finding_code {
-	/* footers */
-	VHD_FIND_FOOTER_MISSING,    /* none at the end */
-	VHD_FIND_FOOTER_CHECKSUM,
-	VHD_FIND_FOOTER_VERSION,
-	VHD_FIND_FOOTER_TYPE,
-	VHD_FIND_FOOTER_511,        /* 511 bytes, before Virtual PC 2004 */
-	VHD_FIND_COPY_MISSING,      /* none at offset 0 */
-	VHD_FIND_COPY_CHECKSUM,
-	VHD_FIND_FOOTERS_DIFFER,
-	VHD_FIND_POISON_COOKIE,
-	VHD_FIND_SIZE,              /* 0, not whole sectors, past the limit */
-	VHD_FIND_ORIGINAL_SIZE,     /* differs from the size now */
-	VHD_FIND_FILE_LENGTH,       /* fixed: file is not size + footer */
-	VHD_FIND_GEOMETRY,          /* none that any rule gives */
-	VHD_FIND_GEOMETRY_CUTS,     /* readers that trust it lose the tail */
-	VHD_FIND_FEATURES,
-	VHD_FIND_DATA_OFFSET,
-	VHD_FIND_FORGED_START,      /* fixed disk whose LBA 0 imitates a VHD */
-	VHD_FIND_ID_ZERO,
-	VHD_FIND_TIMESTAMP,         /* in the future */
-	VHD_FIND_SAVED_STATE,
-	VHD_FIND_HIDDEN,            /* blktap: inner node of a chain */
-	VHD_FIND_RESERVED,          /* reserved bytes are not zero */
-	VHD_FIND_CREATOR,           /* unknown, or not handled */
-	/* dynamic header */
-	VHD_FIND_HEADER_COOKIE,
-	VHD_FIND_HEADER_CHECKSUM,
-	VHD_FIND_HEADER_VERSION,
-	VHD_FIND_NEXT_OFFSET,
-	VHD_FIND_BLOCK_SIZE,
-	VHD_FIND_BLOCK_SIZE_RARE,   /* neither 512 KiB nor 2 MiB */
-	VHD_FIND_TABLE_OFFSET,
-	VHD_FIND_TABLE_ENTRIES,
-	VHD_FIND_TABLE_SHORT,
-	VHD_FIND_TABLE_LONG,
-	VHD_FIND_TABLE_PAST_END,
-	/* parent */
-	VHD_FIND_PARENT,            /* differencing: parent not looked at */
-	VHD_FIND_PARENT_NAME,
-	VHD_FIND_LOCATOR_LENGTH,
-	VHD_FIND_LOCATOR_PLACE,
-	VHD_FIND_LOCATOR_PLATFORM,
-	VHD_FIND_LOCATOR_NONE,
-	VHD_FIND_PARENT_MISSING,    /* none where one may be looked for */
-	VHD_FIND_PARENT_ID,         /* another disk has its name */
-	VHD_FIND_PARENT_SIZE,
-	VHD_FIND_PARENT_TIME,       /* changed since, perhaps */
-	VHD_FIND_PARENT_FAULT,      /* it is there, but refused */
-	VHD_FIND_CHAIN,             /* a cycle, or too deep */
-	/* block allocation table */
-	VHD_FIND_BAT_IN_METADATA,
-	VHD_FIND_BAT_PAST_END,
-	VHD_FIND_BAT_CUT,           /* file or footer begins inside a block */
-	VHD_FIND_BAT_SHORT_LAST,    /* the same, but behind the disk's end */
-	VHD_FIND_BAT_DUPLICATE,
-	VHD_FIND_BAT_OVERLAP,
-	VHD_FIND_BAT_EXTRA,         /* entry behind the disk's last is used */
-	VHD_FIND_BAT_PADDING,       /* neither all 0 nor all 1 */
-	VHD_FIND_UNALIGNED,
-	VHD_FIND_ORPHAN_SPACE,      /* between blocks, belongs to nothing */
-	VHD_FIND_TAIL_GAP,          /* between last block and footer */
-	/* blktap's batmap */
-	VHD_FIND_BATMAP_PLACE,
-	VHD_FIND_BATMAP_SIZE,
-	VHD_FIND_BATMAP_CHECKSUM,
-	VHD_FIND_BATMAP_STALE,      /* says full of a block that is not */
-	/* bitmaps and data */
-	VHD_FIND_BITMAP_HIDES,      /* 0 over bytes that are not zero */
-	VHD_FIND_UNREADABLE,        /* the medium fails */
-	/* the host's file */
-	VHD_FIND_HOST_SPARSE,
-	VHD_FIND_HOST_ATTRIBUTE,    /* compressed or encrypted */
-	/* demands of a product */
-	VHD_FIND_WANTS_TYPE,
-	VHD_FIND_WANTS_SIZE,
-	VHD_FIND_WANTS_BLOCK_SIZE,
-	VHD_FIND_WANTS_CREATOR,
-	VHD_FIND_WANTS_GEOMETRY,
-	VHD_FIND_WANTS_TABLE,
-	VHD_FIND_WANTS_NAME,
-	VHD_FIND_WANTS_BATMAP,
-	VHD_FIND_WANTS_ALIGNMENT,
-	VHD_FIND_COUNT
-};
-
-/* "bat-duplicate", ...: stable words. */
-const char *vhd_finding_name(enum vhd_finding_code code);
-
-#define VHD_NO_BLOCK UINT64_MAX
-
-struct vhd_finding {
-	enum vhd_severity severity;
-	enum vhd_finding_code code;
-	enum vhd_why why;  /* for which vhd_open refuses the image, or NONE */
-	uint32_t hresult;  /* what Windows would say, 0xC03A00xx, or 0 */
-	bool refuses;      /* the target asked for does not take it so */
-	uint64_t at_bytes; /* in the file */
-	uint64_t block;    /* or VHD_NO_BLOCK */
-	char text[240];    /* for people; never parsed */
-};
-
-#define VHD_CHECK_LIMIT_DEFAULT 32u
-
-struct vhd_check_opts {
-	enum vhd_format format;  /* AUTO, FIXED, DYNAMIC or DIFF */
-	bool data;               /* read every allocated byte, too */
-	bool force_read;         /* without the shared lock */
-	const char *parent_dir;  /* as in vhd_open_opts; NULL: parents are not
-				  * looked at */
-	enum vhd_target target;
-	const char *name;        /* of the file, for demands on it; or NULL */
-	int64_t now_unix_s;      /* 0: dates are not judged */
-	uint32_t limit;          /* findings of one code told; the rest is
-				  * only counted. 0: the default */
-	/* Called for each finding, and now and then while data is read.
-	 * What is not 0 ends the check with -ECANCELED. Either may be NULL.
-	 */
-	int (*found)(void *ctx, const struct vhd_finding *f);
-	int (*progress)(void *ctx, uint64_t pos_bytes, uint64_t total_bytes);
-	void *ctx;
-};
-
-struct vhd_check_result {
-	enum vhd_format format;
-	uint64_t size_bytes;    /* virtual, as the footer in force has it */
-	uint64_t file_bytes;
-	uint32_t blocks_used;
-	uint32_t layers;        /* with the parents, where they were opened */
-	uint64_t orphan_bytes;  /* in the file, used by nothing */
-	uint64_t count[VHD_FIND_COUNT];
-	uint64_t severity_count[3];
-	uint64_t refusals;      /* findings for which `target` refuses */
-};
-
-/* Look at everything that metadata says and tell each fault, not only the
- * first. Reads only. O(n log n) in the blocks; memory: 16 bytes a block.
- * Errors: those of opening the file; -EUCLEAN with NOT_VHD, IS_VHDX or
- *   TOO_SMALL where there is nothing of a VHD to check; -ECANCELED.
- * Thread: any; the file is opened for the call.
- */
-int vhd_check(const char *path, const struct vhd_check_opts *opts,
-	      struct vhd_check_result *result, struct vhd_err *err);
-
-/* -------------------------------------------------------------- repair -- */
-
-enum vhd_repair_code {
-	VHD_REPAIR_FOOTER_END,      /* trailing footer written anew */
-	VHD_REPAIR_FOOTER_COPY,     /* copy at offset 0 likewise */
-	VHD_REPAIR_FOOTER_CHECKSUM,
-	VHD_REPAIR_FOOTER_MOVE,     /* footer put behind the last block */
-	VHD_REPAIR_FOOTER_REBUILD,  /* both were lost */
-	VHD_REPAIR_GEOMETRY,
-	VHD_REPAIR_ID,              /* all zero before */
-	VHD_REPAIR_HEADER_CHECKSUM,
-	VHD_REPAIR_NEXT_OFFSET,
-	VHD_REPAIR_BAT_CLEAR,       /* a block given up */
-	VHD_REPAIR_BAT_EXTRA,       /* entry behind the disk's end cleared */
-	VHD_REPAIR_BATMAP,
-	VHD_REPAIR_COUNT
-};
-
-const char *vhd_repair_name(enum vhd_repair_code code);
-
-/* Which footer is in force where two sound ones describe different disks. */
-enum vhd_prefer {
-	VHD_PREFER_NONE = 0, /* that is left as it is */
-	VHD_PREFER_END,
-	VHD_PREFER_COPY,
-};
-
-struct vhd_repair_step {
-	enum vhd_repair_code code;
-	bool lossy;          /* content of the disk changes */
-	bool held_back;      /* not done: needs `lossy` */
-	uint64_t at_bytes;
-	uint64_t block;      /* or VHD_NO_BLOCK */
-	uint64_t lost_bytes; /* lossy: part of the disk from here on ... */
-	uint64_t lost_len_bytes; /* ... that will read otherwise */
-	char text[240];
-};
-
-struct vhd_repair_opts {
-	enum vhd_format format;  /* as in vhd_check_opts */
-	bool write;              /* else only the plan is told */
-	bool lossy;              /* give up blocks that cannot be right */
-	enum vhd_prefer prefer;
-	uint64_t size_bytes;     /* both footers lost: the disk's size */
-	uint8_t new_id[16];      /* for an image without one; not all zero */
-	int64_t now_unix_s;      /* for a footer made anew */
-	const char *undo_path;   /* file to make for the replaced bytes; must
-				  * not exist. NULL: none is kept */
-	int (*step)(void *ctx, const struct vhd_repair_step *s);
-	void *ctx;
-};
-
-struct vhd_repair_result {
-	uint64_t steps;          /* to be done, or done */
-	uint64_t held_back;
-	uint64_t written_bytes;  /* to be replaced, or replaced */
-	uint64_t old_file_bytes;
-	uint64_t new_file_bytes;
-};
-
-/* Plan what can be put right and, with `write`, do it: the undo file is made
- * and durable before the first byte changes. Each step leads from one state
- * that can be repaired to another, so a repair that was cut off is simply run
- * again. A repaired image gives an empty plan.
- * Errors: those of opening; -EUCLEAN with its reason where there is no safe
- *   repair; -EEXIST (SYSTEM) the undo file; -ECANCELED: `step` said so, and
- *   nothing was written.
- */
-int vhd_repair(const char *path, const struct vhd_repair_opts *opts,
-	       struct vhd_repair_result *result, struct vhd_err *err);
-
-struct vhd_undo_result {
-	uint64_t records;
-	uint64_t restored_bytes; /* that were not yet as before */
-	uint64_t old_file_bytes; /* before the repair, and now again */
-};
-
-/* Bring back what a repair replaced, byte for byte, and the file's length.
- * May be repeated. Refuses an image that was changed since the repair, unless
- * `force`.
- * Errors: -EUCLEAN (UNDO_FILE) the undo file is damaged or not one;
- *   (UNDO_MISMATCH) it belongs to another image or another state of it.
- */
-int vhd_undo(const char *path, const char *undo_path, bool force,
-	     struct vhd_undo_result *result, struct vhd_err *err);
-
-/* A part of the disk that could not be copied as it was. */
-struct vhd_salvage_loss {
-	uint64_t off_bytes;  /* on the disk */
-	uint64_t len_bytes;
-	enum vhd_why why;
-	bool doubtful;       /* copied, but may be another block's content */
-};
-
-struct vhd_salvage_opts {
-	enum vhd_format format;
-	uint64_t size_bytes;   /* where no footer tells it */
-	bool force_read;       /* without the shared lock */
-	bool replace;          /* `out_path` may exist and is then emptied */
-	uint8_t unique_id[16]; /* of the new image */
-	int64_t now_unix_s;
-	int (*lost)(void *ctx, const struct vhd_salvage_loss *loss);
-	int (*progress)(void *ctx, uint64_t pos_bytes, uint64_t total_bytes);
-	void *ctx;
-};
-
-struct vhd_salvage_result {
-	uint64_t size_bytes;
-	uint64_t copied_bytes;   /* that were not zero */
-	uint64_t lost_bytes;
-	uint64_t doubtful_bytes;
-};
-
-/* Copy all that can be read of a damaged image into a new dynamic one, and
- * tell what cannot. Sectors the medium does not give are left zero and told.
- * The source is only read. After a failure the new image is worth nothing,
- * and removed if this call made it.
- * Errors: those of vhd_create for `out_path`; -EUCLEAN where nothing tells
- *   size or place of the data; -ENOTSUP (NEEDS_PARENT); -ECANCELED.
- */
-int vhd_salvage(const char *path, const char *out_path,
-		const struct vhd_salvage_opts *opts,
-		struct vhd_salvage_result *result, struct vhd_err *err);
-
-/* -------------------------------------------------------------- resize -- */
-
-enum vhd_resize_by {
-	VHD_RESIZE_TO,   /* size_bytes */
-	VHD_RESIZE_GROW, /* larger by size_bytes */
-	VHD_RESIZE_CUT,  /* smaller by size_bytes */
-};
-
-struct vhd_resize_result {
-	enum vhd_format format;
-	uint64_t old_size_bytes;
-	uint64_t new_size_bytes;
-	uint64_t old_file_bytes;
-	uint64_t new_file_bytes; /* 0 in the plan of one that has blocks */
-	struct vhd_geometry geometry;
-	uint32_t blocks_dropped; /* they lay behind the new end */
-	bool table_moved;        /* a new block table, behind the blocks */
-	bool data_dropped;       /* `force`: there was data in them */
-};
-
-/* When the caller is asked about the disk's content. */
-enum vhd_resize_moment {
-	VHD_RESIZE_LOOK,   /* nothing is written; a refusal ends it */
-	VHD_RESIZE_BEFORE, /* the size changes next; the disk may be written */
-	VHD_RESIZE_AFTER,  /* it has changed; likewise */
-};
-
-/* What the caller says when it looked: a part of the disk behind its new end
- * that counts as free although there is data in it.
- */
-struct vhd_resize_free {
-	uint64_t off_bytes;
-	uint64_t len_bytes;
-};
-
-struct vhd_resize_opts {
-	enum vhd_format format; /* AUTO, FIXED, DYNAMIC or DIFF */
-	enum vhd_resize_by by;
-	uint64_t size_bytes;    /* whole sectors */
-	bool write;             /* else only the plan is made */
-	bool shrink;            /* a smaller disk is meant */
-	bool force;             /* although data behind the new end is lost, or
-				 * blktap says that other disks build on it */
-	bool prealloc;          /* FIXED: reserve the new space */
-	const char *parent_dir; /* as in vhd_open_opts */
-	bool larger_child;
-	/* Called at each moment, or NULL; AFTER and BEFORE only with `write`.
-	 * `img` is open for writing then and only lent; `gone` is NULL but at
-	 * the first. What is not 0 ends the call with that and `err`.
-	 */
-	int (*disk)(void *ctx, enum vhd_resize_moment moment, struct vhd *img,
-		    const struct vhd_resize_result *plan,
-		    struct vhd_resize_free *gone, struct vhd_err *err);
-	void *ctx;
-};
-
-/* Make the disk larger or smaller in place. New space reads as zero. Geometry
- * becomes one by which no reader cuts the disk; original_size, ids, creator
- * and unknown bytes stay. A power cut leaves the old size or the new one;
- * opening for writing, or the same call again, finishes what it left. Other
- * images that build on this one are not looked for: they need its size.
- * Errors: those of opening for writing (without `write`: for reading);
- *   -EINVAL (ARGUMENT, SIZE_*), -EUCLEAN (SHRINK: smaller, but that was not
- *   asked for; DATA_BEHIND; SAVED_STATE; PARENT_SIZE), -ENOTSUP
- *   (UNSUPPORTED), -ENOSPC and its like: nothing has changed then.
- */
-int vhd_resize(const char *path, const struct vhd_resize_opts *opts,
-	       struct vhd_resize_result *result, struct vhd_err *err);
-
-/* The first byte that is not zero in [off, end) of the disk, as a multiple of
- * 512: into `*at_bytes`, `end` where there is none. Holes are not read.
- */
-int vhd_find_data(struct vhd *img, uint64_t off_bytes, uint64_t end_bytes,
-		  uint64_t *at_bytes, struct vhd_err *err);
-
-/* --------------------------------------------------------------- merge -- */
-
-struct vhd_merge_result {
-	uint32_t layers;         /* that are, or were, brought down */
-	enum vhd_format target_format;
-	uint64_t size_bytes;     /* of the disk */
-	uint64_t held_bytes;     /* what the layers hold, each sector once */
-	uint64_t write_bytes;    /* of that, what is written to the target */
-	uint64_t zero_bytes;     /* and what is zero and reads so there anyway;
-				  * counted apart only where data was read */
-	uint32_t new_blocks;     /* that the target gets */
-	uint64_t need_bytes;     /* of its file system, at most */
-	uint64_t free_bytes;     /* that has; UINT64_MAX: not known */
-	uint64_t old_file_bytes;
-	uint64_t new_file_bytes;
-};
-
-struct vhd_merge_opts {
-	const char *parent_dir;  /* as in vhd_open_opts; not NULL */
-	const char *into;        /* the layer to merge into, by any path of its
-				  * file; NULL: the image's parent */
-	bool all;                /* into the lowest layer */
-	bool larger_child;       /* as in vhd_open_opts, of layers below the
-				  * target; those above it have its size */
-	bool dry_run;            /* plan only */
-	bool remove;             /* when all is durable, remove the files of
-				  * the layers brought down, lowest first */
-	bool direct;             /* O_DIRECT for data */
-	enum vhd_engine engine;
-	/* Called once, when all that can be known is known and before the
-	 * first byte is written. `layers` are `plan->layers` that will be
-	 * brought down, topmost first, and the target; all of it is valid
-	 * during the call only. What is not 0 ends the merge with -ECANCELED.
-	 * NULL: none.
-	 */
-	int (*planned)(void *ctx, const struct vhd_layer *layers,
-		       const struct vhd_merge_result *plan);
-	/* Called often while data moves: where on the disk, and how much was
-	 * moved. The same of its value and of NULL.
-	 */
-	int (*progress)(void *ctx, uint64_t pos_bytes, uint64_t moved_bytes);
-	void *ctx;
-};
-
-/* Write what a differencing disk and the layers below it hold into one of its
- * ancestors, which then reads by itself as the disk did; of each sector only
- * the topmost content is moved. The layers brought down are not changed and,
- * at every instant, read through the topmost of them as before. So a merge
- * that ends early, for whatever reason, is simply run again.
- * What builds on the target or on a layer in between is a different disk
- * afterwards; that is the caller's to find out (`planned`).
- * Ids, names and dates of all images stay as they are.
- * The target is left alone if this cannot be done: -EBUSY (LOCKED: it or one
- * of the others is in use), -EROFS (READ_ONLY_LAYOUT), -EUCLEAN (SAVED_STATE;
- * PARENT_SIZE: the target has another size), -ENOSPC and -EFBIG
- * (NO_SPACE: the file system, the process's limit on files, or the reach of
- * the format), -ENOTSUP (UNSUPPORTED: the image is no differencing disk),
- * -EINVAL (ARGUMENT: no such layer), and whatever opening says.
- * Later: -ECANCELED (CANCELLED), and those of reading and writing.
- * Thread: any; the files are opened for the call.
- */
-int vhd_merge(const char *path, const struct vhd_merge_opts *opts,
-	      struct vhd_merge_result *result, struct vhd_err *err);
-
 #ifdef __cplusplus
 }
 #endif
+
+#include "vhd_check.h"
+#include "vhd_edit.h"
 
 #endif

@@ -119,7 +119,7 @@ bool oracle_check(struct oracle *o)
 
 	if (!o->dynamic)
 		return true;
-	s = calloc((size_t)used + 4, sizeof(*s));
+	s = calloc((size_t)used + 4 + 8, sizeof(*s));
 	if (!s)
 		return no(o, "out of memory", 0);
 	s[n++] = (struct span){0, 512};
@@ -127,6 +127,13 @@ bool oracle_check(struct oracle *o)
 	s[n++] = (struct span){o->table, o->table + (uint64_t)o->entries * 4};
 	if (o->footer_end_ok)
 		s[n++] = (struct span){o->footer, o->footer + 512};
+	for (size_t i = 0; i < 8 && o->diff; i++) {
+		const uint8_t *l = o->bytes + o->header + 576 + i * 24;
+
+		if (num32(l))
+			s[n++] = (struct span){num64(l + 16),
+					       num64(l + 16) + num32(l + 4)};
+	}
 	for (uint64_t i = 0; i < o->entries; i++) {
 		uint32_t e = num32(o->bytes + o->table + i * 4);
 		uint64_t at = (uint64_t)e * 512;

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Operations on whole images: in place, resized, merged. Part of vhd.h, which
+ * includes this; rules as there.
+ */
+#ifndef VHD_PUBLIC_EDIT_H
+#define VHD_PUBLIC_EDIT_H
+
+#include "vhd.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------ in place -- */
+
+struct vhd_in_place_opts {
+	enum vhd_format from; /* RAW or FIXED: what the file is */
+	enum vhd_format to;   /* the other of the two */
+	bool force;           /* even where the raw disk looks like a VHD */
+	/* the rest: to FIXED only */
+	uint64_t size_bytes;  /* of the disk then, not below what it is now;
+			       * the rest is zero. 0: as it is */
+	uint8_t unique_id[16];
+	int64_t now_unix_s;
+	const struct vhd_creator *creator; /* as in vhd_create_opts */
+};
+
+/* Turn a raw disk into a fixed VHD or back without copying: its footer is put
+ * behind it or cut off. Locks the file exclusively. At every instant, a power
+ * cut's included, the file is one of the two and whole; durable on return.
+ * Errors: those of opening for writing; -EUCLEAN (what vhd_open says of a
+ *   fixed disk; LOOKS_LIKE_VHD: the raw disk before or after would be taken
+ *   for a VHD, as when this is done twice), -EINVAL (ARGUMENT, SIZE_*;
+ *   NOT_FILE for devices), -ENOSPC. After a failed sync it is not known which
+ *   of the two a power cut would leave.
+ */
+int vhd_in_place(const char *path, const struct vhd_in_place_opts *opts,
+		 struct vhd_err *err);
+
+/* -------------------------------------------------------------- resize -- */
+
+enum vhd_resize_by {
+	VHD_RESIZE_TO,   /* size_bytes */
+	VHD_RESIZE_GROW, /* larger by size_bytes */
+	VHD_RESIZE_CUT,  /* smaller by size_bytes */
+};
+
+struct vhd_resize_result {
+	enum vhd_format format;
+	uint64_t old_size_bytes;
+	uint64_t new_size_bytes;
+	uint64_t old_file_bytes;
+	uint64_t new_file_bytes; /* 0 in the plan of one that has blocks */
+	struct vhd_geometry geometry;
+	uint32_t blocks_dropped; /* they lay behind the new end */
+	bool table_moved;        /* a new block table, behind the blocks */
+	bool data_dropped;       /* `force`: there was data in them */
+};
+
+/* When the caller is asked about the disk's content. */
+enum vhd_resize_moment {
+	VHD_RESIZE_LOOK,   /* nothing is written; a refusal ends it */
+	VHD_RESIZE_BEFORE, /* the size changes next; the disk may be written */
+	VHD_RESIZE_AFTER,  /* it has changed; likewise */
+};
+
+/* What the caller says when it looked: a part of the disk behind its new end
+ * that counts as free although there is data in it.
+ */
+struct vhd_resize_free {
+	uint64_t off_bytes;
+	uint64_t len_bytes;
+};
+
+struct vhd_resize_opts {
+	enum vhd_format format; /* AUTO, FIXED, DYNAMIC or DIFF */
+	enum vhd_resize_by by;
+	uint64_t size_bytes;    /* whole sectors */
+	bool write;             /* else only the plan is made */
+	bool shrink;            /* a smaller disk is meant */
+	bool force;             /* although data behind the new end is lost, or
+				 * blktap says that other disks build on it */
+	bool prealloc;          /* FIXED: reserve the new space */
+	const char *parent_dir; /* as in vhd_open_opts */
+	bool larger_child;
+	/* Called at each moment, or NULL; AFTER and BEFORE only with `write`.
+	 * `img` is open for writing then and only lent; `gone` is NULL but at
+	 * the first. What is not 0 ends the call with that and `err`.
+	 */
+	int (*disk)(void *ctx, enum vhd_resize_moment moment, struct vhd *img,
+		    const struct vhd_resize_result *plan,
+		    struct vhd_resize_free *gone, struct vhd_err *err);
+	void *ctx;
+};
+
+/* Make the disk larger or smaller in place. New space reads as zero. Geometry
+ * becomes one by which no reader cuts the disk; original_size, ids, creator
+ * and unknown bytes stay. A power cut leaves the old size or the new one;
+ * opening for writing, or the same call again, finishes what it left. Other
+ * images that build on this one are not looked for: they need its size.
+ * Errors: those of opening for writing (without `write`: for reading);
+ *   -EINVAL (ARGUMENT, SIZE_*), -EUCLEAN (SHRINK: smaller, but that was not
+ *   asked for; DATA_BEHIND; SAVED_STATE; PARENT_SIZE), -ENOTSUP
+ *   (UNSUPPORTED), -ENOSPC and its like: nothing has changed then.
+ */
+int vhd_resize(const char *path, const struct vhd_resize_opts *opts,
+	       struct vhd_resize_result *result, struct vhd_err *err);
+
+/* The first byte that is not zero in [off, end) of the disk, as a multiple of
+ * 512: into `*at_bytes`, `end` where there is none. Holes are not read.
+ */
+int vhd_find_data(struct vhd *img, uint64_t off_bytes, uint64_t end_bytes,
+		  uint64_t *at_bytes, struct vhd_err *err);
+
+/* --------------------------------------------------------------- merge -- */
+
+struct vhd_merge_result {
+	uint32_t layers;         /* that are, or were, brought down */
+	enum vhd_format target_format;
+	uint64_t size_bytes;     /* of the disk */
+	uint64_t held_bytes;     /* what the layers hold, each sector once */
+	uint64_t write_bytes;    /* of that, what is written to the target */
+	uint64_t zero_bytes;     /* and what is zero and reads so there anyway;
+				  * counted apart only where data was read */
+	uint32_t new_blocks;     /* that the target gets */
+	uint64_t need_bytes;     /* of its file system, at most */
+	uint64_t free_bytes;     /* that has; UINT64_MAX: not known */
+	uint64_t old_file_bytes;
+	uint64_t new_file_bytes;
+};
+
+struct vhd_merge_opts {
+	const char *parent_dir;  /* as in vhd_open_opts; not NULL */
+	const char *into;        /* the layer to merge into, by any path of its
+				  * file; NULL: the image's parent */
+	bool all;                /* into the lowest layer */
+	bool larger_child;       /* as in vhd_open_opts, of layers below the
+				  * target; those above it have its size */
+	bool dry_run;            /* plan only */
+	bool remove;             /* when all is durable, remove the files of
+				  * the layers brought down, lowest first */
+	bool direct;             /* O_DIRECT for data */
+	enum vhd_engine engine;
+	/* Called once, when all that can be known is known and before the
+	 * first byte is written. `layers` are `plan->layers` that will be
+	 * brought down, topmost first, and the target; all of it is valid
+	 * during the call only. What is not 0 ends the merge with -ECANCELED.
+	 * NULL: none.
+	 */
+	int (*planned)(void *ctx, const struct vhd_layer *layers,
+		       const struct vhd_merge_result *plan);
+	/* Called often while data moves: where on the disk, and how much was
+	 * moved. The same of its value and of NULL.
+	 */
+	int (*progress)(void *ctx, uint64_t pos_bytes, uint64_t moved_bytes);
+	void *ctx;
+};
+
+/* Write what a differencing disk and the layers below it hold into one of its
+ * ancestors, which then reads by itself as the disk did; of each sector only
+ * the topmost content is moved. The layers brought down are not changed and,
+ * at every instant, read through the topmost of them as before. So a merge
+ * that ends early, for whatever reason, is simply run again.
+ * What builds on the target or on a layer in between is a different disk
+ * afterwards; that is the caller's to find out (`planned`).
+ * Ids, names and dates of all images stay as they are.
+ * The target is left alone if this cannot be done: -EBUSY (LOCKED: it or one
+ * of the others is in use), -EROFS (READ_ONLY_LAYOUT), -EUCLEAN (SAVED_STATE;
+ * PARENT_SIZE: the target has another size), -ENOSPC and -EFBIG
+ * (NO_SPACE: the file system, the process's limit on files, or the reach of
+ * the format), -ENOTSUP (UNSUPPORTED: the image is no differencing disk),
+ * -EINVAL (ARGUMENT: no such layer), and whatever opening says.
+ * Later: -ECANCELED (CANCELLED), and those of reading and writing.
+ * Thread: any; the files are opened for the call.
+ */
+int vhd_merge(const char *path, const struct vhd_merge_opts *opts,
+	      struct vhd_merge_result *result, struct vhd_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
