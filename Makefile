@@ -39,8 +39,8 @@ LIBS_TOOLS := -Wl,--as-needed -lnbd -lcrypto -lblkid -ljson-c -lisal
 VHD_HEADERS := vhd/vhd.h vhd/vhd_check.h vhd/vhd_edit.h vhd/err.h
 
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
-           vhd/file.c vhd/lock.c vhd/probe.c vhd/open.c vhd/create.c \
-           vhd/create_child.c vhd/relate.c \
+           vhd/file.c vhd/lock.c vhd/split.c vhd/probe.c vhd/open.c \
+           vhd/create.c vhd/create_child.c vhd/relate.c \
            vhd/inplace.c \
            vhd/info.c vhd/locator.c vhd/chain.c vhd/parent.c \
            vhd/bat.c vhd/batmap.c vhd/bitmap.c vhd/map.c \
@@ -53,7 +53,7 @@ VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
            vhd/check_target.c
 VHD_SRC += vhd/layout.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c
 VHD_SRC += vhd/undo.c vhd/repair.c vhd/repair_footer.c vhd/repair_bat.c \
-           vhd/repair_batmap.c vhd/salvage.c
+           vhd/repair_batmap.c vhd/salvage.c vhd/set.c
 VHD_SRC += vhd/merge.c vhd/merge_plan.c vhd/merge_copy.c
 
 VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \
@@ -81,6 +81,7 @@ PROGRAMS := hv vhd vhd-convert vhd-inspect
 # Names under which `vhd` is one of its verbs.
 VHD_VERBS := vhd-check vhd-compare vhd-create vhd-map vhd-repair
 VHD_VERBS += vhd-merge
+VHD_VERBS += vhd-set
 SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/verb_compare.c tools/verb_create.c tools/verb_map.c \
            tools/verb_preset.c tools/verb_repair.c tools/verb_salvage.c \
@@ -91,6 +92,7 @@ VHD_VERBS += vhd-resize
 SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
+SRC_vhd += tools/verb_set.c
 SRC_vhd-inspect := tools/vhd-inspect.c tools/extent.c tools/inspect_content.c \
                    tools/inspect_hints.c tools/inspect_json.c \
                    tools/inspect_text.c tools/inspect_view.c \
@@ -127,9 +129,9 @@ UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_crash vhd_create_child
 UNIT_VHD     += vhd_resize
-UNIT_VHD     += vhd_malformed
+UNIT_VHD     += vhd_malformed vhd_split
 UNIT_VHD     += vhd_merge vhd_merge_file vhd_random
-UNIT_VHD     += vhd_repair vhd_undo vhd_salvage vhd_oracle
+UNIT_VHD     += vhd_set vhd_repair vhd_undo vhd_salvage vhd_oracle
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
                 vmbus_flow vmbus_message vmbus_fetch vmbus_fence vmbus_nomem \
@@ -192,6 +194,8 @@ MANPAGES += tools/vhd.1 tools/vhd-check.1 tools/vhd-compare.1 \
             tools/vhd-create.1 tools/vhd-map.1 tools/vhd-repair.1
 MANPAGES += tools/vhd-merge.1
 MANPAGES += tools/vhd-resize.1
+
+MANPAGES += tools/vhd-set.1
 
 # -------------------------------------------------------------------- rules
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

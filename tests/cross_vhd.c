@@ -283,9 +283,16 @@ static int cmd_seed(char **a)
 
 #define FLAT_LAYERS_MAX 16
 
-/* Map a file for good and let the oracle judge it. */
-static int oracle_load(struct oracle *o, const char *path)
+/* Open and mapped until the program ends. */
+struct flat {
+	struct oracle layer[FLAT_LAYERS_MAX]; /* child first */
+	int fd[FLAT_LAYERS_MAX];
+	unsigned layers;
+};
+
+static int flat_load(struct flat *f, const char *path)
 {
+	struct oracle *o = &f->layer[f->layers];
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	off_t len = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
 	const uint8_t *b;
@@ -293,23 +300,35 @@ static int oracle_load(struct oracle *o, const char *path)
 	if (len <= 0)
 		return -1;
 	b = mmap(NULL, (size_t)len, PROT_READ, MAP_PRIVATE, fd, 0);
-	close(fd);
 	if (b == MAP_FAILED)
 		return -1;
+	f->fd[f->layers++] = fd;
 	if (oracle_open(o, b, (uint64_t)len) && oracle_check(o))
 		return 0;
 	fprintf(stderr, "%s: %s\n", path, o->fault);
 	return -1;
 }
 
-/* Where the next sector is that some layer has a block for. */
-static uint64_t flat_skip(const struct oracle *chain, unsigned layers,
-			  uint64_t lba)
+/* The first sector from here on that is in no hole of a layer: of its blocks,
+ * or of the file of one without blocks.
+ */
+static uint64_t flat_skip(const struct flat *f, uint64_t lba)
 {
-	uint64_t next = UINT64_MAX, end;
+	uint64_t next = UINT64_MAX;
 
-	for (unsigned i = 0; i < layers; i++) {
-		if (!oracle_absent(&chain[i], lba, &end))
+	for (unsigned i = 0; i < f->layers; i++) {
+		const struct oracle *o = &f->layer[i];
+		uint64_t end;
+
+		if (!oracle_absent(o, lba, &end)) {
+			off_t at = o->dynamic ? 0
+					      : lseek(f->fd[i],
+						      (off_t)(lba * 512),
+						      SEEK_DATA);
+
+			end = at > 0 ? (uint64_t)at / 512 : lba;
+		}
+		if (end <= lba)
 			return lba;
 		if (end < next)
 			next = end;
@@ -317,46 +336,45 @@ static uint64_t flat_skip(const struct oracle *chain, unsigned layers,
 	return next;
 }
 
-static int flat_write(const struct oracle *chain, unsigned layers, int out)
+static int flat_write(const struct flat *f, int out)
 {
 	static const uint8_t zero[512];
-	uint64_t sectors = chain->size / 512, lba = 0;
+	uint64_t sectors = f->layer->size / 512, lba = 0;
 	uint8_t b[512];
 
 	while (lba < sectors) {
-		uint64_t next = flat_skip(chain, layers, lba);
+		uint64_t next = flat_skip(f, lba);
 
 		if (next > lba) {
 			lba = next;
 			continue;
 		}
-		if (!oracle_chain(chain, layers, lba, b))
+		if (!oracle_chain(f->layer, f->layers, lba, b))
 			return -1;
 		if (memcmp(b, zero, 512) &&
 		    pwrite(out, b, 512, (off_t)(lba * 512)) != 512)
 			return -1;
 		lba++;
 	}
-	return ftruncate(out, (off_t)chain->size);
+	return ftruncate(out, (off_t)f->layer->size);
 }
 
 static int cmd_flat(int count, char **a)
 {
-	static struct oracle chain[FLAT_LAYERS_MAX];
-	unsigned layers = 0;
+	static struct flat f;
 	int out, rc;
 
 	if (count < 2 || count - 1 > FLAT_LAYERS_MAX)
 		return 2;
-	for (; layers + 1 < (unsigned)count; layers++)
-		if (oracle_load(&chain[layers], a[layers + 1]))
+	for (int i = 1; i < count; i++)
+		if (flat_load(&f, a[i]))
 			return 1;
-	if (chain[layers - 1].diff) {
-		fprintf(stderr, "%s: needs its parent\n", a[layers]);
+	if (f.layer[f.layers - 1].diff) {
+		fprintf(stderr, "%s: needs its parent\n", a[count - 1]);
 		return 1;
 	}
 	out = open(a[0], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	rc = out < 0 ? -1 : flat_write(chain, layers, out);
+	rc = out < 0 ? -1 : flat_write(&f, out);
 	if (rc)
 		perror(a[0]);
 	if (out >= 0 && close(out))

@@ -23,7 +23,7 @@ umask 022
 if [ -z "${INTERRUPT_DIR-}" ]; then
 	INTERRUPT_DIR=$(mktemp -d "${TMPDIR:-/tmp}/interrupt.XXXXXX") || exit 1
 	export INTERRUPT_DIR
-	trap 'rm -rf "$INTERRUPT_DIR"' EXIT
+	[ -n "${KEEP-}" ] || trap 'rm -rf "$INTERRUPT_DIR"' EXIT
 	if unshare -m true 2>/dev/null; then
 		unshare -m "$0" "$build" "$@"
 	else
@@ -133,7 +133,7 @@ no_leftovers() # IMAGE THAT MAY BE THERE
 # --- verbs: prepare_V copies what is needed, do_V is the command, and judge_V
 # looks at what a cut has left
 
-verbs='create convert inplace salvage repair'
+verbs='create convert inplace salvage repair grow growfixed shrink'
 
 more_images()
 {
@@ -181,14 +181,36 @@ prepare_repair() { cp "$dir/damaged.vhd" d.vhd; }
 do_repair() { rm -f d.vhd.undo*; vhd repair --yes d.vhd; }
 judge_repair() { old_or_new d.vhd old.raw old.raw; }
 
-prepare_resize() { cp "$dir/old.vhd" d.vhd; }
-do_resize() { vhd resize 6G d.vhd; }
-judge_resize()
+# The raw disk of another size: zero behind, or cut.
+resized() # NAME SIZE
 {
-	[ -e "$dir/grown.raw" ] ||
-		{ cp --sparse=always "$dir/old.raw" "$dir/grown.raw" &&
-		  truncate -s 6G "$dir/grown.raw"; }
+	[ -e "$dir/$1" ] ||
+		{ cp --sparse=always "$dir/old.raw" "$dir/$1" &&
+		  truncate -s "$2" "$dir/$1"; }
+}
+
+prepare_grow() { cp "$dir/old.vhd" d.vhd; }
+do_grow() { vhd resize 6G d.vhd; }
+judge_grow()
+{
+	resized grown.raw 6G
 	old_or_new d.vhd old.raw grown.raw
+}
+
+prepare_growfixed() { cp "$dir/fixed.vhd" d.vhd; }
+do_growfixed() { vhd resize --prealloc 48M d.vhd; }
+judge_growfixed()
+{
+	resized grown48.raw 48M
+	old_or_new d.vhd old.raw grown48.raw
+}
+
+prepare_shrink() { cp "$dir/old.vhd" d.vhd; }
+do_shrink() { vhd resize --shrink --force 18M d.vhd; }
+judge_shrink()
+{
+	resized cut.raw 18M
+	old_or_new d.vhd old.raw cut.raw
 }
 
 # --- cutting

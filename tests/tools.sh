@@ -673,6 +673,40 @@ larger_child()
 	cmp new flat.raw || fail "differs"
 }
 
+# A set of parts, as Virtual PC up to 2004 made them: read by every program as
+# one file, and the lost part is named.
+split_set()
+{
+	disk raw 9000448
+	for type in fixed dynamic; do
+		must vhd-convert --from raw --to $type raw one.vhd
+		for n in 0 1 2 3 4 5; do
+			dd if=one.vhd of=part$n bs=1700000 skip=$n count=1 \
+				status=none
+			[ $n = 0 ] && name=set.vhd || name=set.v0$n
+			[ -s part$n ] && mv part$n $name || rm part$n
+		done
+		for program in vhd-inspect 'vhd map' 'vhd check' \
+			'vhd compare one.vhd'; do
+			# shellcheck disable=SC2086
+			must $program set.vhd
+		done
+		must vhd-inspect --json set.vhd
+		grep -q '"split"' "$dir/out" || fail "no note of it"
+		must vhd-convert --to raw --verify set.vhd back
+		cmp raw back || fail "$type: differs"
+		refused 3 set.v01 vhd-convert --to raw set.v01 new
+		grep -q 'open set.vhd' "$dir/err" || fail "$(cat "$dir/err")"
+		[ "$(status_of vhd repair --yes set.vhd)" = 3 ] ||
+			fail "repaired"
+		rm set.v01
+		refused 3 set.vhd vhd-convert --to raw set.vhd new
+		grep -q 'part .v01 is missing' "$dir/err" ||
+			fail "$(cat "$dir/err")"
+		rm -f set.* back one.vhd
+	done
+}
+
 # Where /proc is not mounted, what needs it says so and leaves nothing.
 no_proc()
 {
@@ -732,6 +766,7 @@ cases()
 	chains chains
 	parents parents
 	larger-child larger_child
+	split-set split_set
 	no-proc no_proc
 	hv-limit hv_limit
 	inspect inspection

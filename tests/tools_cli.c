@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* tools/cli: options, identifiers, times, progress lines. */
 #include <getopt.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -110,6 +111,62 @@ static void times_are_iso_dates_from_2000_on(void **state)
 			    "2024-11-13T17:17:10Z");
 	assert_string_equal(cli_time_text(UINT32_MAX, buf),
 			    "2136-02-07T06:28:15Z");
+}
+
+static void ids_are_read_as_they_are_written(void **state)
+{
+	static const char *const bad[] = {
+		"", "0", "94df548c-35bd-4c71-945f-e544453921a",
+		"94df548c-35bd-4c71-945f-e544453921a00",
+		"94df548c35bd-4c71-945f-e544453921a0",
+		"94df548c-35bd-4c71-945fe544453921a0",
+		"94df548c-35bd-4c71-945f-e544453921ag",
+		"{94df548c-35bd-4c71-945f-e544453921a0",
+		"94df548c-35bd-4c71-945f-e544453921a0}",
+		"8c54df94bd35714c945fe544453921a",
+		"8c54df94bd35714c945fe544453921a0 ",
+		"{8c54df94bd35714c945fe544453921a0}",
+		"-94df548c-35bd-4c71-945f-e544453921a0",
+	};
+	static const char *const good[] = {
+		"94df548c-35bd-4c71-945f-e544453921a0",
+		"{94DF548C-35BD-4C71-945F-E544453921A0}",
+		"8c54df94bd35714c945fe544453921a0",
+	};
+	char buf[CLI_ID_TEXT];
+	uint8_t id[16];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		memset(id, 0, sizeof(id));
+		assert_int_equal(cli_id_parse(good[i], id), 0);
+		assert_string_equal(cli_id_hex(id, buf),
+				    "8c54df94bd35714c945fe544453921a0");
+	}
+	memset(id, 0x55, sizeof(id));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(cli_id_parse(bad[i], id), -EINVAL);
+	for (size_t i = 0; i < sizeof(id); i++)
+		assert_int_equal(id[i], 0x55);
+}
+
+static void dates_are_read_as_they_are_written(void **state)
+{
+	uint32_t s = 7;
+
+	(void)state;
+	assert_int_equal(cli_time_parse("2000-01-01T00:00:00Z", &s), 0);
+	assert_int_equal(s, 0);
+	assert_int_equal(cli_time_parse("2136-02-07T06:28:15Z", &s), 0);
+	assert_int_equal(s, UINT32_MAX);
+	assert_int_equal(cli_time_parse("2024-11-13", &s), 0);
+	assert_int_equal(s, 784771200);
+	assert_int_equal(cli_time_parse("2136-02-07T06:28:16Z", &s), -ERANGE);
+	assert_int_equal(cli_time_parse("1999-12-31T23:59:59Z", &s), -ERANGE);
+	assert_int_equal(cli_time_parse("2024-11-13T17:17", &s), -EINVAL);
+	assert_int_equal(cli_time_parse("2024-13-13", &s), -EINVAL);
+	assert_int_equal(cli_time_parse("", &s), -EINVAL);
+	assert_int_equal(s, 784771200);
 }
 
 static void progress_tells_rate_and_time_left(void **state)
@@ -255,6 +312,8 @@ int main(void)
 		cmocka_unit_test(help_and_version_end_well),
 		cmocka_unit_test(ids_have_two_spellings_and_hex),
 		cmocka_unit_test(times_are_iso_dates_from_2000_on),
+		cmocka_unit_test(ids_are_read_as_they_are_written),
+		cmocka_unit_test(dates_are_read_as_they_are_written),
 		cmocka_unit_test(foreign_text_loses_what_is_not_printable),
 		cmocka_unit_test(utf16_names_become_utf8),
 		cmocka_unit_test(progress_tells_rate_and_time_left),

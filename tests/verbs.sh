@@ -22,8 +22,8 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
 
-verbs='check compare convert create inspect map merge repair resize'
-ours='check compare create map merge repair resize'
+verbs='check compare convert create inspect map merge repair resize set'
+ours='check compare create map merge repair resize set'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'
@@ -500,6 +500,10 @@ cases()
 	picture-svg picture_svg
 	picture-2040G picture_2040G
 	contributions contributions
+	set sets
+	set-refused bad_sets
+	set-in-use set_in_use
+	set-parent set_parent
 	foreign foreign
 	foreign-damaged foreign_damaged
 	EOF

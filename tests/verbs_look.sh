@@ -216,3 +216,130 @@ map_parts()
 			fail "no or another file name"
 	done
 }
+
+# --- set
+
+# All of a file but its footers.
+inner() # FILE
+{
+	tail -c +513 "$1" | head -c -512 | cksum
+}
+
+set_value() # FILE KEY
+{
+	vhd inspect --json "$1" | "$dir/json" "images.0.$2"
+}
+
+sets()
+{
+	three d.vhd
+	before=$(inner d.vhd)
+	id=0123abcd-4567-89ef-8123-456789abcdef
+	must vhd set --id $id d.vhd
+	said "^d.vhd: id: .* -> $id\$"
+	[ "$(set_value d.vhd id.windows)" = $id ] || fail "another id"
+	must vhd set --id 00112233445566778899aabbccddeeff d.vhd
+	[ "$(set_value d.vhd id.hex)" = 00112233445566778899aabbccddeeff ] ||
+		fail "another id from hex"
+	must vhd set --id "{$id}" d.vhd
+	must vhd set --id "{$id}" d.vhd
+	said "d.vhd: is so already"
+	must vhd set --json --id new d.vhd
+	[ "$(value changes.0.field)" = id ] || fail "JSON: $(cat "$dir/out")"
+	[ "$(value changes.0.from)" = $id ] || fail "JSON: $(cat "$dir/out")"
+	[ "$(value written-bytes)" = 1024 ] || fail "JSON: $(cat "$dir/out")"
+	[ "$(set_value d.vhd id.windows)" = "$(value changes.0.to)" ] ||
+		fail "JSON tells another id"
+	must vhd set --saved-state yes d.vhd
+	[ "$(set_value d.vhd footer.saved-state)" = true ] || fail "saved state"
+	must vhd set --saved-state no --hidden yes --timestamp 2024-11-13 \
+		--creator 'vbox,7.1,Wi2k' d.vhd
+	[ "$(set_value d.vhd footer.saved-state)" = false ] || fail "not reset"
+	[ "$(set_value d.vhd created)" = 2024-11-13T00:00:00Z ] || fail date
+	[ "$(set_value d.vhd creator.application)" = vbox ] || fail creator
+	[ "$(set_value d.vhd creator.version)" = 7.1 ] || fail version
+	must vhd check d.vhd
+	said " hidden: "
+	must vhd set --hidden no d.vhd
+	must vhd set --creator hyperv d.vhd
+	must vhd set --geometry 1/2/3 --quiet d.vhd
+	grep -q 'show 3072 of 16777216 bytes' "$dir/err" || fail "no warning"
+	must vhd set --geometry auto d.vhd
+	[ "$(set_value d.vhd geometry.cylinders)" = 481 ] || fail geometry
+	must vhd set --geometry max d.vhd
+	[ "$(set_value d.vhd geometry.cylinders)" = 65535 ] || fail geometry
+	[ "$(inner d.vhd)" = "$before" ] || fail "more than the footers changed"
+	must vhd check d.vhd
+	must qemu-img info -f vpc d.vhd
+	must vhdiinfo d.vhd
+	sum=$(cksum <d.vhd)
+	must vhd set --dry-run --id new d.vhd
+	said 'nothing was written'
+	[ "$(cksum <d.vhd)" = "$sum" ] || fail "not dry"
+	must vhd create --quiet --type fixed --size 1M f.vhd
+	must vhd set --id $id f.vhd
+	must vhd check f.vhd
+}
+
+bad_sets()
+{
+	three d.vhd
+	head -c 4096 /dev/zero >raw
+	refused 2 'vhd set: ' vhd set d.vhd
+	refused 2 'vhd set: ' vhd set --hidden yes
+	for bad in '--id 1' '--id new2' --id=00112233445566778899aabbccddeef \
+		--id=0123abcd-4567-89ef-8123-456789abcdeg \
+		--id=0123abcd-456789ef-8123-456789abcdef \
+		'--hidden maybe' '--geometry 1/2' '--geometry 0/1/1' \
+		'--geometry 1/256/1' '--geometry 65536/1/1' '--geometry 1/1/1x' \
+		'--creator nobody' '--creator abcde,1.0,Wi2k' '--creator a,1,b' \
+		'--timestamp yesterday' '--timestamp 1999-12-31' \
+		'--timestamp 2137-01-01' '--format raw'; do
+		# shellcheck disable=SC2086 # option and argument
+		refused 2 'vhd set: ' vhd set $bad d.vhd
+	done
+	refused 2 'vhd set: d.vhd: ' vhd set \
+		--id 00000000000000000000000000000000 d.vhd
+	refused 3 'vhd set: raw: ' vhd set --hidden yes raw
+	refused 3 'vhd set: missing: ' vhd set --hidden yes missing
+	poke d.vhd $(($(end_of d.vhd) + 100)) x
+	refused 3 'vhd set: d.vhd: ' vhd set --hidden yes d.vhd
+	must vhd repair --quiet --yes --no-undo d.vhd
+	must vhd set --hidden yes d.vhd
+	truncate -s -1 d.vhd
+	refused 3 'vhd set: d.vhd: ' vhd set --hidden no d.vhd
+}
+
+set_in_use()
+{
+	three d.vhd
+	mkfifo go
+	"$dir/hold" d.vhd <go >held &
+	exec 9>go
+	while ! grep -q held held; do sleep 0.05; done
+	refused 3 'vhd set: d.vhd: ' vhd set --hidden yes d.vhd
+	exec 9>&-
+	wait $!
+	must vhd set --hidden yes d.vhd
+}
+
+# Whose parent changes its id is told, by name, and can be helped.
+set_parent()
+{
+	chain 1
+	old=$(set_value l1.vhd id.windows)
+	must vhd set --dry-run --id new l1.vhd
+	grep -q "warning: .*/l2.vhd builds on this image" "$dir/err" ||
+		fail "no warning: $(cat "$dir/err")"
+	[ "$(wc -l <"$dir/err")" = 1 ] || fail "too many: $(cat "$dir/err")"
+	must vhd set --json --id new l1.vhd
+	[ "$(value children.0)" = "$PWD/l2.vhd" ] || fail "$(cat "$dir/out")"
+	refused 3 'vhd map: l3.vhd: ' vhd map l3.vhd
+	must vhd set --id "$old" l1.vhd
+	must vhd compare --quiet --format-b raw l3.vhd flat.raw
+	must vhd set --id new l3.vhd
+	[ ! -s "$dir/err" ] || fail "warns of $(cat "$dir/err")"
+	must vhd compare --quiet --format-b raw l3.vhd flat.raw
+	below=$(set_value l0.vhd id.hex)
+	refused 2 'vhd set: l1.vhd: ' vhd set --id "$below" l1.vhd
+}

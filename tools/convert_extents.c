@@ -8,11 +8,19 @@
 
 #include "convert.h"
 
+/* The places of a split set are not those of its first file. */
+static bool one_file(const struct vhd *img)
+{
+	struct vhd_layer layer;
+
+	return vhd_layer(img, 0, &layer) == 0 && layer.fd >= 0;
+}
+
 void convert_extents_init(struct convert_extents *x, struct vhd *img, int fd)
 {
 	*x = (struct convert_extents){
 		.img = img,
-		.fd = fd,
+		.fd = one_file(img) ? fd : -1,
 		.size_bytes = vhd_get_info(img)->size_bytes,
 	};
 }

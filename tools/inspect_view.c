@@ -47,14 +47,15 @@ int inspect_view_open(struct inspect_view *view, struct vhd *img,
 		      const char *path, struct vhd_err *err)
 {
 	const struct vhd_info *info = vhd_get_info(img);
+	bool split = info->notes & VHD_NOTE_SPLIT;
 	int rc;
 
 	*view = (struct inspect_view){
 		.img = img,
 		.size_bytes = info->size_bytes,
 		.fd = -1,
-		.copied = info->format != VHD_FORMAT_RAW &&
-			  info->format != VHD_FORMAT_FIXED,
+		.copied = split || (info->format != VHD_FORMAT_RAW &&
+				    info->format != VHD_FORMAT_FIXED),
 		.left_bytes = COPY_MAX_BYTES,
 	};
 	if (!view->copied) {

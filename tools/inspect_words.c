@@ -45,6 +45,7 @@ const char *inspect_note_name(enum vhd_note note)
 		{ VHD_NOTE_PARENT_TIME, "parent-time" },
 		{ VHD_NOTE_BATMAP_BAD, "batmap-bad" },
 		{ VHD_NOTE_RESIZE_CUT, "resize-cut" },
+		{ VHD_NOTE_SPLIT, "split" },
 	};
 
 	for (size_t i = 0; i < COUNT(names); i++)

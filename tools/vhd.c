@@ -32,6 +32,7 @@ static const struct verb verbs[] = {
 	{"repair", "put an image right, or save what it still holds",
 	 verb_repair, NULL},
 	{"resize", "make the disk larger or smaller", verb_resize, NULL},
+	{"set", "change what an image says of itself", verb_set, NULL},
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))

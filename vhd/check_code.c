@@ -58,6 +58,7 @@ const struct check_code check_codes[VHD_FIND_COUNT] = {
 	ROW(HIDDEN, "hidden", INFO, 0, 0, 0),
 	ROW(RESERVED, "reserved", INFO, 0, 0, 0),
 	ROW(CREATOR, "creator", INFO, 0, 0, 0),
+	ROW(RESIZE_CUT, "resize-cut", WARNING, 0, 0, 0),
 
 	ROW(HEADER_COOKIE, "header-cookie", ERROR, 0x08, WHY(HEADER_COOKIE),
 	    ALL),

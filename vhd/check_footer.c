@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "resize.h"
 
 /* blktap allows clocks to differ by this much. */
 #define CLOCK_SLACK_S	1800
@@ -242,7 +243,13 @@ static void marks(struct check *c, const struct survey_footer *sf)
 			   "hidden (%u): blktap keeps it as an inner node of "
 			   "a chain",
 			   sf->wire.hidden);
-	if (vhd_any_nonzero(sf->wire.reserved, sizeof(sf->wire.reserved)))
+	if (fixed_disk(c) && resize_fixed_pending(&sf->wire))
+		check_tell(c, VHD_FIND_RESIZE_CUT, AT(sf, reserved),
+			   VHD_NO_BLOCK,
+			   "growing was interrupted: the former footer is "
+			   "inside the disk; repairing it, or the next "
+			   "program here that writes, removes it");
+	else if (vhd_any_nonzero(sf->wire.reserved, sizeof(sf->wire.reserved)))
 		check_tell(c, VHD_FIND_RESERVED, AT(sf, reserved), VHD_NO_BLOCK,
 			   "reserved bytes of the footer are not zero");
 	if (!vhd_any_nonzero(f->unique_id, sizeof(f->unique_id)))

@@ -15,6 +15,7 @@
 #include "filesys.h"
 #include "image.h"
 #include "locator.h"
+#include "split.h"
 #include "resize.h"
 
 #define BLKTAP_0_1 0x00000001u /* little-endian bitmaps, no batmap */
@@ -296,6 +297,8 @@ static int set_up(struct vhd *img, const struct vhd_open_opts *opts,
 	if (rc)
 		return rc;
 	img->sectors = img->info.size_bytes / VHD_SECTOR_BYTES;
+	if (vhd_split_parts(&img->file) > 1)
+		img->info.notes |= VHD_NOTE_SPLIT;
 	if (!img->writable)
 		return 0;
 	rc = writable_check(img, &p, err);
@@ -397,7 +400,10 @@ int vhd_open(const char *path, const struct vhd_open_opts *opts,
 	how.writable = opts->writable;
 	how.direct = opts->direct;
 	how.no_lock = opts->force_read;
-	rc = vhd_file_open(path, &how, &f, err);
+	if (opts->format == VHD_FORMAT_RAW)
+		rc = vhd_file_open(path, &how, &f, err);
+	else
+		rc = vhd_split_open(path, &how, &f, err);
 	if (rc)
 		return rc;
 	rc = vhd_open_file(&f, opts, &img, err);

@@ -25,6 +25,7 @@
 #include "image.h"
 #include "locator.h"
 #include "relate.h"
+#include "split.h"
 
 #define RETRIES_MAX  64 /* of openat2, which may see a rename in between */
 #define EPOCH_2000_S 946684800
@@ -172,9 +173,27 @@ static const struct vhd *same_file(const struct vhd *top, int fd)
 	return NULL;
 }
 
-static int open_image(const struct search *s, int fd, const char *path,
+/* A further part of a parent that is a split set; `name` is absolute. */
+static int part_open(void *ctx, const char *name, struct vhd_file *out,
+		     struct vhd_err *err)
+{
+	const struct search *s = ctx;
+	const struct vhd_file_open how = {.no_lock = s->opts->force_read};
+	const char *rel = name + strlen(s->root);
+	int fd = open_beneath(s->root_fd, rel + strspn(rel, "/"),
+			      O_RDONLY | O_NONBLOCK);
+
+	if (fd < 0)
+		return vhd_fail(err, fd, VHD_WHY_SYSTEM, 0,
+				"cannot open %.80s: %s", name,
+				vhd_errno_text(fd));
+	return vhd_file_adopt(fd, name, &how, out, err);
+}
+
+static int open_image(struct search *s, int fd, const char *path,
 		      struct vhd **out, struct vhd_err *err)
 {
+	const struct vhd_split_dir dir = {.open = part_open, .ctx = s};
 	const struct vhd_open_opts opts = {
 		.direct = s->opts->direct,
 		.force_read = s->opts->force_read,
@@ -190,7 +209,9 @@ static int open_image(const struct search *s, int fd, const char *path,
 
 	if (rc)
 		return rc;
-	rc = vhd_open_file(&f, &opts, out, err);
+	rc = vhd_split_gather(&f, path, &dir, false, err);
+	if (!rc)
+		rc = vhd_open_file(&f, &opts, out, err);
 	if (rc)
 		vhd_file_close(&f);
 	return rc;

@@ -127,7 +127,25 @@ int vhd_queue_create(const struct vhd_queue_opts *opts, struct vhd_queue **out,
 		if (want != VHD_ENGINE_AUTO || !barred(rc))
 			break;
 	}
+	if (!rc)
+		(*out)->automatic = want == VHD_ENGINE_AUTO;
 	return rc;
+}
+
+int queue_go_sync(struct vhd_queue *q, struct vhd_err *err)
+{
+	void *state;
+	int rc;
+
+	if (!q->automatic || q->in_flight)
+		return -ENOTSUP;
+	rc = vhd_engine_sync.create(q->depth, &state, err);
+	if (rc)
+		return rc;
+	q->engine->destroy(q->state);
+	q->engine = &vhd_engine_sync; /* which keeps nothing of a file */
+	q->state = state;
+	return 0;
 }
 
 void vhd_queue_destroy(struct vhd_queue *q)

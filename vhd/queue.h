@@ -108,6 +108,7 @@ struct queue_slot {
 struct vhd_queue {
 	const struct vhd_engine_ops *engine;
 	void *state;
+	bool automatic;            /* the engine was ours to choose */
 	int broken;                /* 0, or why the engine is no use */
 	uint32_t depth;
 	unsigned in_flight;
@@ -161,6 +162,10 @@ static inline void queue_slot_put(struct vhd_queue *q, struct queue_slot *slot)
 }
 
 /* queue.c */
+/* Change to the engine that serves any medium, where that is ours to choose
+ * and nothing is in flight; attached images stay so. -ENOTSUP otherwise.
+ */
+int queue_go_sync(struct vhd_queue *q, struct vhd_err *err);
 bool queue_list_remove(struct queue_list *l, struct vhd_req *req);
 /* Note a fault at `pos_bytes` of the request; the first one names it, the
  * lowest position is what the caller learns.

@@ -113,6 +113,9 @@ static int file_attach(struct vhd_queue *q, struct vhd *img,
 				"among them",
 				VHD_ENGINE_FILES_MAX);
 	rc = q->engine->attach(q->state, file, slot, err);
+	/* A split set is no one descriptor: only one engine can serve it. */
+	if (rc == -ENOTSUP && queue_go_sync(q, err) == 0)
+		rc = q->engine->attach(q->state, file, slot, err);
 	if (rc)
 		return rc;
 	q->slot_used[slot] = true;

@@ -11,6 +11,7 @@
 
 #include "fail.h"
 #include "repair.h"
+#include "split.h"
 
 static const char *const names[VHD_REPAIR_COUNT] = {
 	[VHD_REPAIR_FOOTER_END] = "footer-end",
@@ -24,6 +25,7 @@ static const char *const names[VHD_REPAIR_COUNT] = {
 	[VHD_REPAIR_NEXT_OFFSET] = "next-offset",
 	[VHD_REPAIR_BAT_CLEAR] = "bat-clear",
 	[VHD_REPAIR_BAT_EXTRA] = "bat-extra",
+	[VHD_REPAIR_RESIZE] = "resize",
 	[VHD_REPAIR_BATMAP] = "batmap",
 };
 
@@ -331,9 +333,15 @@ int vhd_repair(const char *path, const struct vhd_repair_opts *opts,
 	if (rc)
 		return rc;
 	how.writable = opts->write;
-	rc = vhd_file_open(path, &how, &f, err);
+	rc = vhd_split_open(path, &how, &f, err);
 	if (rc)
 		return rc;
+	if (vhd_split_parts(&f) > 1) {
+		vhd_file_close(&f);
+		return vhd_fail(err, -EROFS, VHD_WHY_READ_ONLY_LAYOUT, 0,
+				"a split set is not repaired; salvage copies "
+				"it to one file");
+	}
 	rc = begin(&r, &f, opts, result ? result : &unused, err);
 	if (!rc && opts->write && r->change_count && opts->undo_path)
 		rc = save_to(r, opts->undo_path, err);

@@ -10,6 +10,7 @@
 #include "checked.h"
 #include "fail.h"
 #include "repair.h"
+#include "resize.h"
 
 #define CREATOR_VERSION 0x000a0000u /* as create.c has it */
 
@@ -236,6 +237,27 @@ static int heal_checksum(struct repair *r, struct vhd_err *err)
 	return 0;
 }
 
+/* A fixed disk whose growth was interrupted: see resize_fixed.c. */
+static int heal_resize(struct repair *r, struct vhd_err *err)
+{
+	static const uint8_t zeros[VHD_FOOTER_BYTES];
+	uint64_t at;
+	bool there;
+	int rc;
+
+	if (r->s.blocked || !resize_fixed_pending(&r->footer))
+		return 0;
+	rc = resize_fixed_former(r->file, &r->footer, &at, &there, err);
+	if (rc)
+		return rc;
+	repair_step(r, VHD_REPAIR_RESIZE, at,
+		    "growing was interrupted: the former footer inside the "
+		    "disk becomes zero");
+	if (!there)
+		return 0;
+	return repair_put(r, REPAIR_ERASE, at, zeros, sizeof(zeros), err);
+}
+
 int repair_choose_footer(struct repair *r, struct vhd_err *err)
 {
 	struct survey *s = &r->s;
@@ -274,7 +296,7 @@ int repair_choose_footer(struct repair *r, struct vhd_err *err)
 		return rc;
 	heal_geometry(r);
 	heal_id(r);
-	return 0;
+	return heal_resize(r, err);
 }
 
 /* ---------------------------------------------------------- the places -- */

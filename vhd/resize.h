@@ -42,6 +42,11 @@ int resize_fixed(struct resize *r, struct vhd_err *err);
  */
 bool resize_fixed_pending(const struct vhd_footer_wire *w);
 int resize_fixed_finish(struct vhd *img, struct vhd_err *err);
+/* The same for a repair: where the former footer is and whether it still is
+ * there. `w` loses the note.
+ */
+int resize_fixed_former(const struct vhd_file *f, struct vhd_footer_wire *w,
+			uint64_t *at_bytes, bool *there, struct vhd_err *err);
 
 /* The seam for tests: over a medium the caller has, which is not closed. */
 int vhd_resize_file(const struct vhd_file *f,

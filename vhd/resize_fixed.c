@@ -65,39 +65,51 @@ static int write_footer(struct vhd *img, const struct vhd_footer_wire *w,
 /* Is the sector at `at` this disk's footer for a disk that ends there? A guest
  * may have been given the disk meanwhile and use the place.
  */
-static int is_former(struct vhd *img, uint64_t at_bytes, bool *yes,
-		     struct vhd_err *err)
+static int is_former(const struct vhd_file *f,
+		     const struct vhd_footer_wire *now, uint64_t at_bytes,
+		     bool *yes, struct vhd_err *err)
 {
 	struct vhd_footer_wire w;
-	int rc = vhd_file_read(&img->file, &w, sizeof(w), at_bytes, err);
+	int rc = vhd_file_read(f, &w, sizeof(w), at_bytes, err);
 
 	*yes = !rc && vhd_footer_mark(&w) == VHD_MARK_OK &&
 	       be64_get(w.current_size) == at_bytes &&
-	       memcmp(w.unique_id, img->footer.unique_id,
-		      sizeof(w.unique_id)) == 0;
+	       memcmp(w.unique_id, now->unique_id, sizeof(w.unique_id)) == 0;
 	return rc;
+}
+
+int resize_fixed_former(const struct vhd_file *f, struct vhd_footer_wire *w,
+			uint64_t *at_bytes, bool *there, struct vhd_err *err)
+{
+	struct grown_note note;
+	int rc = 0;
+
+	note_get(w, &note);
+	*at_bytes = be64_get(note.old_size);
+	*there = false;
+	if (*at_bytes % VHD_SECTOR_BYTES == 0 &&
+	    *at_bytes < be64_get(w->current_size))
+		rc = is_former(f, w, *at_bytes, there, err);
+	if (rc)
+		return rc;
+	memset(&note, 0, sizeof(note));
+	note_put(w, &note);
+	return 0;
 }
 
 int resize_fixed_finish(struct vhd *img, struct vhd_err *err)
 {
 	struct vhd_footer_wire w = img->footer;
-	struct grown_note note;
 	uint64_t at;
-	bool former = false;
-	int rc = 0;
+	bool former;
+	int rc = resize_fixed_former(&img->file, &w, &at, &former, err);
 
-	note_get(&w, &note);
-	at = be64_get(note.old_size);
-	if (at % VHD_SECTOR_BYTES == 0 && at < img->info.size_bytes)
-		rc = is_former(img, at, &former, err);
 	if (!rc && former)
 		rc = vhd_file_zero(&img->file, at, VHD_FOOTER_BYTES, err);
 	if (!rc && former)
 		rc = vhd_file_flush(&img->file, err);
 	if (rc)
 		return rc;
-	memset(&note, 0, sizeof(note));
-	note_put(&w, &note);
 	rc = write_footer(img, &w, img->info.size_bytes, err);
 	if (!rc)
 		img->footer = w;

@@ -13,6 +13,7 @@
 
 #include "fail.h"
 #include "salvage.h"
+#include "split.h"
 #include "survey.h"
 
 #define CHUNK_BYTES	  (1u << 20)
@@ -484,7 +485,7 @@ int vhd_salvage(const char *path, const char *out_path,
 	v.result = result ? result : &unused;
 	memset(v.result, 0, sizeof(*v.result));
 	how.no_lock = opts->force_read;
-	rc = vhd_file_open(path, &how, &f, err);
+	rc = vhd_split_open(path, &how, &f, err);
 	if (rc)
 		return rc;
 	rc = prepare(&v, &f, err);

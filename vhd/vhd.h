@@ -62,7 +62,8 @@ struct vhd_open_opts {
 				 * what the parent lacks reads as zero */
 };
 
-/* Open an existing image by path.
+/* Open an existing image by path. NAME.vhd that has no footer of its own and
+ * has NAME.v01 beside it is a split set, which is read as one file.
  * AUTO never takes a file for raw unless it carries no VHD structure at all.
  * Locks the file (OFD) before the first metadata read.
  * Errors: -ENOENT and other open errors (SYSTEM), -EBUSY (LOCKED), -EISDIR
@@ -176,7 +177,8 @@ enum vhd_note {
 	VHD_NOTE_LOCATOR_BAD = 1u << 12,     /* parent locator is ignored */
 	VHD_NOTE_PARENT_TIME = 1u << 13,     /* parent changed since, perhaps */
 	VHD_NOTE_RESIZE_CUT = 1u << 14,      /* a resize was interrupted */
-	VHD_NOTE_COUNT_BITS = 15,
+	VHD_NOTE_SPLIT = 1u << 15,           /* several files; only read */
+	VHD_NOTE_COUNT_BITS = 16,
 };
 
 /* All that is known about an open image. Owned by the image. */
@@ -398,7 +400,10 @@ struct vhd_queue;
 #define VHD_QUEUE_DEPTH_MAX 4096u
 
 struct vhd_queue_opts {
-	enum vhd_engine engine; /* AUTO chooses; naming one forbids others */
+	enum vhd_engine engine; /* AUTO chooses, and while the queue is idle
+				 * changes to SYNC for an image that only this
+				 * can serve, such as a split set; naming one
+				 * forbids others */
 	uint32_t depth;         /* file operations in flight; 0: the default */
 };
 

@@ -60,6 +60,7 @@ enum vhd_finding_code {
 	VHD_FIND_HIDDEN,            /* blktap: inner node of a chain */
 	VHD_FIND_RESERVED,          /* reserved bytes are not zero */
 	VHD_FIND_CREATOR,           /* unknown, or not handled */
+	VHD_FIND_RESIZE_CUT,        /* fixed: grown, former footer inside */
 	/* dynamic header */
 	VHD_FIND_HEADER_COOKIE,
 	VHD_FIND_HEADER_CHECKSUM,
@@ -189,6 +190,7 @@ enum vhd_repair_code {
 	VHD_REPAIR_FOOTER_REBUILD,  /* both were lost */
 	VHD_REPAIR_GEOMETRY,
 	VHD_REPAIR_ID,              /* all zero before */
+	VHD_REPAIR_RESIZE,          /* fixed: an interrupted growth ended */
 	VHD_REPAIR_HEADER_CHECKSUM,
 	VHD_REPAIR_NEXT_OFFSET,
 	VHD_REPAIR_BAT_CLEAR,       /* a block given up */

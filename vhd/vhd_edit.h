@@ -176,6 +176,52 @@ struct vhd_merge_opts {
 int vhd_merge(const char *path, const struct vhd_merge_opts *opts,
 	      struct vhd_merge_result *result, struct vhd_err *err);
 
+/* ----------------------------------------------------------------- set -- */
+
+/* What vhd_set can change: fields of the footer that move no data. */
+#define VHD_SET_ID	    (1u << 0)
+#define VHD_SET_HIDDEN	    (1u << 1) /* blktap: inner node of a chain */
+#define VHD_SET_SAVED_STATE (1u << 2) /* a suspended machine needs it */
+#define VHD_SET_GEOMETRY    (1u << 3)
+#define VHD_SET_CREATOR	    (1u << 4)
+#define VHD_SET_TIMESTAMP   (1u << 5)
+
+struct vhd_set_values {
+	uint8_t unique_id[16];
+	uint8_t hidden;      /* to be set: 0 or 1 */
+	uint8_t saved_state; /* the same */
+	struct vhd_geometry geometry;
+	struct vhd_creator creator;
+	uint32_t timestamp_s; /* since 2000-01-01 UTC */
+};
+
+struct vhd_set_opts {
+	enum vhd_format format; /* AUTO, FIXED, DYNAMIC or DIFF */
+	uint32_t fields;        /* of VHD_SET_*: which of `values` to take */
+	struct vhd_set_values values;
+	bool write;             /* else only told what would change */
+};
+
+struct vhd_set_result {
+	enum vhd_format format;
+	uint64_t size_bytes;     /* of the disk */
+	uint32_t changed;        /* of VHD_SET_*: that differ now */
+	struct vhd_set_values before;
+	struct vhd_set_values after;
+	uint64_t written_bytes;  /* 0 where all was so already */
+};
+
+/* Change fields of the footer, and its copy, and nothing else. After a crash
+ * the image opens with the old fields or the new ones; the same call again
+ * ends the work. Children find their parent by its id: after VHD_SET_ID none
+ * does. Takes the exclusive lock, without `write` the shared one.
+ * Errors: those of opening; -EROFS (READ_ONLY_LAYOUT) where the footers are
+ *   damaged, differ in more than these fields, or are not a whole sector;
+ *   -EINVAL (ARGUMENT) values that no image may have.
+ */
+int vhd_set(const char *path, const struct vhd_set_opts *opts,
+	    struct vhd_set_result *result, struct vhd_err *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -112,6 +112,16 @@ const char *cli_id_windows(const uint8_t id[16], char *buf);
 const char *cli_id_rfc4122(const uint8_t id[16], char *buf);
 const char *cli_id_hex(const uint8_t id[16], char *buf);
 
+/* The other way: with dashes as Windows spells them (with or without braces),
+ * 32 digits without dashes as bytes. -EINVAL; then `id` is untouched.
+ */
+int cli_id_parse(const char *text, uint8_t id[16]);
+
+/* "2024-11-13T17:17:10Z", or the date alone. Errors: -EINVAL; -ERANGE where 32
+ * bits since 2000 do not reach.
+ */
+int cli_time_parse(const char *text, uint32_t *since_2000_s);
+
 /* Seconds since 2000-01-01 UTC as "2024-11-13T17:17:10Z". */
 #define CLI_TIME_TEXT 32
 const char *cli_time_text(uint32_t since_2000_s, char *buf);

@@ -94,6 +94,7 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 	[VHD_WHY_SHRINK] = { "shrink", CLI_REFUSED, "--shrink allows it" },
 	[VHD_WHY_DATA_BEHIND] = { "data-behind", CLI_REFUSED,
 				  "--force gives it up" },
+	[VHD_WHY_SPLIT_SET] = { "split-set", CLI_REFUSED, "" }, /* text */
 
 	[VHD_WHY_KERNEL_FORMAT] = { "kernel-format", CLI_REFUSED,
 				    "name a bzImage such as /boot/vmlinuz" },

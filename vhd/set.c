@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Changing fields of the footer that are nobody's data: id, flags, geometry,
+ * creator, date. Every other byte of it stays as it is, unknown ones too.
+ *
+ * Order: the copy at offset 0 first, a sync, then the trailing footer, a sync.
+ * A crash leaves both old, both new, or one of each, each of which opens: the
+ * trailing one is in force where both are sound, and a copy that was torn is
+ * no more than a copy. The same command, given again, ends the work. A fixed
+ * disk has one footer, which is one sector.
+ * Source: VHD specification 1.0, "Hard Disk Footer Format".
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "fail.h"
+#include "set.h"
+#include "survey.h"
+
+#define FIELDS_ALL ((VHD_SET_TIMESTAMP << 1) - 1)
+
+/* -------------------------------------------------------------- values -- */
+
+static void values_of(const struct vhd_footer_wire *w, struct vhd_set_values *v)
+{
+	struct vhd_footer f;
+
+	vhd_footer_decode(w, &f);
+	memset(v, 0, sizeof(*v));
+	memcpy(v->unique_id, f.unique_id, sizeof(v->unique_id));
+	v->hidden = w->hidden;
+	v->saved_state = f.saved_state;
+	v->geometry = f.geometry;
+	memcpy(v->creator.app, f.creator_app, sizeof(v->creator.app));
+	v->creator.version = f.creator_version;
+	memcpy(v->creator.os, f.creator_os, sizeof(v->creator.os));
+	v->timestamp_s = f.timestamp_s;
+}
+
+static void take(struct vhd_footer_wire *w, uint32_t fields,
+		 const struct vhd_set_values *v)
+{
+	if (fields & VHD_SET_ID)
+		memcpy(w->unique_id, v->unique_id, sizeof(w->unique_id));
+	if (fields & VHD_SET_HIDDEN)
+		w->hidden = v->hidden;
+	if (fields & VHD_SET_SAVED_STATE)
+		w->saved_state = v->saved_state;
+	if (fields & VHD_SET_GEOMETRY) {
+		w->cylinders = be16_put(v->geometry.cylinders);
+		w->heads = v->geometry.heads;
+		w->sectors_per_track = v->geometry.sectors_per_track;
+	}
+	if (fields & VHD_SET_CREATOR) {
+		memcpy(w->creator_app, v->creator.app, sizeof(w->creator_app));
+		w->creator_version = be32_put(v->creator.version);
+		memcpy(w->creator_os, v->creator.os, sizeof(w->creator_os));
+	}
+	if (fields & VHD_SET_TIMESTAMP)
+		w->timestamp = be32_put(v->timestamp_s);
+	w->checksum = be32_put(vhd_wire_checksum(
+		w, sizeof(*w), offsetof(struct vhd_footer_wire, checksum)));
+}
+
+static uint32_t differing(const struct vhd_set_values *a,
+			  const struct vhd_set_values *b)
+{
+	uint32_t fields = 0;
+
+	if (memcmp(a->unique_id, b->unique_id, sizeof(a->unique_id)) != 0)
+		fields |= VHD_SET_ID;
+	if (a->hidden != b->hidden)
+		fields |= VHD_SET_HIDDEN;
+	if (a->saved_state != b->saved_state)
+		fields |= VHD_SET_SAVED_STATE;
+	if (a->geometry.cylinders != b->geometry.cylinders ||
+	    a->geometry.heads != b->geometry.heads ||
+	    a->geometry.sectors_per_track != b->geometry.sectors_per_track)
+		fields |= VHD_SET_GEOMETRY;
+	if (memcmp(&a->creator, &b->creator, sizeof(a->creator)) != 0)
+		fields |= VHD_SET_CREATOR;
+	if (a->timestamp_s != b->timestamp_s)
+		fields |= VHD_SET_TIMESTAMP;
+	return fields;
+}
+
+/* -------------------------------------------------------------- checks -- */
+
+static int opts_check(const struct vhd_set_opts *o, struct vhd_err *err)
+{
+	const struct vhd_set_values *v;
+
+	if (!o || o->format > VHD_FORMAT_DIFF || o->format == VHD_FORMAT_RAW ||
+	    !o->fields || o->fields & ~FIELDS_ALL)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"nothing to set, or not in a VHD");
+	v = &o->values;
+	if (o->fields & VHD_SET_ID &&
+	    !vhd_any_nonzero(v->unique_id, sizeof(v->unique_id)))
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"an id of zeros is none");
+	if ((o->fields & VHD_SET_HIDDEN && v->hidden > 1) ||
+	    (o->fields & VHD_SET_SAVED_STATE && v->saved_state > 1))
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"a flag is 0 or 1");
+	if (o->fields & VHD_SET_GEOMETRY &&
+	    (!v->geometry.cylinders || !v->geometry.heads ||
+	     !v->geometry.sectors_per_track))
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"a geometry of nothing");
+	return 0;
+}
+
+/* A disk that is its own parent opens no more. */
+static int id_check(const struct survey *s, const struct vhd_set_opts *o,
+		    struct vhd_err *err)
+{
+	if (!(o->fields & VHD_SET_ID) || !s->header_read ||
+	    s->info.format != VHD_FORMAT_DIFF ||
+	    memcmp(s->header.parent_id, o->values.unique_id, 16) != 0)
+		return 0;
+	return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+			"that is the id of its own parent");
+}
+
+/* The two may differ in what is set here: so a command that was cut off is
+ * ended by giving it again. In nothing else.
+ */
+static bool alike_but_for_fields(const struct survey *s)
+{
+	struct vhd_footer_wire a = s->end.wire;
+	struct vhd_set_values v;
+
+	values_of(&s->copy.wire, &v);
+	take(&a, FIELDS_ALL, &v);
+	a.checksum = s->copy.wire.checksum;
+	return memcmp(&a, &s->copy.wire, sizeof(a)) == 0;
+}
+
+static int unsafe(uint64_t at, const char *what, struct vhd_err *err)
+{
+	return vhd_fail(err, -EROFS, VHD_WHY_READ_ONLY_LAYOUT, at,
+			"%s; put that right first: vhd repair", what);
+}
+
+static int footers_check(const struct survey *s, struct vhd_err *err)
+{
+	if (s->verdict) {
+		if (err)
+			*err = s->verdict_err;
+		return s->verdict;
+	}
+	if (s->info.format == VHD_FORMAT_RAW)
+		return vhd_fail(err, -EUCLEAN, VHD_WHY_NOT_VHD, 0,
+				"a raw disk has no footer to change");
+	if (s->info.faults) {
+		if (err)
+			*err = s->info.fault;
+		return s->info.fault.code;
+	}
+	if (s->end_511)
+		return vhd_fail(err, -EROFS, VHD_WHY_READ_ONLY_LAYOUT,
+				s->end.at_bytes,
+				"the footer has 511 bytes, as before Virtual "
+				"PC 2004; convert the image");
+	if (s->end.at_bytes % VHD_SECTOR_BYTES)
+		return unsafe(s->end.at_bytes, "the footer is not on a sector",
+			      err);
+	if (s->end.mark != VHD_MARK_OK)
+		return unsafe(s->end.at_bytes,
+			      "the trailing footer is damaged or missing", err);
+	if (s->blocked && s->copy.mark == VHD_MARK_OK &&
+	    !alike_but_for_fields(s))
+		return unsafe(0, "the two footers differ", err);
+	return vhd_footer_check(&s->end.f, s->end.at_bytes, err);
+}
+
+/* --------------------------------------------------------------- write -- */
+
+static int put(const struct vhd_file *f, const struct vhd_footer_wire *w,
+	       uint64_t at, struct vhd_set_result *r, struct vhd_err *err)
+{
+	int rc = vhd_file_write(f, w, sizeof(*w), at, err);
+
+	if (!rc)
+		rc = vhd_file_flush(f, err);
+	if (!rc)
+		r->written_bytes += sizeof(*w);
+	return rc;
+}
+
+static int write_footers(const struct vhd_file *f, const struct survey *s,
+			 const struct vhd_footer_wire *w,
+			 struct vhd_set_result *r, struct vhd_err *err)
+{
+	int rc = 0;
+
+	if (s->blocked && memcmp(w, &s->copy.wire, sizeof(*w)) != 0)
+		rc = put(f, w, 0, r, err);
+	if (!rc && memcmp(w, &s->end.wire, sizeof(*w)) != 0)
+		rc = put(f, w, s->end.at_bytes, r, err);
+	return rc;
+}
+
+int vhd_set_file(const struct vhd_file *f, const struct vhd_set_opts *opts,
+		 struct vhd_set_result *result, struct vhd_err *err)
+{
+	struct vhd_footer_wire w;
+	struct survey_opts so = {0};
+	struct survey s;
+	int rc = opts_check(opts, err);
+
+	memset(result, 0, sizeof(*result));
+	if (rc)
+		return rc;
+	so.format = opts->format;
+	rc = survey_read(&s, f, &so, err);
+	if (!rc)
+		rc = footers_check(&s, err);
+	if (!rc)
+		rc = id_check(&s, opts, err);
+	if (rc)
+		return rc;
+	w = s.end.wire;
+	values_of(&w, &result->before);
+	take(&w, opts->fields, &opts->values);
+	values_of(&w, &result->after);
+	result->changed = differing(&result->before, &result->after);
+	result->size_bytes = s.end.f.current_size_bytes;
+	result->format = s.info.format;
+	return opts->write ? write_footers(f, &s, &w, result, err) : 0;
+}
+
+int vhd_set(const char *path, const struct vhd_set_opts *opts,
+	    struct vhd_set_result *result, struct vhd_err *err)
+{
+	struct vhd_file_open how = {0};
+	struct vhd_set_result unused;
+	struct vhd_file f;
+	int rc = opts_check(opts, err);
+
+	if (rc)
+		return rc;
+	how.writable = opts->write;
+	rc = vhd_file_open(path, &how, &f, err);
+	if (rc)
+		return rc;
+	rc = vhd_set_file(&f, opts, result ? result : &unused, err);
+	vhd_file_close(&f);
+	return rc;
+}
