@@ -389,7 +389,7 @@ static const struct op {
 	{"merge", 5, has_parent, op_merge},
 	{"resize", 3, anything, op_resize},
 	{"convert", 1, anything, op_convert},
-	{"in-place", 1, alone_and_fixed, op_in_place},
+	{"in-place", 2, alone_and_fixed, op_in_place},
 	{"repair", 1, anything, op_repair},
 };
 

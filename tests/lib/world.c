@@ -310,6 +310,14 @@ static int tell_error(void *ctx, const struct vhd_finding *f)
 	return 0;
 }
 
+static bool sizes_differ(const struct world *w, unsigned top)
+{
+	for (unsigned i = 0; i < top; i++)
+		if (w->layer[i].size != w->layer[top].size)
+			return true;
+	return false;
+}
+
 static void judge_check(struct world *w, unsigned i)
 {
 	const struct world_layer *l = &w->layer[i];
@@ -317,7 +325,7 @@ static void judge_check(struct world *w, unsigned i)
 	const struct vhd_check_opts o = {
 		.data = true,
 		/* a larger child is an error, which it is here by choice */
-		.parent_dir = i && l->size != l[-1].size ? NULL : ".",
+		.parent_dir = sizes_differ(w, i) ? NULL : ".",
 		.found = tell_error,
 		.ctx = text,
 	};
