@@ -325,6 +325,16 @@ presets()
 		fail "not the size that geometry tells: $(value virtual-size)"
 	must vhd create --for azure --size 20971521 --force p.vhd
 	[ "$(stat -c %s p.vhd)" = 22020608 ] || fail "not whole MiB"
+	must vhd create --for xenserver --size 100G --force p.vhd
+	must vhd check --for xenserver p.vhd
+	grep -q 'wants-batmap' "$dir/out" && fail "no batmap"
+	[ "$(wc -l <"$dir/out")" -le 2 ] || fail "notes: $(cat "$dir/out")"
+	head -c 5000000 /dev/urandom >raw
+	truncate -s 8M raw
+	must vhd convert -q --from raw --for xenserver raw x.vhd
+	must vhd check --data --for xenserver x.vhd
+	grep -q batmap "$dir/out" && fail "$(cat "$dir/out")"
+	must qemu-img compare -q -f raw -F vpc raw x.vhd
 	must vhd create --for xenserver --size 3M --force p.vhd
 	must qemu-img info -f vpc --output=json p.vhd
 	[ "$(value virtual-size)" = 4194304 ] || fail "not 2 MiB units"
