@@ -131,7 +131,7 @@ UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_crash vhd_create_child
 UNIT_VHD     += vhd_resize
 UNIT_VHD     += vhd_malformed vhd_split
-UNIT_VHD     += vhd_merge vhd_merge_file
+UNIT_VHD     += vhd_merge vhd_merge_file vhd_random
 UNIT_VHD     += vhd_set vhd_repair vhd_undo vhd_salvage vhd_oracle
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
@@ -161,7 +161,7 @@ TESTLIB_SRC  += tests/lib/guest.c tests/lib/guest_talk.c \
                 tests/lib/guest_ring.c tests/lib/fakedev.c
 TESTLIB_SRC  += tests/lib/diffimg.c
 TESTLIB_SRC  += tests/lib/malformed.c
-TESTLIB_SRC  += tests/lib/stack.c
+TESTLIB_SRC  += tests/lib/stack.c tests/lib/world.c
 TESTLIB_SRC  += tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c
 # These have hv/gpa.c replaced by the door that counts and flips.
 WATCHED      := vmbus_fetch storvsp_fetch

@@ -499,6 +499,7 @@ cases()
 	map-random random_maps
 	compare compares
 	merge merging
+	merge-between merging_between
 	merge-dry merging_dry
 	merge-refused bad_merging
 	merge-others merging_others
