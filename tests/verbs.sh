@@ -22,8 +22,8 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
 
-verbs='check compact compare convert create inspect map merge repair resize set'
-ours='check compact compare create map merge repair resize set'
+verbs='check compact compare convert create diff inspect map merge repair resize set'
+ours='check compact compare create diff map merge repair resize set'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'
@@ -325,6 +325,16 @@ presets()
 		fail "not the size that geometry tells: $(value virtual-size)"
 	must vhd create --for azure --size 20971521 --force p.vhd
 	[ "$(stat -c %s p.vhd)" = 22020608 ] || fail "not whole MiB"
+	must vhd create --for xenserver --size 100G --force p.vhd
+	must vhd check --for xenserver p.vhd
+	grep -q 'wants-batmap' "$dir/out" && fail "no batmap"
+	[ "$(wc -l <"$dir/out")" -le 2 ] || fail "notes: $(cat "$dir/out")"
+	head -c 5000000 /dev/urandom >raw
+	truncate -s 8M raw
+	must vhd convert -q --from raw --for xenserver raw x.vhd
+	must vhd check --data --for xenserver x.vhd
+	grep -q batmap "$dir/out" && fail "$(cat "$dir/out")"
+	must qemu-img compare -q -f raw -F vpc raw x.vhd
 	must vhd create --for xenserver --size 3M --force p.vhd
 	must qemu-img info -f vpc --output=json p.vhd
 	[ "$(value virtual-size)" = 4194304 ] || fail "not 2 MiB units"
@@ -497,6 +507,7 @@ cases()
 	map-random random_maps
 	compare compares
 	merge merging
+	merge-between merging_between
 	merge-dry merging_dry
 	merge-refused bad_merging
 	merge-others merging_others
@@ -508,6 +519,9 @@ cases()
 	picture-svg picture_svg
 	picture-2040G picture_2040G
 	contributions contributions
+	diff-chain diff_chain
+	diff-two diff_two
+	diff-foreign diff_foreign
 	set sets
 	set-refused bad_sets
 	set-in-use set_in_use

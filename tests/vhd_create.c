@@ -11,6 +11,7 @@
 #include "tests/lib/cm.h"
 #include "tests/lib/vhdimg.h"
 #include "vhd/alloc.h"
+#include "vhd/check.h"
 
 #define KIB 1024u
 #define MIB (1ull << 20)
@@ -392,11 +393,88 @@ static void a_failed_creation_leaves_nothing_behind(void **state)
 	assert_int_equal(access(path("b"), F_OK), -1);
 }
 
+/* Where blktap looks: right behind the table's last sector. */
+static void a_batmap_is_made_and_stays_true(void **state)
+{
+	static const struct vhd_creator blktap = {
+		{'t', 'a', 'p', 0}, 0x00010003, {0, 0, 0, 0}};
+	/* 128 and 129 blocks: the table is full, or not; the same for
+	 * the map at 4096 and 4097.
+	 */
+	static const uint32_t blocks[] = {1, 128, 129, 4096, 4097};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++) {
+		struct memfile *m = memfile_create();
+		struct vhd_file f = memfile_file(m);
+		struct vhd_create_opts o = {
+			.format = VHD_FORMAT_DYNAMIC,
+			.size_bytes = (uint64_t)blocks[i] * 8192,
+			.block_size_bytes = 8192,
+			.creator = &blktap,
+			.batmap = true,
+			.unique_id = "not all zero, no",
+		};
+		uint64_t at = 1536 + (blocks[i] * 4 + 511) / 512 * 512;
+		uint32_t sectors = (blocks[i] + 4095) / 4096;
+		struct vhd *img = NULL;
+		uint8_t w[512], data[8192];
+		const struct vhd_check_opts check = {.data = true};
+		struct vhd_check_result found;
+		struct vhd_err e;
+
+		memset(data, 0x5a, sizeof(data));
+		assert_int_equal(vhd_create_file(&f, &o, &img, &e), 0);
+		assert_int_equal(vhd_get_info(img)->notes, VHD_NOTE_BATMAP);
+		assert_int_equal(vhd_write(img, 0, data, 512, &e), 0);
+		assert_int_equal(vhd_write(img, o.size_bytes - 8192, data,
+					   8192, &e),
+				 0);
+		assert_int_equal(vhd_close(img, &e), 0);
+		memfile_peek(m, w, 512, at);
+		assert_memory_equal(w, "tdbatmap", 8);
+		assert_int_equal(img_get64(w + 8), at + 512);
+		assert_int_equal(img_get32(w + 16), sectors);
+		assert_int_equal(img_get32(w + 20), 0x00010002);
+		assert_int_equal(img_get32(w + 24), 0xffffffff);
+		for (uint32_t s = 0; s < sectors; s++) {
+			memfile_peek(m, w, 512, at + 512 + s * 512ull);
+			for (unsigned b = 0; b < 512; b++)
+				assert_int_equal(w[b], 0);
+		}
+		assert_int_equal(vhd_check_file(&f, &check, &found, &e), 0);
+		assert_int_equal(found.severity_count[VHD_SEVERITY_ERROR] +
+					 found.severity_count
+						 [VHD_SEVERITY_WARNING],
+				 0);
+		memfile_destroy(m);
+	}
+}
+
+static void a_batmap_where_nobody_looks_is_refused(void **state)
+{
+	static const struct vhd_creator blktap = {
+		{'t', 'a', 'p', 0}, 0x00010003, {0, 0, 0, 0}};
+
+	(void)state;
+	refused((struct vhd_create_opts){.format = VHD_FORMAT_DYNAMIC,
+					 .size_bytes = MIB,
+					 .batmap = true},
+		VHD_WHY_ARGUMENT);
+	refused((struct vhd_create_opts){.format = VHD_FORMAT_FIXED,
+					 .size_bytes = MIB,
+					 .creator = &blktap,
+					 .batmap = true},
+		VHD_WHY_ARGUMENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_fixed_image_is_the_disk_and_a_footer),
 		cmocka_unit_test(a_dynamic_image_has_its_parts_in_order),
+		cmocka_unit_test(a_batmap_is_made_and_stays_true),
+		cmocka_unit_test(a_batmap_where_nobody_looks_is_refused),
 		cmocka_unit_test(file_lengths_are_whole_pages),
 		cmocka_unit_test(geometry_never_truncates),
 		cmocka_unit_test(odd_sizes_are_kept_and_can_be_filled),

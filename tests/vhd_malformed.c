@@ -49,21 +49,16 @@ static void r01_an_entry_over_metadata_is_refused(void **state)
 		MALFORMED("in table", BAT_IN_METADATA, BAT_IN_METADATA,
 			  GIVES_UP),
 	};
-	static const struct malformed child = {
-		.make = img_child,
-		.harm = in_locator,
-		.ro = WHY(BAT_IN_METADATA),
-		.find = FIND(BAT_IN_METADATA),
-		.severity = E,
-		.mends = GIVES_UP,
-	};
+	static const struct malformed child =
+		MALFORMED_BY(in_locator, img_child, BAT_IN_METADATA,
+			     BAT_IN_METADATA, GIVES_UP);
 	struct memfile *m = img_three();
 	struct vhd *img = NULL;
 	struct vhd_err e;
 
 	(void)state;
 	malformed_row(cases, COUNT(cases));
-	malformed_read(&child, 1);
+	malformed_row(&child, 1);
 	img_harm(m, "in table");
 	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, true, &img, &e),
 			 -EUCLEAN);
@@ -623,7 +618,7 @@ static void r32_a_locator_of_impossible_length_is_ignored(void **state)
 	char text[1024];
 
 	(void)state;
-	malformed_read(cases, COUNT(cases));
+	malformed_row(cases, COUNT(cases));
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct memfile *m = malformed_image(&cases[i]);
 		struct vhd *img = NULL;
@@ -662,7 +657,7 @@ static void r33_a_locator_over_other_metadata_is_ignored(void **state)
 	};
 
 	(void)state;
-	malformed_read(cases, COUNT(cases));
+	malformed_row(cases, COUNT(cases));
 }
 
 static void name_half_pair(struct memfile *m)
@@ -691,7 +686,7 @@ static void r34_a_parents_name_that_is_no_text_is_shown_as_far_as_it_goes(
 	char text[1024];
 
 	(void)state;
-	malformed_read(cases, COUNT(cases));
+	malformed_row(cases, COUNT(cases));
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct memfile *m = malformed_image(&cases[i]);
 		struct vhd *img = NULL;

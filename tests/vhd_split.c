@@ -26,18 +26,20 @@ static int set_up(void **state)
 {
 	(void)state;
 	strcpy(home, "/tmp/vhdsplit.XXXXXX");
-	return mkdtemp(home) && chdir(home) == 0 ? 0 : -1;
+	if (!mkdtemp(home) || chdir(home))
+		fail_msg("no temporary directory");
+	return 0;
 }
 
-/* Nothing but files was made. */
+/* Nothing but files was made, and all of them in there. */
 static int tear_down(void **state)
 {
-	DIR *d = opendir(".");
+	DIR *d = opendir(home);
 	struct dirent *e;
 
 	(void)state;
 	while (d && (e = readdir(d)))
-		(void)unlink(e->d_name);
+		(void)unlinkat(dirfd(d), e->d_name, 0);
 	if (!d || closedir(d) || chdir("/"))
 		return -1;
 	return rmdir(home);

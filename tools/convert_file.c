@@ -23,6 +23,7 @@ static int dst_create(const struct convert_opts *opts,
 		.block_size_bytes = opts->block_size_bytes,
 		.now_unix_s = time(NULL),
 		.creator = preset ? preset->creator : NULL,
+		.batmap = preset && preset->batmap,
 		.direct = opts->direct,
 		.no_sync = true, /* once, in convert_output_publish */
 	};

@@ -122,6 +122,7 @@ static int preset_apply(struct create *c)
 		return cli_usage(c->prog, "--block-size: %s takes 2M only",
 				 vhd_target_name(c->target));
 	c->opts.creator = p->creator;
+	c->opts.batmap = p->batmap;
 	return preset_size(c, p);
 }
 

@@ -62,6 +62,7 @@ static const struct verb_preset presets[VHD_TARGET_COUNT] = {
 			.size_unit_bytes = 2 * MIB,
 			.block_size_bytes = 2 * MIB,
 			.creator = &blktap,
+			.batmap = true,
 		},
 	[VHD_TARGET_VIRTUALBOX] =
 		{

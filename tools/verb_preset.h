@@ -14,6 +14,7 @@ struct verb_preset {
 	bool size_chs;		   /* ... to a size that geometry tells */
 	uint32_t block_size_bytes; /* the only one it takes, or 0 for any */
 	const struct vhd_creator *creator; /* NULL: the library's */
+	bool batmap;                       /* of a dynamic image */
 };
 
 /* NULL where the product wants nothing special. */

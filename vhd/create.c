@@ -66,6 +66,20 @@ static int size_ok(const struct vhd_create_opts *o, struct vhd_err *err)
 	return 0;
 }
 
+/* Nobody looks for a batmap in what others made. */
+static int batmap_ok(const struct vhd_create_opts *o, struct vhd_err *err)
+{
+	bool blocked = o->format == VHD_FORMAT_DYNAMIC ||
+		       o->format == VHD_FORMAT_DIFF;
+
+	if (!o->batmap || (blocked && o->creator &&
+			   memcmp(o->creator->app, "tap", 4) == 0))
+		return 0;
+	return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+			"a batmap is for dynamic and differencing images with "
+			"blktap as creator");
+}
+
 int vhd_create_check(const struct vhd_create_opts *o, uint32_t *block,
 		     struct vhd_err *err)
 {
@@ -75,6 +89,9 @@ int vhd_create_check(const struct vhd_create_opts *o, uint32_t *block,
 	if (!o)
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"no options given");
+	rc = batmap_ok(o, err);
+	if (rc)
+		return rc;
 	switch (o->format) {
 	case VHD_FORMAT_RAW:
 	case VHD_FORMAT_FIXED:
@@ -198,6 +215,32 @@ static int write_relation(const struct vhd_file *f,
 	return rc;
 }
 
+/* blktap's map of full blocks, none of which is: its header right behind the
+ * table, where its readers look, and the map behind that.
+ */
+static int write_batmap(const struct vhd_file *f, uint64_t blocks,
+			uint64_t *end, struct vhd_err *err)
+{
+	static const uint8_t zeros[VHD_SECTOR_BYTES];
+	uint64_t bytes = (blocks + 7) / 8;
+	uint64_t sectors = (bytes + VHD_SECTOR_BYTES - 1) / VHD_SECTOR_BYTES;
+	uint64_t map = *end + sizeof(struct vhd_batmap_wire);
+	struct vhd_batmap_wire w = {
+		.map_offset = be64_put(map),
+		.map_sectors = be32_put((uint32_t)sectors),
+		.version = be32_put(VHD_BATMAP_1_2),
+		.checksum = be32_put(~(uint32_t)0), /* of zeros */
+	};
+	int rc;
+
+	memcpy(w.cookie, VHD_COOKIE_BATMAP, VHD_COOKIE_BYTES);
+	rc = vhd_file_write(f, &w, sizeof(w), *end, err);
+	*end = map + sectors * VHD_SECTOR_BYTES;
+	for (uint64_t at = map; at < *end && !rc; at += VHD_SECTOR_BYTES)
+		rc = vhd_file_write(f, zeros, sizeof(zeros), at, err);
+	return rc;
+}
+
 static int write_ends(const struct vhd_file *f, const struct vhd_create_opts *o,
 		      uint64_t end, struct vhd_err *err)
 {
@@ -232,6 +275,8 @@ static int write_blocked(const struct vhd_file *f,
 	struct vhd_header_wire header;
 	int rc = write_table(f, table_len, err);
 
+	if (!rc && o->batmap)
+		rc = write_batmap(f, blocks, &end, err);
 	if (!rc && r)
 		rc = write_relation(f, r, &h, &end, err);
 	if (rc)

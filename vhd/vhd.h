@@ -110,6 +110,9 @@ struct vhd_create_opts {
 	int64_t now_unix_s;        /* creation time */
 	/* NULL: Windows 10's, which most readers treat best */
 	const struct vhd_creator *creator;
+	bool batmap;               /* with room for blktap's map of full
+				    * blocks, none of them set; only where the
+				    * creator is blktap's */
 	bool direct;               /* as in vhd_open_opts */
 	bool exclusive;            /* fail with -EEXIST where a file exists */
 	bool no_sync;              /* vhd_flush and vhd_close sync nothing: for

@@ -106,6 +106,8 @@ static_assert(offsetof(struct vhd_header_wire, parent_id) == 40, "header");
 static_assert(offsetof(struct vhd_header_wire, parent_name) == 64, "header");
 static_assert(offsetof(struct vhd_header_wire, locator) == 576, "header");
 
+#define VHD_BATMAP_1_2 0x00010002u /* 1.1 summed signed bytes */
+
 struct vhd_batmap_wire {
 	uint8_t cookie[8];
 	be64 map_offset;

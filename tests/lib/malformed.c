@@ -25,7 +25,7 @@ int malformed_open(struct memfile *m, bool writable, struct vhd **img,
 {
 	const struct vhd_open_opts o = {
 		.writable = writable,
-		.parent_dir = writable ? NULL : ".",
+		.parent_dir = ".",
 	};
 	struct vhd_file f = memfile_file(m);
 
@@ -117,26 +117,15 @@ static void is_mended(const struct malformed *c)
 	memfile_destroy(m);
 }
 
-static void hold(const struct malformed *cases, size_t count, bool writing)
+void malformed_row(const struct malformed *cases, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		print_message("%s\n", cases[i].what ? cases[i].what : "-");
 		opens(&cases[i], false);
-		if (writing)
-			opens(&cases[i], true);
+		opens(&cases[i], true);
 		is_found(&cases[i]);
 		is_mended(&cases[i]);
 	}
-}
-
-void malformed_row(const struct malformed *cases, size_t count)
-{
-	hold(cases, count, true);
-}
-
-void malformed_read(const struct malformed *cases, size_t count)
-{
-	hold(cases, count, false);
 }
 
 /* A byte of the disk, opened for reading. */

@@ -59,8 +59,6 @@ struct malformed {
  * case. A refused image is left as it was, and so is one opened for reading.
  */
 void malformed_row(const struct malformed *cases, size_t count);
-/* The same without opening for writing. */
-void malformed_read(const struct malformed *cases, size_t count);
 
 struct memfile *malformed_image(const struct malformed *c);
 /* Open; a child without its parent. */
