@@ -32,7 +32,7 @@ CFLAGS_ALL  := $(BASE) $(OPT) $(WARN) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
 
 LIBS_VHD   := -luring -laio -lisal
-LIBS_TOOLS := -Wl,--as-needed -lnbd -lcrypto -lblkid -ljson-c -lisal
+LIBS_TOOLS := -Wl,--as-needed -lext2fs -lcom_err -lfuse3 -lnbd -lcrypto -lblkid -ljson-c -lisal
 
 # ------------------------------------------------------------------ sources
 # What is installed: vhd.h, and what it includes.
@@ -91,7 +91,9 @@ SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/convert_image.c tools/convert_share.c tools/convert_output.c \
            tools/convert_writeback.c tools/convert_verify.c
 VHD_VERBS += vhd-resize vhd-compact
-SRC_vhd += tools/verb_compact.c tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
+SRC_vhd += tools/verb_compact.c tools/freemap.c tools/freemap_ext.c \
+           tools/freemap_tool.c tools/freemap_mount.c
+SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
 SRC_vhd += tools/verb_set.c
@@ -203,6 +205,8 @@ MANPAGES += tools/vhd-set.1
 
 MANPAGES += tools/vhd-diff.1
 
+# libfuse3 has its headers in a folder of its own.
+$(BUILD)/obj/tools/freemap_mount.o: CFLAGS_ALL += -I/usr/include/fuse3
 # -------------------------------------------------------------------- rules
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 

@@ -502,6 +502,9 @@ cases()
 	compact-full compact_full
 	compact-child compact_child
 	compact-foreign compact_foreign
+	compact-free free_ext
+	compact-free-refused bad_free_ext
+	compact-free-others free_others
 	salvage salvage
 	map maps
 	map-random random_maps

@@ -25,8 +25,16 @@ packages()
 	build libnbd-dev        NBD servers as source and destination of vhd-convert
 	build acpica-tools      iasl makes the guest's DSDT
 	run   qemu-utils        qemu-nbd reads qcow2, VMDK, VHDX, VDI
+	build libext2fs-dev     free space of ext2, ext3 and ext4
+	build comerr-dev        its error texts
+	build libfuse3-dev      a partition shown to other programs as a file
 	run   qemu-system-x86   nested machine where the processor has no KVM
 	run   linux-image-amd64 its kernel: kvm_amd, 9p
+	run   fuse3             mounts without being root
+	run   xfsprogs          free space of XFS
+	run   ntfs-3g           state of NTFS volumes
+	run   partclone         free space of NTFS and FAT
+	run   dosfstools        state of FAT volumes
 	test  libcmocka-dev     unit tests
 	test  pkg-config        flags of the installed library
 	test  clang             fuzzers, second compiler
@@ -40,6 +48,7 @@ packages()
 	test  fio               measure for the disk queue
 	test  e2fsprogs         e2fsck, mke2fs
 	test  fdisk             sfdisk
+	test  mtools            files on FAT
 	test  strace            a full disk and other faults in the tools' tests
 	test  linux-image-cloud-amd64 kernel of the small test guest
 	test  busybox-static    its programs
