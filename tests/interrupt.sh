@@ -65,7 +65,11 @@ make_images()
 	cp old.raw holes.raw
 	dd if=/dev/zero of=holes.raw bs=1M seek=3 count=8 conv=notrunc \
 		status=none
-	more_images
+	cp old.vhd holes.vhd
+	qemu-io -f vpc -c 'write -P 0 3M 8M' holes.vhd >/dev/null ||
+		fail "cannot make the images"
+	cp old.vhd damaged.vhd
+	truncate -s -512 damaged.vhd
 }
 
 same() # FILE SOURCE: byte for byte as at the beginning
@@ -133,13 +137,8 @@ no_leftovers() # IMAGE THAT MAY BE THERE
 # --- verbs: prepare_V copies what is needed, do_V is the command, and judge_V
 # looks at what a cut has left
 
-verbs='create convert inplace salvage repair grow growfixed shrink'
-
-more_images()
-{
-	cp old.vhd damaged.vhd
-	truncate -s -512 damaged.vhd
-}
+verbs='create convert resume inplace salvage repair set
+grow growfixed shrink compact rewrite punch'
 
 prepare_create() { :; }
 do_create() { vhd create --size 64M --type fixed --prealloc --force new.vhd; }
@@ -212,6 +211,47 @@ judge_shrink()
 	resized cut.raw 18M
 	old_or_new d.vhd old.raw cut.raw
 }
+
+prepare_resume() { cp "$dir/old.raw" s.raw; }
+do_resume() { vhd convert --resume --from raw --to dynamic --force s.raw new.vhd; }
+judge_resume()
+{
+	same s.raw old.raw
+	if [ -e new.vhd ]; then
+		holds new.vhd old.raw || fail "new.vhd is not complete"
+	fi
+	do_resume >/dev/null 2>"$dir/err" || fail "cannot be resumed"
+	holds new.vhd old.raw || fail "wrong after resuming"
+	no_leftovers new.vhd
+}
+
+prepare_set() { cp "$dir/old.vhd" d.vhd; }
+do_set() { vhd set --id new --geometry auto --timestamp now d.vhd; }
+# One footer may have the old fields and one the new: it opens, and setting
+# them again makes both alike.
+judge_set()
+{
+	vhd compare d.vhd "$dir/old.raw" >/dev/null 2>&1 ||
+		fail "d.vhd does not open"
+	do_set >/dev/null 2>"$dir/err" || fail "cannot be run again"
+	holds d.vhd old.raw || fail "wrong after the second run"
+}
+
+prepare_compact() { cp "$dir/holes.vhd" d.vhd; }
+do_compact() { vhd compact d.vhd; }
+judge_compact() { old_or_new d.vhd holes.raw holes.raw; }
+
+prepare_rewrite() { cp "$dir/holes.vhd" d.vhd; }
+do_rewrite() { vhd compact --rewrite d.vhd; }
+judge_rewrite()
+{
+	case $cut in KILL*) ;; *) no_leftovers d.vhd ;; esac
+	old_or_new d.vhd holes.raw holes.raw
+}
+
+prepare_punch() { cp --sparse=never "$dir/fixed.vhd" d.vhd; }
+do_punch() { vhd compact --punch d.vhd; }
+judge_punch() { old_or_new d.vhd old.raw old.raw; }
 
 # --- cutting
 
