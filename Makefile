@@ -89,6 +89,8 @@ SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/convert_image.c tools/convert_share.c tools/convert_output.c \
            tools/convert_writeback.c tools/convert_verify.c
 VHD_VERBS += vhd-resize
+VHD_VERBS += vhd-snapshot
+SRC_vhd += tools/verb_snapshot.c
 SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
@@ -151,8 +153,9 @@ UNIT_TOOLS   := tools_cli tools_convert tools_fault tools_hv tools_inspect \
 UNIT_TOOLS   += tools_digest
 SRC_tools_digest  := tools/convert_digest.c tools/convert_job.c
 SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
-SRC_tools_hv      := tools/hv_args.c tools/hv_escape.c tools/hv_terminal.c \
-                     tools/hv_modules.c tools/hv_shares.c tools/hv_cpio.c
+SRC_tools_hv      := tools/hv_args.c tools/hv_disk.c tools/hv_escape.c \
+                     tools/hv_terminal.c tools/hv_modules.c \
+                     tools/hv_shares.c tools/hv_cpio.c
 SRC_tools_inspect := $(filter-out tools/vhd-%,$(SRC_vhd-inspect))
 TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                 tests/lib/simengine.c
@@ -196,6 +199,7 @@ MANPAGES += tools/vhd.1 tools/vhd-check.1 tools/vhd-compare.1 \
             tools/vhd-create.1 tools/vhd-map.1 tools/vhd-repair.1
 MANPAGES += tools/vhd-merge.1
 MANPAGES += tools/vhd-resize.1
+MANPAGES += tools/vhd-snapshot.1
 
 MANPAGES += tools/vhd-set.1
 
