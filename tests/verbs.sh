@@ -22,8 +22,8 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
 
-verbs='check compact compare convert create diff inspect map merge repair resize'
-verbs="$verbs set snapshot"
+verbs='check compact compare convert create diff inspect map merge repair'
+verbs="$verbs resize set snapshot"
 ours='check compact compare create diff map merge repair resize set snapshot'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
