@@ -79,7 +79,7 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect
 # Names under which `vhd` is one of its verbs.
-VHD_VERBS := vhd-check vhd-compare vhd-create vhd-map vhd-repair
+VHD_VERBS := vhd-check vhd-compare vhd-create vhd-diff vhd-map vhd-repair
 VHD_VERBS += vhd-merge
 VHD_VERBS += vhd-set
 SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
@@ -93,6 +93,7 @@ SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
 SRC_vhd += tools/verb_set.c
+SRC_vhd += tools/verb_diff.c
 SRC_vhd-inspect := tools/vhd-inspect.c tools/extent.c tools/inspect_content.c \
                    tools/inspect_hints.c tools/inspect_json.c \
                    tools/inspect_text.c tools/inspect_view.c \
@@ -130,7 +131,7 @@ UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_crash vhd_create_child
 UNIT_VHD     += vhd_resize
 UNIT_VHD     += vhd_malformed vhd_split
-UNIT_VHD     += vhd_merge vhd_merge_file
+UNIT_VHD     += vhd_merge vhd_merge_file vhd_random
 UNIT_VHD     += vhd_set vhd_repair vhd_undo vhd_salvage vhd_oracle
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
@@ -160,7 +161,7 @@ TESTLIB_SRC  += tests/lib/guest.c tests/lib/guest_talk.c \
                 tests/lib/guest_ring.c tests/lib/fakedev.c
 TESTLIB_SRC  += tests/lib/diffimg.c
 TESTLIB_SRC  += tests/lib/malformed.c
-TESTLIB_SRC  += tests/lib/stack.c
+TESTLIB_SRC  += tests/lib/stack.c tests/lib/world.c
 TESTLIB_SRC  += tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c
 # These have hv/gpa.c replaced by the door that counts and flips.
 WATCHED      := vmbus_fetch storvsp_fetch
@@ -196,6 +197,8 @@ MANPAGES += tools/vhd-merge.1
 MANPAGES += tools/vhd-resize.1
 
 MANPAGES += tools/vhd-set.1
+
+MANPAGES += tools/vhd-diff.1
 
 # -------------------------------------------------------------------- rules
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

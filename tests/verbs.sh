@@ -22,8 +22,8 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
 
-verbs='check compare convert create inspect map merge repair resize set'
-ours='check compare create map merge repair resize set'
+verbs='check compare convert create diff inspect map merge repair resize set'
+ours='check compare create diff map merge repair resize set'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'
@@ -499,6 +499,7 @@ cases()
 	map-random random_maps
 	compare compares
 	merge merging
+	merge-between merging_between
 	merge-dry merging_dry
 	merge-refused bad_merging
 	merge-others merging_others
@@ -510,6 +511,9 @@ cases()
 	picture-svg picture_svg
 	picture-2040G picture_2040G
 	contributions contributions
+	diff-chain diff_chain
+	diff-two diff_two
+	diff-foreign diff_foreign
 	set sets
 	set-refused bad_sets
 	set-in-use set_in_use

@@ -43,6 +43,25 @@ merging()
 	done
 }
 
+# The target is a differencing disk itself.
+merging_between()
+{
+	for i in 1 2 3; do
+		chain $i
+		raw_of l2.vhd l2.raw
+		cp l0.vhd l0.keep
+		must vhd merge l2.vhd
+		said "1 layer into $PWD/l1.vhd"
+		must vhd compare --format-b raw l1.vhd l2.raw
+		must vhd compare --format-b raw l3.vhd flat.raw
+		must vhd merge --into l1.vhd --delete l3.vhd
+		[ ! -e l2.vhd ] || fail "not removed"
+		must vhd compare --format-b raw l1.vhd flat.raw
+		must vhd check --quiet l1.vhd
+		cmp l0.vhd l0.keep || fail "l0.vhd was written to"
+	done
+}
+
 merging_dry()
 {
 	chain 5

@@ -374,6 +374,45 @@ static void the_final_path_decides_what_the_parent_is_called(void **state)
 	place_remove(&p);
 }
 
+/* The names may get longer: blocks and footer leave their space alone. */
+static void a_locators_space_stays_its_own(void **state)
+{
+	(void)state;
+	const struct vhd_open_opts rw = {.writable = true, .parent_dir = "in"};
+	struct vhd_create_opts o = child_opts("in/base.vhd");
+	uint64_t end = 0, off;
+	struct vhd *img;
+	struct vhd_err e;
+	struct place p;
+	struct stat st;
+	uint8_t b[512] = {1}, header[1024];
+
+	place_make(&p);
+	make_base("in/base.vhd", VHD_FORMAT_DYNAMIC, MIB, 64 * KIB);
+	assert_int_equal(vhd_close(create("in/child.vhd", &o), &e), 0);
+	slurp("in/child.vhd", 512, header, sizeof(header));
+	for (unsigned i = 0; i < 2; i++) {
+		const uint8_t *l = header + IMG_H_LOCATOR + i * 24;
+
+		off = img_get64(l + 16) + img_get32(l + 4);
+		end = off > end ? off : end;
+	}
+	/* Opened and closed, and then with a block. */
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(vhd_open("in/child.vhd", &rw, &img, &e), 0);
+		if (i)
+			assert_int_equal(vhd_write(img, 0, b, 512, &e), 0);
+		assert_int_equal(vhd_close(img, &e), 0);
+		assert_int_equal(stat("in/child.vhd", &st), 0);
+		assert_true((uint64_t)st.st_size - 512 >= end);
+	}
+	assert_int_equal(vhd_open("in/child.vhd", &rw, &img, &e), 0);
+	assert_int_equal(vhd_layer_block(img, 0, 0, &off), 0);
+	assert_true(off >= end);
+	vhd_abandon(img);
+	place_remove(&p);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test(name)
@@ -385,6 +424,7 @@ int main(void)
 		T(what_cannot_be_a_parent_is_refused),
 		T(names_that_would_not_be_found_again_are_refused),
 		T(the_final_path_decides_what_the_parent_is_called),
+		T(a_locators_space_stays_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

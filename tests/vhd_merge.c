@@ -19,7 +19,9 @@
 
 /* ------------------------------------------------------------- helpers -- */
 
-static struct vhd *target_open(struct vhd_file f)
+/* Layer `at`, to be written on the medium `f`, over the layers below it. */
+static struct vhd *target_open(struct memfile *const *m, unsigned at,
+			       struct vhd_file f)
 {
 	const struct vhd_open_opts o = {.writable = true, .parent_dir = ""};
 	struct vhd *img = NULL;
@@ -27,6 +29,8 @@ static struct vhd *target_open(struct vhd_file f)
 
 	if (vhd_open_file(&f, &o, &img, &e))
 		fail_msg("the target does not open: %s", e.text);
+	if (at && vhd_chain_set_parent(img, stack_open(m, 0, at - 1), &e))
+		fail_msg("the target is nobody's child: %s", e.text);
 	return img;
 }
 
@@ -40,7 +44,7 @@ static int merge_into(struct memfile *const *m, unsigned at, unsigned top,
 		      struct vhd_merge_result *r, struct vhd_err *err)
 {
 	struct vhd *upper = stack_open(m, at + 1, top);
-	struct vhd *target = target_open(f);
+	struct vhd *target = target_open(m, at, f);
 	struct vhd_err late;
 	int rc = merge_room(upper, target, false, r, err);
 
@@ -52,13 +56,19 @@ static int merge_into(struct memfile *const *m, unsigned at, unsigned top,
 	return rc;
 }
 
-static void merge_all(struct memfile *const *m, unsigned top,
-		      struct vhd_merge_result *r)
+static void merge_down(struct memfile *const *m, unsigned at, unsigned top,
+		       struct vhd_merge_result *r)
 {
 	struct vhd_err e;
 
-	if (merge_into(m, 0, top, memfile_file(m[0]), &sync_engine, r, &e))
+	if (merge_into(m, at, top, memfile_file(m[at]), &sync_engine, r, &e))
 		fail_msg("%s", e.text);
+}
+
+static void merge_all(struct memfile *const *m, unsigned top,
+		      struct vhd_merge_result *r)
+{
+	merge_down(m, 0, top, r);
 }
 
 static void judge(const struct stack *s, unsigned low, unsigned top,
@@ -75,13 +85,13 @@ static uint32_t base_type(uint64_t *rnd)
 	return random_below(rnd, 3) ? IMG_TYPE_DYNAMIC : IMG_TYPE_FIXED;
 }
 
-/* Sectors that one of the layers above the lowest holds. */
-static uint64_t held_sectors(const struct stack *s)
+/* Sectors that one of the layers above `at` holds. */
+static uint64_t held_sectors(const struct stack *s, unsigned at)
 {
 	uint8_t *held = calloc(1, s->size / 512);
 	uint64_t sum = 0;
 
-	for (unsigned i = 1; i < s->count; i++) {
+	for (unsigned i = at + 1; i < s->count; i++) {
 		struct vhd *img = stack_open(s->m, i, i);
 		struct vhd_run run;
 
@@ -104,22 +114,24 @@ static void the_target_becomes_what_the_chain_was(void **state)
 	(void)state;
 	uint64_t rnd = random_seed();
 
-	for (int i = 0; i < 120; i++) {
+	for (int i = 0; i < 150; i++) {
 		unsigned n = 2 + (unsigned)random_below(&rnd, STACK_MAX - 1);
+		unsigned at = (unsigned)random_below(&rnd, n - 1);
 		struct stack s, before;
 		struct vhd_merge_result r;
 
 		stack_random(&s, n, base_type(&rnd),
 			     512 * (1 + random_below(&rnd, 900)), &rnd);
 		stack_clone(&before, &s);
-		merge_all(s.m, n - 1, &r);
-		judge(&s, 0, 0, "the target");
+		merge_down(s.m, at, n - 1, &r);
+		judge(&s, 0, at, "the target");
 		judge(&s, 0, n - 1, "the chain");
-		for (unsigned k = 1; k < n; k++)
-			assert_true(memfile_equal(s.m[k], before.m[k]));
-		assert_int_equal(stack_errors(s.m[0]), 0);
-		assert_int_equal(r.layers, n - 1);
-		assert_int_equal(r.held_bytes, held_sectors(&before) * 512);
+		for (unsigned k = 0; k < n; k++)
+			assert_true(k == at ||
+				    memfile_equal(s.m[k], before.m[k]));
+		assert_int_equal(stack_errors(s.m[at]), 0);
+		assert_int_equal(r.layers, n - 1 - at);
+		assert_int_equal(r.held_bytes, held_sectors(&before, at) * 512);
 		assert_int_equal(r.write_bytes + r.zero_bytes, r.held_bytes);
 		stack_free(&s);
 		stack_free(&before);
@@ -224,6 +236,7 @@ static void the_plan_says_what_then_happens(void **state)
 
 	for (int i = 0; i < 60; i++) {
 		unsigned n = 2 + (unsigned)random_below(&rnd, 3);
+		unsigned at = (unsigned)random_below(&rnd, n - 1);
 		struct vhd_merge_result rough, exact, done;
 		struct vhd *upper, *target;
 		struct stack s;
@@ -231,20 +244,20 @@ static void the_plan_says_what_then_happens(void **state)
 
 		stack_random(&s, n, base_type(&rnd),
 			     512 * (1 + random_below(&rnd, 900)), &rnd);
-		upper = stack_open(s.m, 1, n - 1);
-		target = stack_open(s.m, 0, 0);
+		upper = stack_open(s.m, at + 1, n - 1);
+		target = stack_open(s.m, 0, at);
 		assert_int_equal(merge_plan(upper, target, false, &rough, &e),
 				 0);
 		assert_int_equal(merge_plan(upper, target, true, &exact, &e),
 				 0);
 		vhd_abandon(upper);
 		vhd_abandon(target);
-		merge_all(s.m, n - 1, &done);
+		merge_down(s.m, at, n - 1, &done);
 		assert_int_equal(exact.held_bytes, done.held_bytes);
 		assert_int_equal(exact.write_bytes, done.write_bytes);
 		assert_int_equal(exact.zero_bytes, done.zero_bytes);
 		assert_int_equal(exact.new_blocks, done.new_blocks);
-		assert_int_equal(exact.new_file_bytes, memfile_len(s.m[0]));
+		assert_int_equal(exact.new_file_bytes, memfile_len(s.m[at]));
 		assert_true(rough.new_blocks >= exact.new_blocks);
 		assert_true(rough.need_bytes >= exact.need_bytes);
 		assert_int_equal(rough.held_bytes, exact.held_bytes);
@@ -257,28 +270,26 @@ static void the_plan_says_what_then_happens(void **state)
 /* One state of the target's medium: the chain reads as ever, and the merge,
  * run again, comes to its end. Takes `cut`.
  */
-static void check_state(const struct stack *s, struct memfile *cut, size_t n)
+static void check_state(const struct stack *s, unsigned at, struct memfile *cut,
+			size_t n)
 {
-	struct memfile *m[STACK_MAX];
 	struct vhd_merge_result r;
 	struct stack now = *s;
 	char when[64];
 
-	memcpy(m, s->m, sizeof(m));
-	memcpy(now.m, m, sizeof(m));
-	now.m[0] = cut;
+	now.m[at] = cut;
 	snprintf(when, sizeof(when), "the chain at event %zu", n);
 	judge(&now, 0, s->count - 1, when);
-	merge_all(now.m, s->count - 1, &r);
+	merge_down(now.m, at, s->count - 1, &r);
 	snprintf(when, sizeof(when), "merged again at event %zu", n);
-	judge(&now, 0, 0, when);
+	judge(&now, 0, at, when);
 	assert_int_equal(stack_errors(cut), 0);
 	memfile_destroy(cut);
 }
 
 /* Returns how many events there were. */
-static size_t cut_everywhere(uint32_t type, unsigned count, unsigned cuts,
-			     uint64_t *rnd)
+static size_t cut_everywhere(uint32_t type, unsigned count, unsigned at,
+			     unsigned cuts, uint64_t *rnd)
 {
 	struct vhd_merge_result r;
 	struct recfile *rec;
@@ -288,17 +299,17 @@ static size_t cut_everywhere(uint32_t type, unsigned count, unsigned cuts,
 
 	stack_random(&s, count, type, 512 * (100 + random_below(rnd, 200)),
 		     rnd);
-	rec = recfile_create(s.m[0]);
-	if (merge_into(s.m, 0, count - 1, recfile_file(rec), &sync_engine, &r,
+	rec = recfile_create(s.m[at]);
+	if (merge_into(s.m, at, count - 1, recfile_file(rec), &sync_engine, &r,
 		       &e))
 		fail_msg("%s", e.text);
-	judge(&s, 0, 0, "without a cut");
+	judge(&s, 0, at, "without a cut");
 	events = recfile_count(rec);
 	for (size_t n = 0; n <= events; n++) {
-		check_state(&s, recfile_prefix(rec, n), n);
+		check_state(&s, at, recfile_prefix(rec, n), n);
 		for (unsigned c = 0; c < cuts; c++)
-			check_state(&s, recfile_cut(rec, n, random_next(rnd)),
-				    n);
+			check_state(&s, at,
+				    recfile_cut(rec, n, random_next(rnd)), n);
 	}
 	recfile_destroy(rec);
 	stack_free(&s);
@@ -311,10 +322,12 @@ static void a_power_cut_anywhere_leaves_the_disk_as_it_was(void **state)
 	uint64_t rnd = random_seed();
 	size_t events = 0;
 
-	for (int i = 0; i < 10; i++) {
-		events += cut_everywhere(IMG_TYPE_DYNAMIC, 2 + (unsigned)i % 3,
-					 3, &rnd);
-		events += cut_everywhere(IMG_TYPE_FIXED, 2, 1, &rnd);
+	for (unsigned i = 0; i < 10; i++) {
+		events +=
+			cut_everywhere(IMG_TYPE_DYNAMIC, 2 + i % 3, 0, 3, &rnd);
+		events +=
+			cut_everywhere(IMG_TYPE_DYNAMIC, 3 + i % 2, 1, 3, &rnd);
+		events += cut_everywhere(IMG_TYPE_FIXED, 2, 0, 1, &rnd);
 	}
 	assert_true(events > 100);
 }
@@ -339,42 +352,49 @@ static int strike(void *ctx, enum memfile_op op, uint64_t off, uint64_t len)
 	return f->code;
 }
 
-/* The medium fails at its n-th change and ever after. */
+/* The n-th change of the target's medium fails, and all that follow. True if
+ * it came to that.
+ */
+static bool fault_at(const struct stack *s, unsigned at, uint64_t n, int code)
+{
+	struct fault f = {.left = n, .code = code};
+	struct vhd *upper = stack_open(s->m, at + 1, s->count - 1), *target;
+	struct vhd_merge_result r;
+	struct stack c;
+	struct vhd_err e;
+	int rc, closed;
+
+	stack_clone(&c, s);
+	target = target_open(c.m, at, memfile_file(c.m[at]));
+	memfile_set_hook(c.m[at], strike, &f);
+	rc = merge_copy(upper, target, &sync_engine, &r, &e);
+	closed = vhd_close(target, NULL);
+	memfile_set_hook(c.m[at], NULL, NULL);
+	vhd_abandon(upper);
+	assert_int_equal(f.struck, rc || closed);
+	if (rc)
+		assert_int_equal(e.code, code);
+	judge(&c, 0, s->count - 1, "after a fault");
+	merge_down(c.m, at, s->count - 1, &r);
+	judge(&c, 0, at, "run again");
+	stack_free(&c);
+	return f.struck;
+}
+
 static void any_fault_of_the_medium_leaves_the_disk_as_it_was(void **state)
 {
 	(void)state;
-	static const int codes[] = {-EIO, -ENOSPC};
 	uint64_t rnd = random_seed();
-	struct stack s;
 
-	stack_random(&s, 3, IMG_TYPE_DYNAMIC, 200 * KIB, &rnd);
-	for (unsigned k = 0; k < 2; k++)
-		for (uint64_t n = 1;; n++) {
-			struct fault f = {.left = n, .code = codes[k]};
-			struct vhd *upper = stack_open(s.m, 1, 2), *target;
-			struct vhd_merge_result r;
-			struct stack c;
-			struct vhd_err e;
-			int rc, closed;
+	for (unsigned at = 0; at < 3; at++) {
+		struct stack s;
+		uint64_t n = 1;
 
-			stack_clone(&c, &s);
-			target = target_open(memfile_file(c.m[0]));
-			memfile_set_hook(c.m[0], strike, &f);
-			rc = merge_copy(upper, target, &sync_engine, &r, &e);
-			closed = vhd_close(target, NULL);
-			memfile_set_hook(c.m[0], NULL, NULL);
-			vhd_abandon(upper);
-			assert_int_equal(f.struck, rc || closed);
-			if (rc)
-				assert_int_equal(e.code, codes[k]);
-			judge(&c, 0, 2, "after a fault");
-			merge_all(c.m, 2, &r);
-			judge(&c, 0, 0, "run again");
-			stack_free(&c);
-			if (!f.struck)
-				break;
-		}
-	stack_free(&s);
+		stack_random(&s, at + 3, IMG_TYPE_DYNAMIC, 200 * KIB, &rnd);
+		while (fault_at(&s, at, n, -EIO))
+			fault_at(&s, at, n++, -ENOSPC);
+		stack_free(&s);
+	}
 }
 
 struct watch {
@@ -461,7 +481,7 @@ static int plan_near_the_end(unsigned room, uint32_t held,
 	img_footers32(m[1], IMG_F_TYPE, IMG_TYPE_DIFF);
 	diff_parent_id(m[1], id);
 	upper = stack_open(m, 1, 1);
-	target = target_open(memfile_file(m[0]));
+	target = target_open(m, 0, memfile_file(m[0]));
 	rc = merge_room(upper, target, false, r, e);
 	if (!rc)
 		rc = merge_copy(upper, target, &sync_engine, r, e);

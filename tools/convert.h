@@ -381,7 +381,21 @@ int convert_compare_ends(struct convert_job *job, struct convert_source *a,
 			 struct convert_source *b, uint64_t *at_bytes,
 			 struct vhd_err *err);
 
-/* The same of two images. */
+/* Who wants to hear of every difference: runs of whole sectors, in the disk's
+ * order. What is not 0 ends the comparison and is its result.
+ */
+struct convert_differ {
+	int (*differ)(void *ctx, uint64_t off_bytes, uint64_t len_bytes);
+	void *ctx;
+};
+
+/* Compare to the end. Returns 0 whatever was found, or a negative errno. */
+int convert_differences(struct convert_job *job, struct convert_source *a,
+			struct convert_source *b,
+			const struct convert_differ *differ,
+			struct vhd_err *err);
+
+/* convert_compare_ends of two images. */
 int convert_compare(struct convert_job *job, struct convert_input *a,
 		    struct convert_input *b, uint64_t *at_bytes,
 		    struct vhd_err *err);

@@ -18,6 +18,7 @@
 int verb_check(const char *prog, int argc, char **argv);
 int verb_compare(const char *prog, int argc, char **argv);
 int verb_create(const char *prog, int argc, char **argv);
+int verb_diff(const char *prog, int argc, char **argv);
 int verb_map(const char *prog, int argc, char **argv);
 int verb_merge(const char *prog, int argc, char **argv);
 int verb_repair(const char *prog, int argc, char **argv);

@@ -24,6 +24,7 @@ static const struct verb verbs[] = {
 	{"compare", "compare what two images hold", verb_compare, NULL},
 	{"convert", "turn an image into another type", NULL, "vhd-convert"},
 	{"create", "make an empty image", verb_create, NULL},
+	{"diff", "show what a differencing disk changes", verb_diff, NULL},
 	{"inspect", "show what there is to know about images", NULL,
 	 "vhd-inspect"},
 	{"map", "show where an image has data", verb_map, NULL},

@@ -315,9 +315,11 @@ int vhd_bat_open(struct vhd *img, const struct vhd_range *ranges,
 	if (!rc && s.count) {
 		const struct place *last = &s.places[s.count - 1];
 
-		img->alloc_end_bytes =
-			(uint64_t)last->sector * VHD_SECTOR_BYTES +
-			stride_of(img);
+		uint64_t end = (uint64_t)last->sector * VHD_SECTOR_BYTES +
+			       stride_of(img);
+
+		if (end > img->alloc_end_bytes)
+			img->alloc_end_bytes = end;
 	}
 	if (!rc)
 		rc = scan_extra(img, ranges, range_count, err);

@@ -62,8 +62,8 @@ int merge_plan(struct vhd *upper, struct vhd *target, bool read,
 int merge_room(struct vhd *upper, struct vhd *target, bool exact,
 	       struct vhd_merge_result *r, struct vhd_err *err);
 
-/* Move the data and make it durable; on failure, what was moved stays. Into
- * `r`: what was done.
+/* Move the data; closing the target makes it durable. On failure, what was
+ * moved stays. Into `r`: what was done.
  */
 int merge_copy(struct vhd *upper, struct vhd *target,
 	       const struct vhd_merge_opts *opts, struct vhd_merge_result *r,

@@ -319,5 +319,5 @@ int merge_copy(struct vhd *upper, struct vhd *target,
 	free(c.slots);
 	free(c.lacking);
 	r->new_blocks = target->used - used;
-	return rc ? rc : vhd_flush(target, err);
+	return rc;
 }

@@ -32,6 +32,19 @@ static bool locator_len_ok(const struct vhd_locator *l)
 	       !(utf16 && l->len_bytes % 2);
 }
 
+/* All the space that a locator says it has, as far as it lies in the file: a
+ * later, longer name goes there. Nothing is refused for it, as some writers
+ * say anything; new blocks and the footer stay behind it.
+ */
+static void spare_space(struct vhd *img, const struct vhd_locator *l)
+{
+	uint64_t end;
+
+	if (!add_ovf(l->off_bytes, l->space_bytes, &end) &&
+	    end <= img->limit_bytes && end > img->alloc_end_bytes)
+		img->alloc_end_bytes = end;
+}
+
 /* Locators with a place outside the file or over other metadata are ignored,
  * as the names they hold would be; the others' places are taken.
  */
@@ -59,6 +72,7 @@ static void find_locators(struct vhd *img, const struct vhd_header *h,
 		else
 			img->locator[img->locator_count++] = *l;
 		vhd_range_add(ranges, count, l->off_bytes, end, "parent locator");
+		spare_space(img, l);
 	}
 }
 

@@ -66,6 +66,7 @@ static void put_block(struct memfile *m, uint64_t at, uint32_t number,
 {
 	uint32_t bitmap = (block / 4096 + 511) / 512 * 512;
 	uint8_t *b = need(calloc(1, (size_t)bitmap + block));
+	uint32_t zeros = 0; /* of the next sectors that count */
 
 	bits(b, block / 512, rnd);
 	for (uint32_t s = 0; s < block / 512; s++) {
@@ -74,6 +75,13 @@ static void put_block(struct memfile *m, uint64_t at, uint32_t number,
 		bool set = b[s / 8] & (0x80 >> s % 8);
 
 		memset(data, (int)random_below(rnd, 256), 512);
+		if (!zeros && random_below(rnd, 40) == 0)
+			zeros = 1 + (uint32_t)random_below(rnd, 60);
+		if (zeros) {
+			zeros--;
+			if (set)
+				memset(data, 0, 512);
+		}
 		if (disk >= size)
 			continue;
 		if (set)

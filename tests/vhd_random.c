@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Random images, random operations, one flat disk in memory for each layer:
+ * after every step the library and the independent reader see what the model
+ * says, and vhd_check finds no error.
+ *
+ * SEED repeats a case; VHD_RANDOM_CASES says how many there are (default 300,
+ * in a few seconds). A failure prints the seed of its case and what was done.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/lib/cm.h"
+#include "tests/lib/random.h"
+#include "tests/lib/world.h"
+
+#define CASES	  300u
+#define STEPS_MAX 12u
+#define FLIGHT	  8u
+#define WRITE_MAX 200u /* sectors */
+
+/* ------------------------------------------------------------- writing -- */
+
+/* New content for part of the head's disk: noise, one value, or zeros. */
+static void redraw(struct world *w, uint64_t lba, uint64_t sectors)
+{
+	uint8_t *at = world_head(w)->model + lba * 512;
+	uint64_t kind = world_below(w, 4);
+
+	for (uint64_t i = 0; i < sectors; i++, at += 512) {
+		if (kind == 0) {
+			memset(at, 0, 512);
+			continue;
+		}
+		memset(at, (int)world_below(w, 256), 512);
+		if (kind == 1)
+			memcpy(at, &(uint64_t){random_next(&w->rnd)}, 8);
+	}
+}
+
+static void pick(struct world *w, uint64_t *lba, uint64_t *sectors)
+{
+	uint64_t all = world_head(w)->size / 512;
+	uint64_t most = world_below(w, 4) ? 1 + world_below(w, 24) : WRITE_MAX;
+
+	*lba = world_below(w, all);
+	*sectors = 1 + world_below(w, most);
+	if (*sectors > all - *lba)
+		*sectors = all - *lba;
+}
+
+static void write_plain(struct world *w, struct vhd *img)
+{
+	uint64_t lba, n;
+	struct vhd_err e;
+
+	pick(w, &lba, &n);
+	redraw(w, lba, n);
+	if (vhd_write(img, lba * 512, world_head(w)->model + lba * 512,
+		      (size_t)n * 512, &e))
+		world_fail(w, "write: %s", e.text);
+}
+
+/* Many at once, none touching another; a bitmap of sectors would say the same
+ * as this: each has its own part of the disk.
+ */
+static void write_many(struct world *w, struct vhd *img)
+{
+	struct vhd_queue_opts o = {.engine = world_engine(w), .depth = 5};
+	uint64_t share = world_head(w)->size / 512 / FLIGHT;
+	struct vhd_req req[FLIGHT], *done[FLIGHT];
+	struct iovec iov[FLIGHT];
+	struct vhd_queue *q;
+	unsigned back = 0;
+	struct vhd_err e;
+
+	if (!share || vhd_queue_create(&o, &q, &e))
+		return; /* too small a disk, or the machine bars the engine */
+	if (vhd_queue_attach(q, img, &e))
+		world_fail(w, "attach: %s", e.text);
+	for (unsigned i = 0; i < FLIGHT; i++) {
+		uint64_t from = world_below(w, share);
+		uint64_t n = 1 + world_below(w, share - from);
+
+		from += i * share;
+		if (n > WRITE_MAX)
+			n = WRITE_MAX;
+		redraw(w, from, n);
+		iov[i].iov_base = world_head(w)->model + from * 512;
+		iov[i].iov_len = n * 512;
+		req[i] = (struct vhd_req){
+			.img = img,
+			.op = VHD_OP_WRITE,
+			.flags = world_below(w, 4) ? 0 : VHD_REQ_FUA,
+			.lba = from,
+			.iov = &iov[i],
+			.iov_count = 1,
+		};
+		vhd_queue_submit(q, &req[i]);
+	}
+	while (back < FLIGHT) {
+		back += vhd_queue_reap(q, done, FLIGHT);
+		if (back < FLIGHT && vhd_queue_wait(q, -1, -1))
+			world_fail(w, "the engine broke");
+	}
+	for (unsigned i = 0; i < FLIGHT; i++)
+		if (req[i].result)
+			world_fail(w, "queued write: %d", req[i].result);
+	vhd_queue_destroy(q);
+}
+
+static void read_back(struct world *w, struct vhd *img)
+{
+	uint64_t lba, n;
+	uint8_t *b;
+	struct vhd_err e;
+
+	pick(w, &lba, &n);
+	b = malloc(n * 512);
+	assert_non_null(b);
+	if (vhd_read(img, lba * 512, b, n * 512, &e))
+		world_fail(w, "read: %s", e.text);
+	if (memcmp(b, world_head(w)->model + lba * 512, n * 512) != 0)
+		world_fail(w, "read back something else at %llu",
+			   (unsigned long long)lba);
+	free(b);
+}
+
+static void flush(struct world *w, struct vhd *img)
+{
+	struct vhd_err e;
+
+	if (vhd_flush(img, &e))
+		world_fail(w, "flush: %s", e.text);
+	world_judge_bytes(w, w->count - 1);
+}
+
+/* Open the top image, do some of everything, and close it, or leave it as a
+ * crash right after a flush would.
+ */
+static void op_write(struct world *w)
+{
+	struct vhd *img = world_open(w, w->count - 1, true);
+	unsigned n = 1 + (unsigned)world_below(w, 8);
+	bool crash = world_below(w, 5) == 0;
+	struct vhd_err e;
+
+	while (n--)
+		switch (world_below(w, 6)) {
+		case 0:
+			flush(w, img);
+			break;
+		case 1:
+			write_many(w, img);
+			break;
+		case 2:
+			read_back(w, img);
+			break;
+		default:
+			write_plain(w, img);
+			break;
+		}
+	if (crash) {
+		world_note(w, "+crash");
+		flush(w, img);
+		vhd_abandon(img);
+	} else if (vhd_close(img, &e)) {
+		world_fail(w, "close: %s", e.text);
+	}
+}
+
+/* --------------------------------------------------------------- chains -- */
+
+static bool has_parent(const struct world *w)
+{
+	return w->count > 1;
+}
+
+static int merge_expected(const struct world *w, unsigned top, unsigned at)
+{
+	for (unsigned i = at; i < top; i++)
+		if (w->layer[i].size != w->layer[top].size)
+			return -EUCLEAN;
+	return 0;
+}
+
+/* A new child on top, to which all goes that is written from now on. */
+static bool has_room(const struct world *w)
+{
+	return w->count < WORLD_LAYERS;
+}
+
+static void op_snapshot(struct world *w)
+{
+	const struct world_layer *below = world_head(w);
+	struct vhd_create_opts o = {
+		.format = VHD_FORMAT_DIFF,
+		.parent_path = below->path,
+		.parent_dir = ".",
+		.larger_child = true,
+		.now_unix_s = 1700000000,
+	};
+	struct vhd *img;
+	struct vhd_err e;
+	char path[24];
+
+	if (world_below(w, 2))
+		o.block_size_bytes = world_block(w, below->size);
+	if (world_below(w, 8) == 0)
+		o.size_bytes = below->size + 512 * (1 + world_below(w, 400));
+	world_id(w, o.unique_id);
+	world_name(w, path);
+	world_note(w, " %u", o.block_size_bytes);
+	if (vhd_create(path, &o, &img, &e) || vhd_close(img, &e))
+		world_fail(w, "snapshot: %s", e.text);
+	world_push(w, path, o.size_bytes ? o.size_bytes : below->size);
+}
+
+/* The model after layer `top` went into layer `at`. */
+static void merged(struct world *w, unsigned top, unsigned at, bool removed)
+{
+	memcpy(w->layer[at].model, w->layer[top].model, w->layer[at].size);
+	w->layer[at].stale = false;
+	if (removed) {
+		world_pop(w, at + 1);
+		return;
+	}
+	for (unsigned i = at + 1; i < top; i++)
+		w->layer[i].stale = true;
+}
+
+static void op_merge(struct world *w)
+{
+	unsigned top = 1 + (unsigned)world_below(w, w->count - 1);
+	unsigned at = (unsigned)world_below(w, top);
+	struct vhd_merge_opts o = {
+		.parent_dir = ".",
+		.into = w->layer[at].path,
+		.larger_child = true,
+		.dry_run = world_below(w, 5) == 0,
+		.remove = top == w->count - 1 && world_below(w, 2),
+		.direct = world_below(w, 2),
+		.engine = world_engine(w),
+	};
+	int want = merge_expected(w, top, at), rc;
+	struct vhd_err e;
+
+	if (w->layer[top].stale)
+		return;
+	world_note(w, " %u>%u%s%s", top, at, o.dry_run ? " dry" : "",
+		   o.remove ? " remove" : "");
+	rc = vhd_merge(w->layer[top].path, &o, NULL, &e);
+	if (rc != want && rc != -ENOSYS && rc != -EPERM)
+		world_fail(w, "merge: %d, not %d: %s", rc, want, e.text);
+	if (!rc && !o.dry_run)
+		merged(w, top, at, o.remove);
+}
+
+/* ------------------------------------------------------------ one image -- */
+
+static bool anything(const struct world *w)
+{
+	(void)w;
+	return true;
+}
+
+/* The whole chain as one new image, of which it is then the only one. */
+static void op_convert(struct world *w)
+{
+	struct vhd_create_opts o = {
+		.format = world_below(w, 3) ? VHD_FORMAT_DYNAMIC
+					    : VHD_FORMAT_FIXED,
+		.size_bytes = world_head(w)->size,
+		.now_unix_s = 1700000000,
+	};
+	struct world_layer flat = *world_head(w);
+	struct vhd *from = world_open(w, w->count - 1, false), *to;
+	uint8_t *b = malloc(flat.size);
+	struct vhd_err e;
+
+	assert_non_null(b);
+	if (o.format == VHD_FORMAT_DYNAMIC)
+		o.block_size_bytes = world_block(w, flat.size);
+	world_note(w, " %s", vhd_format_name(o.format));
+	world_id(w, o.unique_id);
+	world_name(w, flat.path);
+	if (vhd_read(from, 0, b, flat.size, &e) ||
+	    vhd_create(flat.path, &o, &to, &e) ||
+	    vhd_write(to, 0, b, flat.size, &e) || vhd_close(to, &e))
+		world_fail(w, "convert: %s", e.text);
+	vhd_abandon(from);
+	free(b);
+	world_head(w)->model = NULL; /* is flat's now */
+	world_pop(w, 0);
+	w->layer[0] = flat;
+	w->count = 1;
+}
+
+/* Any layer that nothing builds on may change its size. */
+static void op_resize(struct world *w)
+{
+	struct world_layer *l = world_head(w);
+	uint64_t size = world_size(w);
+	struct vhd_resize_opts o = {
+		.by = VHD_RESIZE_TO,
+		.size_bytes = size,
+		.write = true,
+		.shrink = true,
+		.force = true,
+		.parent_dir = ".",
+		.larger_child = true,
+	};
+	bool small = w->count > 1 && size < l[-1].size;
+	struct vhd_err e;
+	int rc;
+
+	world_note(w, " %llu", (unsigned long long)size);
+	rc = vhd_resize(l->path, &o, NULL, &e);
+	if (small && rc == -EUCLEAN && e.why == VHD_WHY_PARENT_SIZE)
+		return;
+	if (rc || small)
+		world_fail(w, "resize: %d: %s", rc, e.text);
+	world_resize(l, size);
+}
+
+static bool alone_and_fixed(const struct world *w)
+{
+	struct vhd *img;
+	bool fixed;
+
+	if (w->count > 1)
+		return false;
+	img = world_open((struct world *)(uintptr_t)w, 0, false);
+	fixed = vhd_get_info(img)->format == VHD_FORMAT_FIXED;
+	vhd_abandon(img);
+	return fixed;
+}
+
+/* To a raw disk and back. */
+static void op_in_place(struct world *w)
+{
+	struct vhd_in_place_opts o = {
+		.from = VHD_FORMAT_FIXED,
+		.to = VHD_FORMAT_RAW,
+		.now_unix_s = 1700000000,
+		.force = true,
+	};
+	const char *path = world_head(w)->path;
+	struct stat st;
+	struct vhd_err e;
+
+	if (vhd_in_place(path, &o, &e))
+		world_fail(w, "to raw: %s", e.text);
+	if (stat(path, &st) < 0 || (uint64_t)st.st_size != world_head(w)->size)
+		world_fail(w, "the raw disk has another length");
+	o.from = VHD_FORMAT_RAW;
+	o.to = VHD_FORMAT_FIXED;
+	world_id(w, o.unique_id);
+	if (vhd_in_place(path, &o, &e))
+		world_fail(w, "from raw: %s", e.text);
+}
+
+/* There is nothing to repair. */
+static void op_repair(struct world *w)
+{
+	const struct vhd_repair_opts o = {.write = true, .lossy = true};
+	struct vhd_repair_result r;
+	struct vhd_err e;
+
+	if (vhd_repair(world_head(w)->path, &o, &r, &e))
+		world_fail(w, "repair: %s", e.text);
+	if (r.steps || r.held_back)
+		world_fail(w, "repair: %llu steps for a sound image",
+			   (unsigned long long)r.steps);
+}
+
+/* ----------------------------------------------------------- the table -- */
+
+static const struct op {
+	const char *name;
+	unsigned weight;
+	bool (*applies)(const struct world *w);
+	void (*run)(struct world *w);
+} ops[] = {
+	{"write", 8, anything, op_write},
+	{"snapshot", 4, has_room, op_snapshot},
+	{"merge", 5, has_parent, op_merge},
+	{"resize", 3, anything, op_resize},
+	{"convert", 1, anything, op_convert},
+	{"in-place", 2, alone_and_fixed, op_in_place},
+	{"repair", 1, anything, op_repair},
+};
+
+#define OPS (sizeof(ops) / sizeof(ops[0]))
+
+static const struct op *choose(struct world *w)
+{
+	unsigned sum = 0, at;
+
+	for (size_t i = 0; i < OPS; i++)
+		sum += ops[i].weight;
+	for (;;) {
+		at = (unsigned)world_below(w, sum);
+		for (size_t i = 0; i < OPS; i++) {
+			if (at < ops[i].weight) {
+				if (ops[i].applies(w))
+					return &ops[i];
+				break;
+			}
+			at -= ops[i].weight;
+		}
+	}
+}
+
+/* Memory for a file system, where there is one: no disk is waited for. */
+static void go_to_a_new_folder(char dir[64])
+{
+	const char *tmp = getenv("TMPDIR");
+
+	if (!tmp)
+		tmp = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
+	snprintf(dir, 64, "%.40s/random.XXXXXX", tmp);
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chdir(dir), 0);
+}
+
+static void images_are_what_the_model_says_after_every_step(void **state)
+{
+	(void)state;
+	const char *given = getenv("VHD_RANDOM_CASES");
+	unsigned cases = given ? (unsigned)atoi(given) : CASES;
+	uint64_t seed = random_seed(), steps = 0;
+	unsigned done[OPS] = {0};
+	char dir[64];
+
+	go_to_a_new_folder(dir);
+	for (unsigned i = 0; i < cases; i++) {
+		struct world w;
+
+		world_make(&w, seed + i);
+		world_judge(&w);
+		for (uint64_t n = 1 + world_below(&w, STEPS_MAX); n--;
+		     steps++) {
+			const struct op *op = choose(&w);
+
+			world_note(&w, "; %s", op->name);
+			done[op - ops]++;
+			op->run(&w);
+			world_judge(&w);
+		}
+		world_free(&w);
+	}
+	printf("%u cases, %llu steps:", cases, (unsigned long long)steps);
+	for (size_t i = 0; i < OPS; i++) {
+		printf(" %s %u", ops[i].name, done[i]);
+		assert_true(done[i] || cases < CASES);
+	}
+	puts("");
+	assert_int_equal(chdir("/"), 0);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			images_are_what_the_model_says_after_every_step),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
