@@ -495,6 +495,7 @@ cases()
 	resize-full resize_full
 	resize-foreign resize_foreign
 	salvage salvage
+	salvage-child salvage_child
 	map maps
 	map-random random_maps
 	compare compares
