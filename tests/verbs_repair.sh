@@ -208,6 +208,7 @@ salvage_child()
 		vhd repair --salvage no.vhd away/l2.vhd
 	grep -q 'l1.vhd is missing below' "$dir/err" ||
 		fail "$(cat "$dir/err")"
+	ln -s ../l1.vhd ../l0.vhd away
 	must vhd repair --parent-dir . --force --salvage whole.vhd away/l2.vhd
 	must vhd compare --strict --format-b raw whole.vhd flat.raw
 	expect 1 vhd repair --no-parent --json --salvage alone.vhd away/l2.vhd
