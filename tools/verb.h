@@ -16,6 +16,7 @@
  * the exit code. `prog` is what lines to the user begin with.
  */
 int verb_check(const char *prog, int argc, char **argv);
+int verb_compact(const char *prog, int argc, char **argv);
 int verb_compare(const char *prog, int argc, char **argv);
 int verb_create(const char *prog, int argc, char **argv);
 int verb_diff(const char *prog, int argc, char **argv);

@@ -21,6 +21,7 @@ struct verb {
 
 static const struct verb verbs[] = {
 	{"check", "name every fault of an image", verb_check, NULL},
+	{"compact", "make the file shorter", verb_compact, NULL},
 	{"compare", "compare what two images hold", verb_compare, NULL},
 	{"convert", "turn an image into another type", NULL, "vhd-convert"},
 	{"create", "make an empty image", verb_create, NULL},
