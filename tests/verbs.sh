@@ -22,8 +22,8 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
 
-verbs='check compare convert create diff inspect map merge repair resize set'
-ours='check compare create diff map merge repair resize set'
+verbs='bench check compare convert create diff inspect map merge repair resize set'
+ours='bench check compare create diff map merge repair resize set'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'
@@ -514,6 +514,9 @@ cases()
 	diff-chain diff_chain
 	diff-two diff_two
 	diff-foreign diff_foreign
+	bench benches
+	bench-refused bad_benches
+	bench-ended bench_ended
 	set sets
 	set-refused bad_sets
 	set-in-use set_in_use
