@@ -52,6 +52,8 @@ VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
            vhd/check_chain.c vhd/check_data.c vhd/check_host.c \
            vhd/check_target.c
 VHD_SRC += vhd/layout.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c
+VHD_SRC += vhd/compact.c vhd/compact_scan.c vhd/compact_move.c \
+           vhd/compact_copy.c vhd/compact_punch.c
 VHD_SRC += vhd/undo.c vhd/repair.c vhd/repair_footer.c vhd/repair_bat.c \
            vhd/repair_batmap.c vhd/salvage.c vhd/set.c
 VHD_SRC += vhd/merge.c vhd/merge_plan.c vhd/merge_copy.c
@@ -89,8 +91,8 @@ SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
            tools/convert_image.c tools/convert_share.c tools/convert_output.c \
            tools/convert_writeback.c tools/convert_verify.c
-VHD_VERBS += vhd-resize
-SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
+VHD_VERBS += vhd-resize vhd-compact
+SRC_vhd += tools/verb_compact.c tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
 SRC_vhd += tools/verb_set.c
@@ -115,6 +117,7 @@ SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
                    tools/convert_nbd_ends.c tools/convert_qemu.c \
                    tools/convert_verify.c tools/convert_place.c \
                    tools/convert_inplace.c tools/convert_share.c \
+                   tools/convert_journal.c tools/convert_resume.c \
                    tools/verb_words.c tools/verb_preset.c
 SRC_hv          := tools/hv.c tools/hv_args.c tools/hv_disk.c tools/hv_run.c \
                    tools/hv_terminal.c tools/hv_escape.c tools/hv_nested.c \
@@ -131,7 +134,7 @@ UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_crash vhd_create_child
-UNIT_VHD     += vhd_resize
+UNIT_VHD     += vhd_resize vhd_compact
 UNIT_VHD     += vhd_malformed vhd_split
 UNIT_VHD     += vhd_merge vhd_merge_file vhd_random
 UNIT_VHD     += vhd_set vhd_repair vhd_undo vhd_salvage vhd_oracle
@@ -198,7 +201,7 @@ MANPAGES := tools/vhd-inspect.1 tools/vhd-convert.1 tools/hv.1
 MANPAGES += tools/vhd.1 tools/vhd-check.1 tools/vhd-compare.1 \
             tools/vhd-create.1 tools/vhd-map.1 tools/vhd-repair.1
 MANPAGES += tools/vhd-merge.1
-MANPAGES += tools/vhd-resize.1
+MANPAGES += tools/vhd-resize.1 tools/vhd-compact.1
 
 MANPAGES += tools/vhd-set.1
 

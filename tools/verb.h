@@ -17,6 +17,7 @@
  */
 int verb_bench(const char *prog, int argc, char **argv);
 int verb_check(const char *prog, int argc, char **argv);
+int verb_compact(const char *prog, int argc, char **argv);
 int verb_compare(const char *prog, int argc, char **argv);
 int verb_create(const char *prog, int argc, char **argv);
 int verb_diff(const char *prog, int argc, char **argv);
