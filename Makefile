@@ -55,7 +55,7 @@ VHD_SRC += vhd/layout.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c
 VHD_SRC += vhd/compact.c vhd/compact_scan.c vhd/compact_move.c \
            vhd/compact_copy.c vhd/compact_punch.c
 VHD_SRC += vhd/undo.c vhd/repair.c vhd/repair_footer.c vhd/repair_bat.c \
-           vhd/repair_batmap.c vhd/salvage.c vhd/set.c
+           vhd/repair_batmap.c vhd/salvage.c vhd/salvage_parent.c vhd/set.c
 VHD_SRC += vhd/merge.c vhd/merge_plan.c vhd/merge_copy.c
 
 VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \

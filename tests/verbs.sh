@@ -504,6 +504,7 @@ cases()
 	compact-child compact_child
 	compact-foreign compact_foreign
 	salvage salvage
+	salvage-child salvage_child
 	map maps
 	map-random random_maps
 	compare compares
