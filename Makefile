@@ -81,7 +81,8 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect
 # Names under which `vhd` is one of its verbs.
-VHD_VERBS := vhd-check vhd-compare vhd-create vhd-diff vhd-map vhd-repair
+VHD_VERBS := vhd-bench vhd-check vhd-compare vhd-create vhd-diff vhd-map \
+             vhd-repair
 VHD_VERBS += vhd-merge
 VHD_VERBS += vhd-set
 SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
@@ -98,6 +99,7 @@ SRC_vhd += tools/verb_compact.c tools/verb_resize.c tools/gpt.c tools/inspect_co
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
 SRC_vhd += tools/verb_set.c
 SRC_vhd += tools/verb_diff.c
+SRC_vhd += tools/verb_bench.c tools/bench_run.c
 SRC_vhd-inspect := tools/vhd-inspect.c tools/extent.c tools/inspect_content.c \
                    tools/inspect_hints.c tools/inspect_json.c \
                    tools/inspect_text.c tools/inspect_view.c \
@@ -152,6 +154,8 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_fetch storvsp_thread
 UNIT_TOOLS   := tools_cli tools_convert tools_fault tools_hv tools_inspect \
                 tools_size
+UNIT_TOOLS   += tools_bench
+SRC_tools_bench := tools/bench_run.c
 UNIT_TOOLS   += tools_digest
 SRC_tools_digest  := tools/convert_digest.c tools/convert_job.c
 SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
@@ -206,6 +210,8 @@ MANPAGES += tools/vhd-snapshot.1
 MANPAGES += tools/vhd-set.1
 
 MANPAGES += tools/vhd-diff.1
+
+MANPAGES += tools/vhd-bench.1
 
 # -------------------------------------------------------------------- rules
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

@@ -22,9 +22,10 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
 
-verbs='check compact compare convert create diff inspect map merge repair'
-verbs="$verbs resize set snapshot"
-ours='check compact compare create diff map merge repair resize set snapshot'
+verbs='bench check compact compare convert create diff inspect map merge repair
+resize set snapshot'
+ours='bench check compact compare create diff map merge repair resize set
+snapshot'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'
@@ -532,6 +533,9 @@ cases()
 	diff-chain diff_chain
 	diff-two diff_two
 	diff-foreign diff_foreign
+	bench benches
+	bench-refused bad_benches
+	bench-ended bench_ended
 	set sets
 	set-refused bad_sets
 	set-in-use set_in_use

@@ -20,6 +20,8 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
+	{"bench", "measure how fast an image is read or written",
+	 verb_bench, NULL},
 	{"check", "name every fault of an image", verb_check, NULL},
 	{"compact", "make the file shorter", verb_compact, NULL},
 	{"compare", "compare what two images hold", verb_compare, NULL},
