@@ -4,7 +4,8 @@
  * says, and vhd_check finds no error.
  *
  * SEED repeats a case; VHD_RANDOM_CASES says how many there are (default 300,
- * in a few seconds). A failure prints the seed of its case and what was done.
+ * in a few seconds). A failure prints the seed of its case and what was done,
+ * and leaves its files.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 
 #include "tests/lib/cm.h"
 #include "tests/lib/random.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/world.h"
 
 #define CASES	  300u
@@ -414,18 +416,6 @@ static const struct op *choose(struct world *w)
 	}
 }
 
-/* Memory for a file system, where there is one: no disk is waited for. */
-static void go_to_a_new_folder(char dir[64])
-{
-	const char *tmp = getenv("TMPDIR");
-
-	if (!tmp)
-		tmp = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
-	snprintf(dir, 64, "%.40s/random.XXXXXX", tmp);
-	assert_non_null(mkdtemp(dir));
-	assert_int_equal(chdir(dir), 0);
-}
-
 static void images_are_what_the_model_says_after_every_step(void **state)
 {
 	(void)state;
@@ -433,9 +423,9 @@ static void images_are_what_the_model_says_after_every_step(void **state)
 	unsigned cases = given ? (unsigned)atoi(given) : CASES;
 	uint64_t seed = random_seed(), steps = 0;
 	unsigned done[OPS] = {0};
-	char dir[64];
+	struct scratch place;
 
-	go_to_a_new_folder(dir);
+	scratch_enter(&place, "random", true);
 	for (unsigned i = 0; i < cases; i++) {
 		struct world w;
 
@@ -458,8 +448,7 @@ static void images_are_what_the_model_says_after_every_step(void **state)
 		assert_true(done[i] || cases < CASES);
 	}
 	puts("");
-	assert_int_equal(chdir("/"), 0);
-	assert_int_equal(rmdir(dir), 0);
+	scratch_leave(&place);
 }
 
 int main(void)
