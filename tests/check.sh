@@ -106,7 +106,7 @@ tier_tools()
 {
 	build_quietly all -j2 all &&
 	run_scripts tools tests/tools.sh tests/verbs.sh tests/interrupt.sh \
-		tests/convert_doors.sh
+		tests/convert_doors.sh tests/convert_place.sh
 }
 
 tier_fuzz()

@@ -56,6 +56,28 @@ static void a_reason_out_of_range_is_unknown(void **state)
 	assert_string_equal(cli_why_name((enum vhd_why)-1), "unknown");
 }
 
+static void a_path_is_stripped_as_a_word_only(void **state)
+{
+	static const struct {
+		const char *path, *text, *left;
+	} cases[] = {
+		{"a", "is a directory", "is directory"}, /* could be it */
+		{"a", "cannot examine a: why", "cannot examine: why"},
+		{"out", "cannot go without it", "cannot go without it"},
+		{"out", ".out.partial is there", ".out.partial is there"},
+		{"x y", "x y is open", "is open"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vhd_err err = { 0 };
+
+		snprintf(err.text, sizeof(err.text), "%s", cases[i].text);
+		cli_strip_path(&err, cases[i].path);
+		assert_string_equal(err.text, cases[i].left);
+	}
+}
+
 static void line_names_path_fault_offset_and_cure(void **state)
 {
 	struct vhd_err err = { 0 };
@@ -162,6 +184,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_reason_has_its_own_name),
 		cmocka_unit_test(a_reason_out_of_range_is_unknown),
+		cmocka_unit_test(a_path_is_stripped_as_a_word_only),
 		cmocka_unit_test(line_names_path_fault_offset_and_cure),
 		cmocka_unit_test(offset_is_not_said_twice),
 		cmocka_unit_test(path_is_not_said_twice),

@@ -22,8 +22,9 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
 
-verbs='check compare convert create inspect map merge repair resize set'
-ours='check compare create map merge repair resize set'
+verbs='bench check compact compare convert create diff inspect map merge repair
+resize set'
+ours='bench check compact compare create diff map merge repair resize set'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'
@@ -190,7 +191,7 @@ completion()
 	done
 	[ "$(complete_words 'vhd che')" = check ] || fail "vhd che"
 	[ "$(complete_words 'vhd c' | tr '\n' ' ')" = \
-		'check compare convert create ' ] || fail "vhd c"
+		'check compact compare convert create ' ] || fail "vhd c"
 	[ "$(complete_words 'vhd check --for a')" = azure ] || fail "--for a"
 	[ "$(complete_words 'vhd-repair --prefer ' | tr '\n' ' ')" = \
 		'end copy ' ] || fail "--prefer"
@@ -462,6 +463,7 @@ other_byte() # FILE OFFSET
 . tests/verbs_check.sh
 . tests/verbs_repair.sh
 . tests/verbs_resize.sh
+. tests/verbs_compact.sh
 . tests/verbs_merge.sh
 . tests/verbs_look.sh
 
@@ -494,7 +496,15 @@ cases()
 	resize-killed resize_killed
 	resize-full resize_full
 	resize-foreign resize_foreign
+	compact compacts
+	compact-refused bad_compacts
+	compact-rewrite rewrites
+	compact-killed compact_killed
+	compact-full compact_full
+	compact-child compact_child
+	compact-foreign compact_foreign
 	salvage salvage
+	salvage-child salvage_child
 	map maps
 	map-random random_maps
 	compare compares
@@ -511,6 +521,12 @@ cases()
 	picture-svg picture_svg
 	picture-2040G picture_2040G
 	contributions contributions
+	diff-chain diff_chain
+	diff-two diff_two
+	diff-foreign diff_foreign
+	bench benches
+	bench-refused bad_benches
+	bench-ended bench_ended
 	set sets
 	set-refused bad_sets
 	set-in-use set_in_use

@@ -343,3 +343,228 @@ set_parent()
 	below=$(set_value l0.vhd id.hex)
 	refused 2 'vhd set: l1.vhd: ' vhd set --id "$below" l1.vhd
 }
+
+# --- diff
+
+# The ranges that the last command printed as JSON, "start length" a line.
+ranges()
+{
+	sed -n 's/.*"start": \([0-9]*\), "length": \([0-9]*\),.*/\1 \2/p' \
+		"$dir/out"
+}
+
+# Sectors in which two raw disks of one size differ.
+sectors_differing() # A B
+{
+	cmp -l "$1" "$2" | awk '{ s[int(($1 - 1) / 512)] = 1 }
+		END { for (i in s) n++; print n + 0 }'
+}
+
+# The ranges are all that differs and nothing else: put into the old disk they
+# make it the new one, and each of their sectors was another.
+ranges_right() # OLD.raw NEW.raw
+{
+	cp "$1" made.raw
+	ranges | while read -r start length; do
+		dd if="$2" of=made.raw bs=512 status=none conv=notrunc \
+			skip=$((start / 512)) seek=$((start / 512)) \
+			count=$((length / 512))
+	done
+	cmp made.raw "$2" || fail "not all differences"
+	[ "$(ranges | awk '{ n += $2 } END { print n / 512 + 0 }')" = \
+		"$(sectors_differing "$1" "$2")" ] || fail "too many ranges"
+}
+
+diff_chain()
+{
+	for i in 1 2 3; do
+		chain $i
+		must vhd convert --quiet --to raw l2.vhd old.raw
+		status=$(status_of vhd diff --json l2.vhd l3.vhd)
+		want=1
+		! cmp -s old.raw flat.raw || want=0
+		[ "$status" = $want ] || fail "status $status, not $want"
+		ranges_right old.raw flat.raw
+		bytes=$(value range-bytes)
+		expect $want vhd diff --json --content l3.vhd
+		ranges_right old.raw flat.raw
+		[ "$(value range-bytes)" = "$bytes" ] || fail "another sum"
+		set=$(value set-bytes)
+		[ "$(value identical-bytes)" = $((set - bytes)) ] ||
+			fail "identical"
+		[ "$(value parent)" = "$PWD/l2.vhd" ] || fail "parent"
+		status_of vhd diff --json l3.vhd >status
+		[ "$(value set-bytes)" = "$set" ] || fail "set"
+		[ "$(value range-bytes)" = "$set" ] || fail "set ranges"
+		[ "$(vhd inspect --json l3.vhd | "$dir/json" \
+			images.0.chain.0.contribution.stored)" = "$set" ] ||
+			fail "inspect has another sum"
+		status_of vhd diff --json --no-parent l3.vhd >status
+		[ "$(value set-bytes)" = "$set" ] || fail "without parent"
+		must vhd diff l3.vhd l3.vhd
+		said "holds the same"
+		must vhd diff --format raw flat.raw flat.raw
+		rm -f ./*.raw
+	done
+	refused 3 'vhd diff: l0.vhd: ' vhd diff l0.vhd
+	refused 3 'vhd diff: missing: ' vhd diff l0.vhd missing
+	refused 2 'vhd diff: ' vhd diff
+	refused 2 'vhd diff: ' vhd diff l0.vhd l1.vhd l2.vhd
+	refused 2 'vhd diff: ' vhd diff --no-parent --content l3.vhd
+	refused 2 'vhd diff: ' vhd diff --no-parent l2.vhd l3.vhd
+	mv l2.vhd elsewhere
+	refused 3 'vhd diff: l3.vhd: ' vhd diff l3.vhd
+}
+
+# Disks of other types and sizes; a gap ends a range, an edge parts one.
+diff_two()
+{
+	truncate -s 40M a.raw
+	sfdisk -q a.raw <<-'END' || skip "no sfdisk"
+	label: gpt
+	start=2048, size=20480, type=L
+	start=22528, size=20480, type=L
+	END
+	cp a.raw b.raw
+	poke b.raw $((512 * 22527 + 511)) x
+	poke b.raw $((512 * 22528)) x
+	poke b.raw $((512 * 22530)) x
+	poke b.raw 600 x
+	poke b.raw 41943039 x
+	must vhd convert --quiet --from raw --to dynamic a.raw a.vhd
+	must vhd convert --quiet --from raw --to fixed b.raw b.vhd
+	expect 1 vhd diff --json a.vhd b.vhd
+	ranges_right a.raw b.raw
+	[ "$(ranges | tr '\n' ' ')" = "512 512 11533824 512 11534336 512 \
+11535360 512 41942528 512 " ] || fail "ranges: $(ranges)"
+	for i in 0:null 1:1 2:2 3:2 4:null; do
+		have=$(value ranges.${i%:*}.partition) || have=null
+		[ "$have" = ${i#*:} ] || fail "partition of ${i%:*}: $have"
+	done
+	[ "$(value partitions.1.bytes)" = 1024 ] || fail "sum of partition 2"
+	[ "$(value outside-bytes)" = 1024 ] || fail "sum outside"
+	expect 1 vhd diff a.vhd b.vhd
+	said '^11534336  *512  *2$'
+	said '^41942528  *512  *outside partitions$'
+	said '^2.5 KiB *in 5 ranges of b.vhd differ$'
+	expect 1 vhd diff --no-partitions a.vhd b.vhd
+	said '^11533824  *1024$'
+	expect 1 vhd diff --quiet a.vhd b.vhd
+	[ ! -s "$dir/out" ] || fail "not quiet"
+	truncate -s 60M a.raw
+	must vhd diff --format raw a.raw a.raw
+	rm a.vhd
+	must vhd convert --quiet --from raw --to dynamic a.raw a.vhd
+	expect 1 vhd diff b.vhd a.vhd
+	said '^sizes 41943040 and 62914560'
+	qemu-io -f vpc -c 'write -P 1 50M 1k' a.vhd >/dev/null
+	expect 1 vhd diff --json b.vhd a.vhd
+	ranges | grep -qx '52428800 1024' || fail "behind the shorter's end"
+}
+
+# Windows 10's: 18 sectors, of which 9 hold zeros as the parent does.
+diff_foreign()
+{
+	[ -e "$corpus/fat-differential.vhd.gz" ] || skip "no $corpus"
+	gzip -dc "$corpus/fat-differential.vhd.gz" >child.vhd
+	expect 1 vhd diff --json --no-parent child.vhd
+	[ "$(value set-bytes)" = 9216 ] || fail "set: $(value set-bytes)"
+}
+
+# --- bench
+
+benches()
+{
+	three d.vhd
+	sum=$(cksum <d.vhd)
+	before=$(state)
+	for engine in auto uring aio sync; do
+		for pattern in rand seq; do
+			status=$(status_of vhd bench --json --engine $engine \
+				--pattern $pattern --count 700 --depth 9 d.vhd)
+			case $engine:$status in
+			*:0) ;;
+			uring:[34] | aio:[34]) continue ;; # not allowed here
+			*) fail "$engine: $(cat "$dir/err")" ;;
+			esac
+			[ "$(value requests)" = 700 ] || fail "requests"
+			[ "$(value pattern)" = $pattern ] || fail "pattern"
+			[ $engine = auto ] ||
+				[ "$(value engine)" = $engine ] || fail engine
+			[ "$(value latency-ns.min)" -le \
+				"$(value latency-ns.p50)" ] &&
+			[ "$(value latency-ns.p50)" -le \
+				"$(value latency-ns.max)" ] || fail "times"
+		done
+	done
+	must vhd bench --size 16M --count 3 --depth 2 d.vhd
+	must vhd bench --size 512 --count 3000 --direct d.vhd
+	must vhd bench --time 1 d.vhd
+	said ' IOPS, '
+	[ "$before" = "$(state)" ] || fail "reading changed something"
+	must vhd bench -w --json --count 300 --flush-interval 7 d.vhd
+	[ "$(value overlay)" = true ] || fail "no overlay"
+	[ "$(value flushes)" -ge 42 ] || fail "flushes: $(value flushes)"
+	[ "$(value end-flush-ns)" -gt 0 ] || fail "not durable at the end"
+	[ "$(ls -A)" = d.vhd ] || fail "left behind: $(ls -A)"
+	[ "$(cksum <d.vhd)" = "$sum" ] || fail "wrote to the image"
+	must vhd bench -w --destroy --count 300 d.vhd
+	[ "$(cksum <d.vhd)" != "$sum" ] || fail "nothing was destroyed"
+	must vhd check d.vhd
+	chain 1
+	sum=$(cat l?.vhd | cksum)
+	must vhd bench --count 100 l3.vhd
+	must vhd bench -w --count 100 l3.vhd
+	[ "$(cat l?.vhd | cksum)" = "$sum" ] || fail "wrote to a layer"
+	must vhd bench --count 10 --format raw flat.raw
+	must vhd bench -w --destroy --count 10 --format raw flat.raw
+}
+
+bad_benches()
+{
+	three d.vhd
+	truncate -s 1M raw.img
+	for bad in '' '--depth 0 d.vhd' '--depth 1025 d.vhd' \
+		'--size 0 d.vhd' '--size 513 d.vhd' '--size 17M d.vhd' \
+		'--size 16M --depth 65 d.vhd' '--count 0 d.vhd' \
+		'--count x d.vhd' '--time 86401 d.vhd' '--seed -1 d.vhd' \
+		'--count 1 --time 1 d.vhd' '--destroy d.vhd' \
+		'--flush-interval 1 d.vhd' '--pattern zigzag d.vhd' \
+		'--engine steam d.vhd' 'd.vhd d.vhd'; do
+		# shellcheck disable=SC2086 # options and arguments
+		refused 2 'vhd bench: ' vhd bench $bad
+	done
+	refused 3 'vhd bench: raw.img: ' vhd bench -w raw.img
+	refused 3 'vhd bench: missing: ' vhd bench missing
+	must vhd create --quiet --size 512 tiny.vhd
+	refused 3 'vhd bench: tiny.vhd: ' vhd bench tiny.vhd
+	must vhd bench --size 512 --count 10 tiny.vhd
+	mkfifo go
+	"$dir/hold" d.vhd <go >held &
+	exec 9>go
+	while ! grep -q held held; do sleep 0.05; done
+	refused 3 'vhd bench: d.vhd: ' vhd bench --count 1 d.vhd
+	refused 3 'vhd bench: d.vhd: ' vhd bench -w --count 1 d.vhd
+	exec 9>&-
+	wait $!
+}
+
+# Ctrl-C ends it with its report, and leaves nothing.
+bench_ended()
+{
+	three d.vhd
+	for write in '' -w; do
+		# shellcheck disable=SC2086 # an option or none
+		vhd bench $write --time 600 --json d.vhd >out 2>err &
+		pid=$!
+		sleep 0.5
+		kill -INT $pid 2>/dev/null || kill -TERM $pid
+		sleep 0.2
+		! kill -0 $pid 2>/dev/null || kill -TERM $pid
+		wait $pid || fail "status $?: $(cat err)"
+		[ "$("$dir/json" ended-early <out)" = true ] || fail "not told"
+		[ "$("$dir/json" requests <out)" -gt 0 ] || fail "nothing done"
+		rm out err
+		[ "$(ls -A)" = d.vhd ] || fail "left behind: $(ls -A)"
+	done
+}

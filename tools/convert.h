@@ -10,6 +10,7 @@
  *   output    a nameless file that gets its name when it is complete
  *   from      what SRC is read as; nbd and qemu are servers and ours
  *   writeback what was written goes to the disk while copying goes on
+ *   resume    a copy that goes on later; its journal
  *   door      sources and sinks; image is the files among them
  *   file      an image file as the destination, from nothing to its name
  *   digest    of what is copied, as it goes by
@@ -69,6 +70,7 @@ struct convert_opts {
 	bool json;
 	const char *digest;        /* words parted by commas, or NULL */
 	bool verbose;
+	bool resume;               /* keep what there is, and go on with it */
 	bool in_place;             /* SRC itself; there is no DST */
 	bool no_parent;
 	bool larger_child;
@@ -83,6 +85,8 @@ int convert_args(int argc, char **argv, struct convert_opts *opts);
 /* The whole of --in-place; returns the exit code. */
 int convert_in_place(const struct convert_opts *opts);
 
+struct convert_resume; /* convert_resume.h */
+
 /* What every long step needs: the queue, whom to blame, when to stop. */
 struct convert_job {
 	const char *src; /* paths, for the blame */
@@ -95,6 +99,7 @@ struct convert_job {
 	struct cli_rate rate;     /* of bytes read */
 	const char *blame;        /* path an error is about */
 	int signal;               /* the signal that ended the job, or 0 */
+	struct convert_resume *resume; /* or NULL */
 	struct convert_sink *onlooker; /* sees all that is copied, or NULL */
 	struct convert_share *share; /* what the copy may share, or NULL */
 	struct vhd_err fault;     /* of the first piece that failed */
@@ -191,6 +196,7 @@ struct convert_output {
 	int old_fd;           /* the file to replace, locked; or -1 */
 	int fd;
 	bool replace;
+	bool keep;            /* what was not published stays */
 	char temp[NAME_MAX + 1]; /* its name until published, or "" */
 	char path[32];           /* by which the library opens it */
 };
@@ -201,6 +207,12 @@ struct convert_output {
 int convert_output_open(struct convert_output *out, const char *path,
 			bool force, const struct stat *src,
 			struct vhd_err *err);
+/* The same for a file that is called ".NAME.partial" until published, may be
+ * there already, and stays where it is not published.
+ */
+int convert_output_open_partial(struct convert_output *out, const char *path,
+				bool force, const struct stat *src,
+				struct vhd_err *err);
 /* Give it its name; only then does it exist. `durable`: content and name are
  * on the disk on return, in this order.
  */
@@ -236,9 +248,10 @@ struct convert_share {
 	uint64_t shared_bytes;
 };
 
-/* Borrows all. Errors: -ENOTSUP: always, and it is clear that it cannot be. */
+/* Borrows all. `must_read`: all data is wanted for something else, too.
+ * Errors: -ENOTSUP: always, and it is clear that it cannot be. */
 int convert_share_init(struct convert_share *sh,
-		       const struct convert_opts *opts,
+		       const struct convert_opts *opts, bool must_read,
 		       struct convert_source *src, struct vhd *dst, int dst_fd,
 		       struct vhd_err *err);
 /* The first `*n` bytes of a part of the disk, all of which may or all of which
@@ -318,7 +331,10 @@ struct convert_stats {
 	uint64_t written_bytes;
 	uint64_t shared_bytes;
 	int not_shared; /* errno that was in the way of sharing, or 0 */
+	uint64_t done_bytes; /* the disk before this has been dealt with */
 	uint64_t size_bytes; /* of the disk */
+	uint64_t resumed_bytes; /* where this run began */
+	bool finished; /* there was nothing left to do */
 	uint64_t grown_bytes; /* by which the new one is larger */
 	int64_t took_ms;
 };
@@ -381,7 +397,21 @@ int convert_compare_ends(struct convert_job *job, struct convert_source *a,
 			 struct convert_source *b, uint64_t *at_bytes,
 			 struct vhd_err *err);
 
-/* The same of two images. */
+/* Who wants to hear of every difference: runs of whole sectors, in the disk's
+ * order. What is not 0 ends the comparison and is its result.
+ */
+struct convert_differ {
+	int (*differ)(void *ctx, uint64_t off_bytes, uint64_t len_bytes);
+	void *ctx;
+};
+
+/* Compare to the end. Returns 0 whatever was found, or a negative errno. */
+int convert_differences(struct convert_job *job, struct convert_source *a,
+			struct convert_source *b,
+			const struct convert_differ *differ,
+			struct vhd_err *err);
+
+/* convert_compare_ends of two images. */
 int convert_compare(struct convert_job *job, struct convert_input *a,
 		    struct convert_input *b, uint64_t *at_bytes,
 		    struct vhd_err *err);

@@ -32,6 +32,7 @@ enum {
 	OPT_JSON,
 	OPT_IN_PLACE,
 	OPT_REFLINK,
+	OPT_RESUME,
 };
 
 static const struct cli_option options[] = {
@@ -56,6 +57,9 @@ static const struct cli_option options[] = {
 	{ "reflink", OPT_REFLINK, "HOW",
 	  "whether DST shares SRC's blocks on a file system that\n"
 	  "can: auto (the default), always (or fail), never" },
+	{ "resume", OPT_RESUME, NULL,
+	  "keep what there is when this is stopped, and go on\n"
+	  "with it when the same command is given again" },
 	{ "rate", OPT_RATE, "SIZE", "read no more than SIZE bytes a second" },
 	{ "engine", OPT_ENGINE, "NAME",
 	  "how I/O is done: auto, uring, aio or sync" },
@@ -225,6 +229,8 @@ static bool *flag_of(struct convert_opts *opts, int id)
 		return &opts->force;
 	case OPT_IN_PLACE:
 		return &opts->in_place;
+	case OPT_RESUME:
+		return &opts->resume;
 	case 'q':
 		return &opts->quiet;
 	case 'v':
@@ -284,7 +290,7 @@ static int in_place_together(struct convert_opts *opts)
 				       "fixed into raw");
 	if (opts->block_size_bytes || opts->direct || opts->verify ||
 	    opts->no_sync || opts->rate || opts->sparse || opts->reflink ||
-	    opts->parent_dir)
+	    opts->resume || opts->parent_dir)
 		return cli_usage(prog, "--in-place copies nothing: only --for, "
 				       "--force and --quiet go with it");
 	return -1;
@@ -327,6 +333,8 @@ static int doors_check(struct convert_opts *opts)
 	    opts->to == VHD_FORMAT_DYNAMIC)
 		return cli_usage(prog, "--to: an NBD export becomes the raw "
 				       "disk that it shows");
+	if (opts->resume)
+		return cli_usage(prog, "--resume is for image files");
 	if (opts->sparse == CONVERT_SPARSE_NO)
 		return cli_usage(prog, "--sparse no: the server of an NBD "
 				       "export decides about its space");
@@ -352,6 +360,12 @@ static int together(struct convert_opts *opts)
 		return cli_usage(prog, "--reflink=always excludes "
 				       "--sparse=no: shared blocks are not "
 				       "allocated for DST alone");
+	if (opts->resume && opts->digest)
+		return cli_usage(prog, "--resume excludes --digest, which "
+				       "must see all of the disk");
+	if (opts->resume && opts->no_sync)
+		return cli_usage(prog, "--resume excludes --no-sync: it goes "
+				       "on from what is on the disk");
 	if (opts->quiet && opts->verbose)
 		return cli_usage(prog, "--quiet excludes --verbose");
 	if (opts->block_size_bytes && opts->to != VHD_FORMAT_DYNAMIC)

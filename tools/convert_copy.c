@@ -19,6 +19,7 @@
 #include <isa-l/mem_routines.h>
 
 #include "convert.h"
+#include "convert_resume.h"
 
 #define SLOTS 16u
 /* So much is shared at once; signals wait for it. */
@@ -37,6 +38,7 @@ struct slot {
 	struct copy *copy;
 	struct slot *next;      /* in the free list or the order of reading */
 	uint8_t *buf;
+	bool busy;
 	bool read_done;
 	unsigned writes_left;
 	unsigned writes;
@@ -52,6 +54,7 @@ struct copy {
 	struct convert_stats *stats;
 	uint64_t at_bytes;      /* where the next read may start */
 	uint64_t copy_to_bytes; /* what is before this is not shared */
+	uint64_t failed_bytes;  /* lowest write that failed, or UINT64_MAX */
 	bool share_waits;       /* for what is in flight */
 	bool all_read;          /* the last read has been started */
 	struct slot *slots;
@@ -67,8 +70,21 @@ struct copy {
 static void slot_free(struct copy *c, struct slot *s)
 {
 	s->next = c->free;
+	s->busy = false;
 	c->free = s;
 	c->busy--;
+}
+
+/* The disk before this is in the destination, or zero. */
+static uint64_t done_before(const struct copy *c)
+{
+	uint64_t low = c->at_bytes < c->failed_bytes ? c->at_bytes
+						     : c->failed_bytes;
+
+	for (unsigned i = 0; c->slots && i < SLOTS; i++)
+		if (c->slots[i].busy && c->slots[i].read.off_bytes < low)
+			low = c->slots[i].read.off_bytes;
+	return low;
 }
 
 static void read_done(struct convert_io *io)
@@ -87,6 +103,7 @@ static void read_start(struct copy *c, uint64_t len_bytes)
 	c->free = s->next;
 	c->busy++;
 	s->next = NULL;
+	s->busy = true;
 	s->read_done = false;
 	s->read = (struct convert_io){
 		.off_bytes = c->at_bytes,
@@ -162,7 +179,7 @@ static bool share_first(const struct copy *c)
 {
 	const struct convert_share *sh = c->job->share;
 
-	return sh && !sh->off && sh->ahead && c->sink_count == 1 &&
+	return sh && !sh->off && sh->ahead &&
 	       c->at_bytes >= c->copy_to_bytes;
 }
 
@@ -240,6 +257,8 @@ static void write_done(struct convert_io *io)
 {
 	struct slot *s = io->user;
 
+	if (io->result && io->off_bytes < s->copy->failed_bytes)
+		s->copy->failed_bytes = io->off_bytes;
 	if (--s->writes_left == 0)
 		slot_written(s->copy, s);
 }
@@ -342,6 +361,8 @@ static int turn(struct copy *c, struct vhd_err *err)
 		return rc;
 	turn_ends(c);
 	write_ready(c);
+	if (convert_resume_due(c->job))
+		convert_resume_turn(c->job, done_before(c));
 	cli_progress_show(&c->job->progress, c->at_bytes,
 			  c->stats->read_bytes);
 	return convert_faulted(c->job, err);
@@ -405,6 +426,8 @@ int convert_copy(struct convert_job *job, struct convert_source *src,
 		.sinks = { sink, job->onlooker },
 		.sink_count = job->onlooker ? 2 : 1,
 		.stats = stats,
+		.at_bytes = job->resume ? job->resume->mark.mark_bytes : 0,
+		.failed_bytes = UINT64_MAX,
 	};
 	int rc;
 
@@ -415,6 +438,7 @@ int convert_copy(struct convert_job *job, struct convert_source *src,
 	if (!rc)
 		rc = finish(&c, err);
 	drain(&c);
+	stats->done_bytes = done_before(&c);
 	convert_buffers_free(c.buffers, SLOTS, CONVERT_UNIT_BYTES);
 	free(c.slots);
 	return rc;

@@ -4,13 +4,18 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "convert.h"
+#include "convert_resume.h"
 #include "verb.h"
 #include "verb_preset.h"
+
+#define LET_GO_TRIES 50
+#define LET_GO_MS 100
 
 static int dst_create(const struct convert_opts *opts,
 		      const struct convert_output *out, uint64_t size_bytes,
@@ -25,22 +30,17 @@ static int dst_create(const struct convert_opts *opts,
 		.creator = preset ? preset->creator : NULL,
 		.batmap = preset && preset->batmap,
 		.direct = opts->direct,
-		.no_sync = true, /* once, in convert_output_publish */
+		/* once, in convert_output_publish, unless it is to outlive
+		 * this run in pieces
+		 */
+		.no_sync = !opts->resume,
 	};
 	int rc = verb_new_id(create.unique_id, err);
 
 	if (!rc)
 		rc = vhd_create(out->path, &create, dst, err);
-	if (rc) {
-		cli_strip_path(err, out->path);
-		return rc;
-	}
-	/* A dynamic file's length is known at the end only. */
-	if (opts->sparse == CONVERT_SPARSE_NO &&
-	    opts->to != VHD_FORMAT_DYNAMIC)
-		rc = convert_reserve(out->fd, err);
 	if (rc)
-		vhd_abandon(*dst);
+		cli_strip_path(err, out->path);
 	return rc;
 }
 
@@ -112,7 +112,8 @@ static int copy(struct convert_job *job, const struct convert_opts *opts,
 	int rc;
 
 	job->blame = job->dst;
-	rc = convert_share_init(&share, opts, src, dst, out->fd, err);
+	rc = convert_share_init(&share, opts, job->onlooker != NULL, src, dst,
+				out->fd, err);
 	if (rc)
 		return rc;
 	convert_writeback_init(&wb, out->fd, !opts->direct && !opts->no_sync);
@@ -128,32 +129,98 @@ static int copy(struct convert_job *job, const struct convert_opts *opts,
 	return rc;
 }
 
-int convert_to_file(struct convert_job *job, const struct convert_opts *opts,
-		    struct convert_source *src, struct convert_output *out,
-		    struct convert_stats *stats, struct vhd_err *err)
+static int dst_open_once(const struct convert_opts *opts,
+			 struct convert_output *out,
+			 struct convert_resume *resume, uint64_t dst_bytes,
+			 struct vhd **dst, struct vhd_err *err)
 {
-	uint64_t size = src->size_bytes, dst_size;
+	return resume->mark.mark_bytes
+		       ? convert_resume_image(resume, opts, dst, err)
+		       : dst_create(opts, out, dst_bytes, dst, err);
+}
+
+/* A new image, or what an earlier run left of it. */
+static int dst_open(struct convert_job *job, const struct convert_opts *opts,
+		    struct convert_source *src, struct convert_output *out,
+		    struct convert_resume *resume, uint64_t dst_bytes,
+		    struct vhd **dst, struct vhd_err *err)
+{
+	struct pollfd end = { .fd = job->signal_fd, .events = POLLIN };
+	int rc = 0;
+
+	if (opts->resume)
+		rc = convert_resume_begin(resume, job, opts, src, out,
+					  dst_bytes, err);
+	if (!rc)
+		rc = dst_open_once(opts, out, resume, dst_bytes, dst, err);
+	/* The journal is locked, so whoever has the file has been killed: the
+	 * kernel takes a moment to give io_uring's files back.
+	 */
+	for (int i = 0; rc == -EBUSY && job->resume && i < LET_GO_TRIES &&
+			poll(&end, 1, LET_GO_MS) == 0; i++)
+		rc = dst_open_once(opts, out, resume, dst_bytes, dst, err);
+	if (rc)
+		return rc;
+	/* A dynamic file's length is known at the end only. */
+	if (opts->sparse == CONVERT_SPARSE_NO && opts->to != VHD_FORMAT_DYNAMIC)
+		rc = convert_reserve(out->fd, err);
+	if (rc)
+		vhd_abandon(*dst);
+	return rc;
+}
+
+/* From an open image to a closed one that holds all of the source. */
+static int fill(struct convert_job *job, const struct convert_opts *opts,
+		struct convert_source *src, struct convert_output *out,
+		struct vhd *dst, struct convert_stats *stats,
+		struct vhd_err *err)
+{
+	struct convert_resume *resume = job->resume;
+	bool lost;
+	int rc;
+
+	cli_progress_start(&job->progress, "copying", src->size_bytes,
+			   opts->quiet);
+	if (resume) {
+		resume->dst = dst;
+		stats->resumed_bytes = resume->mark.mark_bytes;
+		job->progress.from = resume->mark.mark_bytes;
+	}
+	rc = copy(job, opts, src, out, dst, stats, err);
+	cli_progress_end(&job->progress);
+	if (!rc) {
+		job->blame = job->dst;
+		rc = vhd_close(dst, err);
+		if (!rc && resume)
+			rc = convert_resume_mark(resume, src->size_bytes, err);
+		return rc;
+	}
+	/* After a failed write nobody knows what else was lost. */
+	lost = job->fault.code && job->fault_path == job->dst;
+	if (resume && !lost && !vhd_flush(dst, NULL))
+		(void)convert_resume_mark(resume, stats->done_bytes, NULL);
+	vhd_abandon(dst);
+	return rc;
+}
+
+static int make(struct convert_job *job, const struct convert_opts *opts,
+		struct convert_source *src, struct convert_output *out,
+		struct convert_resume *resume, struct convert_stats *stats,
+		struct vhd_err *err)
+{
 	struct vhd *dst = NULL;
+	uint64_t dst_size;
 	int rc;
 
 	job->blame = job->src;
-	rc = convert_size(opts, size, &dst_size, err);
+	rc = convert_size(opts, src->size_bytes, &dst_size, err);
 	if (rc)
 		return rc;
-	stats->grown_bytes = dst_size - size;
+	stats->grown_bytes = dst_size - src->size_bytes;
 	job->blame = job->dst;
-	rc = dst_create(opts, out, dst_size, &dst, err);
-	if (rc)
-		return rc;
-	cli_progress_start(&job->progress, "copying", size, opts->quiet);
-	rc = copy(job, opts, src, out, dst, stats, err);
-	cli_progress_end(&job->progress);
-	if (rc) {
-		vhd_abandon(dst);
-		return rc;
-	}
-	job->blame = job->dst;
-	rc = vhd_close(dst, err);
+	rc = dst_open(job, opts, src, out, resume, dst_size, &dst, err);
+	if (!rc)
+		rc = fill(job, opts, src, out, dst, stats, err);
 	if (!rc && opts->sparse == CONVERT_SPARSE_NO)
 		rc = convert_reserve(out->fd, err);
 	if (!rc && opts->verify)
@@ -164,4 +231,16 @@ int convert_to_file(struct convert_job *job, const struct convert_opts *opts,
 	if (convert_interrupted(job, err))
 		return -EINTR;
 	return convert_output_publish(out, !opts->no_sync, err);
+}
+
+int convert_to_file(struct convert_job *job, const struct convert_opts *opts,
+		    struct convert_source *src, struct convert_output *out,
+		    struct convert_stats *stats, struct vhd_err *err)
+{
+	struct convert_resume resume = { .journal.fd = -1 };
+	int rc = make(job, opts, src, out, &resume, stats, err);
+
+	/* What differs from its source is not worth keeping. */
+	convert_resume_end(job, rc < 0 && resume.mark.mark_bytes);
+	return rc;
 }

@@ -53,6 +53,10 @@ static int foreign_check(int fd, struct vhd_err *err)
 	uint8_t head[512] = { 0 };
 	ssize_t n = pread(fd, head, sizeof(head), 0);
 
+	if (n < 0)
+		return vhd_fail(err, -errno, VHD_WHY_IO, 0,
+				"cannot read the first sector: %s",
+				strerror(errno));
 	for (size_t i = 0; n > 0 && i < MAGICS; i++) {
 		if (memcmp(head + magics[i].off_bytes, magics[i].bytes,
 			   magics[i].len) != 0)

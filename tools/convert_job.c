@@ -27,7 +27,8 @@ bool convert_interrupted(struct convert_job *job, struct vhd_err *err)
 	job->signal = (int)si.ssi_signo;
 	job->blame = job->dst;
 	vhd_fail(err, -EINTR, VHD_WHY_CANCELLED, 0,
-		 "interrupted by %s%s, nothing was kept",
+		 job->resume ? "interrupted by %s%s, what is done is kept"
+			     : "interrupted by %s%s, nothing was kept",
 		 sigabbrev_np(job->signal) ? "SIG" : "a signal",
 		 sigabbrev_np(job->signal) ? sigabbrev_np(job->signal) : "");
 	return true;

@@ -146,9 +146,30 @@ static int file_open(struct convert_output *out, mode_t mode)
 	return -errno;
 }
 
-int convert_output_open(struct convert_output *out, const char *path,
-			bool force, const struct stat *src,
-			struct vhd_err *err)
+/* The same name each time, and whatever is there already. */
+static int partial_open(struct convert_output *out, mode_t mode)
+{
+	struct stat st;
+
+	/* Its journal's name is longer still. */
+	if (snprintf(out->temp, sizeof(out->temp), ".%s.partial.journal",
+		     out->name) >= (int)sizeof(out->temp)) {
+		out->temp[0] = '\0';
+		return -ENAMETOOLONG;
+	}
+	snprintf(out->temp, sizeof(out->temp), ".%s.partial", out->name);
+	out->keep = true;
+	out->fd = openat(out->dir_fd, out->temp,
+			 O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mode);
+	if (out->fd < 0 || fstat(out->fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) && st.st_uid == geteuid() ? 0 : -EPERM;
+}
+
+static int open_by(struct convert_output *out, const char *path, bool force,
+		   const struct stat *src,
+		   int (*make)(struct convert_output *out, mode_t mode),
+		   struct vhd_err *err)
 {
 	/* Who may not read the source may not read its copy. A block
 	 * device's permissions say nothing about files.
@@ -165,7 +186,7 @@ int convert_output_open(struct convert_output *out, const char *path,
 	if (rc)
 		goto out;
 	out->dir_fd = open(out->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	rc = out->dir_fd < 0 ? -errno : file_open(out, mode);
+	rc = out->dir_fd < 0 ? -errno : make(out, mode);
 	if (rc) {
 		fail(err, rc, "cannot create");
 		goto out;
@@ -175,6 +196,20 @@ out:
 	if (rc)
 		convert_output_close(out);
 	return rc;
+}
+
+int convert_output_open(struct convert_output *out, const char *path,
+			bool force, const struct stat *src,
+			struct vhd_err *err)
+{
+	return open_by(out, path, force, src, file_open, err);
+}
+
+int convert_output_open_partial(struct convert_output *out, const char *path,
+				bool force, const struct stat *src,
+				struct vhd_err *err)
+{
+	return open_by(out, path, force, src, partial_open, err);
 }
 
 /* Give the nameless file a name; -EEXIST when it is taken. */
@@ -255,7 +290,7 @@ int convert_output_publish(struct convert_output *out, bool durable,
 
 void convert_output_close(struct convert_output *out)
 {
-	if (out->temp[0])
+	if (out->temp[0] && !out->keep)
 		(void)unlinkat(out->dir_fd, out->temp, 0);
 	if (out->fd >= 0)
 		close(out->fd);

@@ -13,8 +13,6 @@ int convert_size(const struct convert_opts *opts, uint64_t size_bytes,
 		 uint64_t *dst_bytes, struct vhd_err *err)
 {
 	const struct verb_preset *p = verb_preset(opts->target);
-	char max[CLI_SIZE_TEXT];
-
 	*dst_bytes = size_bytes;
 	/* A disk may be larger than before, never smaller. */
 	if (!p || verb_preset_size(p,
@@ -24,9 +22,9 @@ int convert_size(const struct convert_opts *opts, uint64_t size_bytes,
 				   dst_bytes))
 		return 0;
 	return vhd_fail(err, -EINVAL, VHD_WHY_SIZE_LIMIT, 0,
-			"a disk of %" PRIu64 " bytes; %s takes up to %s",
+			"a disk of %" PRIu64 " bytes; %s takes up to %" PRIu64,
 			size_bytes, vhd_target_name(opts->target),
-			cli_size_text(p->size_max_bytes, max, sizeof(max)));
+			p->size_max_bytes);
 }
 
 int convert_reserve(int fd, struct vhd_err *err)

@@ -44,8 +44,14 @@ static void describe(const struct convert_opts *opts,
 		     const struct convert_from *from,
 		     const struct convert_stats *stats)
 {
-	char size[CLI_SIZE_TEXT], data[CLI_SIZE_TEXT], shared[64] = "";
+	char size[CLI_SIZE_TEXT], data[CLI_SIZE_TEXT], at[CLI_SIZE_TEXT];
+	char shared[64] = "";
 
+	if (stats->finished) {
+		fprintf(stderr, "%s: %s: was complete already\n", prog,
+			opts->dst);
+		return;
+	}
 	if (from->in.img)
 		describe_source(opts, vhd_get_info(from->in.img));
 	cli_size_text(stats->size_bytes + stats->grown_bytes, size,
@@ -55,6 +61,9 @@ static void describe(const struct convert_opts *opts,
 			 cli_size_text(stats->shared_bytes, data,
 				       sizeof(data)));
 	cli_size_text(stats->written_bytes, data, sizeof(data));
+	if (stats->resumed_bytes)
+		fprintf(stderr, "%s: %s: resumed at %s\n", prog, opts->dst,
+			cli_size_text(stats->resumed_bytes, at, sizeof(at)));
 	if (stats->grown_bytes)
 		fprintf(stderr, "%s: %s: %llu bytes larger than %s, for %s\n",
 			prog, opts->dst, (unsigned long long)stats->grown_bytes,
@@ -96,6 +105,7 @@ static void json_print(FILE *f, const struct convert_opts *opts,
 	verb_put_number(root, "read", stats->read_bytes);
 	verb_put_number(root, "written", stats->written_bytes);
 	verb_put_number(root, "shared", stats->shared_bytes);
+	verb_put_number(root, "resumed-at", stats->resumed_bytes);
 	verb_put_bool(root, "verified", opts->verify);
 	verb_put_number(root, "milliseconds", (uint64_t)stats->took_ms);
 	if (digest)

@@ -27,7 +27,7 @@
 #define REFUSED_MAX 8u
 
 int convert_share_init(struct convert_share *sh,
-		       const struct convert_opts *opts,
+		       const struct convert_opts *opts, bool must_read,
 		       struct convert_source *src, struct vhd *dst, int dst_fd,
 		       struct vhd_err *err)
 {
@@ -37,7 +37,7 @@ int convert_share_init(struct convert_share *sh,
 
 	*sh = (struct convert_share){
 		.always = opts->reflink == CONVERT_REFLINK_ALWAYS,
-		.ahead = opts->sparse == CONVERT_SPARSE_YES,
+		.ahead = opts->sparse == CONVERT_SPARSE_YES && !must_read,
 		.off = opts->reflink == CONVERT_REFLINK_NEVER || !image ||
 		       opts->sparse == CONVERT_SPARSE_NO,
 		.dst = dst,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The comparison: every part in which either image has data is read from
  * both, several parts in flight, and compared in disk order, so that the
- * difference reported is the first one. Behind its end an image reads as
- * zero, so that images of different sizes can be compared.
+ * difference reported is the first one; or each is, where someone wants to
+ * hear of all. Behind its end an image reads as zero, so that images of
+ * different sizes can be compared.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -37,6 +38,7 @@ struct verify {
 	bool all_read;
 	uint64_t compared_bytes;
 	void *buffers;
+	const struct convert_differ *differ; /* NULL: the first will do */
 };
 
 /* Bring a side's look-ahead to the data at or behind `at`. */
@@ -141,6 +143,33 @@ static uint64_t first_difference(const struct pair *p)
 	return p->off_bytes + i;
 }
 
+/* From `at` on, the next run of sectors that differ, or agree: its end. */
+static uint64_t run_end(const struct pair *p, uint64_t at, bool differ)
+{
+	while (at < p->len_bytes &&
+	       (memcmp(p->buf[0] + at, p->buf[1] + at, VHD_SECTOR_BYTES) !=
+		0) == differ)
+		at += VHD_SECTOR_BYTES;
+	return at;
+}
+
+static int tell_all(const struct convert_differ *d, const struct pair *p)
+{
+	uint64_t end;
+
+	for (uint64_t at = 0; at < p->len_bytes; at = end) {
+		int rc;
+
+		at = run_end(p, at, false);
+		end = run_end(p, at, true);
+		rc = end > at ? d->differ(d->ctx, p->off_bytes + at, end - at)
+			      : 0;
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
 /* Compare what has arrived, in order. 1: a difference. */
 static int compare_ready(struct verify *v, uint64_t *at_bytes)
 {
@@ -148,8 +177,14 @@ static int compare_ready(struct verify *v, uint64_t *at_bytes)
 		const struct pair *p = &v->pairs[v->head];
 
 		if (memcmp(p->buf[0], p->buf[1], p->len_bytes) != 0) {
-			*at_bytes = first_difference(p);
-			return 1;
+			int rc = 1;
+
+			if (v->differ)
+				rc = tell_all(v->differ, p);
+			else
+				*at_bytes = first_difference(p);
+			if (rc)
+				return rc;
 		}
 		v->compared_bytes += p->len_bytes;
 		v->head = (v->head + 1) % SLOTS;
@@ -227,9 +262,10 @@ static int run(struct verify *v, uint64_t *at_bytes, struct vhd_err *err)
 	return rc;
 }
 
-int convert_compare_ends(struct convert_job *job, struct convert_source *a,
-			 struct convert_source *b, uint64_t *at_bytes,
-			 struct vhd_err *err)
+static int compare(struct convert_job *job, struct convert_source *a,
+		   struct convert_source *b,
+		   const struct convert_differ *differ, uint64_t *at_bytes,
+		   struct vhd_err *err)
 {
 	struct verify *v = calloc(1, sizeof(*v));
 	int rc;
@@ -239,6 +275,7 @@ int convert_compare_ends(struct convert_job *job, struct convert_source *a,
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
 	v->job = job;
+	v->differ = differ;
 	rc = side_init(v, 0, a, err);
 	if (!rc)
 		rc = side_init(v, 1, b, err);
@@ -247,6 +284,23 @@ int convert_compare_ends(struct convert_job *job, struct convert_source *a,
 	convert_buffers_free(v->buffers, 2 * SLOTS, SLOT_BYTES);
 	free(v);
 	return rc;
+}
+
+int convert_compare_ends(struct convert_job *job, struct convert_source *a,
+			 struct convert_source *b, uint64_t *at_bytes,
+			 struct vhd_err *err)
+{
+	return compare(job, a, b, NULL, at_bytes, err);
+}
+
+int convert_differences(struct convert_job *job, struct convert_source *a,
+			struct convert_source *b,
+			const struct convert_differ *differ,
+			struct vhd_err *err)
+{
+	uint64_t unused;
+
+	return compare(job, a, b, differ, &unused, err);
 }
 
 int convert_compare(struct convert_job *job, struct convert_input *a,

@@ -15,9 +15,12 @@
 /* Each runs one command line, of which argv[0] is not looked at, and returns
  * the exit code. `prog` is what lines to the user begin with.
  */
+int verb_bench(const char *prog, int argc, char **argv);
 int verb_check(const char *prog, int argc, char **argv);
+int verb_compact(const char *prog, int argc, char **argv);
 int verb_compare(const char *prog, int argc, char **argv);
 int verb_create(const char *prog, int argc, char **argv);
+int verb_diff(const char *prog, int argc, char **argv);
 int verb_map(const char *prog, int argc, char **argv);
 int verb_merge(const char *prog, int argc, char **argv);
 int verb_repair(const char *prog, int argc, char **argv);

@@ -15,6 +15,7 @@
 
 #include "convert.h"
 #include "convert_digest.h"
+#include "convert_resume.h"
 #include "verb.h"
 
 static const char prog[] = CONVERT_PROG;
@@ -53,10 +54,11 @@ static int to_file(struct convert_job *job, const struct convert_opts *opts,
 	if (from->in.img && convert_input_has_parent(&from->in, opts->dst))
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"is a parent of the file to read from");
-	rc = convert_output_open(&out, opts->dst, opts->force, &from->in.st,
-				 err);
+	rc = convert_resume_output(&out, opts, &from->in, err);
+	if (rc > 0)
+		stats->finished = true;
 	if (rc)
-		return rc;
+		return rc < 0 ? rc : 0;
 	rc = convert_to_file(job, opts, from->source, &out, stats, err);
 	convert_output_close(&out);
 	return rc;

@@ -20,10 +20,14 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
+	{"bench", "measure how fast an image is read or written",
+	 verb_bench, NULL},
 	{"check", "name every fault of an image", verb_check, NULL},
+	{"compact", "make the file shorter", verb_compact, NULL},
 	{"compare", "compare what two images hold", verb_compare, NULL},
 	{"convert", "turn an image into another type", NULL, "vhd-convert"},
 	{"create", "make an empty image", verb_create, NULL},
+	{"diff", "show what a differencing disk changes", verb_diff, NULL},
 	{"inspect", "show what there is to know about images", NULL,
 	 "vhd-inspect"},
 	{"map", "show where an image has data", verb_map, NULL},

@@ -181,7 +181,8 @@ enum vhd_note {
 	VHD_NOTE_PARENT_TIME = 1u << 13,     /* parent changed since, perhaps */
 	VHD_NOTE_RESIZE_CUT = 1u << 14,      /* a resize was interrupted */
 	VHD_NOTE_SPLIT = 1u << 15,           /* several files; only read */
-	VHD_NOTE_COUNT_BITS = 16,
+	VHD_NOTE_TABLE_EXTRA = 1u << 16,     /* entries behind the disk in use */
+	VHD_NOTE_COUNT_BITS = 17,
 };
 
 /* All that is known about an open image. Owned by the image. */

@@ -205,13 +205,25 @@ int cli_exit_code(const struct vhd_err *err)
 	return (int)(s ? s->exit : fault_of(err->why)->exit);
 }
 
+/* The path as a word of the text, not as a part of another. */
+static char *path_in(char *text, const char *path)
+{
+	size_t len = strlen(path);
+
+	for (char *at = text; (at = strstr(at, path)); at++)
+		if ((at == text || at[-1] == ' ') &&
+		    (!at[len] || strchr(" :;,", at[len])))
+			return at;
+	return NULL;
+}
+
 void cli_strip_path(struct vhd_err *err, const char *path)
 {
 	char known[TEXT_PATH_MAX + 1];
 	char *at, *after;
 
 	snprintf(known, sizeof(known), "%s", path);
-	at = *known ? strstr(err->text, known) : NULL;
+	at = *known ? path_in(err->text, known) : NULL;
 	if (!at)
 		return;
 	after = at + strlen(known);
