@@ -60,6 +60,9 @@ struct vhd_open_opts {
 				 * nowhere else; NULL: they are not followed */
 	bool larger_child;      /* DIFF: a child may be larger than its parent;
 				 * what the parent lacks reads as zero */
+	bool raw_parent;        /* DIFF: one that blktap made on a raw disk may
+				 * name it. Such a disk has no id: any file
+				 * below `parent_dir` can be named so */
 };
 
 /* Open an existing image by path. NAME.vhd that has no footer of its own and
@@ -73,7 +76,8 @@ struct vhd_open_opts {
  * A differencing disk is opened with all that it builds on: its parents, read
  *   only and under a shared lock, until one that is no child; they belong to
  *   it. Further errors: -ENOENT (PARENT_MISSING), -EUCLEAN (PARENT_ID: found
- *   by name, but another disk; PARENT_SIZE, CHAIN_CYCLE, CHAIN_DEPTH), and
+ *   by name, but another disk; PARENT_SIZE, CHAIN_CYCLE, CHAIN_DEPTH),
+ *   -ENOTSUP (PARENT_RAW: not without `raw_parent`), and
  *   whatever opening a parent says. Those of parents name the parent.
  */
 int vhd_open(const char *path, const struct vhd_open_opts *opts,
