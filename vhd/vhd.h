@@ -333,6 +333,18 @@ int vhd_read(struct vhd *img, uint64_t off_bytes, void *buf, size_t len_bytes,
 int vhd_write(struct vhd *img, uint64_t off_bytes, const void *buf,
 	      size_t len_bytes, struct vhd_err *err);
 
+/* Have the start of [lba, lba + sectors) read as zero without writing zeros:
+ * what reads so is left alone, what is in the image's own file becomes a hole
+ * of it. As far as one run of the map goes: `*done_sectors`, at least 1.
+ * Durable with the next flush. Any thread, beside queues, too.
+ * Errors: -EOPNOTSUPP (UNSUPPORTED): only a write can do it, for the
+ *   `*done_sectors` that are set then as well; a parent has the bytes, or the
+ *   host's file system has no holes. -EROFS (READ_ONLY), -EIO (IO, POISONED),
+ *   -EINVAL (RANGE), ...
+ */
+int vhd_zero(struct vhd *img, uint64_t lba, uint64_t sectors,
+	     uint64_t *done_sectors, struct vhd_err *err);
+
 /* Everything written before is readable after a power cut on return. */
 int vhd_flush(struct vhd *img, struct vhd_err *err);
 
