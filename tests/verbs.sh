@@ -23,8 +23,8 @@ trap 'exit 130' INT TERM
 umask 022
 
 verbs='bench check compact compare convert create diff inspect map merge repair
-resize set'
-ours='bench check compact compare create diff map merge repair resize set'
+resize set serve'
+ours='bench check compact compare create diff map merge repair resize set serve'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'

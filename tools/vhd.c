@@ -37,6 +37,8 @@ static const struct verb verbs[] = {
 	 verb_repair, NULL},
 	{"resize", "make the disk larger or smaller", verb_resize, NULL},
 	{"set", "change what an image says of itself", verb_set, NULL},
+	{"serve", "serve an image as a network block device", verb_serve,
+	 NULL},
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
