@@ -93,6 +93,8 @@ SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
            tools/convert_image.c tools/convert_share.c tools/convert_output.c \
            tools/convert_writeback.c tools/convert_verify.c
+VHD_VERBS += vhd-snapshot
+SRC_vhd += tools/verb_snapshot.c
 VHD_VERBS += vhd-resize vhd-compact
 SRC_vhd += tools/verb_compact.c tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
@@ -164,8 +166,9 @@ SRC_tools_bench := tools/bench_run.c
 UNIT_TOOLS   += tools_digest
 SRC_tools_digest  := tools/convert_digest.c tools/convert_job.c
 SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
-SRC_tools_hv      := tools/hv_args.c tools/hv_escape.c tools/hv_terminal.c \
-                     tools/hv_modules.c tools/hv_shares.c tools/hv_cpio.c
+SRC_tools_hv      := tools/hv_args.c tools/hv_disk.c tools/hv_escape.c \
+                     tools/hv_terminal.c tools/hv_modules.c \
+                     tools/hv_shares.c tools/hv_cpio.c
 SRC_tools_inspect := $(filter-out tools/vhd-%,$(SRC_vhd-inspect))
 TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                 tests/lib/simengine.c
@@ -209,6 +212,7 @@ MANPAGES += tools/vhd.1 tools/vhd-check.1 tools/vhd-compare.1 \
             tools/vhd-create.1 tools/vhd-map.1 tools/vhd-repair.1
 MANPAGES += tools/vhd-merge.1
 MANPAGES += tools/vhd-resize.1 tools/vhd-compact.1
+MANPAGES += tools/vhd-snapshot.1
 
 MANPAGES += tools/vhd-set.1
 

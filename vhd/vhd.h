@@ -140,9 +140,10 @@ struct vhd_create_opts {
  *   parent's id. The parent is only read, and nobody may write to it from now
  *   on: nothing in the format would tell.
  * Errors: -EINVAL (ARGUMENT, SIZE_*), -EEXIST, -EBUSY, -ENOSPC, ...; DIFF:
- *   those of opening the parent; -EINVAL (PARENT_SIZE) smaller than it, or
- *   larger without leave; -ENOTSUP (UNSUPPORTED) a raw disk or one without an
- *   id as the parent; -EUCLEAN (CHAIN_DEPTH, CHAIN_CYCLE).
+ *   those of opening the parent; -EINVAL (ARGUMENT) smaller than it, or
+ *   larger without leave; (PARENT_MISSING) not below `parent_dir`; -ENOTSUP
+ *   (UNSUPPORTED) a raw disk or one without an id as the parent; -EUCLEAN
+ *   (CHAIN_DEPTH, CHAIN_CYCLE).
  */
 int vhd_create(const char *path, const struct vhd_create_opts *opts,
 	       struct vhd **out, struct vhd_err *err);
