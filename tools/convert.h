@@ -74,6 +74,7 @@ struct convert_opts {
 	bool in_place;             /* SRC itself; there is no DST */
 	bool no_parent;
 	bool larger_child;
+	bool raw_parent;
 	const char *parent_dir;    /* NULL: the source's own */
 };
 
