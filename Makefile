@@ -52,8 +52,10 @@ VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
            vhd/check_chain.c vhd/check_data.c vhd/check_host.c \
            vhd/check_target.c
 VHD_SRC += vhd/layout.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c
+VHD_SRC += vhd/compact.c vhd/compact_scan.c vhd/compact_move.c \
+           vhd/compact_copy.c vhd/compact_punch.c
 VHD_SRC += vhd/undo.c vhd/repair.c vhd/repair_footer.c vhd/repair_bat.c \
-           vhd/repair_batmap.c vhd/salvage.c vhd/set.c
+           vhd/repair_batmap.c vhd/salvage.c vhd/salvage_parent.c vhd/set.c
 VHD_SRC += vhd/merge.c vhd/merge_plan.c vhd/merge_copy.c
 
 VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \
@@ -79,7 +81,8 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect
 # Names under which `vhd` is one of its verbs.
-VHD_VERBS := vhd-check vhd-compare vhd-create vhd-diff vhd-map vhd-repair
+VHD_VERBS := vhd-bench vhd-check vhd-compare vhd-create vhd-diff vhd-map \
+             vhd-repair
 VHD_VERBS += vhd-merge
 VHD_VERBS += vhd-set
 SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
@@ -88,12 +91,15 @@ SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
            tools/convert_image.c tools/convert_share.c tools/convert_output.c \
            tools/convert_writeback.c tools/convert_verify.c
-VHD_VERBS += vhd-resize
-SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
+VHD_VERBS += vhd-snapshot
+SRC_vhd += tools/verb_snapshot.c
+VHD_VERBS += vhd-resize vhd-compact
+SRC_vhd += tools/verb_compact.c tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
 SRC_vhd += tools/verb_set.c
 SRC_vhd += tools/verb_diff.c
+SRC_vhd += tools/verb_bench.c tools/bench_run.c
 SRC_vhd-inspect := tools/vhd-inspect.c tools/extent.c tools/inspect_content.c \
                    tools/inspect_hints.c tools/inspect_json.c \
                    tools/inspect_text.c tools/inspect_view.c \
@@ -131,7 +137,7 @@ UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_crash vhd_create_child
-UNIT_VHD     += vhd_resize
+UNIT_VHD     += vhd_resize vhd_compact
 UNIT_VHD     += vhd_malformed vhd_split
 UNIT_VHD     += vhd_merge vhd_merge_file vhd_random
 UNIT_VHD     += vhd_set vhd_repair vhd_undo vhd_salvage vhd_oracle
@@ -149,11 +155,14 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_fetch storvsp_thread
 UNIT_TOOLS   := tools_cli tools_convert tools_fault tools_hv tools_inspect \
                 tools_size
+UNIT_TOOLS   += tools_bench
+SRC_tools_bench := tools/bench_run.c
 UNIT_TOOLS   += tools_digest
 SRC_tools_digest  := tools/convert_digest.c tools/convert_job.c
 SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
-SRC_tools_hv      := tools/hv_args.c tools/hv_escape.c tools/hv_terminal.c \
-                     tools/hv_modules.c tools/hv_shares.c tools/hv_cpio.c
+SRC_tools_hv      := tools/hv_args.c tools/hv_disk.c tools/hv_escape.c \
+                     tools/hv_terminal.c tools/hv_modules.c \
+                     tools/hv_shares.c tools/hv_cpio.c
 SRC_tools_inspect := $(filter-out tools/vhd-%,$(SRC_vhd-inspect))
 TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                 tests/lib/simengine.c
@@ -196,11 +205,14 @@ MANPAGES := tools/vhd-inspect.1 tools/vhd-convert.1 tools/hv.1
 MANPAGES += tools/vhd.1 tools/vhd-check.1 tools/vhd-compare.1 \
             tools/vhd-create.1 tools/vhd-map.1 tools/vhd-repair.1
 MANPAGES += tools/vhd-merge.1
-MANPAGES += tools/vhd-resize.1
+MANPAGES += tools/vhd-resize.1 tools/vhd-compact.1
+MANPAGES += tools/vhd-snapshot.1
 
 MANPAGES += tools/vhd-set.1
 
 MANPAGES += tools/vhd-diff.1
+
+MANPAGES += tools/vhd-bench.1
 
 # -------------------------------------------------------------------- rules
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

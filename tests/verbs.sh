@@ -22,8 +22,10 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
 
-verbs='check compare convert create diff inspect map merge repair resize set'
-ours='check compare create diff map merge repair resize set'
+verbs='bench check compact compare convert create diff inspect map merge repair
+resize set snapshot'
+ours='bench check compact compare create diff map merge repair resize set
+snapshot'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'
@@ -190,7 +192,7 @@ completion()
 	done
 	[ "$(complete_words 'vhd che')" = check ] || fail "vhd che"
 	[ "$(complete_words 'vhd c' | tr '\n' ' ')" = \
-		'check compare convert create ' ] || fail "vhd c"
+		'check compact compare convert create ' ] || fail "vhd c"
 	[ "$(complete_words 'vhd check --for a')" = azure ] || fail "--for a"
 	[ "$(complete_words 'vhd-repair --prefer ' | tr '\n' ' ')" = \
 		'end copy ' ] || fail "--prefer"
@@ -462,6 +464,8 @@ other_byte() # FILE OFFSET
 . tests/verbs_check.sh
 . tests/verbs_repair.sh
 . tests/verbs_resize.sh
+. tests/verbs_child.sh
+. tests/verbs_compact.sh
 . tests/verbs_merge.sh
 . tests/verbs_look.sh
 
@@ -477,6 +481,13 @@ cases()
 	create creation
 	create-refused bad_creation
 	create-for presets
+	child children
+	child-refused bad_children
+	child-written child_written
+	snapshot snapshots
+	snapshot-rename renames
+	snapshot-cut renames_cut
+	snapshot-refused bad_snapshots
 	check-for demands
 	check-damages damages
 	check-bitmaps bitmaps
@@ -494,7 +505,15 @@ cases()
 	resize-killed resize_killed
 	resize-full resize_full
 	resize-foreign resize_foreign
+	compact compacts
+	compact-refused bad_compacts
+	compact-rewrite rewrites
+	compact-killed compact_killed
+	compact-full compact_full
+	compact-child compact_child
+	compact-foreign compact_foreign
 	salvage salvage
+	salvage-child salvage_child
 	map maps
 	map-random random_maps
 	compare compares
@@ -514,6 +533,9 @@ cases()
 	diff-chain diff_chain
 	diff-two diff_two
 	diff-foreign diff_foreign
+	bench benches
+	bench-refused bad_benches
+	bench-ended bench_ended
 	set sets
 	set-refused bad_sets
 	set-in-use set_in_use
@@ -561,6 +583,9 @@ compile verbs_tool tool
 ${CC:-cc} -D_GNU_SOURCE -I. -Wall -Wextra -Werror -o "$dir/chain" \
 	tests/tools_chain.c tests/lib/diffimg.c tests/lib/vhdimg.c \
 	tests/lib/memfile.c "$build/lib/libvhd.a" -luring -laio -lisal \
+	-pthread $san || exit 1
+${CC:-cc} -D_GNU_SOURCE -I. -Wall -Wextra -Werror -o "$dir/write" \
+	tests/verbs_write.c "$build/lib/libvhd.a" -luring -laio -lisal \
 	-pthread $san || exit 1
 bad=0
 wanted=" $* "

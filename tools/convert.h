@@ -220,6 +220,11 @@ int convert_output_open_partial(struct convert_output *out, const char *path,
  */
 int convert_output_publish(struct convert_output *out, bool durable,
 			   struct vhd_err *err);
+/* The name is to be this one instead, in the same directory, and who has it is
+ * replaced. Whoever keeps that file from being written to is the caller.
+ */
+int convert_output_take(struct convert_output *out, const char *name,
+			struct vhd_err *err);
 /* Release; what was not published is gone. */
 void convert_output_close(struct convert_output *out);
 

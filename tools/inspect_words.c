@@ -46,6 +46,7 @@ const char *inspect_note_name(enum vhd_note note)
 		{ VHD_NOTE_BATMAP_BAD, "batmap-bad" },
 		{ VHD_NOTE_RESIZE_CUT, "resize-cut" },
 		{ VHD_NOTE_SPLIT, "split" },
+		{ VHD_NOTE_TABLE_EXTRA, "table-extra" },
 	};
 
 	for (size_t i = 0; i < COUNT(names); i++)

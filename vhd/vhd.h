@@ -140,9 +140,10 @@ struct vhd_create_opts {
  *   parent's id. The parent is only read, and nobody may write to it from now
  *   on: nothing in the format would tell.
  * Errors: -EINVAL (ARGUMENT, SIZE_*), -EEXIST, -EBUSY, -ENOSPC, ...; DIFF:
- *   those of opening the parent; -EINVAL (PARENT_SIZE) smaller than it, or
- *   larger without leave; -ENOTSUP (UNSUPPORTED) a raw disk or one without an
- *   id as the parent; -EUCLEAN (CHAIN_DEPTH, CHAIN_CYCLE).
+ *   those of opening the parent; -EINVAL (ARGUMENT) smaller than it, or
+ *   larger without leave; (PARENT_MISSING) not below `parent_dir`; -ENOTSUP
+ *   (UNSUPPORTED) a raw disk or one without an id as the parent; -EUCLEAN
+ *   (CHAIN_DEPTH, CHAIN_CYCLE).
  */
 int vhd_create(const char *path, const struct vhd_create_opts *opts,
 	       struct vhd **out, struct vhd_err *err);
@@ -181,7 +182,8 @@ enum vhd_note {
 	VHD_NOTE_PARENT_TIME = 1u << 13,     /* parent changed since, perhaps */
 	VHD_NOTE_RESIZE_CUT = 1u << 14,      /* a resize was interrupted */
 	VHD_NOTE_SPLIT = 1u << 15,           /* several files; only read */
-	VHD_NOTE_COUNT_BITS = 16,
+	VHD_NOTE_TABLE_EXTRA = 1u << 16,     /* entries behind the disk in use */
+	VHD_NOTE_COUNT_BITS = 17,
 };
 
 /* All that is known about an open image. Owned by the image. */

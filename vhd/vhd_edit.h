@@ -222,6 +222,64 @@ struct vhd_set_result {
 int vhd_set(const char *path, const struct vhd_set_opts *opts,
 	    struct vhd_set_result *result, struct vhd_err *err);
 
+/* ------------------------------------------------------------- compact -- */
+
+struct vhd_compact_result {
+	enum vhd_format format;
+	uint64_t size_bytes;      /* of the disk; it stays */
+	uint64_t old_file_bytes;
+	uint64_t new_file_bytes;
+	uint32_t blocks_before;
+	uint32_t blocks_zero;     /* given back: nothing but zeros */
+	uint32_t blocks_unset;    /* ...: no sector of it is valid */
+	uint32_t blocks_equal;    /* ...: what the parent has there */
+	uint32_t blocks_free;     /* ...: the caller calls the rest free */
+	uint32_t blocks_moved;    /* into places that were free */
+	bool table_moved;
+	uint64_t punched_bytes;   /* FIXED: made holes, or found to be able to */
+};
+
+struct vhd_compact_opts {
+	enum vhd_format format; /* AUTO, FIXED, DYNAMIC or DIFF */
+	bool write;             /* else only the plan is made */
+	bool punch;             /* FIXED: zeros become holes of the file */
+	bool parent_equal;      /* DIFF: give back what the parent has as well */
+	const char *parent_dir; /* as in vhd_open_opts */
+	bool larger_child;
+	/* The disk is open and nothing has changed; `img` is lent to be read.
+	 * What is not 0 ends the call with that and `err`. NULL: no matter.
+	 */
+	int (*look)(void *ctx, struct vhd *img, struct vhd_err *err);
+	/* Is nothing kept in this part of the disk (whole sectors)? What it
+	 * reads as afterwards is anything. NULL: all of it is used.
+	 */
+	bool (*is_free)(void *ctx, uint64_t off_bytes, uint64_t len_bytes);
+	/* What is not 0 ends the call with -ECANCELED. */
+	int (*progress)(void *ctx, uint64_t pos_bytes, uint64_t total_bytes);
+	void *ctx;
+};
+
+/* Make the file as short as it can be without changing what the disk holds:
+ * blocks that need not be there are given back, the last ones go into the
+ * places of those, and the file ends behind what is left. Each step is durable
+ * before the next one needs it; a power cut leaves a valid image with the same
+ * content, which the same call takes further.
+ * Errors: those of opening for writing (without `write`: for reading);
+ *   -EUCLEAN (SAVED_STATE), -ENOTSUP (UNSUPPORTED), -ECANCELED.
+ */
+int vhd_compact(const char *path, const struct vhd_compact_opts *opts,
+		struct vhd_compact_result *result, struct vhd_err *err);
+
+/* The same into a new file, `out_path`, made or emptied; the source is only
+ * read (without a lock, which the caller must hold, where `no_lock`). Blocks
+ * come in order there, their data on 4 KiB boundaries; footer, header and
+ * parent locators say what they said. Not for FIXED. The new file is not
+ * durable yet, and after a failure worth nothing.
+ */
+int vhd_compact_to(const char *path, bool no_lock, const char *out_path,
+		   const struct vhd_compact_opts *opts,
+		   struct vhd_compact_result *result, struct vhd_err *err);
+
 #ifdef __cplusplus
 }
 #endif

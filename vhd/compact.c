@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Compacting: see compact.h. Blocks that need not be there leave the table
+ * first, and durably; only then does anything use their places.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compact.h"
+#include "fail.h"
+#include "filesys.h"
+
+#define BUF_BYTES_MIN (1u << 20)
+
+uint64_t compact_length(uint64_t end_bytes)
+{
+	return (end_bytes + VHD_FOOTER_BYTES + VHD_ALIGN_BYTES - 1) &
+	       ~(uint64_t)(VHD_ALIGN_BYTES - 1);
+}
+
+int compact_tell(const struct compact *c, uint64_t pos, uint64_t total,
+		 struct vhd_err *err)
+{
+	uint64_t unit = c->img->blocked ? c->img->info.block_size_bytes : 1;
+
+	if (!c->opts->progress ||
+	    !c->opts->progress(c->opts->ctx, pos * unit, total * unit))
+		return 0;
+	return vhd_fail(err, -ECANCELED, VHD_WHY_CANCELLED, 0,
+			"ended early; the image is whole, and running it "
+			"again goes on");
+}
+
+/* -------------------------------------------------------------- set-up -- */
+
+static int allowed(const struct compact *c, bool to, struct vhd_err *err)
+{
+	const struct vhd_info *info = &c->img->info;
+
+	if (info->format == VHD_FORMAT_RAW)
+		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+				"a raw disk; `fallocate --dig-holes` gives "
+				"back what is zero");
+	if (info->format == VHD_FORMAT_FIXED && (to || !c->opts->punch))
+		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+				"a fixed disk has every byte in its file; "
+				"only holes can be punched into that");
+	if (info->saved_state)
+		return vhd_fail(err, -EUCLEAN, VHD_WHY_SAVED_STATE, 0,
+				"a suspended machine depends on this disk as "
+				"it is");
+	if (c->opts->parent_equal && info->format == VHD_FORMAT_DIFF &&
+	    !c->img->parent)
+		return vhd_fail(err, -ENOTSUP, VHD_WHY_NEEDS_PARENT, 0,
+				"without the parent there is nothing to "
+				"compare with");
+	return 0;
+}
+
+static int begin(struct compact *c, struct vhd_err *err)
+{
+	const struct vhd_info *info = &c->img->info;
+	uint64_t buf = (uint64_t)info->bitmap_bytes + info->block_size_bytes;
+	uint32_t words = info->blocks / 64 + 1;
+	int rc;
+
+	if (buf < BUF_BYTES_MIN)
+		buf = BUF_BYTES_MIN;
+	c->buf = malloc(buf);
+	c->other = malloc(buf);
+	c->dropped = calloc(words, sizeof(*c->dropped));
+	c->dirty = calloc(words, sizeof(*c->dirty));
+	if (!c->buf || !c->other || !c->dropped || !c->dirty)
+		return vhd_fail_nomem(err, 2 * buf + 16ull * words,
+				      "compacting");
+	c->result->format = info->format;
+	c->result->size_bytes = info->size_bytes;
+	c->result->old_file_bytes = info->file_bytes;
+	c->result->new_file_bytes = info->file_bytes;
+	c->result->blocks_before = info->blocks_used;
+	if (c->opts->look) {
+		rc = c->opts->look(c->opts->ctx, c->img, err);
+		if (rc)
+			return rc;
+	}
+	return c->img->blocked ? layout_open(&c->l, c->img, err) : 0;
+}
+
+static void end(struct compact *c)
+{
+	if (c->img && c->img->blocked)
+		layout_close(&c->l);
+	free(c->buf);
+	free(c->other);
+	free(c->dropped);
+	free(c->dirty);
+	free(c->moves);
+}
+
+/* ------------------------------------------------------------- in place -- */
+
+/* Nothing may use a place while the table on disk still has it. */
+static int give_back(struct compact *c, struct vhd_err *err)
+{
+	bool any = false;
+	int rc;
+
+	for (uint32_t b = 0; b < c->img->info.blocks; b++) {
+		if (!compact_is_dropped(c, b))
+			continue;
+		layout_batmap_clear(&c->l, b);
+		compact_entry(c, b, VHD_BAT_NONE);
+		any = true;
+	}
+	if (!any)
+		return 0;
+	rc = layout_batmap_write(&c->l, err);
+	return rc ? rc : compact_publish(c, err);
+}
+
+static int in_place(struct compact *c, struct vhd_err *err)
+{
+	int rc = compact_scan(c, err);
+
+	if (!rc)
+		rc = compact_plan(c, err);
+	if (rc || !c->opts->write)
+		return rc;
+	rc = give_back(c, err);
+	if (!rc)
+		rc = compact_carry_out(c, err);
+	if (!rc)
+		rc = vhd_file_size(&c->img->file, &c->result->new_file_bytes,
+				   err);
+	return rc;
+}
+
+static int run(struct compact *c, struct vhd_err *err)
+{
+	int rc = allowed(c, false, err);
+
+	if (!rc)
+		rc = begin(c, err);
+	if (!rc)
+		rc = c->img->blocked ? in_place(c, err)
+				     : compact_punch(c, err);
+	end(c);
+	return rc;
+}
+
+static struct vhd_open_opts open_opts(const struct vhd_compact_opts *o,
+				      bool write)
+{
+	return (struct vhd_open_opts){
+		.format = o->format,
+		.writable = write,
+		.parent_dir = o->parent_dir,
+		.larger_child = o->larger_child,
+	};
+}
+
+static int opts_check(const struct vhd_compact_opts *o, struct vhd_err *err)
+{
+	if (!o || o->format > VHD_FORMAT_DIFF)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"no such format");
+	return 0;
+}
+
+/* Takes `img`. */
+static int compact(struct vhd *img, const struct vhd_compact_opts *opts,
+		   struct vhd_compact_result *result, struct vhd_err *err)
+{
+	struct vhd_compact_result unused;
+	struct compact c = {
+		.opts = opts,
+		.result = result ? result : &unused,
+		.img = img,
+	};
+	int rc;
+
+	memset(c.result, 0, sizeof(*c.result));
+	rc = run(&c, err);
+	if (rc || !opts->write) {
+		vhd_abandon(img);
+		return rc;
+	}
+	return vhd_close(img, err);
+}
+
+int vhd_compact_file(const struct vhd_file *f,
+		     const struct vhd_compact_opts *opts,
+		     struct vhd_compact_result *result, struct vhd_err *err)
+{
+	struct vhd_open_opts o;
+	struct vhd *img;
+	int rc = opts_check(opts, err);
+
+	if (rc)
+		return rc;
+	o = open_opts(opts, opts->write);
+	rc = vhd_open_file(f, &o, &img, err);
+	return rc ? rc : compact(img, opts, result, err);
+}
+
+int vhd_compact(const char *path, const struct vhd_compact_opts *opts,
+		struct vhd_compact_result *result, struct vhd_err *err)
+{
+	struct vhd_open_opts o;
+	struct vhd *img;
+	int rc = opts_check(opts, err);
+
+	if (rc)
+		return rc;
+	o = open_opts(opts, opts->write);
+	rc = vhd_open(path, &o, &img, err);
+	return rc ? rc : compact(img, opts, result, err);
+}
+
+/* ------------------------------------------------------ into a new file -- */
+
+static int run_to(struct compact *c, const struct vhd_file *out,
+		  struct vhd_err *err)
+{
+	int rc = allowed(c, true, err);
+
+	if (!rc)
+		rc = begin(c, err);
+	if (!rc)
+		rc = compact_scan(c, err);
+	if (!rc)
+		rc = compact_plan(c, err);
+	for (uint32_t b = 0; !rc && b < c->img->info.blocks; b++)
+		if (compact_is_dropped(c, b))
+			layout_batmap_clear(&c->l, b);
+	c->result->blocks_moved = 0;
+	c->result->table_moved = false;
+	if (!rc)
+		rc = compact_copy(c, out, err);
+	end(c);
+	return rc;
+}
+
+/* Takes `img`. */
+static int compact_to(struct vhd *img, const struct vhd_file *out,
+		      const struct vhd_compact_opts *opts,
+		      struct vhd_compact_result *result, struct vhd_err *err)
+{
+	struct vhd_compact_result unused;
+	struct compact c = {
+		.opts = opts,
+		.result = result ? result : &unused,
+		.img = img,
+	};
+	int rc;
+
+	memset(c.result, 0, sizeof(*c.result));
+	rc = run_to(&c, out, err);
+	vhd_abandon(img);
+	return rc;
+}
+
+int vhd_compact_to_file(const struct vhd_file *f, const struct vhd_file *out,
+			const struct vhd_compact_opts *opts,
+			struct vhd_compact_result *result, struct vhd_err *err)
+{
+	struct vhd_open_opts o;
+	struct vhd *img;
+	int rc = opts_check(opts, err);
+
+	if (rc)
+		return rc;
+	o = open_opts(opts, false);
+	rc = vhd_open_file(f, &o, &img, err);
+	return rc ? rc : compact_to(img, out, opts, result, err);
+}
+
+int vhd_compact_to(const char *path, bool no_lock, const char *out_path,
+		   const struct vhd_compact_opts *opts,
+		   struct vhd_compact_result *result, struct vhd_err *err)
+{
+	const struct vhd_file_open how = {.writable = true, .create = true};
+	struct vhd_open_opts o;
+	struct vhd_file out;
+	struct vhd *img;
+	int rc = opts_check(opts, err), closed;
+
+	if (rc)
+		return rc;
+	o = open_opts(opts, false);
+	o.force_read = no_lock;
+	rc = vhd_open(path, &o, &img, err);
+	if (rc)
+		return rc;
+	if (!opts->write)
+		return compact_to(img, NULL, opts, result, err);
+	rc = vhd_file_open(out_path, &how, &out, err);
+	if (rc) {
+		vhd_abandon(img);
+		return rc;
+	}
+	rc = compact_to(img, &out, opts, result, err);
+	closed = vhd_file_close_checked(&out);
+	if (!rc && closed)
+		rc = vhd_fail(err, closed, VHD_WHY_IO, 0,
+			      "closing the new file failed: %s",
+			      vhd_errno_text(closed));
+	return rc;
+}
