@@ -371,16 +371,16 @@ child()
 	refused 3 nothing.vhd vhd-convert --parent nothing.vhd r new
 	refused 3 'raw disk has no id' vhd-convert --parent r n new
 	mkdir below
-	refused 2 'not below' vhd-convert --parent p.vhd r below/new
+	refused 3 'not below' vhd-convert --parent p.vhd r below/new
 	must vhd-convert --parent-dir . --parent p.vhd n below/c.vhd
 	cp r s
 	truncate -s +1M s
-	refused 3 "more than the parent's" vhd-convert --parent p.vhd s new
+	refused 2 "more than the parent's" vhd-convert --parent p.vhd s new
 	must vhd-convert --larger-child --verify --parent p.vhd s new
 	must vhd-convert -f --larger-child --to raw new back
 	cmp s back || fail "the larger one differs"
 	truncate -s 1M s
-	refused 3 "less than the parent's" vhd-convert --parent p.vhd s no
+	refused 2 "less than the parent's" vhd-convert --parent p.vhd s no
 }
 
 inspect_type() # FILE

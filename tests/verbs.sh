@@ -23,9 +23,9 @@ trap 'exit 130' INT TERM
 umask 022
 
 verbs='bench check compact compare convert create diff inspect map merge repair
-resize set snapshot'
+resize set snapshot serve'
 ours='bench check compact compare create diff map merge repair resize set
-snapshot'
+snapshot serve'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'

@@ -75,6 +75,7 @@ struct convert_opts {
 	bool in_place;             /* SRC itself; there is no DST */
 	bool no_parent;
 	bool larger_child;
+	bool raw_parent;
 	const char *parent_dir;    /* NULL: the source's own */
 	const char *parent;        /* --to diff: what DST is to build on */
 };

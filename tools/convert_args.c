@@ -25,6 +25,7 @@ enum {
 	OPT_PARENT_DIR,
 	OPT_NO_PARENT,
 	OPT_LARGER_CHILD,
+	OPT_RAW_PARENT,
 	OPT_FOR,
 	OPT_SPARSE,
 	OPT_RATE,
@@ -79,6 +80,8 @@ static const struct cli_option options[] = {
 	{ "no-parent", OPT_NO_PARENT, NULL, "refuse a differencing SRC" },
 	{ "larger-child", OPT_LARGER_CHILD, NULL,
 	  "let it be larger than its parent; the rest is zero" },
+	{ "raw-parent", OPT_RAW_PARENT, NULL,
+	  "one that blktap made on a raw disk may name it" },
 	{ "digest", OPT_DIGEST, "NAME[,NAME...]",
 	  "print digests of the disk: sha256, sha1, sha224, sha384,\n"
 	  "sha512, md5, sha3-256, blake2b, crc32c" },
@@ -230,6 +233,8 @@ static bool *flag_of(struct convert_opts *opts, int id)
 		return &opts->no_parent;
 	case OPT_LARGER_CHILD:
 		return &opts->larger_child;
+	case OPT_RAW_PARENT:
+		return &opts->raw_parent;
 	case OPT_JSON:
 		return &opts->json;
 	case 'f':

@@ -56,12 +56,8 @@ static int dst_create(const struct convert_opts *opts,
 	}
 	if (!rc)
 		rc = vhd_create(out->path, &create, dst, err);
-	if (!rc)
-		return 0;
-	cli_strip_path(err, out->path);
-	/* No copy of the parent would help here. */
-	if (err->why == VHD_WHY_PARENT_SIZE)
-		err->why = VHD_WHY_UNSUPPORTED;
+	if (rc)
+		cli_strip_path(err, out->path);
 	return rc;
 }
 

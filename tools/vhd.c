@@ -40,6 +40,8 @@ static const struct verb verbs[] = {
 	{"set", "change what an image says of itself", verb_set, NULL},
 	{"snapshot", "keep what a disk holds, go on in a child", verb_snapshot,
 	 NULL},
+	{"serve", "serve an image as a network block device", verb_serve,
+	 NULL},
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
