@@ -105,7 +105,8 @@ tier_cross()
 tier_tools()
 {
 	build_quietly all -j2 all &&
-	run_scripts tools tests/tools.sh tests/verbs.sh tests/interrupt.sh \
+	run_scripts tools tests/tools.sh tests/verbs.sh tests/serve.sh \
+		tests/interrupt.sh \
 		tests/convert_doors.sh tests/convert_place.sh
 }
 

@@ -23,8 +23,9 @@ trap 'exit 130' INT TERM
 umask 022
 
 verbs='bench check compact compare convert create diff inspect map merge repair
-resize set'
-ours='bench check compact compare create diff map merge repair resize set'
+resize set snapshot serve'
+ours='bench check compact compare create diff map merge repair resize set
+snapshot serve'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'
@@ -463,6 +464,7 @@ other_byte() # FILE OFFSET
 . tests/verbs_check.sh
 . tests/verbs_repair.sh
 . tests/verbs_resize.sh
+. tests/verbs_child.sh
 . tests/verbs_compact.sh
 . tests/verbs_merge.sh
 . tests/verbs_look.sh
@@ -479,6 +481,13 @@ cases()
 	create creation
 	create-refused bad_creation
 	create-for presets
+	child children
+	child-refused bad_children
+	child-written child_written
+	snapshot snapshots
+	snapshot-rename renames
+	snapshot-cut renames_cut
+	snapshot-refused bad_snapshots
 	check-for demands
 	check-damages damages
 	check-bitmaps bitmaps
@@ -575,6 +584,9 @@ compile verbs_tool tool
 ${CC:-cc} -D_GNU_SOURCE -I. -Wall -Wextra -Werror -o "$dir/chain" \
 	tests/tools_chain.c tests/lib/diffimg.c tests/lib/vhdimg.c \
 	tests/lib/memfile.c "$build/lib/libvhd.a" -luring -laio -lisal \
+	-pthread $san || exit 1
+${CC:-cc} -D_GNU_SOURCE -I. -Wall -Wextra -Werror -o "$dir/write" \
+	tests/verbs_write.c "$build/lib/libvhd.a" -luring -laio -lisal \
 	-pthread $san || exit 1
 bad=0
 wanted=" $* "

@@ -23,10 +23,12 @@ packages()
 	build libjson-c-dev     JSON output
 	build libssl-dev        digests of converted disks
 	build libnbd-dev        NBD servers as source and destination of vhd-convert
+	build nbdkit-plugin-dev header of the nbdkit plugin
 	build acpica-tools      iasl makes the guest's DSDT
 	run   qemu-utils        qemu-nbd reads qcow2, VMDK, VHDX, VDI
 	run   qemu-system-x86   nested machine where the processor has no KVM
 	run   linux-image-amd64 its kernel: kvm_amd, 9p
+	run   nbdkit            vhd serve runs it
 	test  libcmocka-dev     unit tests
 	test  pkg-config        flags of the installed library
 	test  clang             fuzzers, second compiler

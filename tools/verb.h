@@ -26,6 +26,8 @@ int verb_merge(const char *prog, int argc, char **argv);
 int verb_repair(const char *prog, int argc, char **argv);
 int verb_resize(const char *prog, int argc, char **argv);
 int verb_set(const char *prog, int argc, char **argv);
+int verb_snapshot(const char *prog, int argc, char **argv);
+int verb_serve(const char *prog, int argc, char **argv);
 
 /* --------------------------------------------------------------- words -- */
 
