@@ -133,7 +133,7 @@ no_leftovers() # IMAGE THAT MAY BE THERE
 # --- verbs: prepare_V copies what is needed, do_V is the command, and judge_V
 # looks at what a cut has left
 
-verbs='create convert inplace salvage repair grow growfixed shrink'
+verbs='create convert flat resumed child inplace salvage repair grow growfixed shrink'
 
 more_images()
 {
@@ -155,6 +155,37 @@ judge_convert()
 {
 	same s.raw old.raw
 	absent_or_whole new.vhd old.raw
+}
+
+prepare_flat() { cp "$dir/old.vhd" s.vhd; }
+do_flat() { vhd convert --to fixed --sparse no --force s.vhd new.vhd; }
+judge_flat()
+{
+	same s.vhd old.vhd
+	absent_or_whole new.vhd old.raw
+}
+
+# What is there of it goes on until it is complete.
+prepare_resumed() { cp "$dir/old.raw" s.raw; }
+do_resumed() { vhd convert --resume --from raw --to dynamic s.raw new.vhd; }
+judge_resumed()
+{
+	same s.raw old.raw
+	[ ! -e new.vhd ] || holds new.vhd old.raw ||
+		fail "new.vhd is there, but not complete"
+	do_resumed >/dev/null 2>"$dir/err" || [ -e new.vhd ] ||
+		fail "cannot be resumed"
+	holds new.vhd old.raw || fail "wrong after it was resumed"
+	no_leftovers new.vhd
+}
+
+prepare_child() { cp "$dir/fixed.vhd" p.vhd; cp "$dir/holes.raw" s.raw; }
+do_child() { vhd convert --force --from raw --parent p.vhd s.raw new.vhd; }
+judge_child()
+{
+	same s.raw holes.raw
+	same p.vhd fixed.vhd
+	absent_or_whole new.vhd holes.raw
 }
 
 prepare_inplace() { cp "$dir/old.raw" d.img; }
