@@ -100,7 +100,7 @@ SRC_vhd += tools/verb_compact.c tools/verb_resize.c tools/gpt.c tools/inspect_co
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
 SRC_vhd += tools/verb_set.c
-SRC_vhd += tools/verb_diff.c
+SRC_vhd += tools/verb_diff.c tools/diff_report.c
 SRC_vhd += tools/verb_bench.c tools/bench_run.c
 SRC_vhd += tools/verb_serve.c tools/serve.c
 SRC_vhd-inspect := tools/vhd-inspect.c tools/extent.c tools/inspect_content.c \
