@@ -47,6 +47,7 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/alloc.c vhd/written.c vhd/commit.c vhd/tail.c vhd/sync.c \
            vhd/queue.c vhd/queue_image.c vhd/queue_io.c vhd/queue_flush.c \
            vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c
+VHD_SRC += vhd/zero.c
 VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
            vhd/check_header.c vhd/check_bat.c vhd/check_batmap.c \
            vhd/check_chain.c vhd/check_data.c vhd/check_host.c \
@@ -55,7 +56,7 @@ VHD_SRC += vhd/layout.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c
 VHD_SRC += vhd/compact.c vhd/compact_scan.c vhd/compact_move.c \
            vhd/compact_copy.c vhd/compact_punch.c
 VHD_SRC += vhd/undo.c vhd/repair.c vhd/repair_footer.c vhd/repair_bat.c \
-           vhd/repair_batmap.c vhd/salvage.c vhd/set.c
+           vhd/repair_batmap.c vhd/salvage.c vhd/salvage_parent.c vhd/set.c
 VHD_SRC += vhd/merge.c vhd/merge_plan.c vhd/merge_copy.c
 
 VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \
@@ -81,15 +82,19 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect
 # Names under which `vhd` is one of its verbs.
-VHD_VERBS := vhd-check vhd-compare vhd-create vhd-diff vhd-map vhd-repair
+VHD_VERBS := vhd-bench vhd-check vhd-compare vhd-create vhd-diff vhd-map \
+             vhd-repair
 VHD_VERBS += vhd-merge
 VHD_VERBS += vhd-set
+VHD_VERBS += vhd-serve
 SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/verb_compare.c tools/verb_create.c tools/verb_map.c \
            tools/verb_preset.c tools/verb_repair.c tools/verb_salvage.c \
            tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
            tools/convert_image.c tools/convert_share.c tools/convert_output.c \
            tools/convert_writeback.c tools/convert_verify.c
+VHD_VERBS += vhd-snapshot
+SRC_vhd += tools/verb_snapshot.c
 VHD_VERBS += vhd-resize vhd-compact
 SRC_vhd += tools/verb_compact.c tools/freemap.c tools/freemap_ext.c \
            tools/freemap_tool.c tools/freemap_mount.c
@@ -97,7 +102,9 @@ SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
 SRC_vhd += tools/verb_set.c
-SRC_vhd += tools/verb_diff.c
+SRC_vhd += tools/verb_diff.c tools/diff_report.c
+SRC_vhd += tools/verb_bench.c tools/bench_run.c
+SRC_vhd += tools/verb_serve.c tools/serve.c
 SRC_vhd-inspect := tools/vhd-inspect.c tools/extent.c tools/inspect_content.c \
                    tools/inspect_hints.c tools/inspect_json.c \
                    tools/inspect_text.c tools/inspect_view.c \
@@ -117,6 +124,7 @@ SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
                    tools/convert_nbd_ends.c tools/convert_qemu.c \
                    tools/convert_verify.c tools/convert_place.c \
                    tools/convert_inplace.c tools/convert_share.c \
+                   tools/convert_diff.c \
                    tools/convert_journal.c tools/convert_resume.c \
                    tools/verb_words.c tools/verb_preset.c
 SRC_hv          := tools/hv.c tools/hv_args.c tools/hv_disk.c tools/hv_run.c \
@@ -124,6 +132,9 @@ SRC_hv          := tools/hv.c tools/hv_args.c tools/hv_disk.c tools/hv_run.c \
                    tools/hv_qemu.c tools/hv_modules.c tools/hv_vmlinux.c \
                    tools/hv_shares.c tools/hv_initramfs.c tools/hv_cpio.c \
                    tools/hv_blob.c
+
+# The nbdkit plugin.
+SRC_plugin := tools/nbdkit_vhd.c tools/served.c tools/extent.c
 
 # Unit tests: each is tests/NAME.c with cmocka, run from $(BUILD)/tests/NAME.
 UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
@@ -138,6 +149,7 @@ UNIT_VHD     += vhd_resize vhd_compact
 UNIT_VHD     += vhd_malformed vhd_split
 UNIT_VHD     += vhd_merge vhd_merge_file vhd_random
 UNIT_VHD     += vhd_set vhd_repair vhd_undo vhd_salvage vhd_oracle
+UNIT_VHD     += vhd_zero
 UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
                 vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
                 vmbus_flow vmbus_message vmbus_fetch vmbus_fence vmbus_nomem \
@@ -152,11 +164,14 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_fetch storvsp_thread
 UNIT_TOOLS   := tools_cli tools_convert tools_fault tools_hv tools_inspect \
                 tools_size
+UNIT_TOOLS   += tools_bench
+SRC_tools_bench := tools/bench_run.c
 UNIT_TOOLS   += tools_digest
 SRC_tools_digest  := tools/convert_digest.c tools/convert_job.c
 SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
-SRC_tools_hv      := tools/hv_args.c tools/hv_escape.c tools/hv_terminal.c \
-                     tools/hv_modules.c tools/hv_shares.c tools/hv_cpio.c
+SRC_tools_hv      := tools/hv_args.c tools/hv_disk.c tools/hv_escape.c \
+                     tools/hv_terminal.c tools/hv_modules.c \
+                     tools/hv_shares.c tools/hv_cpio.c
 SRC_tools_inspect := $(filter-out tools/vhd-%,$(SRC_vhd-inspect))
 TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                 tests/lib/simengine.c
@@ -200,6 +215,7 @@ MANPAGES += tools/vhd.1 tools/vhd-check.1 tools/vhd-compare.1 \
             tools/vhd-create.1 tools/vhd-map.1 tools/vhd-repair.1
 MANPAGES += tools/vhd-merge.1
 MANPAGES += tools/vhd-resize.1 tools/vhd-compact.1
+MANPAGES += tools/vhd-snapshot.1
 
 MANPAGES += tools/vhd-set.1
 
@@ -207,6 +223,10 @@ MANPAGES += tools/vhd-diff.1
 
 # libfuse3 has its headers in a folder of its own.
 $(BUILD)/obj/tools/freemap_mount.o: CFLAGS_ALL += -I/usr/include/fuse3
+MANPAGES += tools/vhd-bench.1
+
+MANPAGES += tools/vhd-serve.1
+
 # -------------------------------------------------------------------- rules
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
@@ -217,13 +237,15 @@ LIBHV      := $(BUILD)/lib/libhv.a
 LIBSTORVSP := $(BUILD)/lib/libstorvsp.a
 LIBCLI     := $(BUILD)/lib/libcli.a
 LIBTEST    := $(BUILD)/lib/libtest.a
+NBD_PLUGIN := $(BUILD)/lib/nbdkit/nbdkit-vhd-plugin.so
 
 UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_TOOLS)
 
 .PHONY: all clean layers style unit check install help deps demo bench \
         unit-build unit-run bench-build
 .DELETE_ON_ERROR:
-all: $(addprefix $(BUILD)/bin/,$(PROGRAMS) $(VHD_VERBS)) $(LIBVHD) $(LIBVHD_SO)
+all: $(addprefix $(BUILD)/bin/,$(PROGRAMS) $(VHD_VERBS)) $(LIBVHD) $(LIBVHD_SO) \
+     $(NBD_PLUGIN)
 
 $(addprefix $(BUILD)/bin/,$(VHD_VERBS)): $(BUILD)/bin/vhd
 	ln -sf vhd $@
@@ -254,11 +276,18 @@ $(LIBVHD_SO): $(call obj,$(VHD_SRC)) $(BUILD)/gen/libvhd.map
 	  -Wl,--version-script=$(BUILD)/gen/libvhd.map \
 	  -o $@ $(filter %.o,$^) $(LIBS_VHD)
 
+# The library is inside; nbdkit sees one name.
+$(NBD_PLUGIN): $(call obj,$(SRC_plugin)) $(LIBCLI) $(LIBVHD)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -shared -Wl,--exclude-libs,ALL \
+	  -Wl,--version-script=tools/nbdkit_vhd.map \
+	  -o $@ $^ -Wl,--as-needed $(LIBS_VHD)
+
 $(BUILD)/obj/%.o: %.c | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
-$(BUILD)/obj/tools/cli/options.o: CFLAGS_ALL += -DCLI_VERSION=\"$(VERSION)\"
+$(BUILD)/obj/tools/cli/options.o $(BUILD)/obj/tools/nbdkit_vhd.o: CFLAGS_ALL += -DCLI_VERSION=\"$(VERSION)\"
 
 # The DSDT: from ASL at build time, into a header of bytes.
 $(BUILD)/gen/dsdt.h: hv/dsdt.asl | $(BUILD)/.deps
@@ -302,7 +331,8 @@ $(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) $
 # Allocations of this one can be made to fail.
 $(BUILD)/tests/vmbus_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wrap=eventfd
 $(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
-  -Wl,--wrap=strdup,--wrap=realpath,--wrap=fdopendir
+  -Wl,--wrap=strdup,--wrap=realpath,--wrap=fdopendir \
+  -Wl,--wrap=aligned_alloc
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
 
@@ -414,11 +444,13 @@ $(BUILD)/gen/vhd.pc: Makefile | $(BUILD)/.deps
 	  'Libs: -L$${libdir} -lvhd' 'Libs.private: $(LIBS_VHD) -pthread' \
 	  'Cflags: -I$${includedir}' >$@
 
-# PREFIX is written into vhd.pc, so it is made for this one.
+# PREFIX is written into vhd.pc, so it is made for this one. nbdkit's own folder
+# gets the plugin, too, where it is below PREFIX.
 install: all
 	@rm -f $(BUILD)/gen/vhd.pc
 	@$(MAKE) --no-print-directory -s $(BUILD)/gen/vhd.pc
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBDIR)/pkgconfig \
+	  $(LIBDIR)/nbdkit \
 	  $(INCLUDEDIR) $(MANDIR) $(COMPDIR))
 	install -m 755 $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(DESTDIR)$(BINDIR)
 	for verb in $(VHD_VERBS); do \
@@ -431,6 +463,11 @@ install: all
 	install -m 755 $(LIBVHD_SO) $(DESTDIR)$(LIBDIR)
 	ln -sf $(notdir $(LIBVHD_SO)) $(DESTDIR)$(LIBDIR)/libvhd.so
 	install -m 644 $(BUILD)/gen/vhd.pc $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -m 755 $(NBD_PLUGIN) $(DESTDIR)$(LIBDIR)/nbdkit
+	dir=$$(nbdkit --dump-config 2>/dev/null | \
+	  sed -n 's/^plugindir=//p'); \
+	case $$dir in $(PREFIX)/*) install -d $(DESTDIR)$$dir && \
+	  install -m 755 $(NBD_PLUGIN) $(DESTDIR)$$dir ;; esac
 	install -m 644 $(MANPAGES) $(DESTDIR)$(MANDIR)
 
 clean:

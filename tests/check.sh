@@ -105,7 +105,8 @@ tier_cross()
 tier_tools()
 {
 	build_quietly all -j2 all &&
-	run_scripts tools tests/tools.sh tests/verbs.sh tests/interrupt.sh \
+	run_scripts tools tests/tools.sh tests/verbs.sh tests/serve.sh \
+		tests/interrupt.sh \
 		tests/convert_doors.sh tests/convert_place.sh
 }
 
@@ -125,7 +126,7 @@ tier_guest()
 tier_debian()
 {
 	optimised
-	AUTO=1 tests/guest/demo/demo.sh
+	AUTO=1 tests/guest/demo/demo.sh && tests/guest/demo/chain.sh "$BUILD"
 }
 
 # Run one tier in a process of its own, so that a time limit can end it.

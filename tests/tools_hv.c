@@ -463,6 +463,82 @@ static void a_link_is_shared_where_it_leads(void **state)
 	free(s);
 }
 
+/* -------------------------------------------------------------- disks -- */
+
+/* Nothing is attached here. */
+int storvsp_disk_add(struct storvsp *vsp, const struct storvsp_disk_opts *opts,
+		     struct vhd *img, struct vhd_err *err)
+{
+	(void)vsp;
+	(void)opts;
+	(void)img;
+	(void)err;
+	return 0;
+}
+
+static void put_disk(const char *name, const char *parent, uint8_t id)
+{
+	char path[HV_PATH_MAX], parent_path[HV_PATH_MAX];
+	struct vhd_create_opts o = {
+		.format = parent ? VHD_FORMAT_DIFF : VHD_FORMAT_DYNAMIC,
+		.size_bytes = 1 << 20,
+		.unique_id = {id},
+	};
+	struct vhd *img;
+
+	snprintf(path, sizeof(path), "%s", in_root(name));
+	if (parent) {
+		snprintf(parent_path, sizeof(parent_path), "%s",
+			 in_root(parent));
+		o.parent_path = parent_path;
+		o.parent_dir = in_root("");
+	}
+	assert_int_equal(vhd_create(path, &o, &img, NULL), 0);
+	assert_int_equal(vhd_close(img, NULL), 0);
+}
+
+/* Open to the guest for writing in the child only, and out of reach of others
+ * for as long as it runs; what the machine inside is given holds them all.
+ */
+static void a_childs_parents_come_along_locked(void **state)
+{
+	(void)state;
+	const struct vhd_open_opts rw = {.writable = true};
+	struct hv_shares *s = calloc(1, sizeof(*s));
+	char inner[HV_PATH_MAX], child[HV_PATH_MAX], deep[HV_PATH_MAX];
+	struct hv_args a = {.disk_count = 1};
+	struct hv_disks disks;
+	struct vhd_layer layer;
+	struct vhd *img;
+	struct vhd_err err;
+
+	assert_non_null(s);
+	assert_int_equal(mkdir(in_root("deep"), 0755), 0);
+	put_disk("deep/base.vhd", NULL, 1);
+	put_disk("mid.vhd", "deep/base.vhd", 2);
+	put_disk("child.vhd", "mid.vhd", 3);
+	snprintf(child, sizeof(child), "%s", in_root("child.vhd"));
+	snprintf(deep, sizeof(deep), "%s", in_root("deep/base.vhd"));
+	a.disks[0].path = child;
+	assert_int_equal(hv_disks_open(&disks, &a), CLI_OK);
+	assert_int_equal(vhd_get_info(disks.img[0])->layers, 3);
+	assert_int_equal(vhd_write(disks.img[0], 0, inner, 512, &err), 0);
+	assert_int_equal(vhd_open(deep, &rw, &img, &err), -EBUSY);
+	assert_int_equal(hv_shares_add(s, child, true, inner, &err), 0);
+	assert_string_equal(inner, "/w0/child.vhd");
+	for (unsigned i = 0; i < 3; i++) {
+		size_t n = strlen(s->share[0].dir);
+
+		assert_int_equal(vhd_layer(disks.img[0], i, &layer), 0);
+		assert_memory_equal(layer.path, s->share[0].dir, n);
+		assert_int_equal(layer.path[n], '/');
+	}
+	assert_int_equal(hv_disks_close(&disks), CLI_OK);
+	assert_int_equal(vhd_open(deep, &rw, &img, &err), 0);
+	vhd_abandon(img);
+	free(s);
+}
+
 static void there_are_24_shares_and_no_more(void **state)
 {
 	(void)state;
@@ -571,6 +647,7 @@ int main(void)
 		cmocka_unit_test(what_is_built_in_need_not_be_loaded),
 		cmocka_unit_test(files_of_one_directory_share_it),
 		cmocka_unit_test(a_link_is_shared_where_it_leads),
+		cmocka_unit_test(a_childs_parents_come_along_locked),
 		cmocka_unit_test(there_are_24_shares_and_no_more),
 		cmocka_unit_test(an_archive_reads_back),
 		cmocka_unit_test(a_file_that_is_none_fails_the_archive),

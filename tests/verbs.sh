@@ -22,8 +22,10 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
 
-verbs='check compact compare convert create diff inspect map merge repair resize set'
-ours='check compact compare create diff map merge repair resize set'
+verbs='bench check compact compare convert create diff inspect map merge repair
+resize set snapshot serve'
+ours='bench check compact compare create diff map merge repair resize set
+snapshot serve'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'
@@ -462,6 +464,7 @@ other_byte() # FILE OFFSET
 . tests/verbs_check.sh
 . tests/verbs_repair.sh
 . tests/verbs_resize.sh
+. tests/verbs_child.sh
 . tests/verbs_compact.sh
 . tests/verbs_merge.sh
 . tests/verbs_look.sh
@@ -478,6 +481,13 @@ cases()
 	create creation
 	create-refused bad_creation
 	create-for presets
+	child children
+	child-refused bad_children
+	child-written child_written
+	snapshot snapshots
+	snapshot-rename renames
+	snapshot-cut renames_cut
+	snapshot-refused bad_snapshots
 	check-for demands
 	check-damages damages
 	check-bitmaps bitmaps
@@ -506,6 +516,7 @@ cases()
 	compact-free-refused bad_free_ext
 	compact-free-others free_others
 	salvage salvage
+	salvage-child salvage_child
 	map maps
 	map-random random_maps
 	compare compares
@@ -520,11 +531,15 @@ cases()
 	picture-map picture_map
 	picture-sizes picture_sizes
 	picture-svg picture_svg
+	picture-parts picture_parts
 	picture-2040G picture_2040G
 	contributions contributions
 	diff-chain diff_chain
 	diff-two diff_two
 	diff-foreign diff_foreign
+	bench benches
+	bench-refused bad_benches
+	bench-ended bench_ended
 	set sets
 	set-refused bad_sets
 	set-in-use set_in_use
@@ -572,6 +587,9 @@ compile verbs_tool tool
 ${CC:-cc} -D_GNU_SOURCE -I. -Wall -Wextra -Werror -o "$dir/chain" \
 	tests/tools_chain.c tests/lib/diffimg.c tests/lib/vhdimg.c \
 	tests/lib/memfile.c "$build/lib/libvhd.a" -luring -laio -lisal \
+	-pthread $san || exit 1
+${CC:-cc} -D_GNU_SOURCE -I. -Wall -Wextra -Werror -o "$dir/write" \
+	tests/verbs_write.c "$build/lib/libvhd.a" -luring -laio -lisal \
 	-pthread $san || exit 1
 bad=0
 wanted=" $* "

@@ -444,7 +444,7 @@ diff_two()
 	[ "$(value partitions.1.bytes)" = 1024 ] || fail "sum of partition 2"
 	[ "$(value outside-bytes)" = 1024 ] || fail "sum outside"
 	expect 1 vhd diff a.vhd b.vhd
-	said '^11534336  *512  *2$'
+	said '^11534336  *512  *2 Linux data$'
 	said '^41942528  *512  *outside partitions$'
 	said '^2.5 KiB *in 5 ranges of b.vhd differ$'
 	expect 1 vhd diff --no-partitions a.vhd b.vhd
@@ -469,4 +469,137 @@ diff_foreign()
 	gzip -dc "$corpus/fat-differential.vhd.gz" >child.vhd
 	expect 1 vhd diff --json --no-parent child.vhd
 	[ "$(value set-bytes)" = 9216 ] || fail "set: $(value set-bytes)"
+}
+
+# --- bench
+
+benches()
+{
+	three d.vhd
+	sum=$(cksum <d.vhd)
+	before=$(state)
+	for engine in auto uring aio sync; do
+		for pattern in rand seq; do
+			status=$(status_of vhd bench --json --engine $engine \
+				--pattern $pattern --count 700 --depth 9 d.vhd)
+			case $engine:$status in
+			*:0) ;;
+			uring:[34] | aio:[34]) continue ;; # not allowed here
+			*) fail "$engine: $(cat "$dir/err")" ;;
+			esac
+			[ "$(value requests)" = 700 ] || fail "requests"
+			[ "$(value pattern)" = $pattern ] || fail "pattern"
+			[ $engine = auto ] ||
+				[ "$(value engine)" = $engine ] || fail engine
+			[ "$(value latency-ns.min)" -le \
+				"$(value latency-ns.p50)" ] &&
+			[ "$(value latency-ns.p50)" -le \
+				"$(value latency-ns.max)" ] || fail "times"
+		done
+	done
+	must vhd bench --size 16M --count 3 --depth 2 d.vhd
+	must vhd bench --size 512 --count 3000 --direct d.vhd
+	must vhd bench --time 1 d.vhd
+	said ' IOPS, '
+	[ "$before" = "$(state)" ] || fail "reading changed something"
+	must vhd bench -w --json --count 300 --flush-interval 7 d.vhd
+	[ "$(value overlay)" = true ] || fail "no overlay"
+	[ "$(value flushes)" -ge 42 ] || fail "flushes: $(value flushes)"
+	[ "$(value end-flush-ns)" -gt 0 ] || fail "not durable at the end"
+	[ "$(ls -A)" = d.vhd ] || fail "left behind: $(ls -A)"
+	[ "$(cksum <d.vhd)" = "$sum" ] || fail "wrote to the image"
+	must vhd bench -w --destroy --count 300 d.vhd
+	[ "$(cksum <d.vhd)" != "$sum" ] || fail "nothing was destroyed"
+	must vhd check d.vhd
+	chain 1
+	sum=$(cat l?.vhd | cksum)
+	must vhd bench --count 100 l3.vhd
+	must vhd bench -w --count 100 l3.vhd
+	[ "$(cat l?.vhd | cksum)" = "$sum" ] || fail "wrote to a layer"
+	must vhd bench --count 10 --format raw flat.raw
+	must vhd bench -w --destroy --count 10 --format raw flat.raw
+}
+
+bad_benches()
+{
+	three d.vhd
+	truncate -s 1M raw.img
+	for bad in '' '--depth 0 d.vhd' '--depth 1025 d.vhd' \
+		'--size 0 d.vhd' '--size 513 d.vhd' '--size 17M d.vhd' \
+		'--size 16M --depth 65 d.vhd' '--count 0 d.vhd' \
+		'--count x d.vhd' '--time 86401 d.vhd' '--seed -1 d.vhd' \
+		'--count 1 --time 1 d.vhd' '--destroy d.vhd' \
+		'--flush-interval 1 d.vhd' '--pattern zigzag d.vhd' \
+		'--engine steam d.vhd' 'd.vhd d.vhd'; do
+		# shellcheck disable=SC2086 # options and arguments
+		refused 2 'vhd bench: ' vhd bench $bad
+	done
+	refused 3 'vhd bench: raw.img: ' vhd bench -w raw.img
+	refused 3 'vhd bench: missing: ' vhd bench missing
+	must vhd create --quiet --size 512 tiny.vhd
+	refused 3 'vhd bench: tiny.vhd: ' vhd bench tiny.vhd
+	must vhd bench --size 512 --count 10 tiny.vhd
+	mkfifo go
+	"$dir/hold" d.vhd <go >held &
+	exec 9>go
+	while ! grep -q held held; do sleep 0.05; done
+	refused 3 'vhd bench: d.vhd: ' vhd bench --count 1 d.vhd
+	refused 3 'vhd bench: d.vhd: ' vhd bench -w --count 1 d.vhd
+	exec 9>&-
+	wait $!
+}
+
+# Ctrl-C ends it with its report, and leaves nothing.
+bench_ended()
+{
+	three d.vhd
+	for write in '' -w; do
+		# shellcheck disable=SC2086 # an option or none
+		vhd bench $write --time 600 --json d.vhd >out 2>err &
+		pid=$!
+		sleep 0.5
+		kill -INT $pid 2>/dev/null || kill -TERM $pid
+		sleep 0.2
+		! kill -0 $pid 2>/dev/null || kill -TERM $pid
+		wait $pid || fail "status $?: $(cat err)"
+		[ "$("$dir/json" ended-early <out)" = true ] || fail "not told"
+		[ "$("$dir/json" requests <out)" -gt 0 ] || fail "nothing done"
+		rm out err
+		[ "$(ls -A)" = d.vhd ] || fail "left behind: $(ls -A)"
+	done
+}
+
+# Partitions stand above the cells they are in.
+picture_parts()
+{
+	truncate -s 16M raw
+	sfdisk -q raw <<-'END' || skip "no sfdisk"
+	label: gpt
+	start=2048, size=8192, type=L
+	start=10240, size=128, type=L, name=x
+	start=10368, size=16384, type=S
+	END
+	mke2fs -q -t ext2 -L 'my <root>' -E offset=1048576 raw 4M 2>err ||
+		skip "no mke2fs: $(cat err)"
+	must vhd convert --quiet --from raw --to dynamic raw d.vhd
+	LC_ALL=C
+	export LC_ALL
+	must vhd inspect --map --width 29 --svg a.svg d.vhd
+	svg_sound a.svg
+	grep -q '1 ext2 &quot;my &lt;root&gt;&quot;, 4 MiB' a.svg ||
+		fail "no partition in the SVG"
+	while read -r line; do
+		grep -qxF "             $line" "$dir/out" ||
+			fail "no $line in $(cat "$dir/out")"
+	done <<-'END'
+	/1 ext2 "my <ro.
+	_1 ext2 "my <r.\
+	|/3 Linux swap__
+	\
+	END
+	[ "$(grep -c '^             [/_|\\]' "$dir/out")" = 4 ] ||
+		fail "more brackets: $(cat "$dir/out")"
+	LC_ALL=C.UTF-8
+	must vhd inspect --map --width 29 d.vhd
+	said '^             ┌1 ext2 "my <ro…$'
 }

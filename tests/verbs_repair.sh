@@ -186,6 +186,40 @@ salvage()
 	) || exit 1
 }
 
+# A child comes with what its parents hold, or without, and then says so.
+salvage_child()
+{
+	"$dir/chain" 3 4194304 "$(date +%s)" || fail "no chain"
+	must vhd repair --salvage whole.vhd l2.vhd
+	must vhd compare --strict --format-b raw whole.vhd flat.raw
+	must vhd check whole.vhd
+	# The one copy of the header damaged: no program opens it.
+	cp l2.vhd sound.vhd
+	poke l2.vhd 548 '\1\2\3\4'
+	refused 3 'vhd-convert: l2.vhd: ' vhd convert --to raw l2.vhd no
+	must vhd repair --force --salvage whole.vhd l2.vhd
+	said "of it from parents"
+	must vhd compare --strict --format-b raw whole.vhd flat.raw
+	must vhd repair --json --force --salvage whole.vhd l2.vhd
+	[ "$(value parent-bytes)" -gt 0 ] || fail "nothing from the parents"
+	mkdir away
+	mv l2.vhd away
+	refused 3 'vhd repair: away/l2.vhd: ' \
+		vhd repair --salvage no.vhd away/l2.vhd
+	grep -q 'l1.vhd is missing below' "$dir/err" ||
+		fail "$(cat "$dir/err")"
+	ln -s ../l1.vhd ../l0.vhd away
+	must vhd repair --parent-dir . --force --salvage whole.vhd away/l2.vhd
+	must vhd compare --strict --format-b raw whole.vhd flat.raw
+	expect 1 vhd repair --no-parent --json --salvage alone.vhd away/l2.vhd
+	[ "$(value losses.0.why)" = needs-parent ] || fail "JSON of a child"
+	[ "$(value parent-bytes)" = 0 ] || fail "something from parents"
+	must vhd check alone.vhd
+	refused 2 'vhd repair: ' vhd repair --no-parent sound.vhd
+	refused 2 'vhd repair: ' vhd repair --salvage a --no-parent \
+		--parent-dir . sound.vhd
+}
+
 # --- cases: what other people's programs made
 
 unpack()

@@ -252,9 +252,9 @@ static void sizes_follow_the_parent_or_exceed_it_by_leave(void **state)
 	place_make(&p);
 	make_base("in/base.vhd", VHD_FORMAT_FIXED, 10 * MIB, 0);
 	o.size_bytes = 10 * MIB - 512;
-	refused("in/child.vhd", o, EINVAL, VHD_WHY_PARENT_SIZE);
+	refused("in/child.vhd", o, EINVAL, VHD_WHY_ARGUMENT);
 	o.size_bytes = 10 * MIB + 512;
-	refused("in/child.vhd", o, EINVAL, VHD_WHY_PARENT_SIZE);
+	refused("in/child.vhd", o, EINVAL, VHD_WHY_ARGUMENT);
 	o.size_bytes = 10 * MIB + 1;
 	o.larger_child = true;
 	refused("in/child.vhd", o, EINVAL, VHD_WHY_SIZE_ALIGN);
@@ -297,9 +297,9 @@ static void what_cannot_be_a_parent_is_refused(void **state)
 	o.parent_dir = NULL;
 	refused("in/child.vhd", o, EINVAL, VHD_WHY_ARGUMENT);
 	o.parent_dir = "in/deep";
-	refused("in/child.vhd", o, EINVAL, VHD_WHY_ARGUMENT);
+	refused("in/child.vhd", o, EINVAL, VHD_WHY_PARENT_MISSING);
 	o.parent_dir = "in";
-	refused("out/child.vhd", o, EINVAL, VHD_WHY_ARGUMENT);
+	refused("out/child.vhd", o, EINVAL, VHD_WHY_PARENT_MISSING);
 	o.parent_path = NULL;
 	refused("in/child.vhd", o, EINVAL, VHD_WHY_ARGUMENT);
 	o.parent_path = "in/base.vhd";
@@ -370,7 +370,7 @@ static void the_final_path_decides_what_the_parent_is_called(void **state)
 	o.final_path = "in/nowhere/child.vhd";
 	refused("out/unfinished", o, ENOENT, VHD_WHY_SYSTEM);
 	o.final_path = "in/.";
-	refused("out/unfinished", o, EINVAL, VHD_WHY_ARGUMENT);
+	refused("out/unfinished", o, EINVAL, VHD_WHY_PARENT_MISSING);
 	place_remove(&p);
 }
 

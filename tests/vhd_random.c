@@ -4,7 +4,8 @@
  * says, and vhd_check finds no error.
  *
  * SEED repeats a case; VHD_RANDOM_CASES says how many there are (default 300,
- * in a few seconds). A failure prints the seed of its case and what was done.
+ * in a few seconds). A failure prints the seed of its case and what was done,
+ * and leaves its files.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 
 #include "tests/lib/cm.h"
 #include "tests/lib/random.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/world.h"
 
 #define CASES	  300u
@@ -325,17 +327,95 @@ static void op_resize(struct world *w)
 	world_resize(l, size);
 }
 
+static enum vhd_format format_of(const struct world *w, unsigned layer)
+{
+	struct vhd *img =
+		world_open((struct world *)(uintptr_t)w, layer, false);
+	enum vhd_format format = vhd_get_info(img)->format;
+
+	vhd_abandon(img);
+	return format;
+}
+
+static bool has_blocks(const struct world *w)
+{
+	return format_of(w, w->count - 1) != VHD_FORMAT_FIXED;
+}
+
+/* Part of the disk is said to be free; what it reads as then is anything. */
+static bool is_free(void *ctx, uint64_t off_bytes, uint64_t len_bytes)
+{
+	const uint64_t *free_from = ctx;
+
+	(void)len_bytes;
+	return off_bytes >= *free_from;
+}
+
+static void learn_rest(struct world *w, uint64_t from)
+{
+	struct vhd *img = world_open(w, w->count - 1, false);
+	struct world_layer *l = world_head(w);
+	struct vhd_err e;
+
+	if (from < l->size &&
+	    vhd_read(img, from, l->model + from, (size_t)(l->size - from), &e))
+		world_fail(w, "read: %s", e.text);
+	vhd_abandon(img);
+}
+
+/* Any layer, as its content stays; only in the top one may a part be free. */
+static void op_compact(struct world *w)
+{
+	unsigned layer = (unsigned)world_below(w, w->count);
+	uint64_t free_from = UINT64_MAX;
+	struct vhd_compact_opts o = {
+		.write = world_below(w, 8) != 0,
+		.punch = world_below(w, 2) ||
+			 format_of(w, layer) == VHD_FORMAT_FIXED,
+		.parent_equal = world_below(w, 2),
+		.parent_dir = ".",
+		.larger_child = true,
+		.is_free = is_free,
+		.ctx = &free_from,
+	};
+	struct vhd_compact_result r;
+	struct vhd_err e;
+
+	if (layer == w->count - 1 && world_below(w, 4) == 0)
+		free_from = world_below(w, world_head(w)->size / 512) * 512;
+	world_note(w, " %u%s%s%s", layer, o.write ? "" : " dry",
+		   o.punch ? " punch" : "", o.parent_equal ? " equal" : "");
+	if (vhd_compact(w->layer[layer].path, &o, &r, &e))
+		world_fail(w, "compact: %s", e.text);
+	/* The length becomes whole pages. */
+	if (r.new_file_bytes >= r.old_file_bytes + 4096)
+		world_fail(w, "the file grew by being compacted");
+	learn_rest(w, free_from);
+}
+
+/* Into a new file that takes the place of the old one. */
+static void op_compact_to(struct world *w)
+{
+	const struct vhd_compact_opts o = {
+		.write = true,
+		.parent_equal = world_below(w, 2),
+		.parent_dir = ".",
+		.larger_child = true,
+	};
+	const char *path = world_head(w)->path;
+	struct vhd_compact_result r;
+	char other[24];
+	struct vhd_err e;
+
+	world_name(w, other);
+	if (vhd_compact_to(path, false, other, &o, &r, &e))
+		world_fail(w, "compact to: %s", e.text);
+	assert_int_equal(rename(other, path), 0);
+}
+
 static bool alone_and_fixed(const struct world *w)
 {
-	struct vhd *img;
-	bool fixed;
-
-	if (w->count > 1)
-		return false;
-	img = world_open((struct world *)(uintptr_t)w, 0, false);
-	fixed = vhd_get_info(img)->format == VHD_FORMAT_FIXED;
-	vhd_abandon(img);
-	return fixed;
+	return w->count == 1 && format_of(w, 0) == VHD_FORMAT_FIXED;
 }
 
 /* To a raw disk and back. */
@@ -388,6 +468,8 @@ static const struct op {
 	{"snapshot", 4, has_room, op_snapshot},
 	{"merge", 5, has_parent, op_merge},
 	{"resize", 3, anything, op_resize},
+	{"compact", 3, anything, op_compact},
+	{"compact-to", 1, has_blocks, op_compact_to},
 	{"convert", 1, anything, op_convert},
 	{"in-place", 2, alone_and_fixed, op_in_place},
 	{"repair", 1, anything, op_repair},
@@ -414,18 +496,6 @@ static const struct op *choose(struct world *w)
 	}
 }
 
-/* Memory for a file system, where there is one: no disk is waited for. */
-static void go_to_a_new_folder(char dir[64])
-{
-	const char *tmp = getenv("TMPDIR");
-
-	if (!tmp)
-		tmp = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
-	snprintf(dir, 64, "%.40s/random.XXXXXX", tmp);
-	assert_non_null(mkdtemp(dir));
-	assert_int_equal(chdir(dir), 0);
-}
-
 static void images_are_what_the_model_says_after_every_step(void **state)
 {
 	(void)state;
@@ -433,9 +503,9 @@ static void images_are_what_the_model_says_after_every_step(void **state)
 	unsigned cases = given ? (unsigned)atoi(given) : CASES;
 	uint64_t seed = random_seed(), steps = 0;
 	unsigned done[OPS] = {0};
-	char dir[64];
+	struct scratch place;
 
-	go_to_a_new_folder(dir);
+	scratch_enter(&place, "random", true);
 	for (unsigned i = 0; i < cases; i++) {
 		struct world w;
 
@@ -458,8 +528,7 @@ static void images_are_what_the_model_says_after_every_step(void **state)
 		assert_true(done[i] || cases < CASES);
 	}
 	puts("");
-	assert_int_equal(chdir("/"), 0);
-	assert_int_equal(rmdir(dir), 0);
+	scratch_leave(&place);
 }
 
 int main(void)

@@ -310,6 +310,7 @@ static void check_cut(const struct cut *c, struct memfile *m, size_t n)
 	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), 0);
 	assert_int_equal(vhd_get_info(img)->notes &
 				 ~(unsigned)(VHD_NOTE_TABLE_LONG |
+					     VHD_NOTE_TABLE_EXTRA |
 					     VHD_NOTE_BATMAP),
 			 0);
 	vhd_abandon(img);

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Salvage: what is readable arrives, what is not is told, byte for byte. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "tests/lib/checkimg.h"
+#include "tests/lib/diffimg.h"
 #include "vhd/salvage.h"
 
 #define LOSSES_MAX 32
@@ -403,6 +408,134 @@ static void the_source_is_not_changed(void **state)
 	memfile_destroy(m);
 }
 
+/* ------------------------------------------------------------ children -- */
+
+#define KIB	   1024u
+#define CHAIN_SIZE (900 * KIB + 512)
+
+/* Three layers as files, the disk they make in `model`. */
+static void chain_save(uint8_t *model, uint64_t *rnd)
+{
+	static const uint32_t types[] = {IMG_TYPE_DYNAMIC, IMG_TYPE_DIFF,
+					 IMG_TYPE_DIFF};
+	char name[32];
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct memfile *m = diff_random(types[i], i, CHAIN_SIZE,
+						16 * KIB << i, model, rnd);
+
+		snprintf(name, sizeof(name), ".\\l%u.vhd", i - 1);
+		if (i)
+			diff_locator_text(m, 0, 0x57327275, name); /* W2ru */
+		snprintf(name, sizeof(name), "l%u.vhd", i);
+		diff_save(m, name);
+		memfile_destroy(m);
+	}
+}
+
+static void patch(const char *path, uint64_t off, const void *b, size_t n)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, b, n, (off_t)off), n);
+	close(fd);
+}
+
+static void saved_reads(const uint8_t *model, uint64_t from, uint64_t to)
+{
+	const struct vhd_open_opts o = {.format = VHD_FORMAT_DYNAMIC};
+	uint8_t *got = malloc(CHAIN_SIZE);
+	struct vhd *img = NULL;
+	struct vhd_err e;
+
+	assert_non_null(got);
+	assert_int_equal(vhd_open("out.vhd", &o, &img, &e), 0);
+	assert_int_equal(vhd_read(img, 0, got, CHAIN_SIZE, &e), 0);
+	assert_memory_equal(got, model, from);
+	for (uint64_t at = from; at < to; at++)
+		assert_int_equal(got[at], 0);
+	assert_memory_equal(got + to, model + to, CHAIN_SIZE - to);
+	vhd_abandon(img);
+	free(got);
+}
+
+static int by_path(struct salvaged *s, struct vhd_salvage_opts o)
+{
+	memset(s, 0, sizeof(*s));
+	o.lost = remember;
+	o.ctx = s;
+	o.replace = true;
+	return vhd_salvage("l2.vhd", "out.vhd", &o, &s->r, &s->err);
+}
+
+static void a_damaged_child_is_saved_with_what_its_parents_hold(void **state)
+{
+	const struct vhd_salvage_opts below = {.parent_dir = "."};
+	char home[] = "/tmp/vhdsalvage.XXXXXX";
+	uint8_t *model = calloc(1, CHAIN_SIZE);
+	uint64_t rnd = (uint64_t)time(NULL);
+	struct salvaged s;
+	uint8_t far[4];
+
+	(void)state;
+	print_message("seed %llu\n", (unsigned long long)rnd);
+	assert_true(model && mkdtemp(home) && chdir(home) == 0);
+	chain_save(model, &rnd);
+	assert_int_equal(by_path(&s, below), 0);
+	assert_int_equal(s.count, 0);
+	assert_true(s.r.parent_bytes <= s.r.copied_bytes);
+	saved_reads(model, 0, 0);
+	/* Its header's sum, and a block that is nowhere: 64 KiB of it. */
+	patch("l2.vhd", IMG_HEADER + IMG_H_CHECKSUM, "\1\2\3\4", 4);
+	img_put32(far, 0xfffffff0);
+	patch("l2.vhd", IMG_TABLE + 4, far, 4);
+	assert_int_equal(by_path(&s, below), 0);
+	assert_int_equal(s.count, 1);
+	assert_int_equal(s.loss[0].off_bytes, 64 * KIB);
+	assert_int_equal(s.loss[0].len_bytes, 64 * KIB);
+	assert_int_equal(s.loss[0].why, VHD_WHY_BAT_PAST_END);
+	saved_reads(model, 64 * KIB, 128 * KIB);
+	/* Only a sound chain lends its content. */
+	patch("l1.vhd", IMG_HEADER + IMG_H_CHECKSUM, "\1\2\3\4", 4);
+	assert_refused(by_path(&s, below), &s.err, EUCLEAN,
+		       VHD_WHY_HEADER_CHECKSUM);
+	assert_int_equal(unlink("l1.vhd"), 0);
+	assert_refused(by_path(&s, below), &s.err, ENOENT,
+		       VHD_WHY_PARENT_MISSING);
+	assert_refused(by_path(&s, (struct vhd_salvage_opts){0}), &s.err,
+		       ENOTSUP, VHD_WHY_NEEDS_PARENT);
+	assert_int_equal(unlink("l0.vhd") | unlink("l2.vhd"), 0);
+	(void)unlink("out.vhd");
+	assert_int_equal(chdir("/") | rmdir(home), 0);
+	free(model);
+}
+
+/* img_child has the three blocks, all of each; what it lacks is the fourth. */
+static void a_child_alone_loses_what_its_parents_hold(void **state)
+{
+	struct memfile *m = img_child();
+	struct salvaged s;
+
+	(void)state;
+	salvage(m, (struct vhd_salvage_opts){.alone = true}, &s);
+	assert_int_equal(s.rc, 0);
+	assert_int_equal(s.count, 1);
+	assert_int_equal(s.loss[0].off_bytes, MIB);
+	assert_int_equal(s.loss[0].len_bytes, MIB);
+	assert_int_equal(s.loss[0].why, VHD_WHY_NEEDS_PARENT);
+	assert_false(s.loss[0].doubtful);
+	out_reads(&s, three_bytes);
+	memfile_destroy(s.out);
+	/* And no footer is needed to see that it is one. */
+	img_harm(m, "both gone");
+	salvage(m, (struct vhd_salvage_opts){.size_bytes = IMG_THREE_BYTES},
+		&s);
+	assert_refused(s.rc, &s.err, ENOTSUP, VHD_WHY_NEEDS_PARENT);
+	memfile_destroy(s.out);
+	memfile_destroy(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -421,6 +554,9 @@ int main(void)
 		cmocka_unit_test(what_tells_nothing_is_refused),
 		cmocka_unit_test(a_table_that_is_short_loses_the_end),
 		cmocka_unit_test(the_source_is_not_changed),
+		cmocka_unit_test(
+			a_damaged_child_is_saved_with_what_its_parents_hold),
+		cmocka_unit_test(a_child_alone_loses_what_its_parents_hold),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -267,6 +267,20 @@ static int name_it(struct convert_output *out)
 	return rename_to(out);
 }
 
+int convert_output_take(struct convert_output *out, const char *name,
+			struct vhd_err *err)
+{
+	char *copy = strdup(name);
+
+	if (!copy)
+		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
+				"out of memory");
+	free(out->name);
+	out->name = copy;
+	out->replace = true;
+	return 0;
+}
+
 int convert_output_publish(struct convert_output *out, bool durable,
 			   struct vhd_err *err)
 {

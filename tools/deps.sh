@@ -23,11 +23,12 @@ packages()
 	build libjson-c-dev     JSON output
 	build libssl-dev        digests of converted disks
 	build libnbd-dev        NBD servers as source and destination of vhd-convert
-	build acpica-tools      iasl makes the guest's DSDT
-	run   qemu-utils        qemu-nbd reads qcow2, VMDK, VHDX, VDI
+	build nbdkit-plugin-dev header of the nbdkit plugin
 	build libext2fs-dev     free space of ext2, ext3 and ext4
 	build comerr-dev        its error texts
 	build libfuse3-dev      a partition shown to other programs as a file
+	build acpica-tools      iasl makes the guest's DSDT
+	run   qemu-utils        qemu-nbd reads qcow2, VMDK, VHDX, VDI
 	run   qemu-system-x86   nested machine where the processor has no KVM
 	run   linux-image-amd64 its kernel: kvm_amd, 9p
 	run   fuse3             mounts without being root
@@ -35,6 +36,7 @@ packages()
 	run   ntfs-3g           state of NTFS volumes
 	run   partclone         free space of NTFS and FAT
 	run   dosfstools        state of FAT volumes
+	run   nbdkit            vhd serve runs it
 	test  libcmocka-dev     unit tests
 	test  pkg-config        flags of the installed library
 	test  clang             fuzzers, second compiler

@@ -15,6 +15,7 @@
 /* Each runs one command line, of which argv[0] is not looked at, and returns
  * the exit code. `prog` is what lines to the user begin with.
  */
+int verb_bench(const char *prog, int argc, char **argv);
 int verb_check(const char *prog, int argc, char **argv);
 int verb_compact(const char *prog, int argc, char **argv);
 int verb_compare(const char *prog, int argc, char **argv);
@@ -25,6 +26,8 @@ int verb_merge(const char *prog, int argc, char **argv);
 int verb_repair(const char *prog, int argc, char **argv);
 int verb_resize(const char *prog, int argc, char **argv);
 int verb_set(const char *prog, int argc, char **argv);
+int verb_snapshot(const char *prog, int argc, char **argv);
+int verb_serve(const char *prog, int argc, char **argv);
 
 /* --------------------------------------------------------------- words -- */
 

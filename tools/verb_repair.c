@@ -17,6 +17,9 @@ enum {
 	OPT_NO_UNDO,
 	OPT_UNDO_APPLY,
 	OPT_SALVAGE,
+	OPT_PARENT_DIR,
+	OPT_NO_PARENT,
+	OPT_LARGER_CHILD,
 	OPT_LOSSY,
 	OPT_PREFER,
 	OPT_SIZE,
@@ -47,6 +50,13 @@ static const struct cli_option options[] = {
 	{"salvage", OPT_SALVAGE, "OUT",
 	 "copy what can be read into the new dynamic image OUT\n"
 	 "and list what cannot; FILE is only read"},
+	{"parent-dir", OPT_PARENT_DIR, "DIR",
+	 "--salvage: a differencing disk, which is in or below DIR,\n"
+	 "has its parents there (default: its own directory)"},
+	{"no-parent", OPT_NO_PARENT, NULL,
+	 "--salvage: save what it holds alone; the rest is lost"},
+	{"larger-child", OPT_LARGER_CHILD, NULL,
+	 "--salvage: let it be larger than its parent"},
 	{"force", 'f', NULL,
 	 "--undo-apply: although FILE was changed since;\n"
 	 "--salvage: replace OUT"},
@@ -81,6 +91,9 @@ static int value_apply(struct repair_verb *v, int id, const char *value)
 	case OPT_SALVAGE:
 		v->salvage_path = value;
 		return CLI_OK;
+	case OPT_PARENT_DIR:
+		v->parents.dir = value;
+		return CLI_OK;
 	default:
 		return verb_format(v->prog, "format", value, false,
 				   &v->opts.format);
@@ -104,6 +117,12 @@ static void flag_apply(struct repair_verb *v, int id)
 		break;
 	case OPT_LOSSY:
 		v->opts.lossy = true;
+		break;
+	case OPT_NO_PARENT:
+		v->parents.none = true;
+		break;
+	case OPT_LARGER_CHILD:
+		v->larger_child = true;
 		break;
 	case 'f':
 		v->force = true;
@@ -138,6 +157,12 @@ static int together(const struct repair_verb *v, int operands)
 	if (v->force && !v->undo_apply && !v->salvage_path)
 		return cli_usage(v->prog, "--force is for --undo-apply and "
 					  "--salvage");
+	if (!v->salvage_path &&
+	    (v->parents.dir || v->parents.none || v->larger_child))
+		return cli_usage(v->prog, "--parent-dir, --no-parent and "
+					  "--larger-child are for --salvage");
+	if (verb_parents_check(v->prog, &v->parents))
+		return CLI_USAGE;
 	if (v->undo_apply && operands != 2)
 		return cli_usage(v->prog, "--undo-apply needs FILE and UNDO");
 	if (!v->undo_apply && operands != 1)

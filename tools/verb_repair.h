@@ -17,6 +17,8 @@ struct repair_verb {
 	bool dry_run;
 	bool no_undo;
 	bool undo_apply;
+	struct verb_parents parents; /* salvage only */
+	bool larger_child;
 	bool force;
 	bool json;
 	bool quiet;

@@ -60,6 +60,7 @@ static struct json_object *report(const struct repair_verb *v,
 	verb_put_text(o, "salvaged-to", v->salvage_path);
 	verb_put_number(o, "size", r->size_bytes);
 	verb_put_number(o, "copied-bytes", r->copied_bytes);
+	verb_put_number(o, "parent-bytes", r->parent_bytes);
 	verb_put_number(o, "lost-bytes", r->lost_bytes);
 	verb_put_number(o, "doubtful-bytes", r->doubtful_bytes);
 	verb_put(o, "losses", v->list);
@@ -69,13 +70,17 @@ static struct json_object *report(const struct repair_verb *v,
 static void report_text(const struct repair_verb *v,
 			const struct vhd_salvage_result *r)
 {
-	char copied[CLI_SIZE_TEXT], gone[CLI_SIZE_TEXT];
+	char copied[CLI_SIZE_TEXT], gone[CLI_SIZE_TEXT], from[CLI_SIZE_TEXT];
 	char out[VERB_SHOWN_BYTES];
 
 	cli_size_text(r->copied_bytes, copied, sizeof(copied));
 	cli_size_text(r->lost_bytes, gone, sizeof(gone));
-	printf("%s: %s of data saved to %s, %s lost\n", v->shown, copied,
-	       verb_shown(v->salvage_path, out), gone);
+	printf("%s: %s of data saved to %s, ", v->shown, copied,
+	       verb_shown(v->salvage_path, out));
+	if (r->parent_bytes)
+		printf("%s of it from parents, ",
+		       cli_size_text(r->parent_bytes, from, sizeof(from)));
+	printf("%s lost\n", gone);
 }
 
 /* Between the two files. `*blame` becomes the one an error is about. */
@@ -88,6 +93,9 @@ static int salvage(struct salvage *s, struct convert_output *out,
 		.format = v->opts.format,
 		.size_bytes = v->opts.size_bytes,
 		.replace = true, /* the nameless file */
+		.parent_dir = verb_parent_dir(&v->parents, v->path),
+		.alone = v->parents.none,
+		.larger_child = v->larger_child,
 		.now_unix_s = time(NULL),
 		.lost = lost,
 		.progress = progressed,
@@ -99,6 +107,7 @@ static int salvage(struct salvage *s, struct convert_output *out,
 	if (!rc)
 		rc = vhd_salvage(v->path, out->path, &opts, r, err);
 	cli_progress_end(&s->progress);
+	verb_parents_fini(&v->parents);
 	if (rc)
 		return rc;
 	*blame = v->salvage_path;

@@ -20,11 +20,14 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
+	{"bench", "measure how fast an image is read or written",
+	 verb_bench, NULL},
 	{"check", "name every fault of an image", verb_check, NULL},
 	{"compact", "make the file shorter", verb_compact, NULL},
 	{"compare", "compare what two images hold", verb_compare, NULL},
 	{"convert", "turn an image into another type", NULL, "vhd-convert"},
-	{"create", "make an empty image", verb_create, NULL},
+	{"create", "make an empty image, or one that builds on another",
+	 verb_create, NULL},
 	{"diff", "show what a differencing disk changes", verb_diff, NULL},
 	{"inspect", "show what there is to know about images", NULL,
 	 "vhd-inspect"},
@@ -35,6 +38,10 @@ static const struct verb verbs[] = {
 	 verb_repair, NULL},
 	{"resize", "make the disk larger or smaller", verb_resize, NULL},
 	{"set", "change what an image says of itself", verb_set, NULL},
+	{"snapshot", "keep what a disk holds, go on in a child", verb_snapshot,
+	 NULL},
+	{"serve", "serve an image as a network block device", verb_serve,
+	 NULL},
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))

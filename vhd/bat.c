@@ -219,6 +219,57 @@ static int scan_table(struct vhd *img, struct scan *s,
 	return rc;
 }
 
+/* One entry behind the disk's last block: it shows nothing of this disk, but
+ * it may come back with a larger one, so no new block takes its place. Where
+ * it cannot be a block there is nothing to keep.
+ */
+static void extra_entry(struct vhd *img, uint32_t sector,
+			const struct vhd_range *ranges, unsigned range_count)
+{
+	uint64_t start = (uint64_t)sector * VHD_SECTOR_BYTES;
+	uint64_t end = start + stride_of(img);
+
+	if (sector == VHD_BAT_NONE)
+		return;
+	img->info.notes |= VHD_NOTE_TABLE_EXTRA;
+	if (end <= img->limit_bytes && end > img->alloc_end_bytes &&
+	    !metadata_hit(ranges, range_count, start, end))
+		img->alloc_end_bytes = end;
+}
+
+/* Entries that no disk can come to use are not looked at. */
+static int scan_extra(struct vhd *img, const struct vhd_range *ranges,
+		      unsigned range_count, struct vhd_err *err)
+{
+	const uint32_t step = CHUNK_BYTES / 4;
+	uint64_t reach = vhd_blocks_for(VHD_DYNAMIC_BYTES_MAX,
+					img->info.block_size_bytes);
+	uint32_t most = reach < VHD_BLOCKS_MAX ? (uint32_t)reach
+					       : VHD_BLOCKS_MAX;
+	uint32_t entries = img->info.table_entries < most
+				   ? img->info.table_entries
+				   : most;
+	be32 *chunk;
+	int rc = 0;
+
+	if (entries <= img->info.blocks)
+		return 0;
+	chunk = malloc(CHUNK_BYTES);
+	if (!chunk)
+		return vhd_fail_nomem(err, CHUNK_BYTES, "the block table");
+	for (uint32_t b = img->info.blocks; b < entries && !rc; b += step) {
+		uint32_t n = entries - b < step ? entries - b : step;
+
+		rc = vhd_file_read(&img->file, chunk, (size_t)n * 4,
+				   entry_at(img, b), err);
+		for (uint32_t i = 0; i < n && !rc; i++)
+			extra_entry(img, be32_get(chunk[i]), ranges,
+				    range_count);
+	}
+	free(chunk);
+	return rc;
+}
+
 /* A writer rewrites whole sectors of the table, so it keeps what follows the
  * last entry in its sector: further entries, or padding of either kind.
  */
@@ -270,6 +321,8 @@ int vhd_bat_open(struct vhd *img, const struct vhd_range *ranges,
 		if (end > img->alloc_end_bytes)
 			img->alloc_end_bytes = end;
 	}
+	if (!rc)
+		rc = scan_extra(img, ranges, range_count, err);
 	free(s.places);
 	return rc;
 }

@@ -39,9 +39,8 @@ static int below(const struct birth *b, const char *path, const char *what,
 {
 	if (vhd_path_below(path, b->dir))
 		return 0;
-	return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
-			"the %s is not below %.80s, where parents may be", what,
-			b->dir);
+	return vhd_fail(err, -EINVAL, VHD_WHY_PARENT_MISSING, 0,
+			"the %s is not below %.80s", what, b->dir);
 }
 
 static int places(struct birth *b, struct vhd_err *err)
@@ -92,12 +91,12 @@ static int inherit(struct birth *b, struct vhd_err *err)
 	if (!o->block_size_bytes)
 		o->block_size_bytes = p->block_size_bytes;
 	if (o->size_bytes < p->size_bytes)
-		return vhd_fail(err, -EINVAL, VHD_WHY_PARENT_SIZE, 0,
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"%llu bytes are less than the parent's %llu",
 				(unsigned long long)o->size_bytes,
 				(unsigned long long)p->size_bytes);
 	if (o->size_bytes > p->size_bytes && !o->larger_child)
-		return vhd_fail(err, -EINVAL, VHD_WHY_PARENT_SIZE, 0,
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"%llu bytes are more than the parent's %llu, "
 				"which has to be allowed",
 				(unsigned long long)o->size_bytes,

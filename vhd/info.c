@@ -43,6 +43,9 @@ static const struct {
 	 "the parent's date is not the one recorded; that may mean nothing"},
 	{VHD_NOTE_RESIZE_CUT,
 	 "a resize was interrupted; opening it for writing finishes that"},
+	{VHD_NOTE_TABLE_EXTRA,
+	 "the block table has entries in use behind the disk's last block; "
+	 "they are kept, not read"},
 	{VHD_NOTE_SPLIT, "a split set of several files; it can only be read"},
 };
 

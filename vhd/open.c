@@ -341,6 +341,7 @@ static struct vhd *image_new(const struct vhd_file *f,
 	img->inspect = opts->inspect;
 	img->follow = opts->parent_dir != NULL;
 	img->larger_child = opts->larger_child;
+	img->raw_parent = opts->raw_parent;
 	img->info.layers = 1;
 	img->absent = VHD_RUN_HOLE;
 	img->unset = VHD_RUN_ZERO;

@@ -25,8 +25,12 @@ struct salvage {
 	struct vhd_salvage_result *result;
 	struct survey s;
 	struct vhd *dst;
+	struct vhd *child;  /* owned; inspected, for its parents; or NULL */
+	struct vhd *parent; /* the child's own */
+	bool diff;
 	uint32_t *bat;	 /* owned; by block, VHD_BAT_NONE for none */
-	uint8_t *shared; /* owned; a bit a block: its place is disputed */
+	uint8_t *shared; /* owned; a bit a block: its place is disputed, or
+			  * its entry could not be read */
 	uint8_t *buf;	 /* owned; CHUNK_BYTES */
 	uint8_t *map;	 /* owned; one bitmap */
 	struct survey_hole hole;
@@ -133,6 +137,59 @@ static int copy(struct salvage *v, uint64_t at, uint64_t off, uint64_t len,
 	return 0;
 }
 
+/* Copy [off, off + len) of the parent's disk. What it does not give is tried
+ * in sectors.
+ */
+static int copy_parent(struct salvage *v, uint64_t off, uint64_t len,
+		       struct vhd_err *err)
+{
+	size_t unit = CHUNK_BYTES;
+
+	while (len && !v->stopped) {
+		uint64_t run = 0;
+		struct vhd_err fault;
+		bool data = false;
+		int rc = salvage_parent_run(v->parent, off, min_size(len, unit),
+					    &data, &run, &fault);
+		size_t n = rc ? min_size(len, unit) : (size_t)run;
+
+		if (!rc && data)
+			rc = vhd_read(v->parent, off, v->buf, n, &fault);
+		if (rc && n > VHD_SECTOR_BYTES) {
+			unit = VHD_SECTOR_BYTES;
+			continue;
+		}
+		if (rc) {
+			lose(v, off, n, fault.why, false);
+		} else if (data) {
+			uint64_t before = v->result->copied_bytes;
+
+			rc = write_out(v, off, n, err);
+			if (rc)
+				return rc;
+			v->result->parent_bytes +=
+				v->result->copied_bytes - before;
+		}
+		off += n;
+		len -= n;
+		if (off % CHUNK_BYTES == 0)
+			unit = CHUNK_BYTES;
+	}
+	return 0;
+}
+
+/* What this image does not hold itself. */
+static int copy_absent(struct salvage *v, uint64_t off, uint64_t len,
+		       struct vhd_err *err)
+{
+	if (!v->diff)
+		return 0;
+	if (v->parent)
+		return copy_parent(v, off, len, err);
+	lose(v, off, len, VHD_WHY_NEEDS_PARENT, false);
+	return 0;
+}
+
 /* The runs of a block that its bitmap calls valid. A bitmap that cannot be
  * read makes all of it doubtful.
  */
@@ -161,7 +218,8 @@ static int copy_runs(struct salvage *v, uint32_t block, uint64_t data_at,
 		rc = set ? copy(v, data_at + skip, off + skip,
 				(uint64_t)n * VHD_SECTOR_BYTES, CHUNK_BYTES,
 				err)
-			 : 0;
+			 : copy_absent(v, off + skip,
+				       (uint64_t)n * VHD_SECTOR_BYTES, err);
 		if (rc)
 			return rc;
 		in += n;
@@ -226,8 +284,13 @@ static int read_table(struct salvage *v, uint32_t first, uint32_t count,
 		}
 		return 0;
 	}
-	for (uint32_t i = 0; i < count; i++)
-		v->bat[first + i] = rc ? VHD_BAT_NONE : be32_get(chunk[i]);
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t b = first + i;
+
+		v->bat[b] = rc ? VHD_BAT_NONE : be32_get(chunk[i]);
+		if (rc) /* not absent: unknown */
+			v->shared[b / 8] |= (uint8_t)(1u << b % 8);
+	}
 	if (rc) {
 		uint64_t block = v->s.header.block_size_bytes;
 		uint64_t off = first * block, len = count * block;
@@ -295,9 +358,14 @@ static int copy_blocks(struct salvage *v, struct vhd_err *err)
 	int rc = load_table(v, err);
 
 	for (uint32_t b = 0; b < v->s.blocks && !rc && !v->stopped; b++) {
-		if (v->bat[b] == VHD_BAT_NONE)
-			continue;
-		rc = copy_block(v, b, err);
+		if (v->bat[b] != VHD_BAT_NONE)
+			rc = copy_block(v, b, err);
+		else if (!(v->shared[b / 8] & 1u << b % 8))
+			rc = copy_absent(
+				v, b * block_bytes,
+				(uint64_t)survey_block_sectors(&v->s, b) *
+					VHD_SECTOR_BYTES,
+				err);
 		progress(v, b * block_bytes);
 	}
 	if (rc)
@@ -360,7 +428,11 @@ static int judge(struct salvage *v, struct vhd_err *err)
 {
 	struct survey *s = &v->s;
 
-	if (s->info.format == VHD_FORMAT_DIFF)
+	v->diff = s->info.format == VHD_FORMAT_DIFF ||
+		  (s->verdict && s->header_read && s->header.cookie_ok &&
+		   vhd_any_nonzero(s->header.parent_id,
+				   sizeof(s->header.parent_id)));
+	if (v->diff && !v->opts->parent_dir && !v->opts->alone)
 		return vhd_fail(err, -ENOTSUP, VHD_WHY_NEEDS_PARENT, 0,
 				"a differencing disk: most of its content is "
 				"in a parent image");
@@ -418,6 +490,7 @@ static int transfer(struct salvage *v, struct vhd_err *err)
 
 static void release(struct salvage *v)
 {
+	vhd_abandon(v->child);
 	free(v->bat);
 	free(v->shared);
 	free(v->buf);
@@ -449,6 +522,9 @@ int vhd_salvage_file(const struct vhd_file *f, const struct vhd_file *dst,
 	v.result = result ? result : &unused;
 	memset(v.result, 0, sizeof(*v.result));
 	rc = prepare(&v, f, err);
+	if (!rc && v.diff && !opts->alone)
+		rc = vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+			      "parents are found by path only");
 	create = new_image(&v);
 	if (!rc)
 		rc = vhd_create_file(dst, &create, &v.dst, err);
@@ -489,6 +565,10 @@ int vhd_salvage(const char *path, const char *out_path,
 	if (rc)
 		return rc;
 	rc = prepare(&v, &f, err);
+	if (!rc && v.diff && !opts->alone)
+		rc = salvage_parents_open(path, opts, &v.child, err);
+	if (v.child)
+		v.parent = vhd_get_layer(v.child, 1);
 	if (!rc)
 		rc = to_path(&v, out_path, err);
 	release(&v);

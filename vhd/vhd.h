@@ -60,6 +60,9 @@ struct vhd_open_opts {
 				 * nowhere else; NULL: they are not followed */
 	bool larger_child;      /* DIFF: a child may be larger than its parent;
 				 * what the parent lacks reads as zero */
+	bool raw_parent;        /* DIFF: one that blktap made on a raw disk may
+				 * name it. Such a disk has no id: any file
+				 * below `parent_dir` can be named so */
 };
 
 /* Open an existing image by path. NAME.vhd that has no footer of its own and
@@ -73,7 +76,8 @@ struct vhd_open_opts {
  * A differencing disk is opened with all that it builds on: its parents, read
  *   only and under a shared lock, until one that is no child; they belong to
  *   it. Further errors: -ENOENT (PARENT_MISSING), -EUCLEAN (PARENT_ID: found
- *   by name, but another disk; PARENT_SIZE, CHAIN_CYCLE, CHAIN_DEPTH), and
+ *   by name, but another disk; PARENT_SIZE, CHAIN_CYCLE, CHAIN_DEPTH),
+ *   -ENOTSUP (PARENT_RAW: not without `raw_parent`), and
  *   whatever opening a parent says. Those of parents name the parent.
  */
 int vhd_open(const char *path, const struct vhd_open_opts *opts,
@@ -140,9 +144,10 @@ struct vhd_create_opts {
  *   parent's id. The parent is only read, and nobody may write to it from now
  *   on: nothing in the format would tell.
  * Errors: -EINVAL (ARGUMENT, SIZE_*), -EEXIST, -EBUSY, -ENOSPC, ...; DIFF:
- *   those of opening the parent; -EINVAL (PARENT_SIZE) smaller than it, or
- *   larger without leave; -ENOTSUP (UNSUPPORTED) a raw disk or one without an
- *   id as the parent; -EUCLEAN (CHAIN_DEPTH, CHAIN_CYCLE).
+ *   those of opening the parent; -EINVAL (ARGUMENT) smaller than it, or
+ *   larger without leave; (PARENT_MISSING) not below `parent_dir`; -ENOTSUP
+ *   (UNSUPPORTED) a raw disk or one without an id as the parent; -EUCLEAN
+ *   (CHAIN_DEPTH, CHAIN_CYCLE).
  */
 int vhd_create(const char *path, const struct vhd_create_opts *opts,
 	       struct vhd **out, struct vhd_err *err);
@@ -181,7 +186,8 @@ enum vhd_note {
 	VHD_NOTE_PARENT_TIME = 1u << 13,     /* parent changed since, perhaps */
 	VHD_NOTE_RESIZE_CUT = 1u << 14,      /* a resize was interrupted */
 	VHD_NOTE_SPLIT = 1u << 15,           /* several files; only read */
-	VHD_NOTE_COUNT_BITS = 16,
+	VHD_NOTE_TABLE_EXTRA = 1u << 16,     /* entries behind the disk in use */
+	VHD_NOTE_COUNT_BITS = 17,
 };
 
 /* All that is known about an open image. Owned by the image. */
@@ -331,6 +337,18 @@ int vhd_read(struct vhd *img, uint64_t off_bytes, void *buf, size_t len_bytes,
 	     struct vhd_err *err);
 int vhd_write(struct vhd *img, uint64_t off_bytes, const void *buf,
 	      size_t len_bytes, struct vhd_err *err);
+
+/* Have the start of [lba, lba + sectors) read as zero without writing zeros:
+ * what reads so is left alone, what is in the image's own file becomes a hole
+ * of it. As far as one run of the map goes: `*done_sectors`, at least 1.
+ * Durable with the next flush. Any thread, beside queues, too.
+ * Errors: -EOPNOTSUPP (UNSUPPORTED): only a write can do it, for the
+ *   `*done_sectors` that are set then as well; a parent has the bytes, or the
+ *   host's file system has no holes. -EROFS (READ_ONLY), -EIO (IO, POISONED),
+ *   -EINVAL (RANGE), ...
+ */
+int vhd_zero(struct vhd *img, uint64_t lba, uint64_t sectors,
+	     uint64_t *done_sectors, struct vhd_err *err);
 
 /* Everything written before is readable after a power cut on return. */
 int vhd_flush(struct vhd *img, struct vhd_err *err);

@@ -280,6 +280,12 @@ struct vhd_salvage_opts {
 	uint64_t size_bytes;   /* where no footer tells it */
 	bool force_read;       /* without the shared lock */
 	bool replace;          /* `out_path` may exist and is then emptied */
+	/* DIFF: what the image itself lacks comes from its parents, looked
+	 * for as in vhd_open_opts; or, `alone`, is lost
+	 */
+	const char *parent_dir;
+	bool larger_child;
+	bool alone;
 	uint8_t unique_id[16]; /* of the new image */
 	int64_t now_unix_s;
 	int (*lost)(void *ctx, const struct vhd_salvage_loss *loss);
@@ -290,6 +296,7 @@ struct vhd_salvage_opts {
 struct vhd_salvage_result {
 	uint64_t size_bytes;
 	uint64_t copied_bytes;   /* that were not zero */
+	uint64_t parent_bytes;   /* of them, from the parents */
 	uint64_t lost_bytes;
 	uint64_t doubtful_bytes;
 };
@@ -299,7 +306,9 @@ struct vhd_salvage_result {
  * The source is only read. After a failure the new image is worth nothing,
  * and removed if this call made it.
  * Errors: those of vhd_create for `out_path`; -EUCLEAN where nothing tells
- *   size or place of the data; -ENOTSUP (NEEDS_PARENT); -ECANCELED.
+ *   size or place of the data; -ENOTSUP (NEEDS_PARENT) a differencing disk
+ *   with neither `parent_dir` nor `alone`, with the former what opening its
+ *   parents says; -ECANCELED.
  */
 int vhd_salvage(const char *path, const char *out_path,
 		const struct vhd_salvage_opts *opts,

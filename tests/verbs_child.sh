@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Cases of tests/verbs.sh: create --parent and snapshot.
+# Read by it, not run.
+# shellcheck shell=sh disable=SC2154 # dir is the reader's
+
+# Data through the tools: a raw disk's bytes into the image at an offset.
+write_to() # FILE OFFSET BYTES-AS-OCTAL-ESCAPES
+{
+	# shellcheck disable=SC2059 # escapes are the point
+	printf "$3" >bytes
+	"$dir/write" "$1" "$2" bytes || fail "cannot write to $1"
+}
+
+# Another program has the file open for writing.
+hold_file() # FILE
+{
+	mkfifo hold
+	"$dir/hold" "$1" <hold >"$dir/held" &
+	holder=$!
+	exec 3>hold
+	until grep -q held "$dir/held"; do :; done
+}
+
+let_go()
+{
+	exec 3>&-
+	wait $holder
+	rm hold
+}
+
+children()
+{
+	three base.vhd
+	cp base.vhd base.was
+	must vhd create --parent base.vhd --json child.vhd
+	[ "$(value format)" = differencing ] || fail "format"
+	[ "$(value parent)" = base.vhd ] || fail "parent"
+	[ "$(value size)" = 16777216 ] || fail "size"
+	must vhd check --chain --quiet child.vhd
+	must vhd check --quiet --for hyperv child.vhd
+	must vhd compare base.vhd child.vhd
+	must vhd inspect --json child.vhd
+	[ "$(value images.0.blocks.size)" = 2097152 ] || fail "block size"
+	must qemu-img info child.vhd
+	said '16 MiB'
+	must vhdiinfo child.vhd
+	said 'Disk type.*Differential'
+	said 'Parent filename.*base.vhd'
+	id=$(vhdiinfo base.vhd | sed -n 's/.*Identifier[^:]*: //p')
+	said "Parent identifier.*: $id"
+	# a generation more, elsewhere, with other blocks
+	mkdir deep
+	must vhd create --parent child.vhd --parent-dir . --block-size 512K \
+		deep/last.vhd
+	said 'deep/last.vhd: differencing, 16 MiB, on child.vhd'
+	must vhd compare --parent-dir . base.vhd deep/last.vhd
+	# moved together they find each other
+	mkdir new
+	mv base.vhd child.vhd deep new
+	must vhd compare --parent-dir new new/base.vhd new/deep/last.vhd
+	cmp new/base.vhd base.was || fail "the parent was written to"
+	must vhd create --parent new/base.vhd --parent-dir . --size 20M l.vhd
+	said "larger than that by 4194304 bytes"
+	refused 3 'vhd map: ' vhd map --parent-dir . l.vhd
+	must vhd map --parent-dir . --larger-child l.vhd
+	must vhd create --parent new/base.vhd --parent-dir . --force l.vhd
+	must vhd create --for xenserver --quiet --size 16M x.vhd
+	must vhd create --for xenserver --quiet --parent x.vhd xc.vhd
+	must vhd check --quiet --for xenserver xc.vhd
+}
+
+bad_children()
+{
+	must vhd create --quiet --size 16M base.vhd
+	mkdir deep
+	: >taken.vhd
+	truncate -s 1M raw
+	refused 2 'vhd create: ' vhd create --type differencing --size 1M x.vhd
+	refused 2 'vhd create: ' vhd create --type fixed --parent base.vhd x.vhd
+	refused 2 'vhd create: ' vhd create --parent-dir . --size 1M x.vhd
+	refused 2 'vhd create: ' vhd create --prealloc --parent base.vhd x.vhd
+	refused 2 'vhd create: ' \
+		vhd create --for azure --parent base.vhd x.vhd
+	refused 2 'vhd create: x.vhd: ' \
+		vhd create --size 1M --parent base.vhd x.vhd
+	refused 3 'vhd create: deep/x.vhd: ' \
+		vhd create --parent base.vhd deep/x.vhd
+	grep -q -- --parent-dir "$dir/err" || fail "no advice"
+	refused 3 'vhd create: x.vhd: ' vhd create --parent nix.vhd x.vhd
+	grep -q 'nix.vhd' "$dir/err" || fail "the name is cut"
+	refused 3 'vhd create: x.vhd: ' vhd create --parent raw x.vhd
+	refused 3 'vhd create: taken.vhd: ' \
+		vhd create --parent base.vhd taken.vhd
+	refused 3 'vhd create: base.vhd: ' \
+		vhd create --force --parent base.vhd base.vhd
+	hold_file base.vhd
+	refused 3 'vhd create: x.vhd: ' vhd create --parent base.vhd x.vhd
+	let_go
+}
+
+# What is written to a child is there, and only there.
+child_written()
+{
+	three base.vhd
+	cp base.vhd base.was
+	must vhd create --quiet --parent base.vhd a.vhd
+	write_to a.vhd 5242880 'aaaa'
+	write_to a.vhd 12582912 'bbbb'
+	must vhd snapshot --quiet a.vhd b.vhd
+	write_to b.vhd 5242882 'cc'
+	cmp base.vhd base.was || fail "the parent was written to"
+	must vhd check --chain --quiet b.vhd
+	must vhd convert -q --to raw b.vhd b.raw
+	qemu-img convert -f vpc -O raw base.was want.raw
+	printf 'aacc' | dd of=want.raw bs=1 seek=5242880 conv=notrunc status=none
+	printf 'bbbb' | dd of=want.raw bs=1 seek=12582912 conv=notrunc \
+		status=none
+	cmp b.raw want.raw || fail "the chain reads otherwise"
+	must vhd merge --quiet --all b.vhd
+	must vhd compare --format-b raw base.vhd want.raw
+}
+
+snapshots()
+{
+	three disk.vhd
+	cp disk.vhd disk.was
+	must vhd snapshot --json disk.vhd child.vhd
+	[ "$(value parent)" = disk.vhd ] || fail "parent"
+	[ "$(value renamed)" = false ] || fail "renamed"
+	[ "$(value size)" = 16777216 ] || fail "size"
+	must vhd snapshot child.vhd grandchild.vhd
+	said 'grandchild.vhd: differencing, 16 MiB, on child.vhd'
+	must vhd compare disk.vhd grandchild.vhd
+	must vhd check --chain --quiet grandchild.vhd
+	cmp disk.vhd disk.was || fail "the disk was written to"
+	chmod 640 disk.vhd
+	must vhd snapshot -q disk.vhd other.vhd
+	must vhd snapshot -q --force disk.vhd other.vhd
+	[ "$(stat -c %a other.vhd)" = 640 ] || fail "permissions"
+}
+
+renames()
+{
+	three disk.vhd
+	cp disk.vhd disk.was
+	inode=$(stat -c %i disk.vhd)
+	must vhd snapshot --rename monday.vhd disk.vhd
+	said 'disk.vhd: differencing, 16 MiB, on monday.vhd, which is the disk'
+	[ "$(stat -c %i monday.vhd)" = "$inode" ] || fail "not renamed"
+	[ "$(stat -c %h monday.vhd)" = 1 ] || fail "a name too many"
+	cmp monday.vhd disk.was || fail "the disk was written to"
+	must vhd compare monday.vhd disk.vhd
+	write_to disk.vhd 0 'new!'
+	must vhd snapshot --json --rename tuesday.vhd disk.vhd
+	[ "$(value path)" = disk.vhd ] || fail "path"
+	[ "$(value parent)" = tuesday.vhd ] || fail "parent"
+	[ "$(value renamed)" = true ] || fail "renamed"
+	must vhd check --chain --quiet disk.vhd
+	must vhd inspect --json disk.vhd
+	said monday.vhd
+	# by a link the disk is meant, not the link
+	ln -s disk.vhd link.vhd
+	must vhd snapshot -q --rename wednesday.vhd link.vhd
+	[ -L link.vhd ] || fail "the link is gone"
+	must vhd compare wednesday.vhd disk.vhd
+	[ "$(find . -name '.*' -type f | wc -l)" = 0 ] || fail "rubbish left"
+}
+
+# Interrupted behind the first step, and at random: the name is always good.
+renames_cut()
+{
+	three disk.vhd
+	cp disk.vhd was.vhd
+	ln disk.vhd base.vhd
+	must vhd snapshot --quiet --rename base.vhd disk.vhd
+	must vhd check --chain --quiet disk.vhd
+	must vhd compare base.vhd disk.vhd
+	cmp base.vhd was.vhd || fail "the disk was written to"
+	for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+		rm -f disk.vhd base.vhd
+		cp was.vhd disk.vhd
+		vhd snapshot --quiet --rename base.vhd disk.vhd &
+		p=$!
+		sleep "0.00$((i * 5 % 9))"
+		kill -9 $p 2>/dev/null
+		wait $p 2>/dev/null
+		must vhd compare was.vhd disk.vhd
+		[ "$(vhd inspect --json disk.vhd |
+			"$dir/json" images.0.format)" = differencing ] ||
+			must vhd snapshot --quiet --rename base.vhd disk.vhd
+		must vhd check --chain --quiet disk.vhd
+		cmp base.vhd was.vhd || fail "the disk was written to"
+	done
+}
+
+bad_snapshots()
+{
+	three disk.vhd
+	: >taken.vhd
+	mkdir deep
+	refused 2 'vhd snapshot: ' vhd snapshot disk.vhd
+	refused 2 'vhd snapshot: ' vhd snapshot --rename b.vhd disk.vhd c.vhd
+	refused 3 'vhd snapshot: taken.vhd: ' vhd snapshot disk.vhd taken.vhd
+	refused 2 'vhd snapshot: disk.vhd: ' vhd snapshot disk.vhd disk.vhd
+	refused 3 'vhd snapshot: c.vhd: ' vhd snapshot nix.vhd c.vhd
+	refused 3 'vhd snapshot: c.vhd: ' vhd snapshot deep c.vhd
+	refused 3 'vhd snapshot: deep/c.vhd: ' vhd snapshot disk.vhd deep/c.vhd
+	refused 3 'vhd snapshot: disk.vhd: there is a taken.vhd already' \
+		vhd snapshot --rename taken.vhd disk.vhd
+	refused 3 'vhd snapshot: disk.vhd: there is a' \
+		vhd snapshot --rename disk.vhd disk.vhd
+	refused 3 'vhd snapshot: disk.vhd: ' \
+		vhd snapshot --rename nowhere/b.vhd disk.vhd
+	# a name that no child can carry: nothing stays behind
+	expect 2 vhd snapshot --rename 'a\b.vhd' disk.vhd
+	[ ! -e 'a\b.vhd' ] || fail "a second name is left"
+	must vhd snapshot -q disk.vhd c.vhd
+	refused 3 'vhd snapshot: disk.vhd: ' \
+		vhd snapshot --rename b.vhd disk.vhd
+	grep -q 'c.vhd builds on it' "$dir/err" || fail "not said who"
+	must vhd snapshot --force --rename b.vhd disk.vhd
+	hold_file disk.vhd
+	refused 3 'vhd snapshot: disk.vhd: ' \
+		vhd snapshot --rename d.vhd disk.vhd
+	refused 3 'vhd snapshot: d.vhd: ' vhd snapshot disk.vhd d.vhd
+	let_go
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Zeros without sending zeros: what reads as zero is left as it is, what the
+ * image's own file holds becomes a hole of that file. No metadata changes, so
+ * for a crash it is a write like any other: a sector has its old bytes or
+ * zeros until the next flush.
+ *
+ * Bytes in a parent cannot be reached so: only a write hides them.
+ */
+#include <errno.h>
+
+#include "fail.h"
+#include "image.h"
+
+static int punch(struct vhd *img, const struct vhd_run *run,
+		 struct vhd_err *err)
+{
+	uint64_t len = run->sectors * VHD_SECTOR_BYTES;
+	int rc;
+
+	atomic_store(&img->touched, true);
+	do
+		rc = img->file.ops->zero(img->file.state, run->off_bytes, len);
+	while (rc == -EINTR);
+	if (!rc)
+		return 0;
+	return vhd_fail(err, rc,
+			rc == -EOPNOTSUPP ? VHD_WHY_UNSUPPORTED
+					  : vhd_io_why(rc),
+			run->off_bytes, "cannot zero %llu bytes in place: %s",
+			(unsigned long long)len, vhd_errno_text(rc));
+}
+
+int vhd_zero(struct vhd *img, uint64_t lba, uint64_t sectors,
+	     uint64_t *done_sectors, struct vhd_err *err)
+{
+	struct vhd_run run;
+	unsigned layer;
+	int rc;
+
+	if (!img->writable)
+		return vhd_fail(err, -EROFS, VHD_WHY_READ_ONLY, 0,
+				"the image is open read-only");
+	if (vhd_poisoned(img))
+		return vhd_fail(err, -EIO, VHD_WHY_POISONED, 0,
+				"an earlier flush failed; open the image "
+				"again");
+	rc = vhd_map_chain(img, lba, sectors, &run, &layer, err);
+	if (rc)
+		return rc;
+	*done_sectors = run.sectors;
+	if (run.kind == VHD_RUN_HOLE || run.kind == VHD_RUN_ZERO)
+		return 0;
+	if (run.kind == VHD_RUN_FILE && !layer)
+		return punch(img, &run, err);
+	return vhd_fail(err, -EOPNOTSUPP, VHD_WHY_UNSUPPORTED, 0,
+			"a parent holds these sectors");
+}
