@@ -528,6 +528,7 @@ cases()
 	picture-map picture_map
 	picture-sizes picture_sizes
 	picture-svg picture_svg
+	picture-parts picture_parts
 	picture-2040G picture_2040G
 	contributions contributions
 	diff-chain diff_chain

@@ -444,7 +444,7 @@ diff_two()
 	[ "$(value partitions.1.bytes)" = 1024 ] || fail "sum of partition 2"
 	[ "$(value outside-bytes)" = 1024 ] || fail "sum outside"
 	expect 1 vhd diff a.vhd b.vhd
-	said '^11534336  *512  *2$'
+	said '^11534336  *512  *2 Linux data$'
 	said '^41942528  *512  *outside partitions$'
 	said '^2.5 KiB *in 5 ranges of b.vhd differ$'
 	expect 1 vhd diff --no-partitions a.vhd b.vhd
@@ -567,4 +567,39 @@ bench_ended()
 		rm out err
 		[ "$(ls -A)" = d.vhd ] || fail "left behind: $(ls -A)"
 	done
+}
+
+# Partitions stand above the cells they are in.
+picture_parts()
+{
+	truncate -s 16M raw
+	sfdisk -q raw <<-'END' || skip "no sfdisk"
+	label: gpt
+	start=2048, size=8192, type=L
+	start=10240, size=128, type=L, name=x
+	start=10368, size=16384, type=S
+	END
+	mke2fs -q -t ext2 -L 'my <root>' -E offset=1048576 raw 4M 2>err ||
+		skip "no mke2fs: $(cat err)"
+	must vhd convert --quiet --from raw --to dynamic raw d.vhd
+	LC_ALL=C
+	export LC_ALL
+	must vhd inspect --map --width 29 --svg a.svg d.vhd
+	svg_sound a.svg
+	grep -q '1 ext2 &quot;my &lt;root&gt;&quot;, 4 MiB' a.svg ||
+		fail "no partition in the SVG"
+	while read -r line; do
+		grep -qxF "             $line" "$dir/out" ||
+			fail "no $line in $(cat "$dir/out")"
+	done <<-'END'
+	/1 ext2 "my <ro.
+	_1 ext2 "my <r.\
+	|/3 Linux swap__
+	\
+	END
+	[ "$(grep -c '^             [/_|\\]' "$dir/out")" = 4 ] ||
+		fail "more brackets: $(cat "$dir/out")"
+	LC_ALL=C.UTF-8
+	must vhd inspect --map --width 29 d.vhd
+	said '^             ┌1 ext2 "my <ro…$'
 }

@@ -155,10 +155,15 @@ bool inspect_part_extended(const struct inspect_content *c,
 	return false;
 }
 
-const char *inspect_part_label(const struct inspect_part *p, char *buf,
+const char *inspect_part_label(const struct inspect_content *c,
+			       const struct inspect_part *p, char *buf,
 			       size_t n)
 {
-	const char *what = p->fs.type[0] ? p->fs.type : p->name;
+	const char *type = inspect_part_type(c->table, p->type);
+	const char *what = p->fs.type[0] ? p->fs.type
+			   : p->name[0]	 ? p->name
+			   : type	 ? type
+					 : "";
 	const char *name = p->fs.label[0] ? p->fs.label : "";
 
 	snprintf(buf, n, "%d%s%s%s%s%s", p->number, *what ? " " : "", what,
