@@ -181,7 +181,7 @@ TESTLIB_SRC  += tests/lib/guest.c tests/lib/guest_talk.c \
                 tests/lib/guest_ring.c tests/lib/fakedev.c
 TESTLIB_SRC  += tests/lib/diffimg.c
 TESTLIB_SRC  += tests/lib/malformed.c
-TESTLIB_SRC  += tests/lib/stack.c tests/lib/world.c
+TESTLIB_SRC  += tests/lib/stack.c tests/lib/world.c tests/lib/world_write.c
 TESTLIB_SRC  += tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c
 # These have hv/gpa.c replaced by the door that counts and flips.
 WATCHED      := vmbus_fetch storvsp_fetch
