@@ -32,7 +32,7 @@ CFLAGS_ALL  := $(BASE) $(OPT) $(WARN) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
 
 LIBS_VHD   := -luring -laio -lisal
-LIBS_TOOLS := -Wl,--as-needed -lnbd -lcrypto -lblkid -ljson-c -lisal
+LIBS_TOOLS := -Wl,--as-needed -lext2fs -lcom_err -lfuse3 -lnbd -lcrypto -lblkid -ljson-c -lisal
 
 # ------------------------------------------------------------------ sources
 # What is installed: vhd.h, and what it includes.
@@ -96,7 +96,9 @@ SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
 VHD_VERBS += vhd-snapshot
 SRC_vhd += tools/verb_snapshot.c
 VHD_VERBS += vhd-resize vhd-compact
-SRC_vhd += tools/verb_compact.c tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
+SRC_vhd += tools/verb_compact.c tools/freemap.c tools/freemap_ext.c \
+           tools/freemap_tool.c tools/freemap_mount.c
+SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
 SRC_vhd += tools/verb_set.c
@@ -219,6 +221,8 @@ MANPAGES += tools/vhd-set.1
 
 MANPAGES += tools/vhd-diff.1
 
+# libfuse3 has its headers in a folder of its own.
+$(BUILD)/obj/tools/freemap_mount.o: CFLAGS_ALL += -I/usr/include/fuse3
 MANPAGES += tools/vhd-bench.1
 
 MANPAGES += tools/vhd-serve.1

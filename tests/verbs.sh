@@ -512,6 +512,9 @@ cases()
 	compact-full compact_full
 	compact-child compact_child
 	compact-foreign compact_foreign
+	compact-free free_ext
+	compact-free-refused bad_free_ext
+	compact-free-others free_others
 	salvage salvage
 	salvage-child salvage_child
 	map maps
