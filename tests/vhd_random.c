@@ -20,158 +20,6 @@
 
 #define CASES	  300u
 #define STEPS_MAX 12u
-#define FLIGHT	  8u
-#define WRITE_MAX 200u /* sectors */
-
-/* ------------------------------------------------------------- writing -- */
-
-/* New content for part of the head's disk: noise, one value, or zeros. */
-static void redraw(struct world *w, uint64_t lba, uint64_t sectors)
-{
-	uint8_t *at = world_head(w)->model + lba * 512;
-	uint64_t kind = world_below(w, 4);
-
-	for (uint64_t i = 0; i < sectors; i++, at += 512) {
-		if (kind == 0) {
-			memset(at, 0, 512);
-			continue;
-		}
-		memset(at, (int)world_below(w, 256), 512);
-		if (kind == 1)
-			memcpy(at, &(uint64_t){random_next(&w->rnd)}, 8);
-	}
-}
-
-static void pick(struct world *w, uint64_t *lba, uint64_t *sectors)
-{
-	uint64_t all = world_head(w)->size / 512;
-	uint64_t most = world_below(w, 4) ? 1 + world_below(w, 24) : WRITE_MAX;
-
-	*lba = world_below(w, all);
-	*sectors = 1 + world_below(w, most);
-	if (*sectors > all - *lba)
-		*sectors = all - *lba;
-}
-
-static void write_plain(struct world *w, struct vhd *img)
-{
-	uint64_t lba, n;
-	struct vhd_err e;
-
-	pick(w, &lba, &n);
-	redraw(w, lba, n);
-	if (vhd_write(img, lba * 512, world_head(w)->model + lba * 512,
-		      (size_t)n * 512, &e))
-		world_fail(w, "write: %s", e.text);
-}
-
-/* Many at once, none touching another; a bitmap of sectors would say the same
- * as this: each has its own part of the disk.
- */
-static void write_many(struct world *w, struct vhd *img)
-{
-	struct vhd_queue_opts o = {.engine = world_engine(w), .depth = 5};
-	uint64_t share = world_head(w)->size / 512 / FLIGHT;
-	struct vhd_req req[FLIGHT], *done[FLIGHT];
-	struct iovec iov[FLIGHT];
-	struct vhd_queue *q;
-	unsigned back = 0;
-	struct vhd_err e;
-
-	if (!share || vhd_queue_create(&o, &q, &e))
-		return; /* too small a disk, or the machine bars the engine */
-	if (vhd_queue_attach(q, img, &e))
-		world_fail(w, "attach: %s", e.text);
-	for (unsigned i = 0; i < FLIGHT; i++) {
-		uint64_t from = world_below(w, share);
-		uint64_t n = 1 + world_below(w, share - from);
-
-		from += i * share;
-		if (n > WRITE_MAX)
-			n = WRITE_MAX;
-		redraw(w, from, n);
-		iov[i].iov_base = world_head(w)->model + from * 512;
-		iov[i].iov_len = n * 512;
-		req[i] = (struct vhd_req){
-			.img = img,
-			.op = VHD_OP_WRITE,
-			.flags = world_below(w, 4) ? 0 : VHD_REQ_FUA,
-			.lba = from,
-			.iov = &iov[i],
-			.iov_count = 1,
-		};
-		vhd_queue_submit(q, &req[i]);
-	}
-	while (back < FLIGHT) {
-		back += vhd_queue_reap(q, done, FLIGHT);
-		if (back < FLIGHT && vhd_queue_wait(q, -1, -1))
-			world_fail(w, "the engine broke");
-	}
-	for (unsigned i = 0; i < FLIGHT; i++)
-		if (req[i].result)
-			world_fail(w, "queued write: %d", req[i].result);
-	vhd_queue_destroy(q);
-}
-
-static void read_back(struct world *w, struct vhd *img)
-{
-	uint64_t lba, n;
-	uint8_t *b;
-	struct vhd_err e;
-
-	pick(w, &lba, &n);
-	b = malloc(n * 512);
-	assert_non_null(b);
-	if (vhd_read(img, lba * 512, b, n * 512, &e))
-		world_fail(w, "read: %s", e.text);
-	if (memcmp(b, world_head(w)->model + lba * 512, n * 512) != 0)
-		world_fail(w, "read back something else at %llu",
-			   (unsigned long long)lba);
-	free(b);
-}
-
-static void flush(struct world *w, struct vhd *img)
-{
-	struct vhd_err e;
-
-	if (vhd_flush(img, &e))
-		world_fail(w, "flush: %s", e.text);
-	world_judge_bytes(w, w->count - 1);
-}
-
-/* Open the top image, do some of everything, and close it, or leave it as a
- * crash right after a flush would.
- */
-static void op_write(struct world *w)
-{
-	struct vhd *img = world_open(w, w->count - 1, true);
-	unsigned n = 1 + (unsigned)world_below(w, 8);
-	bool crash = world_below(w, 5) == 0;
-	struct vhd_err e;
-
-	while (n--)
-		switch (world_below(w, 6)) {
-		case 0:
-			flush(w, img);
-			break;
-		case 1:
-			write_many(w, img);
-			break;
-		case 2:
-			read_back(w, img);
-			break;
-		default:
-			write_plain(w, img);
-			break;
-		}
-	if (crash) {
-		world_note(w, "+crash");
-		flush(w, img);
-		vhd_abandon(img);
-	} else if (vhd_close(img, &e)) {
-		world_fail(w, "close: %s", e.text);
-	}
-}
 
 /* --------------------------------------------------------------- chains -- */
 
@@ -268,7 +116,18 @@ static bool anything(const struct world *w)
 	return true;
 }
 
-/* The whole chain as one new image, of which it is then the only one. */
+/* The chain has become one image, of which it is then the only one. */
+static void flattened(struct world *w, const char *path)
+{
+	struct world_layer flat = *world_head(w);
+
+	snprintf(flat.path, sizeof(flat.path), "%s", path);
+	world_head(w)->model = NULL; /* is flat's now */
+	world_pop(w, 0);
+	w->layer[0] = flat;
+	w->count = 1;
+}
+
 static void op_convert(struct world *w)
 {
 	struct vhd_create_opts o = {
@@ -294,10 +153,30 @@ static void op_convert(struct world *w)
 		world_fail(w, "convert: %s", e.text);
 	vhd_abandon(from);
 	free(b);
-	world_head(w)->model = NULL; /* is flat's now */
-	world_pop(w, 0);
-	w->layer[0] = flat;
-	w->count = 1;
+	flattened(w, flat.path);
+}
+
+/* The copy that rescue makes of a sound image lacks nothing. */
+static void op_salvage(struct world *w)
+{
+	struct vhd_salvage_opts o = {
+		.parent_dir = ".",
+		.larger_child = true,
+		.now_unix_s = 1700000000,
+	};
+	struct vhd_salvage_result r;
+	struct vhd_err e;
+	char path[24];
+
+	world_id(w, o.unique_id);
+	world_name(w, path);
+	if (vhd_salvage(world_head(w)->path, path, &o, &r, &e))
+		world_fail(w, "salvage: %s", e.text);
+	if (r.lost_bytes || r.doubtful_bytes)
+		world_fail(w, "salvage lost %llu and doubts %llu",
+			   (unsigned long long)r.lost_bytes,
+			   (unsigned long long)r.doubtful_bytes);
+	flattened(w, path);
 }
 
 /* Any layer that nothing builds on may change its size. */
@@ -325,6 +204,37 @@ static void op_resize(struct world *w)
 	if (rc || small)
 		world_fail(w, "resize: %d: %s", rc, e.text);
 	world_resize(l, size);
+}
+
+static bool sizes_differ(const struct world *w)
+{
+	return w->layer[0].size != w->layer[w->count - 1].size;
+}
+
+/* All layers as large as the top one, from there down, so that no child is
+ * ever smaller than its parent: after this they can be merged.
+ */
+static void op_level(struct world *w)
+{
+	struct vhd_resize_opts o = {
+		.by = VHD_RESIZE_TO,
+		.size_bytes = world_head(w)->size,
+		.write = true,
+		.force = true,
+		.parent_dir = ".",
+		.larger_child = true,
+	};
+	struct vhd_err e;
+
+	for (unsigned i = w->count - 1; i-- > 0;) {
+		struct world_layer *l = &w->layer[i];
+
+		if (vhd_resize(l->path, &o, NULL, &e))
+			world_fail(w, "level %u: %s", i, e.text);
+		world_resize(l, o.size_bytes);
+		if (world_below(w, 4) == 0)
+			world_judge(w);
+	}
 }
 
 static enum vhd_format format_of(const struct world *w, unsigned layer)
@@ -442,6 +352,23 @@ static void op_in_place(struct world *w)
 		world_fail(w, "from raw: %s", e.text);
 }
 
+/* Fields that have nothing to do with the content. */
+static void op_set(struct world *w)
+{
+	struct vhd_set_opts o = {
+		.fields = VHD_SET_ID | VHD_SET_TIMESTAMP | VHD_SET_HIDDEN,
+		.values = {.timestamp_s = 1 + (uint32_t)world_below(w, 1000),
+			   .hidden = (uint8_t)world_below(w, 2)},
+		.write = true,
+	};
+	struct vhd_set_result r;
+	struct vhd_err e;
+
+	world_id(w, o.values.unique_id);
+	if (vhd_set(world_head(w)->path, &o, &r, &e))
+		world_fail(w, "set: %s", e.text);
+}
+
 /* There is nothing to repair. */
 static void op_repair(struct world *w)
 {
@@ -464,13 +391,16 @@ static const struct op {
 	bool (*applies)(const struct world *w);
 	void (*run)(struct world *w);
 } ops[] = {
-	{"write", 8, anything, op_write},
+	{"write", 8, anything, world_write},
 	{"snapshot", 4, has_room, op_snapshot},
 	{"merge", 5, has_parent, op_merge},
 	{"resize", 3, anything, op_resize},
+	{"level", 5, sizes_differ, op_level},
 	{"compact", 3, anything, op_compact},
 	{"compact-to", 1, has_blocks, op_compact_to},
 	{"convert", 1, anything, op_convert},
+	{"salvage", 1, anything, op_salvage},
+	{"set", 1, anything, op_set},
 	{"in-place", 2, alone_and_fixed, op_in_place},
 	{"repair", 1, anything, op_repair},
 };
