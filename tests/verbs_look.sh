@@ -258,6 +258,9 @@ sets()
 	[ "$(set_value d.vhd created)" = 2024-11-13T00:00:00Z ] || fail date
 	[ "$(set_value d.vhd creator.application)" = vbox ] || fail creator
 	[ "$(set_value d.vhd creator.version)" = 7.1 ] || fail version
+	[ "$(set_value d.vhd footer.hidden)" = true ] || fail "not hidden"
+	must vhd inspect d.vhd
+	said "hidden: blktap"
 	must vhd check d.vhd
 	said " hidden: "
 	must vhd set --hidden no d.vhd

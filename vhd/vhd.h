@@ -187,7 +187,8 @@ enum vhd_note {
 	VHD_NOTE_RESIZE_CUT = 1u << 14,      /* a resize was interrupted */
 	VHD_NOTE_SPLIT = 1u << 15,           /* several files; only read */
 	VHD_NOTE_TABLE_EXTRA = 1u << 16,     /* entries behind the disk in use */
-	VHD_NOTE_COUNT_BITS = 17,
+	VHD_NOTE_HIDDEN = 1u << 17,          /* blktap: inner node of a chain */
+	VHD_NOTE_COUNT_BITS = 18,
 };
 
 /* All that is known about an open image. Owned by the image. */
