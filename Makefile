@@ -168,6 +168,8 @@ UNIT_TOOLS   += tools_bench
 SRC_tools_bench := tools/bench_run.c
 UNIT_TOOLS   += tools_digest
 SRC_tools_digest  := tools/convert_digest.c tools/convert_job.c
+UNIT_TOOLS   += tools_place
+SRC_tools_place   := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
 SRC_tools_hv      := tools/hv_args.c tools/hv_disk.c tools/hv_escape.c \
                      tools/hv_terminal.c tools/hv_modules.c \
@@ -401,7 +403,10 @@ check:
 	+@MAKE='$(MAKE)' SAN='$(SAN)' tests/check.sh
 
 # Programs of benchmarks only are prerequisites of bench-build.
-bench-build: $(BUILD)/bench/queue
+bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure
+$(BUILD)/bench/measure: $(call obj,tests/bench/measure.c)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^
 $(BUILD)/bench/queue: $(call obj,tests/bench/queue.c) $(LIBVHD)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_VHD)
