@@ -32,11 +32,12 @@ CFLAGS_ALL  := $(BASE) $(OPT) $(WARN) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
 
 LIBS_VHD   := -luring -laio -lisal
-LIBS_TOOLS := -Wl,--as-needed -lnbd -lcrypto -lblkid -ljson-c -lisal
+LIBS_TOOLS := -Wl,--as-needed -lext2fs -lcom_err -lfuse3 -lnbd -lcrypto -lz -lblkid -ljson-c -lisal
 
 # ------------------------------------------------------------------ sources
 # What is installed: vhd.h, and what it includes.
-VHD_HEADERS := vhd/vhd.h vhd/vhd_check.h vhd/vhd_edit.h vhd/err.h
+VHD_HEADERS := vhd/vhd.h vhd/vhd_check.h vhd/vhd_edit.h vhd/vhd_stream.h \
+               vhd/err.h
 
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/file.c vhd/lock.c vhd/split.c vhd/probe.c vhd/open.c \
@@ -52,6 +53,7 @@ VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
            vhd/check_header.c vhd/check_bat.c vhd/check_batmap.c \
            vhd/check_chain.c vhd/check_data.c vhd/check_host.c \
            vhd/check_target.c
+VHD_SRC += vhd/stream.c
 VHD_SRC += vhd/layout.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c
 VHD_SRC += vhd/compact.c vhd/compact_scan.c vhd/compact_move.c \
            vhd/compact_copy.c vhd/compact_punch.c
@@ -96,7 +98,9 @@ SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
 VHD_VERBS += vhd-snapshot
 SRC_vhd += tools/verb_snapshot.c
 VHD_VERBS += vhd-resize vhd-compact
-SRC_vhd += tools/verb_compact.c tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
+SRC_vhd += tools/verb_compact.c tools/freemap.c tools/freemap_ext.c \
+           tools/freemap_tool.c tools/freemap_mount.c
+SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
 SRC_vhd += tools/verb_set.c
@@ -117,7 +121,11 @@ SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
                    tools/convert_output.c tools/convert_writeback.c \
                    tools/convert_image.c tools/convert_copy.c \
                    tools/convert_file.c tools/convert_from.c \
-                   tools/convert_to.c tools/convert_digest.c \
+                   tools/convert_to.c tools/convert_to_stream.c \
+                   tools/convert_serial.c tools/convert_bytes.c \
+                   tools/convert_gzip.c tools/convert_feed.c \
+                   tools/convert_stream.c tools/convert_from_stream.c \
+                   tools/convert_spool.c tools/convert_digest.c \
                    tools/convert_report.c tools/convert_nbd.c \
                    tools/convert_nbd_ends.c tools/convert_qemu.c \
                    tools/convert_verify.c tools/convert_place.c \
@@ -139,12 +147,13 @@ UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
                 vhd_creator vhd_probe vhd_open vhd_bitmap vhd_bat vhd_map \
                 vhd_alloc vhd_commit vhd_tail vhd_crash vhd_create vhd_file \
                 vhd_lock vhd_sync vhd_threads vhd_nomem vhd_inplace
+UNIT_VHD     += vhd_stream
 UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_crash vhd_create_child
 UNIT_VHD     += vhd_resize vhd_compact
-UNIT_VHD     += vhd_malformed vhd_split
+UNIT_VHD     += vhd_malformed vhd_split vhd_keep
 UNIT_VHD     += vhd_merge vhd_merge_file vhd_random
 UNIT_VHD     += vhd_set vhd_repair vhd_undo vhd_salvage vhd_oracle
 UNIT_VHD     += vhd_zero
@@ -166,6 +175,8 @@ UNIT_TOOLS   += tools_bench
 SRC_tools_bench := tools/bench_run.c
 UNIT_TOOLS   += tools_digest
 SRC_tools_digest  := tools/convert_digest.c tools/convert_job.c
+UNIT_TOOLS   += tools_place
+SRC_tools_place   := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
 SRC_tools_hv      := tools/hv_args.c tools/hv_disk.c tools/hv_escape.c \
                      tools/hv_terminal.c tools/hv_modules.c \
@@ -190,6 +201,9 @@ TIME ?= 20
 FUZZ := vmbus_ring vmbus_message storvsp_session scsi_cdb
 FUZZ += vhd_open
 FUZZ += vhd_repair
+FUZZ += vhd_edit
+FUZZ_SRC_vhd_edit  := $(VHD_SRC) tools/gpt.c tests/lib/memfile.c
+FUZZ_LIBS_vhd_edit := $(LIBS_VHD)
 FUZZ_SRC_vhd_repair  := $(VHD_SRC) tests/lib/memfile.c
 FUZZ_LIBS_vhd_repair := $(LIBS_VHD)
 FUZZ_SRC_vhd_open  := $(VHD_SRC) tests/lib/memfile.c
@@ -219,6 +233,8 @@ MANPAGES += tools/vhd-set.1
 
 MANPAGES += tools/vhd-diff.1
 
+# libfuse3 has its headers in a folder of its own.
+$(BUILD)/obj/tools/freemap_mount.o: CFLAGS_ALL += -I/usr/include/fuse3
 MANPAGES += tools/vhd-bench.1
 
 MANPAGES += tools/vhd-serve.1
@@ -397,7 +413,10 @@ check:
 	+@MAKE='$(MAKE)' SAN='$(SAN)' tests/check.sh
 
 # Programs of benchmarks only are prerequisites of bench-build.
-bench-build: $(BUILD)/bench/queue
+bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure
+$(BUILD)/bench/measure: $(call obj,tests/bench/measure.c)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^
 $(BUILD)/bench/queue: $(call obj,tests/bench/queue.c) $(LIBVHD)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_VHD)

@@ -235,6 +235,10 @@ manuals()
 			"$root/tools/vhd-check.1" ||
 			fail "vhd-check.1 has no $word"
 	done
+	for verb in $verbs; do
+		[ "$(grep -cF "vhd\-$verb (1)" "$root/tools/vhd.1")" -eq 2 ] ||
+			fail "vhd.1 tells nothing of $verb"
+	done
 	command -v groff >/dev/null || return 0
 	for page in "$root"/tools/vhd*.1; do
 		groff -man -Tutf8 -ww -z "$page" 2>"$dir/err" ||
@@ -512,6 +516,9 @@ cases()
 	compact-full compact_full
 	compact-child compact_child
 	compact-foreign compact_foreign
+	compact-free free_ext
+	compact-free-refused bad_free_ext
+	compact-free-others free_others
 	salvage salvage
 	salvage-child salvage_child
 	map maps

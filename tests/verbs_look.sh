@@ -258,6 +258,9 @@ sets()
 	[ "$(set_value d.vhd created)" = 2024-11-13T00:00:00Z ] || fail date
 	[ "$(set_value d.vhd creator.application)" = vbox ] || fail creator
 	[ "$(set_value d.vhd creator.version)" = 7.1 ] || fail version
+	[ "$(set_value d.vhd footer.hidden)" = true ] || fail "not hidden"
+	must vhd inspect d.vhd
+	said "hidden: blktap"
 	must vhd check d.vhd
 	said " hidden: "
 	must vhd set --hidden no d.vhd
@@ -335,8 +338,23 @@ set_parent()
 	must vhd set --json --id new l1.vhd
 	[ "$(value children.0)" = "$PWD/l2.vhd" ] || fail "$(cat "$dir/out")"
 	refused 3 'vhd map: l3.vhd: ' vhd map l3.vhd
+	new=$(set_value l1.vhd id.windows)
+	must vhd set --json --parent-id "$new" l2.vhd
+	[ "$(value changes.0.field)" = parent-id ] || fail "parent-id"
+	[ "$(value changes.0.from)" = "$old" ] || fail "parent-id from"
+	[ ! -s "$dir/err" ] || fail "warns of $(cat "$dir/err")"
+	must vhd compare --quiet --format-b raw l3.vhd flat.raw
+	must vhd set --parent-id "$old" l2.vhd
+	grep -q 'warning: .*is not the disk' "$dir/err" ||
+		fail "no warning: $(cat "$dir/err")"
 	must vhd set --id "$old" l1.vhd
 	must vhd compare --quiet --format-b raw l3.vhd flat.raw
+	refused 2 'vhd set: ' vhd set --parent-id new l2.vhd
+	case $(set_value l0.vhd format) in
+	dynamic | fixed) ;;
+	*) fail "l0.vhd" ;;
+	esac
+	refused 3 'vhd set: l0.vhd: ' vhd set --parent-id "$old" l0.vhd
 	must vhd set --id new l3.vhd
 	[ ! -s "$dir/err" ] || fail "warns of $(cat "$dir/err")"
 	must vhd compare --quiet --format-b raw l3.vhd flat.raw

@@ -38,8 +38,8 @@ void diff_print_range(const struct diff *d)
 		return;
 	}
 	if (!d->ranges)
-		printf("%-16s%-16s%s\n", "Start", "Length",
-		       has_parts(d) ? "Partition" : "");
+		printf("%-16s%s\n", "Start",
+		       has_parts(d) ? "Length          Partition" : "Length");
 	if (has_parts(d))
 		printf("%-16" PRIu64 "%-16" PRIu64 "%s\n", d->from_bytes,
 		       d->len_bytes, part_label(d, d->part, label,

@@ -43,6 +43,7 @@ const char *inspect_note_name(enum vhd_note note)
 		{ VHD_NOTE_FOOTERS_DIFFER, "footers-differ" },
 		{ VHD_NOTE_LOCATOR_BAD, "locator-bad" },
 		{ VHD_NOTE_PARENT_TIME, "parent-time" },
+		{ VHD_NOTE_HIDDEN, "hidden" },
 		{ VHD_NOTE_BATMAP_BAD, "batmap-bad" },
 		{ VHD_NOTE_RESIZE_CUT, "resize-cut" },
 		{ VHD_NOTE_SPLIT, "split" },
