@@ -101,7 +101,7 @@ double svg_legend(const struct svg *s, double y)
 	    "zero-filled: has space, reads as zero");
 	key(&l, SVG_HOLE_COLOUR, "", a->rest_bytes[INSPECT_HOLE],
 	    "hole: nothing allocated, reads as zero");
-	if (a->rest_bytes[INSPECT_LOST])
+	if (a->rest_bytes[INSPECT_LOST] || inspect_chain_broken(s->r))
 		key(&l, SVG_LOST_COLOUR, "", a->rest_bytes[INSPECT_LOST],
 		    "in a parent that is not open");
 	if (covered_bytes(a))

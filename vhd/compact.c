@@ -38,6 +38,10 @@ static int allowed(const struct compact *c, bool to, struct vhd_err *err)
 {
 	const struct vhd_info *info = &c->img->info;
 
+	if (info->notes & VHD_NOTE_SPLIT)
+		return vhd_fail(err, -EROFS, VHD_WHY_READ_ONLY_LAYOUT, 0,
+				"a split set of several files; make it one "
+				"first");
 	if (info->format == VHD_FORMAT_RAW)
 		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
 				"a raw disk; `fallocate --dig-holes` gives "
