@@ -96,8 +96,8 @@ SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
            tools/convert_image.c tools/convert_share.c tools/convert_output.c \
            tools/convert_writeback.c tools/convert_verify.c
-VHD_VERBS += vhd-snapshot
-SRC_vhd += tools/verb_snapshot.c
+VHD_VERBS += vhd-rebase vhd-snapshot
+SRC_vhd += tools/verb_rebase.c tools/verb_snapshot.c
 VHD_VERBS += vhd-resize vhd-compact
 SRC_vhd += tools/verb_compact.c tools/freemap.c tools/freemap_ext.c \
            tools/freemap_tool.c tools/freemap_mount.c
@@ -229,7 +229,7 @@ MANPAGES += tools/vhd.1 tools/vhd-check.1 tools/vhd-compare.1 \
             tools/vhd-create.1 tools/vhd-map.1 tools/vhd-repair.1
 MANPAGES += tools/vhd-merge.1
 MANPAGES += tools/vhd-resize.1 tools/vhd-compact.1
-MANPAGES += tools/vhd-snapshot.1
+MANPAGES += tools/vhd-rebase.1 tools/vhd-snapshot.1
 
 MANPAGES += tools/vhd-set.1
 
