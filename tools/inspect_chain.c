@@ -17,6 +17,12 @@ bool inspect_chain_whole(const struct inspect_report *r)
 	       low.info->format != VHD_FORMAT_DIFF;
 }
 
+bool inspect_chain_broken(const struct inspect_report *r)
+{
+	return r->info && r->info->format == VHD_FORMAT_DIFF &&
+	       !inspect_chain_whole(r);
+}
+
 /* Layers are linked only where the ids match. */
 static const char *parent_match(const struct vhd_info *info, bool found)
 {
