@@ -395,8 +395,11 @@ check:
 	+@MAKE='$(MAKE)' SAN='$(SAN)' tests/check.sh
 
 # Programs of benchmarks only are prerequisites of bench-build.
-bench-build: $(BUILD)/bench/queue
+bench-build: $(BUILD)/bench/queue $(BUILD)/bench/chain
 $(BUILD)/bench/queue: $(call obj,tests/bench/queue.c) $(LIBVHD)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_VHD)
+$(BUILD)/bench/chain: $(call obj,tests/bench/chain.c) $(LIBVHD)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_VHD)
 
