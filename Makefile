@@ -32,7 +32,7 @@ CFLAGS_ALL  := $(BASE) $(OPT) $(WARN) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
 
 LIBS_VHD   := -luring -laio -lisal
-LIBS_TOOLS := -Wl,--as-needed -lnbd -lcrypto -lblkid -ljson-c -lisal
+LIBS_TOOLS := -Wl,--as-needed -lext2fs -lcom_err -lfuse3 -lnbd -lcrypto -lblkid -ljson-c -lisal
 
 # ------------------------------------------------------------------ sources
 # What is installed: vhd.h, and what it includes.
@@ -96,11 +96,13 @@ SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
 VHD_VERBS += vhd-snapshot
 SRC_vhd += tools/verb_snapshot.c
 VHD_VERBS += vhd-resize vhd-compact
-SRC_vhd += tools/verb_compact.c tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
+SRC_vhd += tools/verb_compact.c tools/freemap.c tools/freemap_ext.c \
+           tools/freemap_tool.c tools/freemap_mount.c
+SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
 SRC_vhd += tools/verb_set.c
-SRC_vhd += tools/verb_diff.c
+SRC_vhd += tools/verb_diff.c tools/diff_report.c
 SRC_vhd += tools/verb_bench.c tools/bench_run.c
 SRC_vhd += tools/verb_serve.c tools/serve.c
 SRC_vhd-inspect := tools/vhd-inspect.c tools/extent.c tools/inspect_content.c \
@@ -122,6 +124,7 @@ SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
                    tools/convert_nbd_ends.c tools/convert_qemu.c \
                    tools/convert_verify.c tools/convert_place.c \
                    tools/convert_inplace.c tools/convert_share.c \
+                   tools/convert_diff.c \
                    tools/convert_journal.c tools/convert_resume.c \
                    tools/verb_words.c tools/verb_preset.c
 SRC_hv          := tools/hv.c tools/hv_args.c tools/hv_disk.c tools/hv_run.c \
@@ -143,7 +146,7 @@ UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_crash vhd_create_child
 UNIT_VHD     += vhd_resize vhd_compact
-UNIT_VHD     += vhd_malformed vhd_split
+UNIT_VHD     += vhd_malformed vhd_split vhd_keep
 UNIT_VHD     += vhd_merge vhd_merge_file vhd_random
 UNIT_VHD     += vhd_set vhd_repair vhd_undo vhd_salvage vhd_oracle
 UNIT_VHD     += vhd_zero
@@ -178,7 +181,7 @@ TESTLIB_SRC  += tests/lib/guest.c tests/lib/guest_talk.c \
                 tests/lib/guest_ring.c tests/lib/fakedev.c
 TESTLIB_SRC  += tests/lib/diffimg.c
 TESTLIB_SRC  += tests/lib/malformed.c
-TESTLIB_SRC  += tests/lib/stack.c tests/lib/world.c
+TESTLIB_SRC  += tests/lib/stack.c tests/lib/world.c tests/lib/world_write.c
 TESTLIB_SRC  += tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c
 # These have hv/gpa.c replaced by the door that counts and flips.
 WATCHED      := vmbus_fetch storvsp_fetch
@@ -218,6 +221,8 @@ MANPAGES += tools/vhd-set.1
 
 MANPAGES += tools/vhd-diff.1
 
+# libfuse3 has its headers in a folder of its own.
+$(BUILD)/obj/tools/freemap_mount.o: CFLAGS_ALL += -I/usr/include/fuse3
 MANPAGES += tools/vhd-bench.1
 
 MANPAGES += tools/vhd-serve.1
@@ -326,7 +331,8 @@ $(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) $
 # Allocations of this one can be made to fail.
 $(BUILD)/tests/vmbus_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wrap=eventfd
 $(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
-  -Wl,--wrap=strdup,--wrap=realpath,--wrap=fdopendir
+  -Wl,--wrap=strdup,--wrap=realpath,--wrap=fdopendir \
+  -Wl,--wrap=aligned_alloc
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
 

@@ -126,7 +126,7 @@ tier_guest()
 tier_debian()
 {
 	optimised
-	AUTO=1 tests/guest/demo/demo.sh
+	AUTO=1 tests/guest/demo/demo.sh && tests/guest/demo/chain.sh "$BUILD"
 }
 
 # Run one tier in a process of its own, so that a time limit can end it.

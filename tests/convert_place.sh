@@ -178,6 +178,10 @@ usage()
 	--to raw --rate 99999999999999999999 r out
 	--to raw --resume --no-sync r out
 	--to raw --quiet --verbose r out
+	--to diff r out
+	--to raw --parent r r out
+	--to diff --parent r --resume r out
+	--to diff --parent r --reflink always r out
 	EOL
 }
 
@@ -316,6 +320,73 @@ rate()
 	[ $ms -ge 1700 ] || fail "12 MiB at 6M in $ms ms"
 	[ $ms -le 15000 ] || fail "12 MiB at 6M in $ms ms"
 	holds out dynamic r
+}
+
+# --- cases: children
+
+# A parent, and the disk as it is some changes later.
+generations()
+{
+	disk r 24
+	cp r n
+	printf abc | dd of=n bs=1 seek=5000000 conv=notrunc status=none
+	head -c 40000 /dev/urandom |
+		dd of=n bs=512 seek=26000 conv=notrunc status=none
+	# data that is zero now, as zeros and as a hole; zeros that are data
+	dd if=/dev/zero of=n bs=512 count=3000 seek=25 conv=notrunc status=none
+	fallocate -p -o 8M -l 3M n
+	head -c 4096 /dev/urandom |
+		dd of=n bs=1M seek=19 conv=notrunc status=none
+}
+
+child()
+{
+	generations
+	for type in fixed dynamic; do
+		must vhd-convert -f --to $type r p.vhd
+		sum=$(cksum <p.vhd)
+		must vhd-convert -f --verify --parent p.vhd n c.vhd
+		holds c.vhd auto n
+		must vhd check --quiet --chain c.vhd
+		[ "$(inspect_type c.vhd)" = differencing ] || fail "type"
+		# no more than what differs
+		differs=$(cmp -l r n | awk '{ s[int(($1 - 1) / 512)] = 1 }
+			END { for (i in s) n++; print n * 512 }')
+		must vhd-convert -f --json --to diff --parent p.vhd n c.vhd
+		grep -q "\"written\": *$differs," "$dir/out" ||
+			fail "not $differs bytes: $(cat "$dir/out")"
+		# a child of the child that takes it all back, and one of nothing
+		must vhd-convert -f --to diff --parent c.vhd r d.vhd
+		holds d.vhd auto r
+		must vhd-convert -f --to diff --parent p.vhd d.vhd e.vhd
+		holds e.vhd auto r
+		[ "$(kib e.vhd)" -le 32 ] || fail "$(kib e.vhd) KiB of nothing"
+		must vhd-convert -f --to raw c.vhd back
+		cmp n back || fail "differs"
+		[ "$(cksum <p.vhd)" = "$sum" ] || fail "the parent was changed"
+	done
+	must vhd-convert -f --block-size 64K --sparse no --parent p.vhd n c.vhd
+	holds c.vhd auto n
+	refused 2 'is the parent' vhd-convert -f --parent p.vhd r p.vhd
+	refused 3 nothing.vhd vhd-convert --parent nothing.vhd r new
+	refused 3 'raw disk has no id' vhd-convert --parent r n new
+	mkdir below
+	refused 3 'not below' vhd-convert --parent p.vhd r below/new
+	must vhd-convert --parent-dir . --parent p.vhd n below/c.vhd
+	cp r s
+	truncate -s +1M s
+	refused 2 "more than the parent's" vhd-convert --parent p.vhd s new
+	must vhd-convert --larger-child --verify --parent p.vhd s new
+	must vhd-convert -f --larger-child --to raw new back
+	cmp s back || fail "the larger one differs"
+	truncate -s 1M s
+	refused 2 "less than the parent's" vhd-convert --parent p.vhd s no
+}
+
+inspect_type() # FILE
+{
+	vhd inspect --json "$1" | sed -n 's/.*"format": *"\(.*\)".*/\1/p' |
+		head -n 1
 }
 
 # --- cases: sharing
@@ -637,6 +708,7 @@ cases()
 	presets presets
 	sparse sparse
 	rate rate
+	child child
 	shared shared
 	unshared unshared
 	resume-raw resumed raw

@@ -94,6 +94,21 @@ sound() # FILE
 		fail "check: $(cat "$dir/out")"
 }
 
+# No error but that the child is larger than its parent.
+sound_larger() # FILE
+{
+	vhd check --data --json "$1" >"$dir/out" 2>&1
+	! grep -q '"severity": *"error"' "$dir/out" ||
+		grep -q '"parent-size"' "$dir/out" ||
+		fail "check: $(cat "$dir/out")"
+}
+
+vhd_size() # FILE
+{
+	vhd inspect --larger-child --json "$1" |
+		sed -n 's/.*"virtual-size": *\([0-9]*\).*/\1/p' | head -n 1
+}
+
 # Others read it, too. QEMU has no parents, and shows the geometry's size of
 # what Virtual PC or itself claims to have made; libvhdi wants the parent.
 others() # FILE
@@ -200,7 +215,7 @@ op_read()
 	must vhd inspect --json "$top"
 	sound "$top"
 	must vhd map "$top"
-	[ "$(awk 'NR > 1 { n += $2 } END { printf "%.0f", n }' "$dir/out")" = \
+	[ "$(awk 'NR > 1 && $1 != "Total" { n += $2 } END { printf "%.0f", n }' "$dir/out")" = \
 		"$(stat -c %s model.raw)" ] || fail "the map does not add up"
 	must vhd compare --format-b raw --strict "$top" model.raw
 	[ "$top" != ext2.vhd ] || [ "$(sha256sum <model.raw)" = \
@@ -286,7 +301,7 @@ op_write()
 	sound "$top"
 	# shellcheck disable=SC2086
 	holds $layers
-	others "$top"
+	is_child || others "$top"
 }
 
 # Written to by QEMU, and again by us.
@@ -304,6 +319,124 @@ op_qemu_io()
 	op_write
 }
 
+# Longer and shorter again; what is new is zero.
+op_resize()
+{
+	larger=
+	! is_child || larger=--larger-child
+	for by in +512 +4M +130G; do
+		size=$(stat -c %s model.raw)
+		must vhd resize -q $larger $by "$top"
+		truncate -s "$(vhd_size "$top")" model.raw
+		[ "$(stat -c %s model.raw)" -gt "$size" ] || fail "not longer"
+		sound_larger "$top"
+		# shellcheck disable=SC2086
+		holds $layers
+		is_child || others "$top"
+		# Some file systems have the disk without a partition table,
+		# and then only force makes it smaller.
+		must vhd resize -q $larger --shrink --force "$size" "$top"
+		truncate -s "$size" model.raw
+		sound "$top"
+		# shellcheck disable=SC2086
+		holds $layers
+		is_child || others "$top"
+	done
+	# What is written to must not be lost unasked.
+	must "$cross" change "$top" auto 5
+	must "$cross" change model.raw raw 5
+	refused 3 vhd resize -q $larger --shrink -4096 "$top"
+	# shellcheck disable=SC2086
+	holds $layers
+}
+
+op_compact()
+{
+	must vhd compact -q "$top"
+	sound "$top"
+	# shellcheck disable=SC2086
+	holds $layers
+	must vhd compact -q --rewrite "$top"
+	sound "$top"
+	# shellcheck disable=SC2086
+	holds $layers
+	is_child || others "$top"
+	# With holes between blocks, after a tail that is gone again.
+	is_child || {
+		size=$(stat -c %s model.raw)
+		must vhd resize -q +9M "$top"
+		truncate -s "$(vhd_size "$top")" model.raw
+		must "$cross" change "$top" auto 78
+		must "$cross" change model.raw raw 78
+		must vhd resize -q --shrink --force "$size" "$top"
+		truncate -s "$size" model.raw
+		must vhd compact -q "$top"
+		sound "$top"
+		holds "$top"
+		others "$top"
+	}
+}
+
+op_set()
+{
+	must vhd set -q --id new --timestamp now --creator hyperv \
+		--geometry max --hidden yes "$top"
+	sound "$top"
+	# shellcheck disable=SC2086
+	holds $layers
+	must vhd set -q --hidden no "$top"
+	# A suspended machine depends on it: its layout stays as it is.
+	must vhd set -q --saved-state yes "$top"
+	cp "$top" kept.vhd
+	refused 3 vhd resize -q --larger-child +4M "$top"
+	refused 3 vhd resize -q --larger-child --shrink -512 "$top"
+	refused 3 vhd compact -q "$top"
+	refused 3 vhd compact -q --rewrite "$top"
+	! is_child || refused 3 vhd merge -q "$top"
+	cmp "$top" kept.vhd >&2 || fail "changed although it was refused"
+	must vhd set -q --saved-state no "$top"
+	sound "$top"
+	is_child || others "$top"
+}
+
+# A child of it, written to, and brought down again.
+op_snapshot()
+{
+	keep=$(sha256sum <"$top")
+	must vhd snapshot -q "$top" child.vhd
+	sound child.vhd
+	# shellcheck disable=SC2086
+	holds child.vhd $layers
+	must "$cross" change child.vhd auto 79
+	must "$cross" change model.raw raw 79
+	sound child.vhd
+	# shellcheck disable=SC2086
+	holds child.vhd $layers
+	refused 1 vhd diff child.vhd
+	[ "$keep" = "$(sha256sum <"$top")" ] || fail "the parent was changed"
+	must vhd convert -q --to dynamic --verify child.vhd out.vhd
+	holds out.vhd
+	must vhd repair -f --salvage out.vhd child.vhd
+	holds out.vhd
+	must vhd merge -q --delete child.vhd
+	[ ! -e child.vhd ] || fail "the child is still there"
+	sound "$top"
+	# shellcheck disable=SC2086
+	holds $layers
+	is_child || others "$top"
+}
+
+# All the layers of a chain into the lowest.
+op_merge()
+{
+	sound "$top"
+	lowest=${layers##* }
+	must vhd merge -q --all --force "$top"
+	sound "$lowest"
+	holds "$lowest"
+	others "$lowest"
+}
+
 # --- the table: OPERATION IMAGE...
 
 table()
@@ -313,9 +446,14 @@ table()
 	compare ext2 virtualpc mended mended_child win10
 	convert ext2 virtualpc mended mended_child win10
 	repair ext2 virtualpc mended mended_child win10
-	salvage ext2 virtualpc mended
-	write ext2 virtualpc mended
+	salvage ext2 virtualpc mended mended_child win10
+	write ext2 virtualpc mended mended_child win10
 	qemu_io ext2 virtualpc mended
+	resize ext2 virtualpc mended mended_child win10
+	compact ext2 virtualpc mended mended_child win10
+	set ext2 virtualpc mended mended_child win10
+	snapshot ext2 virtualpc mended mended_child win10
+	merge mended_child win10
 	EOF
 }
 
@@ -324,7 +462,8 @@ run_case() # OPERATION IMAGE
 	name=$1:$2
 	start=$(date +%s)
 	mkdir "$dir/case"
-	if (cd "$dir/case" && setup "$2" && "op_$1" && parents_untouched) \
+	if (cd "$dir/case" && setup "$2" && "op_$1" &&
+		{ [ "$1" = merge ] || parents_untouched; }) \
 		2>"$dir/log" >&2; then
 		verdict=pass
 		echo "  ok    corpus $name"

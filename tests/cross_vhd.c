@@ -102,7 +102,12 @@ static int cmd_make(char **a)
 
 static int change(char **a, bool die)
 {
-	struct vhd_open_opts o = {.writable = true, .format = format_of(a[1])};
+	struct vhd_open_opts o = {
+		.writable = true,
+		.format = format_of(a[1]),
+		.parent_dir = ".", /* of a child, which is then below it */
+		.larger_child = true,
+	};
 	struct vhd_err e;
 	struct vhd *img;
 

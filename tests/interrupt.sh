@@ -65,7 +65,17 @@ make_images()
 	cp old.raw holes.raw
 	dd if=/dev/zero of=holes.raw bs=1M seek=3 count=8 conv=notrunc \
 		status=none
-	more_images
+	cp old.vhd holes.vhd
+	qemu-io -f vpc -c 'write -P 0 3M 8M' holes.vhd >/dev/null ||
+		fail "cannot make the images"
+	mkdir chain && cp old.vhd chain/p.vhd &&
+	vhd create -q --parent chain/p.vhd chain/c.vhd &&
+	vhd bench --write --destroy --count 60 --size 64K --seed 1 \
+		chain/c.vhd >/dev/null &&
+	vhd convert -q --to raw chain/c.vhd child.raw ||
+		fail "cannot make the images"
+	cp old.vhd damaged.vhd
+	truncate -s -512 damaged.vhd
 }
 
 same() # FILE SOURCE: byte for byte as at the beginning
@@ -133,13 +143,8 @@ no_leftovers() # IMAGE THAT MAY BE THERE
 # --- verbs: prepare_V copies what is needed, do_V is the command, and judge_V
 # looks at what a cut has left
 
-verbs='create convert inplace salvage repair grow growfixed shrink'
-
-more_images()
-{
-	cp old.vhd damaged.vhd
-	truncate -s -512 damaged.vhd
-}
+verbs='create convert flat resumed child inplace salvage repair set
+grow growfixed shrink compact rewrite punch snapshot rename merge delete'
 
 prepare_create() { :; }
 do_create() { vhd create --size 64M --type fixed --prealloc --force new.vhd; }
@@ -155,6 +160,37 @@ judge_convert()
 {
 	same s.raw old.raw
 	absent_or_whole new.vhd old.raw
+}
+
+prepare_flat() { cp "$dir/old.vhd" s.vhd; }
+do_flat() { vhd convert --to fixed --sparse no --force s.vhd new.vhd; }
+judge_flat()
+{
+	same s.vhd old.vhd
+	absent_or_whole new.vhd old.raw
+}
+
+# What is there of it goes on until it is complete.
+prepare_resumed() { cp "$dir/old.raw" s.raw; }
+do_resumed() { vhd convert --resume --from raw --to dynamic s.raw new.vhd; }
+judge_resumed()
+{
+	same s.raw old.raw
+	[ ! -e new.vhd ] || holds new.vhd old.raw ||
+		fail "new.vhd is there, but not complete"
+	do_resumed >/dev/null 2>"$dir/err" || [ -e new.vhd ] ||
+		fail "cannot be resumed"
+	holds new.vhd old.raw || fail "wrong after it was resumed"
+	no_leftovers new.vhd
+}
+
+prepare_child() { cp "$dir/fixed.vhd" p.vhd; cp "$dir/holes.raw" s.raw; }
+do_child() { vhd convert --force --from raw --parent p.vhd s.raw new.vhd; }
+judge_child()
+{
+	same s.raw holes.raw
+	same p.vhd fixed.vhd
+	absent_or_whole new.vhd holes.raw
 }
 
 prepare_inplace() { cp "$dir/old.raw" d.img; }
@@ -211,6 +247,76 @@ judge_shrink()
 {
 	resized cut.raw 18M
 	old_or_new d.vhd old.raw cut.raw
+}
+
+prepare_set() { cp "$dir/old.vhd" d.vhd; }
+do_set() { vhd set --id new --geometry auto --timestamp now d.vhd; }
+# One footer may have the old fields and one the new: it opens, and setting
+# them again makes both alike.
+judge_set()
+{
+	vhd compare d.vhd "$dir/old.raw" >/dev/null 2>&1 ||
+		fail "d.vhd does not open"
+	do_set >/dev/null 2>"$dir/err" || fail "cannot be run again"
+	holds d.vhd old.raw || fail "wrong after the second run"
+}
+
+prepare_compact() { cp "$dir/holes.vhd" d.vhd; }
+do_compact() { vhd compact d.vhd; }
+judge_compact() { old_or_new d.vhd holes.raw holes.raw; }
+
+prepare_rewrite() { cp "$dir/holes.vhd" d.vhd; }
+do_rewrite() { vhd compact --rewrite d.vhd; }
+judge_rewrite()
+{
+	case $cut in KILL*) ;; *) no_leftovers d.vhd ;; esac
+	old_or_new d.vhd holes.raw holes.raw
+}
+
+prepare_punch() { cp --sparse=never "$dir/fixed.vhd" d.vhd; }
+do_punch() { vhd compact --punch d.vhd; }
+judge_punch() { old_or_new d.vhd old.raw old.raw; }
+
+prepare_snapshot() { cp "$dir/old.vhd" p.vhd; }
+do_snapshot() { vhd snapshot --force p.vhd c.vhd; }
+judge_snapshot()
+{
+	absent_or_whole c.vhd old.raw
+	same p.vhd old.vhd
+}
+
+# Under its own name the disk is there at every instant.
+prepare_rename() { cp "$dir/old.vhd" d.vhd; }
+do_rename() { vhd snapshot --rename base.vhd d.vhd; }
+judge_rename()
+{
+	holds d.vhd old.raw || fail "d.vhd does not hold its content"
+	case $cut in KILL*) ;; *) no_leftovers d.vhd ;; esac
+	[ ! -e base.vhd ] || same base.vhd old.vhd
+}
+
+# Its content can be read through the child all the time.
+prepare_merge() { cp "$dir"/chain/*.vhd .; }
+do_merge() { vhd merge c.vhd; }
+judge_merge()
+{
+	same c.vhd chain/c.vhd
+	mend p.vhd
+	holds c.vhd child.raw || fail "c.vhd reads otherwise"
+	do_merge >/dev/null 2>"$dir/err" || fail "cannot be run again"
+	holds p.vhd child.raw || fail "wrong after the second run"
+}
+
+prepare_delete() { cp "$dir"/chain/*.vhd .; }
+do_delete() { vhd merge --delete c.vhd; }
+judge_delete()
+{
+	mend p.vhd
+	if [ -e c.vhd ]; then
+		holds c.vhd child.raw || fail "c.vhd reads otherwise"
+		do_delete >/dev/null 2>"$dir/err" || fail "cannot be run again"
+	fi
+	holds p.vhd child.raw || fail "p.vhd is not the merged disk"
 }
 
 # --- cutting

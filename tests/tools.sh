@@ -673,6 +673,31 @@ larger_child()
 	cmp new flat.raw || fail "differs"
 }
 
+# Hyper-V's checkpoints and Virtual PC's undo disks are what they are, not what
+# they are called.
+other_names()
+{
+	disk raw 5242880
+	must vhd convert -q --from raw --to dynamic raw base.vhd
+	must vhd snapshot -q base.vhd 'disk_1A2B.avhd'
+	must vhd snapshot -q disk_1A2B.avhd VirtualPCUndo_disk_0_0_1.vud
+	for file in disk_1A2B.avhd VirtualPCUndo_disk_0_0_1.vud; do
+		[ "$(inspect_value $file format)" = differencing ] ||
+			fail "$file is not what it is"
+		must vhd check $file
+		must vhd compare --format-b raw $file raw
+		must vhd map $file
+		must vhd convert -q --verify --to raw $file back
+		cmp raw back || fail "$file: differs"
+		rm back
+	done
+	must vhd merge -q --all --delete VirtualPCUndo_disk_0_0_1.vud
+	must vhd compare --format-b raw base.vhd raw
+	cp base.vhd checkpoint.avhd
+	[ "$(inspect_value checkpoint.avhd format)" = dynamic ] ||
+		fail "the name decides"
+}
+
 # A set of parts, as Virtual PC up to 2004 made them: read by every program as
 # one file, and the lost part is named.
 split_set()
@@ -766,6 +791,7 @@ cases()
 	chains chains
 	parents parents
 	larger-child larger_child
+	other-names other_names
 	split-set split_set
 	no-proc no_proc
 	hv-limit hv_limit

@@ -512,6 +512,9 @@ cases()
 	compact-full compact_full
 	compact-child compact_child
 	compact-foreign compact_foreign
+	compact-free free_ext
+	compact-free-refused bad_free_ext
+	compact-free-others free_others
 	salvage salvage
 	salvage-child salvage_child
 	map maps
@@ -528,6 +531,7 @@ cases()
 	picture-map picture_map
 	picture-sizes picture_sizes
 	picture-svg picture_svg
+	picture-parts picture_parts
 	picture-2040G picture_2040G
 	contributions contributions
 	diff-chain diff_chain

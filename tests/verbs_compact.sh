@@ -176,6 +176,165 @@ compact_child()
 	done
 }
 
+# A file full of old content, for a file system to be made in.
+junk() # FILE MIBYTES
+{
+	yes 'what was here before' | head -c $(($2 << 20)) >"$1"
+}
+
+sources() # the files put onto them
+{
+	mkdir -p src
+	cp "$root"/vhd/*.c src
+	head -c 300000 "$build/bin/vhd" >src/long
+}
+
+# Compacted with --free the image in e.vhd is less than half as long, and e.raw
+# holds what it has now.
+freed() # RAW
+{
+	rm -f e.vhd
+	must vhd convert --quiet --from raw --to dynamic "$1" e.vhd
+	before=$(stat -c %s e.vhd)
+	must vhd compact --json --free e.vhd
+	[ "$(value blocks-free)" -gt 0 ] || fail "no block is free"
+	[ "$(stat -c %s e.vhd)" -lt $((before * 7 / 10)) ] ||
+		fail "$(stat -c %s e.vhd) of $before bytes left"
+	must vhd check --quiet e.vhd
+	must vhd convert --quiet --force --to raw e.vhd e.raw
+}
+
+# The line says why; nothing is changed, no directory left behind.
+not_free() # RAW WORD
+{
+	rm -f e.vhd
+	must vhd convert --quiet --from raw --to dynamic "$1" e.vhd
+	refused 3 'vhd compact: e.vhd: ' vhd compact --free e.vhd
+	grep -q "$2" "$dir/err" || fail "no '$2': $(cat "$dir/err")"
+	[ -z "$(find "$dir/tmp" -mindepth 1 2>/dev/null)" ] || fail "left in TMPDIR"
+}
+
+free_ext()
+{
+	sources
+	while read -r type options; do
+		junk x.raw 48
+		# shellcheck disable=SC2086 # a list of options
+		mke2fs -q -F -t "$type" -E nodiscard $options -d src x.raw ||
+			fail "mke2fs $type $options"
+		freed x.raw
+		must e2fsck -fn e.raw
+		rm -rf back
+		mkdir back
+		debugfs -R 'rdump / back' e.raw 2>/dev/null
+		rm -rf back/lost+found
+		diff -r src back || fail "$type $options: files differ"
+	done <<-EOF
+	ext4
+	ext4 -b 4096
+	ext4 -b 4096 -O bigalloc,^resize_inode
+	ext4 -b 1024 -g 1024
+	ext4 -O ^metadata_csum,uninit_bg
+	ext4 -O meta_bg,^resize_inode
+	ext3 -b 2048
+	ext2
+	ext2 -O ^sparse_super,^resize_inode
+	EOF
+	# in a partition, the rest of the disk stays
+	junk d.raw 80
+	printf '%s\n' 'label: dos' 'start=4MiB, size=48MiB' |
+		sfdisk -q d.raw >/dev/null
+	dd if=x.raw of=d.raw bs=1M seek=4 conv=notrunc status=none
+	freed d.raw
+	cmp -n $((4 << 20)) d.raw e.raw || fail "in front of the partition"
+	cmp -i $((52 << 20)) d.raw e.raw || fail "behind the partition"
+	must e2fsck -fn "e.raw?offset=$((4 << 20))"
+	# fixed: holes
+	must vhd convert --quiet --from raw --to fixed --sparse=no x.raw f.vhd
+	full=$(stat -c %b f.vhd)
+	must vhd compact --punch --free f.vhd
+	[ "$(stat -c %b f.vhd)" -lt $((full / 2)) ] || fail "not punched"
+	must vhd convert --quiet --force --to raw f.vhd e.raw
+	must e2fsck -fn e.raw
+}
+
+bad_free_ext()
+{
+	sources
+	junk x.raw 48
+	mke2fs -q -F -t ext4 -b 4096 -E nodiscard -d src x.raw
+	cp x.raw y.raw
+	debugfs -w -R 'feature needs_recovery' y.raw >/dev/null 2>&1
+	not_free y.raw journal
+	cp x.raw y.raw
+	debugfs -w -R 'ssv state 0' y.raw >/dev/null 2>&1
+	not_free y.raw 'not unmounted'
+	# group descriptors, then the bitmap
+	cp x.raw y.raw
+	dd if=/dev/urandom of=y.raw bs=512 seek=8 count=1 conv=notrunc \
+		status=none
+	not_free y.raw damaged
+	at=$(dumpe2fs x.raw 2>/dev/null |
+		sed -n 's/.*Block bitmap at \([0-9]*\).*/\1/p;T;q')
+	cp x.raw y.raw
+	dd if=/dev/zero of=y.raw bs=4096 seek="$at" count=1 conv=notrunc \
+		status=none
+	not_free y.raw damaged
+	# without sums the counts must agree
+	mke2fs -q -F -t ext2 -b 4096 -E nodiscard -d src x.raw
+	at=$(dumpe2fs x.raw 2>/dev/null |
+		sed -n 's/.*Block bitmap at \([0-9]*\).*/\1/p;T;q')
+	dd if=/dev/zero of=x.raw bs=4096 seek="$at" count=1 conv=notrunc \
+		status=none
+	not_free x.raw damaged
+	truncate -s 8M z.raw
+	not_free z.raw 'no file system'
+}
+
+free_others()
+{
+	[ -r /dev/fuse ] && [ -w /dev/fuse ] || skip "no FUSE here"
+	mkdir "$dir/tmp"
+	TMPDIR=$dir/tmp
+	export TMPDIR
+	sources
+	junk x.raw 320
+	mkfs.xfs -q -f -K x.raw
+	printf '%s\n' / '0 0' 'd--755 0 0' \
+		"long ---644 0 0 src/long" '$' >proto
+	mkfs.xfs -q -f -K -p proto x.raw
+	freed x.raw
+	must xfs_repair -n -f e.raw
+	xfs_db -r -f -c 'path /long' -c 'print core.size' e.raw |
+		grep -q 300000 || fail "the file is gone"
+	junk n.raw 48
+	mkntfs -q -Q -F n.raw >/dev/null 2>&1 || fail mkntfs
+	must ntfscp -f n.raw src/long long
+	freed n.raw
+	must ntfsresize --info --no-progress-bar e.raw
+	ntfscat e.raw long | cmp - src/long || fail "NTFS: the file differs"
+	printf hibr >hiber
+	head -c 8192 /dev/zero >>hiber
+	must ntfscp -f n.raw hiber hiberfil.sys
+	not_free n.raw hibernates
+	for bits in 12 16 32; do
+		size=48
+		[ $bits != 12 ] || size=12
+		junk v.raw $size
+		must mkfs.fat -F $bits v.raw
+		mcopy -i v.raw src/* :: || fail mcopy
+		freed v.raw
+		must fsck.fat -n e.raw
+		rm -rf back
+		mkdir back
+		mcopy -n -i e.raw '::*' back
+		diff -r src back || fail "FAT$bits: files differ"
+	done
+	poke v.raw $((32 * 512 + 7)) '\007' # not unmounted
+	not_free v.raw 'not unmounted'
+	[ -z "$(find "$dir/tmp" -mindepth 1 2>/dev/null)" ] || fail "left in TMPDIR"
+}
+
 compact_foreign()
 {
 	[ -d "$corpus" ] || skip "no corpus"

@@ -258,6 +258,9 @@ sets()
 	[ "$(set_value d.vhd created)" = 2024-11-13T00:00:00Z ] || fail date
 	[ "$(set_value d.vhd creator.application)" = vbox ] || fail creator
 	[ "$(set_value d.vhd creator.version)" = 7.1 ] || fail version
+	[ "$(set_value d.vhd footer.hidden)" = true ] || fail "not hidden"
+	must vhd inspect d.vhd
+	said "hidden: blktap"
 	must vhd check d.vhd
 	said " hidden: "
 	must vhd set --hidden no d.vhd
@@ -335,8 +338,23 @@ set_parent()
 	must vhd set --json --id new l1.vhd
 	[ "$(value children.0)" = "$PWD/l2.vhd" ] || fail "$(cat "$dir/out")"
 	refused 3 'vhd map: l3.vhd: ' vhd map l3.vhd
+	new=$(set_value l1.vhd id.windows)
+	must vhd set --json --parent-id "$new" l2.vhd
+	[ "$(value changes.0.field)" = parent-id ] || fail "parent-id"
+	[ "$(value changes.0.from)" = "$old" ] || fail "parent-id from"
+	[ ! -s "$dir/err" ] || fail "warns of $(cat "$dir/err")"
+	must vhd compare --quiet --format-b raw l3.vhd flat.raw
+	must vhd set --parent-id "$old" l2.vhd
+	grep -q 'warning: .*is not the disk' "$dir/err" ||
+		fail "no warning: $(cat "$dir/err")"
 	must vhd set --id "$old" l1.vhd
 	must vhd compare --quiet --format-b raw l3.vhd flat.raw
+	refused 2 'vhd set: ' vhd set --parent-id new l2.vhd
+	case $(set_value l0.vhd format) in
+	dynamic | fixed) ;;
+	*) fail "l0.vhd" ;;
+	esac
+	refused 3 'vhd set: l0.vhd: ' vhd set --parent-id "$old" l0.vhd
 	must vhd set --id new l3.vhd
 	[ ! -s "$dir/err" ] || fail "warns of $(cat "$dir/err")"
 	must vhd compare --quiet --format-b raw l3.vhd flat.raw
@@ -444,7 +462,7 @@ diff_two()
 	[ "$(value partitions.1.bytes)" = 1024 ] || fail "sum of partition 2"
 	[ "$(value outside-bytes)" = 1024 ] || fail "sum outside"
 	expect 1 vhd diff a.vhd b.vhd
-	said '^11534336  *512  *2$'
+	said '^11534336  *512  *2 Linux data$'
 	said '^41942528  *512  *outside partitions$'
 	said '^2.5 KiB *in 5 ranges of b.vhd differ$'
 	expect 1 vhd diff --no-partitions a.vhd b.vhd
@@ -567,4 +585,39 @@ bench_ended()
 		rm out err
 		[ "$(ls -A)" = d.vhd ] || fail "left behind: $(ls -A)"
 	done
+}
+
+# Partitions stand above the cells they are in.
+picture_parts()
+{
+	truncate -s 16M raw
+	sfdisk -q raw <<-'END' || skip "no sfdisk"
+	label: gpt
+	start=2048, size=8192, type=L
+	start=10240, size=128, type=L, name=x
+	start=10368, size=16384, type=S
+	END
+	mke2fs -q -t ext2 -L 'my <root>' -E offset=1048576 raw 4M 2>err ||
+		skip "no mke2fs: $(cat err)"
+	must vhd convert --quiet --from raw --to dynamic raw d.vhd
+	LC_ALL=C
+	export LC_ALL
+	must vhd inspect --map --width 29 --svg a.svg d.vhd
+	svg_sound a.svg
+	grep -q '1 ext2 &quot;my &lt;root&gt;&quot;, 4 MiB' a.svg ||
+		fail "no partition in the SVG"
+	while read -r line; do
+		grep -qxF "             $line" "$dir/out" ||
+			fail "no $line in $(cat "$dir/out")"
+	done <<-'END'
+	/1 ext2 "my <ro.
+	_1 ext2 "my <r.\
+	|/3 Linux swap__
+	\
+	END
+	[ "$(grep -c '^             [/_|\\]' "$dir/out")" = 4 ] ||
+		fail "more brackets: $(cat "$dir/out")"
+	LC_ALL=C.UTF-8
+	must vhd inspect --map --width 29 d.vhd
+	said '^             ┌1 ext2 "my <ro…$'
 }

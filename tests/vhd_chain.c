@@ -853,6 +853,68 @@ static void impossible_locators_are_noted_and_passed_over(void **state)
 	place_remove(&p);
 }
 
+/* blktap's child of a raw disk: an id of zeros and the name. What is named is
+ * read as it is, even if it looks like a VHD: its guest may have made it so.
+ */
+static void a_raw_parent_of_blktaps_needs_leave(void **state)
+{
+	(void)state;
+	static const uint8_t none[16];
+	struct memfile *m = diff_empty(1, 8192, 4096);
+	struct memfile *raw = memfile_create(), *forged;
+	struct vhd_open_opts o = {.parent_dir = "in"};
+	uint8_t b[8192], got[8192];
+	struct vhd *img = NULL;
+	struct vhd_err e = {0};
+	struct place p;
+
+	place_make(&p);
+	memset(b, 0x3a, sizeof(b));
+	assert_int_equal(memfile_poke(raw, b, sizeof(b), 0), 0);
+	diff_save(raw, "in/raw");
+	diff_parent_id(m, none);
+	diff_locator_text(m, 0, VHD_LOCATOR_W2RU, ".\\raw");
+	diff_save(m, "in/child.vhd");
+	/* Another maker's id of zeros is an id, and a raw disk has none. */
+	o.raw_parent = true;
+	assert_refused(vhd_open("in/child.vhd", &o, &img, &e), &e, EUCLEAN,
+		       VHD_WHY_PARENT_ID);
+	img_footers(m, IMG_F_APP, "tap\0\0\1\0\3", 8);
+	diff_save(m, "in/child.vhd");
+	o.raw_parent = false;
+	assert_refused(vhd_open("in/child.vhd", &o, &img, &e), &e, ENOTSUP,
+		       VHD_WHY_PARENT_RAW);
+	o.raw_parent = true;
+	assert_int_equal(vhd_open("in/child.vhd", &o, &img, &e), 0);
+	assert_int_equal(vhd_get_info(img)->layers, 2);
+	assert_int_equal(vhd_read(img, 0, got, sizeof(got), &e), 0);
+	assert_memory_equal(got, b, sizeof(b));
+	vhd_abandon(img);
+	/* A size that is another's needs its own leave. */
+	forged = img_fixed(8192 - 512);
+	diff_save(forged, "in/raw");
+	assert_int_equal(vhd_open("in/child.vhd", &o, &img, &e), 0);
+	assert_int_equal(vhd_read(img, 7680, got, 512, &e), 0);
+	assert_memory_equal(got, "conectix", 8);
+	vhd_abandon(img);
+	assert_int_equal(truncate("in/raw", 4096), 0);
+	assert_refused(vhd_open("in/child.vhd", &o, &img, &e), &e, EUCLEAN,
+		       VHD_WHY_PARENT_SIZE);
+	o.larger_child = true;
+	assert_int_equal(vhd_open("in/child.vhd", &o, &img, &e), 0);
+	assert_int_equal(vhd_read(img, 4096, got, 4096, &e), 0);
+	assert_int_equal(got[0] | got[4095], 0);
+	vhd_abandon(img);
+	/* Outside of the directory it is not to be had. */
+	assert_int_equal(rename("in/raw", "raw"), 0);
+	assert_refused(vhd_open("in/child.vhd", &o, &img, &e), &e, ENOENT,
+		       VHD_WHY_PARENT_MISSING);
+	memfile_destroy(forged);
+	memfile_destroy(raw);
+	memfile_destroy(m);
+	place_remove(&p);
+}
+
 static void a_parents_date_is_only_noted(void **state)
 {
 	(void)state;
@@ -902,6 +964,7 @@ int main(void)
 		T(circles_are_refused),
 		T(files_stack_to_the_limit_and_no_further),
 		T(impossible_locators_are_noted_and_passed_over),
+		T(a_raw_parent_of_blktaps_needs_leave),
 		T(a_parents_date_is_only_noted),
 	};
 

@@ -102,6 +102,13 @@ static void reserved_bytes_count_in_the_checksum(void **state)
 	assert_int_equal(vhd_footer_mark(&w), VHD_MARK_OK);
 	vhd_footer_decode(&w, &d);
 	assert_true(d.reserved_nonzero);
+	assert_int_equal(d.hidden, 0);
+	f[300] = 0;
+	f[IMG_F_HIDDEN] = 1; /* a field of blktap's, though reserved */
+	w = wire_of(f);
+	vhd_footer_decode(&w, &d);
+	assert_false(d.reserved_nonzero);
+	assert_int_equal(d.hidden, 1);
 }
 
 static void cookies_are_told_apart(void **state)

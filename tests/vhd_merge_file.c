@@ -11,6 +11,7 @@
 
 #include "tests/lib/cm.h"
 #include "tests/lib/random.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/stack.h"
 #include "vhd/locator.h"
 
@@ -19,7 +20,7 @@
 
 /* Files 0.vhd, the lowest, to 3.vhd, and what they hold. */
 struct place {
-	char dir[64];
+	struct scratch scratch;
 	struct stack s;
 };
 
@@ -35,13 +36,9 @@ static void place_save(struct place *p)
 
 static void place_make(struct place *p, uint32_t type, uint64_t *rnd)
 {
-	const char *tmp = getenv("TMPDIR");
 	char name[32];
 
-	snprintf(p->dir, sizeof(p->dir), "%.40s/merge.XXXXXX",
-		 tmp ? tmp : "/tmp");
-	assert_non_null(mkdtemp(p->dir));
-	assert_int_equal(chdir(p->dir), 0);
+	scratch_enter(&p->scratch, "merge", false);
 	stack_random(&p->s, LAYERS, type, 400 * KIB + 512, rnd);
 	for (unsigned i = 1; i < LAYERS; i++) {
 		snprintf(name, sizeof(name), "%u.vhd", i - 1);
@@ -52,12 +49,8 @@ static void place_make(struct place *p, uint32_t type, uint64_t *rnd)
 
 static void place_remove(struct place *p)
 {
-	char command[128];
-
 	stack_free(&p->s);
-	assert_int_equal(chdir("/"), 0);
-	snprintf(command, sizeof(command), "rm -rf '%s'", p->dir);
-	assert_int_equal(system(command), 0);
+	scratch_leave(&p->scratch);
 }
 
 static struct memfile *load(const char *path)

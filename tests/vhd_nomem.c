@@ -11,6 +11,7 @@
 
 #include "tests/lib/cm.h"
 #include "tests/lib/diffimg.h"
+#include "tests/lib/scratch.h"
 #include "vhd/image.h"
 
 #define MIB  (1u << 20)
@@ -18,11 +19,13 @@
 
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t count, size_t n);
+void *__real_aligned_alloc(size_t align, size_t n);
 char *__real_strdup(const char *s);
 char *__real_realpath(const char *path, char *out);
 DIR *__real_fdopendir(int fd);
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t count, size_t n);
+void *__wrap_aligned_alloc(size_t align, size_t n);
 char *__wrap_strdup(const char *s);
 char *__wrap_realpath(const char *path, char *out);
 DIR *__wrap_fdopendir(int fd);
@@ -54,6 +57,11 @@ void *__wrap_malloc(size_t n)
 void *__wrap_calloc(size_t count, size_t n)
 {
 	return refuse() ? NULL : __real_calloc(count, n);
+}
+
+void *__wrap_aligned_alloc(size_t align, size_t n)
+{
+	return refuse() ? NULL : __real_aligned_alloc(align, n);
 }
 
 /* These allocate inside the C library, where nothing is wrapped. */
@@ -325,6 +333,73 @@ static void any_allocation_of_a_search_for_parents_may_fail(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
+/* Layers with data, of which the middle one is the target. */
+static void layers_save(uint8_t *model)
+{
+	static const char *const names[] = {"low.vhd", "mid.vhd", "top.vhd"};
+	uint64_t rnd = 5;
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct memfile *m =
+			diff_random(i ? IMG_TYPE_DIFF : IMG_TYPE_DYNAMIC, i,
+				    SIZE, MIB / 8, model, &rnd);
+
+		if (i)
+			diff_locator_text(m, 0, 0x57327275, names[i - 1]);
+		diff_save(m, names[i]);
+		memfile_destroy(m);
+	}
+}
+
+static void layers_read(const char *path, const uint8_t *model)
+{
+	const struct vhd_open_opts o = {.parent_dir = "."};
+	uint8_t *b = malloc(SIZE);
+	struct vhd *img = NULL;
+	struct vhd_err e;
+
+	assert_non_null(b);
+	assert_int_equal(vhd_open(path, &o, &img, &e), 0);
+	assert_int_equal(vhd_read(img, 0, b, SIZE, &e), 0);
+	assert_memory_equal(b, model, SIZE);
+	vhd_abandon(img);
+	free(b);
+}
+
+static void any_allocation_of_a_merge_may_fail(void **state)
+{
+	const struct vhd_merge_opts o = {
+		.parent_dir = ".",
+		.engine = VHD_ENGINE_SYNC,
+	};
+	struct scratch place;
+	uint8_t *model = calloc(1, SIZE);
+	unsigned n = 0, refused = 0;
+
+	(void)state;
+	assert_non_null(model);
+	scratch_enter(&place, "nomem", true);
+	do {
+		struct vhd_err e = {0};
+		int rc;
+
+		layers_save(model);
+		arm(n++, false);
+		rc = vhd_merge("top.vhd", &o, NULL, &e);
+		armed = false;
+		if (rc) {
+			assert_refused(rc, &e, ENOMEM, VHD_WHY_NOMEM);
+			refused++;
+		}
+		layers_read("top.vhd", model);
+		assert_int_equal(vhd_merge("top.vhd", &o, NULL, &e), 0);
+		layers_read("mid.vhd", model);
+	} while (failed);
+	assert_true(refused >= 40);
+	scratch_leave(&place);
+	free(model);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -333,6 +408,7 @@ int main(void)
 		cmocka_unit_test(any_allocation_of_a_creation_may_fail),
 		cmocka_unit_test(
 			any_allocation_of_a_search_for_parents_may_fail),
+		cmocka_unit_test(any_allocation_of_a_merge_may_fail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

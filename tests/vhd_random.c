@@ -4,7 +4,8 @@
  * says, and vhd_check finds no error.
  *
  * SEED repeats a case; VHD_RANDOM_CASES says how many there are (default 300,
- * in a few seconds). A failure prints the seed of its case and what was done.
+ * in a few seconds). A failure prints the seed of its case and what was done,
+ * and leaves its files.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,162 +15,11 @@
 
 #include "tests/lib/cm.h"
 #include "tests/lib/random.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/world.h"
 
 #define CASES	  300u
 #define STEPS_MAX 12u
-#define FLIGHT	  8u
-#define WRITE_MAX 200u /* sectors */
-
-/* ------------------------------------------------------------- writing -- */
-
-/* New content for part of the head's disk: noise, one value, or zeros. */
-static void redraw(struct world *w, uint64_t lba, uint64_t sectors)
-{
-	uint8_t *at = world_head(w)->model + lba * 512;
-	uint64_t kind = world_below(w, 4);
-
-	for (uint64_t i = 0; i < sectors; i++, at += 512) {
-		if (kind == 0) {
-			memset(at, 0, 512);
-			continue;
-		}
-		memset(at, (int)world_below(w, 256), 512);
-		if (kind == 1)
-			memcpy(at, &(uint64_t){random_next(&w->rnd)}, 8);
-	}
-}
-
-static void pick(struct world *w, uint64_t *lba, uint64_t *sectors)
-{
-	uint64_t all = world_head(w)->size / 512;
-	uint64_t most = world_below(w, 4) ? 1 + world_below(w, 24) : WRITE_MAX;
-
-	*lba = world_below(w, all);
-	*sectors = 1 + world_below(w, most);
-	if (*sectors > all - *lba)
-		*sectors = all - *lba;
-}
-
-static void write_plain(struct world *w, struct vhd *img)
-{
-	uint64_t lba, n;
-	struct vhd_err e;
-
-	pick(w, &lba, &n);
-	redraw(w, lba, n);
-	if (vhd_write(img, lba * 512, world_head(w)->model + lba * 512,
-		      (size_t)n * 512, &e))
-		world_fail(w, "write: %s", e.text);
-}
-
-/* Many at once, none touching another; a bitmap of sectors would say the same
- * as this: each has its own part of the disk.
- */
-static void write_many(struct world *w, struct vhd *img)
-{
-	struct vhd_queue_opts o = {.engine = world_engine(w), .depth = 5};
-	uint64_t share = world_head(w)->size / 512 / FLIGHT;
-	struct vhd_req req[FLIGHT], *done[FLIGHT];
-	struct iovec iov[FLIGHT];
-	struct vhd_queue *q;
-	unsigned back = 0;
-	struct vhd_err e;
-
-	if (!share || vhd_queue_create(&o, &q, &e))
-		return; /* too small a disk, or the machine bars the engine */
-	if (vhd_queue_attach(q, img, &e))
-		world_fail(w, "attach: %s", e.text);
-	for (unsigned i = 0; i < FLIGHT; i++) {
-		uint64_t from = world_below(w, share);
-		uint64_t n = 1 + world_below(w, share - from);
-
-		from += i * share;
-		if (n > WRITE_MAX)
-			n = WRITE_MAX;
-		redraw(w, from, n);
-		iov[i].iov_base = world_head(w)->model + from * 512;
-		iov[i].iov_len = n * 512;
-		req[i] = (struct vhd_req){
-			.img = img,
-			.op = VHD_OP_WRITE,
-			.flags = world_below(w, 4) ? 0 : VHD_REQ_FUA,
-			.lba = from,
-			.iov = &iov[i],
-			.iov_count = 1,
-		};
-		vhd_queue_submit(q, &req[i]);
-	}
-	while (back < FLIGHT) {
-		back += vhd_queue_reap(q, done, FLIGHT);
-		if (back < FLIGHT && vhd_queue_wait(q, -1, -1))
-			world_fail(w, "the engine broke");
-	}
-	for (unsigned i = 0; i < FLIGHT; i++)
-		if (req[i].result)
-			world_fail(w, "queued write: %d", req[i].result);
-	vhd_queue_destroy(q);
-}
-
-static void read_back(struct world *w, struct vhd *img)
-{
-	uint64_t lba, n;
-	uint8_t *b;
-	struct vhd_err e;
-
-	pick(w, &lba, &n);
-	b = malloc(n * 512);
-	assert_non_null(b);
-	if (vhd_read(img, lba * 512, b, n * 512, &e))
-		world_fail(w, "read: %s", e.text);
-	if (memcmp(b, world_head(w)->model + lba * 512, n * 512) != 0)
-		world_fail(w, "read back something else at %llu",
-			   (unsigned long long)lba);
-	free(b);
-}
-
-static void flush(struct world *w, struct vhd *img)
-{
-	struct vhd_err e;
-
-	if (vhd_flush(img, &e))
-		world_fail(w, "flush: %s", e.text);
-	world_judge_bytes(w, w->count - 1);
-}
-
-/* Open the top image, do some of everything, and close it, or leave it as a
- * crash right after a flush would.
- */
-static void op_write(struct world *w)
-{
-	struct vhd *img = world_open(w, w->count - 1, true);
-	unsigned n = 1 + (unsigned)world_below(w, 8);
-	bool crash = world_below(w, 5) == 0;
-	struct vhd_err e;
-
-	while (n--)
-		switch (world_below(w, 6)) {
-		case 0:
-			flush(w, img);
-			break;
-		case 1:
-			write_many(w, img);
-			break;
-		case 2:
-			read_back(w, img);
-			break;
-		default:
-			write_plain(w, img);
-			break;
-		}
-	if (crash) {
-		world_note(w, "+crash");
-		flush(w, img);
-		vhd_abandon(img);
-	} else if (vhd_close(img, &e)) {
-		world_fail(w, "close: %s", e.text);
-	}
-}
 
 /* --------------------------------------------------------------- chains -- */
 
@@ -266,7 +116,18 @@ static bool anything(const struct world *w)
 	return true;
 }
 
-/* The whole chain as one new image, of which it is then the only one. */
+/* The chain has become one image, of which it is then the only one. */
+static void flattened(struct world *w, const char *path)
+{
+	struct world_layer flat = *world_head(w);
+
+	snprintf(flat.path, sizeof(flat.path), "%s", path);
+	world_head(w)->model = NULL; /* is flat's now */
+	world_pop(w, 0);
+	w->layer[0] = flat;
+	w->count = 1;
+}
+
 static void op_convert(struct world *w)
 {
 	struct vhd_create_opts o = {
@@ -292,10 +153,30 @@ static void op_convert(struct world *w)
 		world_fail(w, "convert: %s", e.text);
 	vhd_abandon(from);
 	free(b);
-	world_head(w)->model = NULL; /* is flat's now */
-	world_pop(w, 0);
-	w->layer[0] = flat;
-	w->count = 1;
+	flattened(w, flat.path);
+}
+
+/* The copy that rescue makes of a sound image lacks nothing. */
+static void op_salvage(struct world *w)
+{
+	struct vhd_salvage_opts o = {
+		.parent_dir = ".",
+		.larger_child = true,
+		.now_unix_s = 1700000000,
+	};
+	struct vhd_salvage_result r;
+	struct vhd_err e;
+	char path[24];
+
+	world_id(w, o.unique_id);
+	world_name(w, path);
+	if (vhd_salvage(world_head(w)->path, path, &o, &r, &e))
+		world_fail(w, "salvage: %s", e.text);
+	if (r.lost_bytes || r.doubtful_bytes)
+		world_fail(w, "salvage lost %llu and doubts %llu",
+			   (unsigned long long)r.lost_bytes,
+			   (unsigned long long)r.doubtful_bytes);
+	flattened(w, path);
 }
 
 /* Any layer that nothing builds on may change its size. */
@@ -325,17 +206,126 @@ static void op_resize(struct world *w)
 	world_resize(l, size);
 }
 
+static bool sizes_differ(const struct world *w)
+{
+	return w->layer[0].size != w->layer[w->count - 1].size;
+}
+
+/* All layers as large as the top one, from there down, so that no child is
+ * ever smaller than its parent: after this they can be merged.
+ */
+static void op_level(struct world *w)
+{
+	struct vhd_resize_opts o = {
+		.by = VHD_RESIZE_TO,
+		.size_bytes = world_head(w)->size,
+		.write = true,
+		.force = true,
+		.parent_dir = ".",
+		.larger_child = true,
+	};
+	struct vhd_err e;
+
+	for (unsigned i = w->count - 1; i-- > 0;) {
+		struct world_layer *l = &w->layer[i];
+
+		if (vhd_resize(l->path, &o, NULL, &e))
+			world_fail(w, "level %u: %s", i, e.text);
+		world_resize(l, o.size_bytes);
+		if (world_below(w, 4) == 0)
+			world_judge(w);
+	}
+}
+
+static enum vhd_format format_of(const struct world *w, unsigned layer)
+{
+	struct vhd *img =
+		world_open((struct world *)(uintptr_t)w, layer, false);
+	enum vhd_format format = vhd_get_info(img)->format;
+
+	vhd_abandon(img);
+	return format;
+}
+
+static bool has_blocks(const struct world *w)
+{
+	return format_of(w, w->count - 1) != VHD_FORMAT_FIXED;
+}
+
+/* Part of the disk is said to be free; what it reads as then is anything. */
+static bool is_free(void *ctx, uint64_t off_bytes, uint64_t len_bytes)
+{
+	const uint64_t *free_from = ctx;
+
+	(void)len_bytes;
+	return off_bytes >= *free_from;
+}
+
+static void learn_rest(struct world *w, uint64_t from)
+{
+	struct vhd *img = world_open(w, w->count - 1, false);
+	struct world_layer *l = world_head(w);
+	struct vhd_err e;
+
+	if (from < l->size &&
+	    vhd_read(img, from, l->model + from, (size_t)(l->size - from), &e))
+		world_fail(w, "read: %s", e.text);
+	vhd_abandon(img);
+}
+
+/* Any layer, as its content stays; only in the top one may a part be free. */
+static void op_compact(struct world *w)
+{
+	unsigned layer = (unsigned)world_below(w, w->count);
+	uint64_t free_from = UINT64_MAX;
+	struct vhd_compact_opts o = {
+		.write = world_below(w, 8) != 0,
+		.punch = world_below(w, 2) ||
+			 format_of(w, layer) == VHD_FORMAT_FIXED,
+		.parent_equal = world_below(w, 2),
+		.parent_dir = ".",
+		.larger_child = true,
+		.is_free = is_free,
+		.ctx = &free_from,
+	};
+	struct vhd_compact_result r;
+	struct vhd_err e;
+
+	if (layer == w->count - 1 && world_below(w, 4) == 0)
+		free_from = world_below(w, world_head(w)->size / 512) * 512;
+	world_note(w, " %u%s%s%s", layer, o.write ? "" : " dry",
+		   o.punch ? " punch" : "", o.parent_equal ? " equal" : "");
+	if (vhd_compact(w->layer[layer].path, &o, &r, &e))
+		world_fail(w, "compact: %s", e.text);
+	/* The length becomes whole pages. */
+	if (r.new_file_bytes >= r.old_file_bytes + 4096)
+		world_fail(w, "the file grew by being compacted");
+	learn_rest(w, free_from);
+}
+
+/* Into a new file that takes the place of the old one. */
+static void op_compact_to(struct world *w)
+{
+	const struct vhd_compact_opts o = {
+		.write = true,
+		.parent_equal = world_below(w, 2),
+		.parent_dir = ".",
+		.larger_child = true,
+	};
+	const char *path = world_head(w)->path;
+	struct vhd_compact_result r;
+	char other[24];
+	struct vhd_err e;
+
+	world_name(w, other);
+	if (vhd_compact_to(path, false, other, &o, &r, &e))
+		world_fail(w, "compact to: %s", e.text);
+	assert_int_equal(rename(other, path), 0);
+}
+
 static bool alone_and_fixed(const struct world *w)
 {
-	struct vhd *img;
-	bool fixed;
-
-	if (w->count > 1)
-		return false;
-	img = world_open((struct world *)(uintptr_t)w, 0, false);
-	fixed = vhd_get_info(img)->format == VHD_FORMAT_FIXED;
-	vhd_abandon(img);
-	return fixed;
+	return w->count == 1 && format_of(w, 0) == VHD_FORMAT_FIXED;
 }
 
 /* To a raw disk and back. */
@@ -362,6 +352,23 @@ static void op_in_place(struct world *w)
 		world_fail(w, "from raw: %s", e.text);
 }
 
+/* Fields that have nothing to do with the content. */
+static void op_set(struct world *w)
+{
+	struct vhd_set_opts o = {
+		.fields = VHD_SET_ID | VHD_SET_TIMESTAMP | VHD_SET_HIDDEN,
+		.values = {.timestamp_s = 1 + (uint32_t)world_below(w, 1000),
+			   .hidden = (uint8_t)world_below(w, 2)},
+		.write = true,
+	};
+	struct vhd_set_result r;
+	struct vhd_err e;
+
+	world_id(w, o.values.unique_id);
+	if (vhd_set(world_head(w)->path, &o, &r, &e))
+		world_fail(w, "set: %s", e.text);
+}
+
 /* There is nothing to repair. */
 static void op_repair(struct world *w)
 {
@@ -384,11 +391,16 @@ static const struct op {
 	bool (*applies)(const struct world *w);
 	void (*run)(struct world *w);
 } ops[] = {
-	{"write", 8, anything, op_write},
+	{"write", 8, anything, world_write},
 	{"snapshot", 4, has_room, op_snapshot},
 	{"merge", 5, has_parent, op_merge},
 	{"resize", 3, anything, op_resize},
+	{"level", 5, sizes_differ, op_level},
+	{"compact", 3, anything, op_compact},
+	{"compact-to", 1, has_blocks, op_compact_to},
 	{"convert", 1, anything, op_convert},
+	{"salvage", 1, anything, op_salvage},
+	{"set", 1, anything, op_set},
 	{"in-place", 2, alone_and_fixed, op_in_place},
 	{"repair", 1, anything, op_repair},
 };
@@ -414,18 +426,6 @@ static const struct op *choose(struct world *w)
 	}
 }
 
-/* Memory for a file system, where there is one: no disk is waited for. */
-static void go_to_a_new_folder(char dir[64])
-{
-	const char *tmp = getenv("TMPDIR");
-
-	if (!tmp)
-		tmp = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
-	snprintf(dir, 64, "%.40s/random.XXXXXX", tmp);
-	assert_non_null(mkdtemp(dir));
-	assert_int_equal(chdir(dir), 0);
-}
-
 static void images_are_what_the_model_says_after_every_step(void **state)
 {
 	(void)state;
@@ -433,9 +433,9 @@ static void images_are_what_the_model_says_after_every_step(void **state)
 	unsigned cases = given ? (unsigned)atoi(given) : CASES;
 	uint64_t seed = random_seed(), steps = 0;
 	unsigned done[OPS] = {0};
-	char dir[64];
+	struct scratch place;
 
-	go_to_a_new_folder(dir);
+	scratch_enter(&place, "random", true);
 	for (unsigned i = 0; i < cases; i++) {
 		struct world w;
 
@@ -458,8 +458,7 @@ static void images_are_what_the_model_says_after_every_step(void **state)
 		assert_true(done[i] || cases < CASES);
 	}
 	puts("");
-	assert_int_equal(chdir("/"), 0);
-	assert_int_equal(rmdir(dir), 0);
+	scratch_leave(&place);
 }
 
 int main(void)

@@ -17,7 +17,8 @@
 #define MIB  (1024u * KIB)
 #define SIZE (4 * MIB)
 
-#define ALL_FIELDS 0x3fu
+#define FOOTER_FIELDS 0x3fu
+#define ALL_FIELDS    0x7fu
 
 static const uint32_t order[] = {1, 0};
 
@@ -28,6 +29,7 @@ static const struct vhd_set_values other = {
 	.geometry = {100, 4, 17},
 	.creator = {{'v', 'b', 'o', 'x'}, 0x00070001, {'M', 'a', 'c', ' '}},
 	.timestamp_s = 0x23456789,
+	.parent_id = {0x77, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
 };
 
 /* Where each field lies in a footer. */
@@ -105,6 +107,20 @@ static void footer_check(const struct memfile *m, const struct memfile *was,
 		assert_memory_equal(now + IMG_F_TIMESTAMP, "\43\105\147\211", 4);
 }
 
+/* The header: sound, the parent's id as wanted, all else as it was. */
+static void header_check(const struct memfile *m, struct memfile *was,
+			 bool changed)
+{
+	uint8_t now[1024], sealed[1024];
+
+	if (changed)
+		img_set(was, IMG_HEADER, 1024, DIFF_H_PARENT_ID,
+			other.parent_id, 16);
+	memfile_peek(m, now, 1024, IMG_HEADER);
+	memfile_peek(was, sealed, 1024, IMG_HEADER);
+	assert_memory_equal(now, sealed, 1024);
+}
+
 /* All but the footers is as it was. */
 static void rest_check(const struct memfile *m, const struct memfile *was,
 		       bool copy)
@@ -128,8 +144,12 @@ static void fields_change_in_both_footers_and_nowhere_else(void **state)
 
 	(void)state;
 	for (int t = 0; t < 3; t++)
-		for (uint32_t fields = 1; fields <= ALL_FIELDS; fields++) {
+		for (uint32_t fields = 1;
+		     fields <= (t == 2 ? ALL_FIELDS : FOOTER_FIELDS);
+		     fields++) {
 			bool copy = types[t] != IMG_TYPE_FIXED;
+			bool parent = fields & VHD_SET_PARENT_ID;
+			uint64_t sectors = parent;
 			struct memfile *m = image(types[t]);
 			struct memfile *was = memfile_clone(m);
 			struct vhd_set_result r;
@@ -137,7 +157,11 @@ static void fields_change_in_both_footers_and_nowhere_else(void **state)
 
 			assert_int_equal(set(m, fields, true, &r, &e), 0);
 			assert_int_equal(r.changed, fields);
-			assert_int_equal(r.written_bytes, copy ? 1024 : 512);
+			if (fields & FOOTER_FIELDS)
+				sectors += copy ? 2 : 1;
+			assert_int_equal(r.written_bytes, sectors * 512);
+			if (t == 2)
+				header_check(m, was, parent);
 			footer_check(m, was, memfile_len(m) - 512, fields);
 			if (copy)
 				footer_check(m, was, 0, fields);
@@ -149,7 +173,7 @@ static void fields_change_in_both_footers_and_nowhere_else(void **state)
 
 static void what_is_so_already_is_not_written(void **state)
 {
-	struct memfile *m = image(IMG_TYPE_DYNAMIC);
+	struct memfile *m = image(IMG_TYPE_DIFF);
 	struct vhd_set_result r;
 	struct vhd_err e;
 	uint64_t writes;
@@ -189,9 +213,9 @@ static void unknown_bytes_stay(void **state)
 	img_footers(m, IMG_F_RESERVED + 100, "\1\2\3", 3);
 	img_footers32(m, IMG_F_FEATURES, 0x102);
 	was = memfile_clone(m);
-	assert_int_equal(set(m, ALL_FIELDS, true, &r, &e), 0);
-	footer_check(m, was, 0, ALL_FIELDS);
-	footer_check(m, was, memfile_len(m) - 512, ALL_FIELDS);
+	assert_int_equal(set(m, FOOTER_FIELDS, true, &r, &e), 0);
+	footer_check(m, was, 0, FOOTER_FIELDS);
+	footer_check(m, was, memfile_len(m) - 512, FOOTER_FIELDS);
 	memfile_destroy(was);
 	memfile_destroy(m);
 }
@@ -201,9 +225,12 @@ static void unknown_bytes_stay(void **state)
 /* A state some power cut leaves: opens, has the fields of before or after, the
  * same disk; and the same command ends the work.
  */
-static void state_check(struct memfile *m, const struct memfile *was,
-			bool copy)
+static void state_check(struct memfile *m, const struct memfile *before,
+			int type)
 {
+	bool copy = type != IMG_TYPE_FIXED;
+	uint32_t fields = type == IMG_TYPE_DIFF ? ALL_FIELDS : FOOTER_FIELDS;
+	struct memfile *was = memfile_clone(before);
 	const struct vhd_open_opts how = {.inspect = true};
 	struct vhd_file f = memfile_file(m);
 	struct vhd_set_result r;
@@ -217,23 +244,26 @@ static void state_check(struct memfile *m, const struct memfile *was,
 		assert_memory_equal(vhd_get_info(img)->unique_id,
 				    other.unique_id, 16);
 	assert_int_equal(vhd_get_info(img)->size_bytes, SIZE);
+	if (type == IMG_TYPE_DIFF && vhd_get_info(img)->parent_id[0] != 0x77) {
+		memfile_peek(was, old, 16, IMG_HEADER + DIFF_H_PARENT_ID);
+		assert_memory_equal(vhd_get_info(img)->parent_id, old, 16);
+	}
 	vhd_abandon(img);
-	assert_int_equal(set(m, ALL_FIELDS, true, &r, &e), 0);
-	footer_check(m, was, memfile_len(m) - 512, ALL_FIELDS);
+	assert_int_equal(set(m, fields, true, &r, &e), 0);
+	footer_check(m, was, memfile_len(m) - 512, fields);
 	if (copy)
-		footer_check(m, was, 0, ALL_FIELDS);
+		footer_check(m, was, 0, fields);
+	if (type == IMG_TYPE_DIFF)
+		header_check(m, was, true);
 	rest_check(m, was, copy);
+	memfile_destroy(was);
 }
 
 static void every_power_cut_leaves_the_old_fields_or_the_new(void **state)
 {
 	static const int types[] = {IMG_TYPE_FIXED, IMG_TYPE_DYNAMIC,
 				    IMG_TYPE_DIFF};
-	const struct vhd_set_opts o = {
-		.fields = ALL_FIELDS,
-		.values = other,
-		.write = true,
-	};
+	struct vhd_set_opts o = {.values = other, .write = true};
 
 	(void)state;
 	for (int t = 0; t < 3; t++) {
@@ -244,13 +274,14 @@ static void every_power_cut_leaves_the_old_fields_or_the_new(void **state)
 		struct vhd_set_result r;
 		struct vhd_err e;
 
+		o.fields = t == 2 ? ALL_FIELDS : FOOTER_FIELDS;
 		assert_int_equal(vhd_set_file(&f, &o, &r, &e), 0);
-		assert_int_equal(recfile_count(rec), t ? 4 : 2);
+		assert_int_equal(recfile_count(rec), 2 * (t + 1));
 		for (size_t n = 0; n <= recfile_count(rec); n++)
 			for (uint64_t seed = 0; seed < 8; seed++) {
 				struct memfile *cut = recfile_cut(rec, n, seed);
 
-				state_check(cut, was, t > 0);
+				state_check(cut, was, types[t]);
 				memfile_destroy(cut);
 			}
 		recfile_destroy(rec);
@@ -268,7 +299,7 @@ static void a_torn_copy_is_written_anew(void **state)
 	(void)state;
 	memset(torn, 0xa5, sizeof(torn));
 	assert_int_equal(memfile_poke(m, torn, sizeof(torn), 0), 0);
-	state_check(m, was, true);
+	state_check(m, was, IMG_TYPE_DYNAMIC);
 	memfile_destroy(was);
 	memfile_destroy(m);
 }
@@ -287,8 +318,8 @@ static int fail_at(void *ctx, enum memfile_op op, uint64_t off, uint64_t len)
 static void faults_are_told_and_can_be_repeated(void **state)
 {
 	(void)state;
-	for (unsigned at = 0; at < 4; at++) {
-		struct memfile *m = image(IMG_TYPE_DYNAMIC);
+	for (unsigned at = 0; at < 6; at++) {
+		struct memfile *m = image(IMG_TYPE_DIFF);
 		struct memfile *was = memfile_clone(m);
 		struct vhd_set_result r;
 		struct vhd_err e;
@@ -298,7 +329,7 @@ static void faults_are_told_and_can_be_repeated(void **state)
 		assert_refused(set(m, ALL_FIELDS, true, &r, &e), &e, EIO,
 			       VHD_WHY_IO);
 		memfile_set_hook(m, NULL, NULL);
-		state_check(m, was, true);
+		state_check(m, was, IMG_TYPE_DIFF);
 		memfile_destroy(was);
 		memfile_destroy(m);
 	}
@@ -313,7 +344,7 @@ static void refuses(struct memfile *m, int code, enum vhd_why why)
 	struct vhd_set_result r;
 	struct vhd_err e;
 
-	assert_refused(set(m, ALL_FIELDS, true, &r, &e), &e, code, why);
+	assert_refused(set(m, FOOTER_FIELDS, true, &r, &e), &e, code, why);
 	assert_true(memfile_equal(m, was));
 	memfile_destroy(was);
 	memfile_destroy(m);
@@ -377,6 +408,36 @@ static void senseless_values_are_refused(void **state)
 	memfile_destroy(m);
 }
 
+static void only_a_child_with_a_sound_header_gets_a_parent(void **state)
+{
+	struct memfile *m = image(IMG_TYPE_DYNAMIC);
+	struct vhd_set_opts o = {.fields = VHD_SET_PARENT_ID, .write = true};
+	struct vhd_file f;
+	struct vhd_set_result r;
+	struct vhd_err e;
+
+	(void)state;
+	assert_refused(set(m, VHD_SET_PARENT_ID, true, &r, &e), &e, ENOTSUP,
+		       VHD_WHY_UNSUPPORTED);
+	memfile_destroy(m);
+	m = image(IMG_TYPE_DIFF);
+	assert_int_equal(memfile_poke(m, "x", 1, IMG_HEADER + 900), 0);
+	assert_refused(set(m, VHD_SET_PARENT_ID, true, &r, &e), &e, EUCLEAN,
+		       VHD_WHY_HEADER_CHECKSUM);
+	assert_int_equal(set(m, VHD_SET_HIDDEN, true, &r, &e), 0);
+	memfile_destroy(m);
+	m = image(IMG_TYPE_DIFF);
+	f = memfile_file(m);
+	diff_id(o.values.parent_id, 3); /* its own */
+	assert_refused(vhd_set_file(&f, &o, &r, &e), &e, EINVAL,
+		       VHD_WHY_ARGUMENT);
+	memset(o.values.parent_id, 0, 16);
+	assert_refused(vhd_set_file(&f, &o, &r, &e), &e, EINVAL,
+		       VHD_WHY_ARGUMENT);
+	assert_int_equal(memfile_count(m, MEMFILE_WRITE), 0);
+	memfile_destroy(m);
+}
+
 /* blktap 0.1 and 1.1 left `hidden` out of the sum. */
 static void an_old_blktaps_hidden_flag_is_taken_and_summed(void **state)
 {
@@ -417,6 +478,7 @@ int main(void)
 		T(faults_are_told_and_can_be_repeated),
 		T(damaged_images_are_left_alone),
 		T(senseless_values_are_refused),
+		T(only_a_child_with_a_sound_header_gets_a_parent),
 		T(an_old_blktaps_hidden_flag_is_taken_and_summed),
 	};
 

@@ -117,6 +117,15 @@ static uint64_t random_next(uint64_t *state)
 	return *state = x;
 }
 
+/* Small seeds must not begin with small numbers; never 0. */
+static uint64_t random_begin(uint64_t seed)
+{
+	seed += 0x9e3779b97f4a7c15u;
+	seed = (seed ^ seed >> 30) * 0xbf58476d1ce4e5b9u;
+	seed = (seed ^ seed >> 27) * 0x94d049bb133111ebu;
+	return (seed ^ seed >> 31) | 1;
+}
+
 static uint64_t next_place(struct bench *b)
 {
 	uint64_t place;
@@ -261,7 +270,7 @@ static int loop(struct bench *b, struct vhd_err *err)
 static int prepare(struct bench *b, struct vhd_err *err)
 {
 	size_t size = b->opts->size_bytes, all = size * b->opts->depth;
-	uint64_t fill = b->opts->seed | 1;
+	uint64_t fill = random_begin(b->opts->seed);
 
 	all = (all + ALIGN_BYTES - 1) & ~(size_t)(ALIGN_BYTES - 1);
 	b->slots = calloc(b->opts->depth, sizeof(*b->slots));
@@ -320,7 +329,7 @@ int bench_run(struct vhd *img, const struct bench_opts *opts,
 		.img = img,
 		.stop = stop,
 		.places = vhd_get_info(img)->size_bytes / opts->size_bytes,
-		.random = opts->seed | 1,
+		.random = random_begin(opts->seed),
 	};
 	int rc;
 

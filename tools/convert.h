@@ -13,6 +13,7 @@
  *   resume    a copy that goes on later; its journal
  *   door      sources and sinks; image is the files among them
  *   file      an image file as the destination, from nothing to its name
+ *   diff      a differencing image as the destination
  *   digest    of what is copied, as it goes by
  *   report    what a finished conversion tells
  *   copy      read, scan for zeros, write; many requests in flight
@@ -74,7 +75,9 @@ struct convert_opts {
 	bool in_place;             /* SRC itself; there is no DST */
 	bool no_parent;
 	bool larger_child;
+	bool raw_parent;
 	const char *parent_dir;    /* NULL: the source's own */
+	const char *parent;        /* --to diff: what DST is to build on */
 };
 
 /* Fill `opts`, which is all zero. Returns -1 to go on, or the exit code to
@@ -367,6 +370,16 @@ bool convert_nbd_is_uri(const char *text);
 int convert_to_nbd(struct convert_job *job, const struct convert_opts *opts,
 		   struct convert_source *src, struct convert_stats *stats,
 		   struct vhd_err *err);
+
+/* ------------------------------------------------------------- children -- */
+
+/* A sink that writes what differs from `opts->parent` to its new child, and
+ * how much that was. Borrows the child; close releases the rest.
+ */
+int convert_diff_open(struct convert_sink **sink, struct convert_job *job,
+		      const struct convert_opts *opts, struct vhd *child,
+		      const char *parent_dir, struct vhd_err *err);
+uint64_t convert_diff_written(struct convert_sink *sink);
 
 /* ------------------------------------------------------ copy and verify -- */
 

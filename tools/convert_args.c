@@ -25,6 +25,7 @@ enum {
 	OPT_PARENT_DIR,
 	OPT_NO_PARENT,
 	OPT_LARGER_CHILD,
+	OPT_RAW_PARENT,
 	OPT_FOR,
 	OPT_SPARSE,
 	OPT_RATE,
@@ -33,6 +34,7 @@ enum {
 	OPT_IN_PLACE,
 	OPT_REFLINK,
 	OPT_RESUME,
+	OPT_PARENT,
 };
 
 static const struct cli_option options[] = {
@@ -40,7 +42,8 @@ static const struct cli_option options[] = {
 	  "what SRC is: raw, fixed, dynamic, or auto to find\n"
 	  "out by looking (the default); qcow2, vmdk, vhdx and\n"
 	  "vdi are read through qemu-nbd" },
-	{ "to", OPT_TO, "FORMAT", "what DST becomes: raw, fixed or dynamic" },
+	{ "to", OPT_TO, "FORMAT",
+	  "what DST becomes: raw, fixed, dynamic or diff" },
 	{ "block-size", OPT_BLOCK, "SIZE",
 	  "bytes per block of a dynamic DST (default 2M)" },
 	{ "for", OPT_FOR, "PRODUCT",
@@ -68,12 +71,17 @@ static const struct cli_option options[] = {
 	  "read both again afterwards and compare" },
 	{ "no-sync", OPT_NO_SYNC, NULL,
 	  "do not wait until DST is on the disk" },
+	{ "parent", OPT_PARENT, "FILE",
+	  "with --to diff: the image that DST builds on; only\n"
+	  "what differs from it is written" },
 	{ "parent-dir", OPT_PARENT_DIR, "DIR",
 	  "a differencing SRC, which is in or below DIR, may have\n"
 	  "its parents there (default: SRC's own directory)" },
 	{ "no-parent", OPT_NO_PARENT, NULL, "refuse a differencing SRC" },
 	{ "larger-child", OPT_LARGER_CHILD, NULL,
 	  "let it be larger than its parent; the rest is zero" },
+	{ "raw-parent", OPT_RAW_PARENT, NULL,
+	  "one that blktap made on a raw disk may name it" },
 	{ "digest", OPT_DIGEST, "NAME[,NAME...]",
 	  "print digests of the disk: sha256, sha1, sha224, sha384,\n"
 	  "sha512, md5, sha3-256, blake2b, crc32c" },
@@ -94,6 +102,8 @@ static const struct word formats[] = {
 	{ "raw", VHD_FORMAT_RAW },
 	{ "fixed", VHD_FORMAT_FIXED },
 	{ "dynamic", VHD_FORMAT_DYNAMIC },
+	{ "diff", VHD_FORMAT_DIFF },
+	{ "differencing", VHD_FORMAT_DIFF },
 	{ 0 },
 };
 
@@ -136,7 +146,7 @@ static int from_set(struct convert_opts *opts, const char *text)
 	opts->foreign = convert_foreign_known(text) ? text : NULL;
 	if (value < 0 && !opts->foreign)
 		return cli_usage(prog, "--from %s: not one of raw, fixed, "
-				       "dynamic, auto, qcow2, vmdk, vhdx, vdi",
+				       "dynamic, diff, auto, qcow2, vmdk, vhdx, vdi",
 				 text);
 	opts->from = value < 0 ? VHD_FORMAT_AUTO : (enum vhd_format)value;
 	return CLI_OK;
@@ -150,7 +160,7 @@ static int to_set(struct convert_opts *opts, const char *text)
 		return cli_usage(prog, "--to auto: name the type to make");
 	if (value < 0)
 		return cli_usage(prog, "--to %s: not one of raw, fixed, "
-				       "dynamic", text);
+				       "dynamic, diff", text);
 	opts->to = (enum vhd_format)value;
 	return CLI_OK;
 }
@@ -223,6 +233,8 @@ static bool *flag_of(struct convert_opts *opts, int id)
 		return &opts->no_parent;
 	case OPT_LARGER_CHILD:
 		return &opts->larger_child;
+	case OPT_RAW_PARENT:
+		return &opts->raw_parent;
 	case OPT_JSON:
 		return &opts->json;
 	case 'f':
@@ -261,6 +273,9 @@ static int option_apply(struct convert_opts *opts, int id, const char *value)
 		return verb_target(prog, value, &opts->target);
 	case OPT_SPARSE:
 		return sparse_set(opts, value);
+	case OPT_PARENT:
+		opts->parent = value;
+		return CLI_OK;
 	case OPT_REFLINK:
 		return reflink_set(opts, value);
 	case OPT_RATE:
@@ -290,7 +305,7 @@ static int in_place_together(struct convert_opts *opts)
 				       "fixed into raw");
 	if (opts->block_size_bytes || opts->direct || opts->verify ||
 	    opts->no_sync || opts->rate || opts->sparse || opts->reflink ||
-	    opts->resume || opts->parent_dir)
+	    opts->resume || opts->parent || opts->parent_dir)
 		return cli_usage(prog, "--in-place copies nothing: only --for, "
 				       "--force and --quiet go with it");
 	return -1;
@@ -324,13 +339,14 @@ static int doors_check(struct convert_opts *opts)
 	bool src_nbd = convert_nbd_is_uri(opts->src);
 
 	if (src_nbd && (opts->foreign || opts->from == VHD_FORMAT_FIXED ||
-			opts->from == VHD_FORMAT_DYNAMIC))
+			opts->from == VHD_FORMAT_DYNAMIC ||
+			opts->from == VHD_FORMAT_DIFF))
 		return cli_usage(prog, "--from: an NBD export is read as the "
 				       "raw disk that it shows");
 	if (!convert_nbd_is_uri(opts->dst))
 		return -1;
-	if (opts->target || opts->to == VHD_FORMAT_FIXED ||
-	    opts->to == VHD_FORMAT_DYNAMIC)
+	if (opts->target || opts->parent || opts->to == VHD_FORMAT_FIXED ||
+	    opts->to == VHD_FORMAT_DYNAMIC || opts->to == VHD_FORMAT_DIFF)
 		return cli_usage(prog, "--to: an NBD export becomes the raw "
 				       "disk that it shows");
 	if (opts->resume)
@@ -342,19 +358,26 @@ static int doors_check(struct convert_opts *opts)
 	return -1;
 }
 
-/* What makes no sense together. Returns -1 to go on, or the exit code. */
-static int together(struct convert_opts *opts)
+/* A child and its parent. */
+static int child_check(struct convert_opts *opts)
 {
-	int status = opts->in_place ? in_place_together(opts)
-				    : doors_check(opts);
+	if (opts->parent && opts->to == VHD_FORMAT_AUTO)
+		opts->to = VHD_FORMAT_DIFF;
+	if (!opts->parent != (opts->to != VHD_FORMAT_DIFF))
+		return cli_usage(prog, "--to diff and --parent go together");
+	if (!opts->parent)
+		return -1;
+	if (opts->resume)
+		return cli_usage(prog, "--resume excludes --to diff");
+	if (opts->reflink == CONVERT_REFLINK_ALWAYS)
+		return cli_usage(prog, "--reflink=always excludes --to diff, "
+				       "which has only what differs");
+	return -1;
+}
 
-	if (status < 0)
-		status = preset_apply(opts);
-	if (status >= 0)
-		return status;
-	if (opts->to == VHD_FORMAT_AUTO)
-		return cli_usage(prog, "needs --to raw, fixed or dynamic, or "
-				       "--for");
+/* How the copy is made. */
+static int copy_check(const struct convert_opts *opts)
+{
 	if (opts->reflink == CONVERT_REFLINK_ALWAYS &&
 	    opts->sparse == CONVERT_SPARSE_NO)
 		return cli_usage(prog, "--reflink=always excludes "
@@ -366,10 +389,32 @@ static int together(struct convert_opts *opts)
 	if (opts->resume && opts->no_sync)
 		return cli_usage(prog, "--resume excludes --no-sync: it goes "
 				       "on from what is on the disk");
+	return -1;
+}
+
+/* What makes no sense together. Returns -1 to go on, or the exit code. */
+static int together(struct convert_opts *opts)
+{
+	int status = opts->in_place ? in_place_together(opts)
+				    : doors_check(opts);
+
+	if (status < 0)
+		status = child_check(opts);
+	if (status < 0)
+		status = preset_apply(opts);
+	if (status < 0)
+		status = copy_check(opts);
+	if (status >= 0)
+		return status;
+	if (opts->to == VHD_FORMAT_AUTO)
+		return cli_usage(prog, "needs --to raw, fixed, dynamic or "
+				       "diff, or --for");
 	if (opts->quiet && opts->verbose)
 		return cli_usage(prog, "--quiet excludes --verbose");
-	if (opts->block_size_bytes && opts->to != VHD_FORMAT_DYNAMIC)
-		return cli_usage(prog, "--block-size is for --to dynamic");
+	if (opts->block_size_bytes && opts->to != VHD_FORMAT_DYNAMIC &&
+	    opts->to != VHD_FORMAT_DIFF)
+		return cli_usage(prog, "--block-size is for --to dynamic and "
+				       "diff");
 	if (opts->no_parent && opts->parent_dir)
 		return cli_usage(prog, "--no-parent excludes --parent-dir");
 	return -1;

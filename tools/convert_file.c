@@ -4,7 +4,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,10 +19,18 @@
 #define LET_GO_TRIES 50
 #define LET_GO_MS 100
 
+/* Where the parents of a new child may be. */
+static const char *parents_of(const struct convert_opts *opts,
+			      const struct convert_output *out)
+{
+	return opts->parent_dir ? opts->parent_dir : out->dir;
+}
+
 static int dst_create(const struct convert_opts *opts,
 		      const struct convert_output *out, uint64_t size_bytes,
 		      struct vhd **dst, struct vhd_err *err)
 {
+	char final[PATH_MAX];
 	const struct verb_preset *preset = verb_preset(opts->target);
 	struct vhd_create_opts create = {
 		.format = opts->to,
@@ -34,9 +44,16 @@ static int dst_create(const struct convert_opts *opts,
 		 * this run in pieces
 		 */
 		.no_sync = !opts->resume,
+		.larger_child = opts->larger_child,
 	};
 	int rc = verb_new_id(create.unique_id, err);
 
+	if (opts->parent) {
+		create.parent_path = opts->parent;
+		create.parent_dir = parents_of(opts, out);
+		create.final_path = final;
+		snprintf(final, sizeof(final), "%s/%s", out->dir, out->name);
+	}
 	if (!rc)
 		rc = vhd_create(out->path, &create, dst, err);
 	if (rc)
@@ -59,10 +76,13 @@ static int content_check(struct convert_job *job,
 	return have != want ? 1 : convert_compare_ends(job, in, again, at, err);
 }
 
-/* Compare with what is on the disk, not with what is in memory. */
+/* Compare with what is on the disk, not with what is in memory. A child that
+ * has no name yet cannot be opened again, as its parents are found from there:
+ * it is read as it is.
+ */
 static int verify(struct convert_job *job, const struct convert_opts *opts,
 		  struct convert_source *src, const struct convert_output *out,
-		  struct vhd_err *err)
+		  struct vhd *open_still, struct vhd_err *err)
 {
 	const struct vhd_open_opts how = {
 		.format = opts->to,
@@ -79,7 +99,9 @@ static int verify(struct convert_job *job, const struct convert_opts *opts,
 				"cannot make the file durable: %s",
 				strerror(errno));
 	(void)posix_fadvise(out->fd, 0, 0, POSIX_FADV_DONTNEED);
-	rc = convert_input_open(&again, out->path, &how, err);
+	again = (struct convert_input){ .fd = out->fd, .img = open_still };
+	rc = open_still ? 0
+			: convert_input_open(&again, out->path, &how, err);
 	if (rc)
 		return rc;
 	cli_progress_start(&job->progress, "verifying", src->size_bytes,
@@ -90,7 +112,8 @@ static int verify(struct convert_job *job, const struct convert_opts *opts,
 		convert_source_close(&written.source);
 	}
 	cli_progress_end(&job->progress);
-	convert_input_close(&again);
+	if (!open_still)
+		convert_input_close(&again);
 	if (rc <= 0)
 		return rc;
 	job->blame = job->dst;
@@ -126,6 +149,26 @@ static int copy(struct convert_job *job, const struct convert_opts *opts,
 	stats->shared_bytes = share.shared_bytes;
 	stats->not_shared = share.why;
 	convert_sink_close(&sink.sink);
+	return rc;
+}
+
+/* Into a new child. */
+static int copy_diff(struct convert_job *job, const struct convert_opts *opts,
+		     struct convert_source *src,
+		     const struct convert_output *out, struct vhd *dst,
+		     struct convert_stats *stats, struct vhd_err *err)
+{
+	struct convert_sink *sink;
+	int rc = convert_diff_open(&sink, job, opts, dst, parents_of(opts, out),
+				   err);
+
+	if (rc)
+		return rc;
+	rc = convert_copy(job, src, sink, stats, err);
+	stats->written_bytes = convert_diff_written(sink);
+	convert_sink_close(sink);
+	if (!rc && opts->verify)
+		rc = verify(job, opts, src, out, dst, err);
 	return rc;
 }
 
@@ -186,7 +229,8 @@ static int fill(struct convert_job *job, const struct convert_opts *opts,
 		stats->resumed_bytes = resume->mark.mark_bytes;
 		job->progress.from = resume->mark.mark_bytes;
 	}
-	rc = copy(job, opts, src, out, dst, stats, err);
+	rc = opts->parent ? copy_diff(job, opts, src, out, dst, stats, err)
+			  : copy(job, opts, src, out, dst, stats, err);
 	cli_progress_end(&job->progress);
 	if (!rc) {
 		job->blame = job->dst;
@@ -223,8 +267,8 @@ static int make(struct convert_job *job, const struct convert_opts *opts,
 		rc = fill(job, opts, src, out, dst, stats, err);
 	if (!rc && opts->sparse == CONVERT_SPARSE_NO)
 		rc = convert_reserve(out->fd, err);
-	if (!rc && opts->verify)
-		rc = verify(job, opts, src, out, err);
+	if (!rc && opts->verify && !opts->parent)
+		rc = verify(job, opts, src, out, NULL, err);
 	if (rc)
 		return rc;
 	job->blame = job->dst;

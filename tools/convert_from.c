@@ -86,6 +86,7 @@ static int image_open(struct convert_from *from, struct convert_job *job,
 		.direct = opts->direct,
 		.parent_dir = opts->parent_dir ? opts->parent_dir : own,
 		.larger_child = opts->larger_child,
+		.raw_parent = opts->raw_parent,
 	};
 	int rc = convert_input_open(&from->in, opts->src, &how, err);
 

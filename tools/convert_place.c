@@ -14,12 +14,14 @@ int convert_size(const struct convert_opts *opts, uint64_t size_bytes,
 {
 	const struct verb_preset *p = verb_preset(opts->target);
 	*dst_bytes = size_bytes;
-	/* A disk may be larger than before, never smaller. */
-	if (!p || verb_preset_size(p,
-				   size_bytes < p->size_min_bytes
-					   ? p->size_min_bytes
-					   : size_bytes,
-				   dst_bytes))
+	/* A disk may be larger than before, never smaller; a child is as
+	 * large as its parent.
+	 */
+	if (!p || opts->to == VHD_FORMAT_DIFF)
+		return 0;
+	if (size_bytes < p->size_min_bytes)
+		size_bytes = p->size_min_bytes;
+	if (verb_preset_size(p, size_bytes, dst_bytes))
 		return 0;
 	return vhd_fail(err, -EINVAL, VHD_WHY_SIZE_LIMIT, 0,
 			"a disk of %" PRIu64 " bytes; %s takes up to %" PRIu64,

@@ -39,6 +39,7 @@ int convert_share_init(struct convert_share *sh,
 		.always = opts->reflink == CONVERT_REFLINK_ALWAYS,
 		.ahead = opts->sparse == CONVERT_SPARSE_YES && !must_read,
 		.off = opts->reflink == CONVERT_REFLINK_NEVER || !image ||
+		       opts->to == VHD_FORMAT_DIFF ||
 		       opts->sparse == CONVERT_SPARSE_NO,
 		.dst = dst,
 		.dst_fd = dst_fd,

@@ -24,10 +24,18 @@ packages()
 	build libssl-dev        digests of converted disks
 	build libnbd-dev        NBD servers as source and destination of vhd-convert
 	build nbdkit-plugin-dev header of the nbdkit plugin
+	build libext2fs-dev     free space of ext2, ext3 and ext4
+	build comerr-dev        its error texts
+	build libfuse3-dev      a partition shown to other programs as a file
 	build acpica-tools      iasl makes the guest's DSDT
 	run   qemu-utils        qemu-nbd reads qcow2, VMDK, VHDX, VDI
 	run   qemu-system-x86   nested machine where the processor has no KVM
 	run   linux-image-amd64 its kernel: kvm_amd, 9p
+	run   fuse3             mounts without being root
+	run   xfsprogs          free space of XFS
+	run   ntfs-3g           state of NTFS volumes
+	run   partclone         free space of NTFS and FAT
+	run   dosfstools        state of FAT volumes
 	run   nbdkit            vhd serve runs it
 	test  libcmocka-dev     unit tests
 	test  pkg-config        flags of the installed library
@@ -42,6 +50,7 @@ packages()
 	test  fio               measure for the disk queue
 	test  e2fsprogs         e2fsck, mke2fs
 	test  fdisk             sfdisk
+	test  mtools            files on FAT
 	test  strace            a full disk and other faults in the tools' tests
 	test  linux-image-cloud-amd64 kernel of the small test guest
 	test  busybox-static    its programs

@@ -134,6 +134,7 @@ static struct json_object *footer_object(const struct vhd_info *info)
 	put_text(o, "checksum", checksum);
 	put_number(o, "features", info->features);
 	put_bool(o, "saved-state", info->saved_state != 0);
+	put_bool(o, "hidden", info->notes & VHD_NOTE_HIDDEN);
 	return o;
 }
 

@@ -62,6 +62,7 @@ struct drawing {
 	const struct glyphs *glyph;
 	uint32_t row_cells;
 	const char *colour; /* the terminal's now */
+	bool named[INSPECT_PARTS_MAX]; /* partitions whose label was drawn */
 };
 
 /* --------------------------------------------------------------- sizes -- */
@@ -248,48 +249,59 @@ static void put_label(const struct drawing *d, struct column *line,
 	}
 }
 
-/* Part `p` in the row that begins with cell `first`; whether it begins or ends
- * there.
- */
-static bool put_bracket(const struct drawing *d, struct column *line,
-			const struct inspect_part *p, uint32_t first)
+static void put_frame(const struct drawing *d, struct column *line, uint32_t a,
+		      uint32_t b, bool begins, bool ends)
 {
+	for (uint32_t i = a; i <= b; i++) {
+		strcpy(line[i].text, d->glyph->line);
+		line[i].taken = true;
+	}
+	if (a == b) {
+		strcpy(line[a].text, begins ? d->glyph->alone : d->glyph->to);
+		return;
+	}
+	if (begins)
+		strcpy(line[a].text, d->glyph->from);
+	if (ends)
+		strcpy(line[b].text, d->glyph->to);
+}
+
+/* Partition `n` in the row that begins with cell `first`; whether that is
+ * worth a line: it begins or ends there, or is still without its label.
+ */
+static bool put_bracket(struct drawing *d, struct column *line, unsigned n,
+			uint32_t first)
+{
+	const struct inspect_part *p = &d->r->content->parts[n];
 	uint64_t from = p->off_bytes / d->g->cell_bytes;
 	uint64_t to = (p->off_bytes + p->len_bytes - 1) / d->g->cell_bytes;
 	uint64_t last = first + d->row_cells - 1;
+	bool begins = from >= first, ends = to <= last, was_named = d->named[n];
 	uint32_t a, b;
 	char text[256];
 
 	if (to < first || from > last)
 		return false;
-	a = from > first ? (uint32_t)from - first : 0;
-	b = to < last ? (uint32_t)to - first : d->row_cells - 1;
+	a = begins ? (uint32_t)from - first : 0;
+	b = ends ? (uint32_t)to - first : d->row_cells - 1;
 	/* A neighbour that ends in the cell where this one begins. */
 	if (line[a].taken && a < b)
 		a++;
 	if (line[a].taken)
 		return true;
-	for (uint32_t i = a; i <= b; i++) {
-		strcpy(line[i].text, d->glyph->line);
-		line[i].taken = true;
+	put_frame(d, line, a, b, begins, ends);
+	if (b > a + 2) {
+		inspect_part_label(d->r->content, p, text, sizeof(text));
+		put_label(d, line, a + 1, ends ? b : b + 1, text);
+		d->named[n] = true;
 	}
-	if (from >= first)
-		strcpy(line[a].text, d->glyph->from);
-	if (to <= last)
-		strcpy(line[b].text, d->glyph->to);
-	if (a == b)
-		strcpy(line[a].text, from >= first ? d->glyph->alone
-						   : d->glyph->to);
-	inspect_part_label(p, text, sizeof(text));
-	if (b > a + 2)
-		put_label(d, line, a + 1, b, text);
-	return from >= first || to <= last;
+	return begins || ends || !was_named;
 }
 
 /* A row in which nothing begins or ends needs no line: what the last one left
  * open goes on.
  */
-static void put_brackets(const struct drawing *d, uint32_t first)
+static void put_brackets(struct drawing *d, uint32_t first)
 {
 	const struct inspect_content *c = d->r->content;
 	struct column line[CELLS_MAX];
@@ -301,7 +313,7 @@ static void put_brackets(const struct drawing *d, uint32_t first)
 	for (unsigned i = 0; c && i < c->part_count; i++)
 		if (!c->parts[i].past_end && c->parts[i].len_bytes &&
 		    !inspect_part_extended(c, &c->parts[i]))
-			any |= put_bracket(d, line, &c->parts[i], first);
+			any |= put_bracket(d, line, i, first);
 	if (!any)
 		return;
 	for (uint32_t i = 0; i < d->row_cells; i++)

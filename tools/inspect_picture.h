@@ -14,8 +14,9 @@
 /* The last component of a layer's path. */
 const char *inspect_layer_name(const struct inspect_report *r, unsigned layer,
 			       char buf[INSPECT_LAYER_NAME]);
-/* "1 ext4 \"root\"": number, file system or type, name. */
-const char *inspect_part_label(const struct inspect_part *p, char *buf,
+/* "1 ext4 \"root\"": number, file system, else name or type, label. */
+const char *inspect_part_label(const struct inspect_content *c,
+			       const struct inspect_part *p, char *buf,
 			       size_t n);
 /* An MBR's container of logical partitions. */
 bool inspect_part_extended(const struct inspect_content *c,

@@ -28,6 +28,7 @@
 #define TICKS_MAX 9
 /* Average width of a character of 12 px, which cannot be measured here. */
 #define GLYPH_WIDTH 6.4
+#define BOLD_WIDTH 7.6
 
 uint64_t inspect_svg_cell(uint64_t size_bytes)
 {
@@ -102,25 +103,43 @@ void svg_text(const struct svg *s, double x, double y, const char *class,
 	fputs("</text>\n", s->out);
 }
 
+/* The byte at which character `n` begins. */
+static size_t char_at(const char *text, size_t n)
+{
+	size_t i = 0;
+
+	for (; text[i]; i++)
+		if ((text[i] & 0xc0) != 0x80 && !n--)
+			break;
+	return i;
+}
+
+const char *svg_shorten(const char *text, size_t most, char buf[SVG_SHORT])
+{
+	size_t chars = 0, tail = most / 3;
+
+	for (const char *p = text; *p; p++)
+		chars += (*p & 0xc0) != 0x80;
+	if (chars <= most)
+		return text;
+	snprintf(buf, SVG_SHORT, "%.*s…%s",
+		 (int)char_at(text, most - tail - 1), text,
+		 text + char_at(text, chars - tail));
+	return buf;
+}
+
 static void band_label(const struct svg *s, double y, double height,
 		       const char *name, const char *detail)
 {
-	char text[64];
-	size_t most = (size_t)((LABEL_END - LEFT) / GLYPH_WIDTH);
-	size_t len = strlen(name);
+	char buf[SVG_SHORT];
 
-	/* The end of a long name tells more than its middle. */
-	if (len > most && most > 12) {
-		snprintf(text, sizeof(text), "%.*s…%s", (int)most - 9, name,
-			 name + len - 8);
-		cli_text_clean(text);
-		name = text;
-	}
+	name = svg_shorten(name, (size_t)((LABEL_END - LEFT) / BOLD_WIDTH),
+			   buf);
 	svg_text(s, LABEL_END, y + height / 2 - (*detail ? 2 : -4), "name",
-		"%s", name);
+		 "%s", name);
 	if (*detail)
 		svg_text(s, LABEL_END, y + height / 2 + 12, "detail", "%s",
-			detail);
+			 detail);
 }
 
 /* ---------------------------------------------------------------- head -- */
@@ -294,7 +313,7 @@ static void part(const struct svg *s, const struct inspect_part *p, double y)
 		"<rect x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" height=\"%.1f\" "
 		"rx=\"3\" fill=\"#e3ebf4\" stroke=\"#8fa5bd\"/>\n",
 		x + 0.5, y, width > 2 ? width - 1 : 1.5, PART_HEIGHT);
-	inspect_part_label(p, label, sizeof(label));
+	inspect_part_label(s->r->content, p, label, sizeof(label));
 	snprintf(text, sizeof(text), "%s, %s", label,
 		 cli_size_text(p->len_bytes, size, sizeof(size)));
 	if (text_width(text) > width)

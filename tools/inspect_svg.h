@@ -25,6 +25,12 @@ __attribute__((format(printf, 5, 6))) void
 svg_text(const struct svg *s, double x, double y, const char *class,
 	 const char *fmt, ...);
 
+/* At most so many characters, the middle left out where there are more: the end
+ * of a name tells as much as its beginning. Returns `text` or `buf`.
+ */
+#define SVG_SHORT 512
+const char *svg_shorten(const char *text, size_t most, char buf[SVG_SHORT]);
+
 /* Totals of every state; returns where it ends. */
 double svg_legend(const struct svg *s, double y);
 

@@ -12,6 +12,7 @@ struct legend {
 
 #define LEGEND_COLUMN 480
 #define LEGEND_ROW 24
+#define NAME_CHARS 40 /* of 13 px, to the page's edge */
 
 static void key(struct legend *l, const char *fill, const char *hatch,
 		uint64_t bytes, const char *name)
@@ -61,17 +62,18 @@ static uint64_t covered_bytes(const struct inspect_alloc *a)
 static void key_layers(struct legend *l)
 {
 	const struct inspect_alloc *a = l->s->a;
-	char text[INSPECT_LAYER_NAME + 32], name[INSPECT_LAYER_NAME];
+	char text[SVG_SHORT + 32], name[INSPECT_LAYER_NAME], buf[SVG_SHORT];
 
 	for (uint32_t i = 0; i < a->layers; i++) {
 		const struct inspect_share *share = &a->share[i];
 
 		inspect_layer_name(l->s->r, i, name);
 		if (i)
-			snprintf(text, sizeof(text), "from parent %u, %.36s", i,
-				 name);
+			snprintf(text, sizeof(text), "from parent %u, %s", i,
+				 svg_shorten(name, NAME_CHARS - 15, buf));
 		else
-			snprintf(text, sizeof(text), "used, in %.40s", name);
+			snprintf(text, sizeof(text), "used, in %s",
+				 svg_shorten(name, NAME_CHARS - 9, buf));
 		key(l, svg_layer_colour(i), "",
 		    share->seen_bytes - share->seen_zero_bytes, text);
 	}

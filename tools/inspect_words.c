@@ -43,6 +43,7 @@ const char *inspect_note_name(enum vhd_note note)
 		{ VHD_NOTE_FOOTERS_DIFFER, "footers-differ" },
 		{ VHD_NOTE_LOCATOR_BAD, "locator-bad" },
 		{ VHD_NOTE_PARENT_TIME, "parent-time" },
+		{ VHD_NOTE_HIDDEN, "hidden" },
 		{ VHD_NOTE_BATMAP_BAD, "batmap-bad" },
 		{ VHD_NOTE_RESIZE_CUT, "resize-cut" },
 		{ VHD_NOTE_SPLIT, "split" },
@@ -155,10 +156,15 @@ bool inspect_part_extended(const struct inspect_content *c,
 	return false;
 }
 
-const char *inspect_part_label(const struct inspect_part *p, char *buf,
+const char *inspect_part_label(const struct inspect_content *c,
+			       const struct inspect_part *p, char *buf,
 			       size_t n)
 {
-	const char *what = p->fs.type[0] ? p->fs.type : p->name;
+	const char *type = inspect_part_type(c->table, p->type);
+	const char *what = p->fs.type[0] ? p->fs.type
+			   : p->name[0]	 ? p->name
+			   : type	 ? type
+					 : "";
 	const char *name = p->fs.label[0] ? p->fs.label : "";
 
 	snprintf(buf, n, "%d%s%s%s%s%s", p->number, *what ? " " : "", what,

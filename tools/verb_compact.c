@@ -14,10 +14,12 @@
 #include <unistd.h>
 
 #include "convert.h"
+#include "freemap.h"
 #include "verb.h"
 
 enum {
 	OPT_REWRITE = 256,
+	OPT_FREE,
 	OPT_PUNCH,
 	OPT_PARENT_EQUAL,
 	OPT_FORMAT,
@@ -30,6 +32,9 @@ static const struct cli_option options[] = {
 	{"rewrite", OPT_REWRITE, NULL,
 	 "write a new file, its blocks in order and on 4 KiB\n"
 	 "boundaries, which then replaces FILE; needs its space"},
+	{"free", OPT_FREE, NULL,
+	 "give back what file systems call free as well (ext2,\n"
+	 "ext3, ext4, XFS, NTFS, FAT); it reads as anything then"},
 	{"parent-equal", OPT_PARENT_EQUAL, NULL,
 	 "of a differencing disk: give back what the parent has\n"
 	 "as well"},
@@ -56,6 +61,8 @@ struct compact_verb {
 	struct vhd_compact_opts opts;
 	struct verb_parents parents;
 	bool rewrite;
+	bool free;
+	struct freemap map;
 	bool json;
 	bool quiet;
 	struct cli_progress progress;
@@ -70,6 +77,9 @@ static int option_apply(struct compact_verb *v, int id, const char *value)
 	switch (id) {
 	case OPT_REWRITE:
 		v->rewrite = true;
+		break;
+	case OPT_FREE:
+		v->free = true;
 		break;
 	case OPT_PUNCH:
 		v->opts.punch = true;
@@ -138,6 +148,20 @@ static int show(void *ctx, uint64_t pos_bytes, uint64_t total_bytes)
 	v->progress.total = total_bytes;
 	cli_progress_show(&v->progress, pos_bytes, pos_bytes);
 	return 0;
+}
+
+static int look(void *ctx, struct vhd *img, struct vhd_err *err)
+{
+	struct compact_verb *v = ctx;
+
+	return freemap_find(&v->map, img, v->path, err);
+}
+
+static bool is_free(void *ctx, uint64_t off_bytes, uint64_t len_bytes)
+{
+	const struct compact_verb *v = ctx;
+
+	return freemap_has(&v->map, off_bytes, len_bytes);
 }
 
 static uint64_t host_bytes(const char *path)
@@ -273,6 +297,10 @@ static struct json_object *report(const struct compact_verb *v,
 	verb_put_number(o, "blocks-moved", r->blocks_moved);
 	verb_put_bool(o, "table-moved", r->table_moved);
 	verb_put_number(o, "punched-bytes", r->punched_bytes);
+	verb_put(o, "free-bytes",
+		 v->free ? json_object_new_uint64(v->map.bytes) : NULL);
+	verb_put(o, "unknown-partitions",
+		 v->free ? json_object_new_uint64(v->map.unknown) : NULL);
 	return o;
 }
 
@@ -320,6 +348,11 @@ static void report_text(const struct compact_verb *v,
 		printf("%s: the file %s %s, had %s\n", v->shown,
 		       v->opts.write ? "has" : "would have", now, old);
 	}
+	if (v->map.unknown)
+		printf("%s: nothing is known of %u partition%s, which count%s "
+		       "as used\n",
+		       v->shown, v->map.unknown, v->map.unknown == 1 ? "" : "s",
+		       v->map.unknown == 1 ? "s" : "");
 	if (!v->opts.write)
 		return;
 	cli_size_text(v->host_before, old, sizeof(old));
@@ -335,6 +368,10 @@ static int run(struct compact_verb *v, struct vhd_compact_result *r,
 	v->host_before = host_bytes(v->path);
 	v->opts.parent_dir = verb_parent_dir(&v->parents, v->path);
 	v->opts.progress = show;
+	if (v->free) {
+		v->opts.look = look;
+		v->opts.is_free = is_free;
+	}
 	v->opts.ctx = v;
 	cli_progress_start(&v->progress, "compacting", 0,
 			   v->quiet || v->json);
@@ -356,7 +393,9 @@ int verb_compact(const char *prog, int argc, char **argv)
 	if (status >= 0)
 		return status;
 	verb_shown(v.path, v.shown);
-	if (run(&v, &r, &err))
+	status = run(&v, &r, &err);
+	freemap_fini(&v.map);
+	if (status)
 		return cli_fail(prog, v.path, &err);
 	if (!v.json && !v.quiet)
 		report_text(&v, &r);

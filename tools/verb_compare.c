@@ -15,6 +15,7 @@ enum {
 	OPT_PARENT_DIR,
 	OPT_NO_PARENT,
 	OPT_LARGER_CHILD,
+	OPT_RAW_PARENT,
 	OPT_DIRECT,
 	OPT_JSON,
 };
@@ -34,6 +35,8 @@ static const struct cli_option options[] = {
 	{"no-parent", OPT_NO_PARENT, NULL, "refuse differencing disks"},
 	{"larger-child", OPT_LARGER_CHILD, NULL,
 	 "let them be larger than their parents; the rest is zero"},
+	{"raw-parent", OPT_RAW_PARENT, NULL,
+	 "one that blktap made on a raw disk may name it"},
 	{"direct", OPT_DIRECT, NULL, "go around the page cache"},
 	{"json", OPT_JSON, NULL, "print JSON for programs"},
 	{"quiet", 'q', NULL, "print nothing but errors; see the exit status"},
@@ -46,6 +49,7 @@ struct compare {
 	enum vhd_format format[2];
 	struct verb_parents parents;
 	bool larger_child;
+	bool raw_parent;
 	bool strict;
 	bool direct;
 	bool json;
@@ -87,6 +91,9 @@ static void flag_apply(struct compare *c, int id)
 		break;
 	case OPT_LARGER_CHILD:
 		c->larger_child = true;
+		break;
+	case OPT_RAW_PARENT:
+		c->raw_parent = true;
 		break;
 	case OPT_JSON:
 		c->json = true;
@@ -201,6 +208,7 @@ static int inputs_open(struct compare *c, const char **blame,
 			.direct = c->direct,
 			.parent_dir = verb_parent_dir(&c->parents, c->path[i]),
 			.larger_child = c->larger_child,
+			.raw_parent = c->raw_parent,
 		};
 		int rc = convert_input_open(&c->in[i], c->path[i], &how, err);
 

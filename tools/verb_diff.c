@@ -11,10 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "convert.h"
-#include "extent.h"
+#include "diff.h"
 #include "inspect_picture.h"
-#include "verb.h"
 
 enum {
 	OPT_CONTENT = 256,
@@ -47,34 +45,6 @@ static const struct cli_option options[] = {
 	{"json", OPT_JSON, NULL, "print JSON for programs"},
 	{"quiet", 'q', NULL, "print nothing but errors; see the exit status"},
 	{0},
-};
-
-struct diff {
-	const char *prog;
-	const char *path[2]; /* the older, the newer; of one image: parent,
-			      * which may be NULL, and child */
-	bool two;
-	enum vhd_format format;
-	struct verb_parents parents;
-	bool content;
-	bool no_partitions;
-	bool larger_child;
-	bool direct;
-	bool json;
-	bool quiet;
-	struct convert_input in[2];
-	uint64_t size_bytes[2];
-	char *parent_path; /* owned */
-	struct extents extents; /* of the child */
-	struct inspect_content *parts; /* NULL: not known */
-	uint64_t *part_bytes;          /* one a partition, one for the rest */
-	/* the range that may go on */
-	uint64_t from_bytes;
-	uint64_t len_bytes;
-	unsigned part;
-	uint64_t ranges;
-	uint64_t range_bytes;
-	uint64_t set_bytes; /* with --content: of which those are a part */
 };
 
 /* -------------------------------------------------------- command line -- */
@@ -176,11 +146,6 @@ static unsigned part_at(const struct diff *d, uint64_t at, uint64_t *end)
 	return count;
 }
 
-static bool has_parts(const struct diff *d)
-{
-	return d->parts && d->parts->part_count;
-}
-
 static void find_parts(struct diff *d)
 {
 	const struct vhd_info *info = vhd_get_info(d->in[1].img);
@@ -193,51 +158,13 @@ static void find_parts(struct diff *d)
 			       sizeof(*d->part_bytes));
 }
 
-static const char *part_label(const struct diff *d, unsigned i, char *buf,
-			      size_t n)
-{
-	if (i == d->parts->part_count)
-		snprintf(buf, n, "outside partitions");
-	else
-		inspect_part_label(&d->parts->parts[i], buf, n);
-	return buf;
-}
-
 /* -------------------------------------------------------------- ranges -- */
-
-static void print_range(const struct diff *d)
-{
-	char label[256];
-
-	if (d->quiet)
-		return;
-	if (d->json) {
-		printf("%s\n    { \"start\": %" PRIu64 ", \"length\": %" PRIu64
-		       ", \"partition\": ",
-		       d->ranges ? "," : "", d->from_bytes, d->len_bytes);
-		if (has_parts(d) && d->part < d->parts->part_count)
-			printf("%d }", d->parts->parts[d->part].number);
-		else
-			printf("null }");
-		return;
-	}
-	if (!d->ranges)
-		printf("%-16s%-16s%s\n", "Start", "Length",
-		       has_parts(d) ? "Partition" : "");
-	if (has_parts(d))
-		printf("%-16" PRIu64 "%-16" PRIu64 "%s\n", d->from_bytes,
-		       d->len_bytes, part_label(d, d->part, label,
-						sizeof(label)));
-	else
-		printf("%-16" PRIu64 "%" PRIu64 "\n", d->from_bytes,
-		       d->len_bytes);
-}
 
 static void end_range(struct diff *d)
 {
 	if (!d->len_bytes)
 		return;
-	print_range(d);
+	diff_print_range(d);
 	d->ranges++;
 	d->len_bytes = 0;
 }
@@ -418,106 +345,6 @@ out:
 	return rc;
 }
 
-/* -------------------------------------------------------------- report -- */
-
-static void print_path(const char *key, const char *path)
-{
-	char shown[VERB_SHOWN_BYTES];
-	struct json_object *o =
-		path ? json_object_new_string(verb_shown(path, shown)) : NULL;
-
-	printf("  \"%s\": %s,\n", key,
-	       json_object_to_json_string_ext(o,
-					      JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(o);
-}
-
-static void begin(const struct diff *d)
-{
-	if (!d->json || d->quiet)
-		return;
-	puts("{");
-	print_path(d->two ? "old" : "parent", d->path[0]);
-	print_path(d->two ? "new" : "child", d->path[1]);
-	printf("  \"ranges\": [");
-}
-
-static void end_json(const struct diff *d)
-{
-	unsigned count = d->parts ? d->parts->part_count : 0;
-	const char *between = "";
-
-	printf("%s],\n  \"range-bytes\": %" PRIu64 ",\n",
-	       d->ranges ? "\n  " : "", d->range_bytes);
-	if (d->two)
-		printf("  \"set-bytes\": null,\n  \"identical-bytes\": null,\n");
-	else if (d->content)
-		printf("  \"set-bytes\": %" PRIu64
-		       ",\n  \"identical-bytes\": %" PRIu64 ",\n",
-		       d->set_bytes, d->set_bytes - d->range_bytes);
-	else
-		printf("  \"set-bytes\": %" PRIu64
-		       ",\n  \"identical-bytes\": null,\n",
-		       d->set_bytes);
-	printf("  \"sizes\": [%" PRIu64 ", %" PRIu64 "],\n", d->size_bytes[0],
-	       d->size_bytes[1]);
-	printf("  \"partitions\": [");
-	for (unsigned i = 0; i < count; i++) {
-		printf("%s\n    { \"number\": %d, \"bytes\": %" PRIu64 " }",
-		       between, d->parts->parts[i].number, d->part_bytes[i]);
-		between = ",";
-	}
-	printf("%s],\n  \"outside-bytes\": %" PRIu64
-	       ",\n  \"same\": %s\n}\n",
-	       count ? "\n  " : "", d->part_bytes[count],
-	       d->range_bytes ? "false" : "true");
-}
-
-static void end_parts(const struct diff *d)
-{
-	char size[CLI_SIZE_TEXT], label[256];
-
-	for (unsigned i = 0; has_parts(d) && i <= d->parts->part_count; i++)
-		if (d->part_bytes[i])
-			printf("%-10s %s\n",
-			       cli_size_text(d->part_bytes[i], size,
-					     sizeof(size)),
-			       part_label(d, i, label, sizeof(label)));
-}
-
-static void end_text(const struct diff *d)
-{
-	char size[CLI_SIZE_TEXT], same[CLI_SIZE_TEXT], shown[VERB_SHOWN_BYTES];
-
-	verb_shown(d->path[1], shown);
-	cli_size_text(d->range_bytes, size, sizeof(size));
-	if (d->ranges) {
-		putchar('\n');
-		end_parts(d);
-		printf("%-10s in %" PRIu64 " range%s ", size, d->ranges,
-		       d->ranges == 1 ? "" : "s");
-	}
-	if (d->two)
-		printf(d->ranges ? "of %s differ\n" : "%s holds the same\n",
-		       shown);
-	else if (!d->set_bytes)
-		printf("%s holds nothing itself\n", shown);
-	else if (!d->content)
-		printf("set in %s\n", shown);
-	else if (!d->ranges)
-		printf("%s holds %s itself, all as its parent has it\n", shown,
-		       cli_size_text(d->set_bytes, same, sizeof(same)));
-	else
-		printf("of %s differ from its parent; %s more are set, but "
-		       "the same\n",
-		       shown, cli_size_text(d->set_bytes - d->range_bytes, same,
-					    sizeof(same)));
-	if (d->two && d->size_bytes[0] != d->size_bytes[1])
-		printf("sizes %" PRIu64 " and %" PRIu64
-		       "; the shorter counts as zero behind its end\n",
-		       d->size_bytes[0], d->size_bytes[1]);
-}
-
 /* ---------------------------------------------------------- the images -- */
 
 static int open_one(struct diff *d, int i, const char **blame,
@@ -611,15 +438,12 @@ static int run(struct diff *d, struct convert_job *job, struct vhd_err *err)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
 	extents_init(&d->extents, d->in[1].img);
-	begin(d);
+	diff_print_begin(d);
 	rc = d->two || d->content ? compare(d, job, err) : own_ranges(d, err);
 	if (rc)
 		return rc;
 	end_range(d);
-	if (d->json && !d->quiet)
-		end_json(d);
-	else if (!d->quiet)
-		end_text(d);
+	diff_print_end(d);
 	return 0;
 }
 

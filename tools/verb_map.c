@@ -17,6 +17,7 @@ enum {
 	OPT_PARENT_DIR,
 	OPT_NO_PARENT,
 	OPT_LARGER_CHILD,
+	OPT_RAW_PARENT,
 	OPT_START,
 	OPT_LENGTH,
 };
@@ -35,6 +36,8 @@ static const struct cli_option options[] = {
 	 "do not look for parents; show what they would have"},
 	{"larger-child", OPT_LARGER_CHILD, NULL,
 	 "let them be larger than their parents; the rest is zero"},
+	{"raw-parent", OPT_RAW_PARENT, NULL,
+	 "one that blktap made on a raw disk may name it"},
 	{"start-offset", OPT_START, "SIZE",
 	 "begin at this offset of the disk"},
 	{"max-length", OPT_LENGTH, "SIZE", "show no more than this much of it"},
@@ -103,6 +106,9 @@ static int apply(struct map *m, int id, const char *value)
 		break;
 	case OPT_LARGER_CHILD:
 		m->opts.larger_child = true;
+		break;
+	case OPT_RAW_PARENT:
+		m->opts.raw_parent = true;
 		break;
 	default:
 		m->opts.force_read = true;

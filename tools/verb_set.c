@@ -23,6 +23,7 @@
 
 enum {
 	OPT_ID = 256,
+	OPT_PARENT_ID,
 	OPT_HIDDEN,
 	OPT_SAVED_STATE,
 	OPT_GEOMETRY,
@@ -37,6 +38,8 @@ static const struct cli_option options[] = {
 	{"id", OPT_ID, "ID",
 	 "the unique id: new (a random one), with dashes as\n"
 	 "Windows spells it, or 32 hexadecimal digits as bytes"},
+	{"parent-id", OPT_PARENT_ID, "ID",
+	 "the id of the disk that a differencing disk builds on"},
 	{"hidden", OPT_HIDDEN, "YES|NO",
 	 "whether blktap takes it for an inner node of a chain"},
 	{"saved-state", OPT_SAVED_STATE, "YES|NO",
@@ -86,6 +89,17 @@ static int yes_no(struct set *s, const char *option, const char *text,
 	return CLI_OK;
 }
 
+static int id_parse(struct set *s, const char *option, const char *text,
+		    uint8_t id[16])
+{
+	if (!cli_id_parse(text, id))
+		return CLI_OK;
+	return cli_usage(s->prog,
+			 "--%s %s: not %san id such as 2c844f54-0b18-402d-8cd6-"
+			 "471a059ac6d5, or 32 hexadecimal digits",
+			 option, text, strcmp(option, "id") ? "" : "new, ");
+}
+
 static int id_apply(struct set *s, const char *text)
 {
 	uint8_t *id = s->opts.values.unique_id;
@@ -95,13 +109,7 @@ static int id_apply(struct set *s, const char *text)
 	if (!strcmp(text, "new"))
 		return verb_new_id(id, &err) ? cli_fail(s->prog, NULL, &err)
 					     : CLI_OK;
-	if (cli_id_parse(text, id))
-		return cli_usage(s->prog,
-				 "--id %s: not new, an id such as 2c844f54-0b18-"
-				 "402d-8cd6-471a059ac6d5, or 32 hexadecimal "
-				 "digits",
-				 text);
-	return CLI_OK;
+	return id_parse(s, "id", text, id);
 }
 
 static int geometry_apply(struct set *s, const char *text)
@@ -212,6 +220,10 @@ static int apply(struct set *s, int id, const char *value)
 	switch (id) {
 	case OPT_ID:
 		return id_apply(s, value);
+	case OPT_PARENT_ID:
+		s->opts.fields |= VHD_SET_PARENT_ID;
+		return id_parse(s, "parent-id", value,
+				s->opts.values.parent_id);
 	case OPT_HIDDEN:
 		return yes_no(s, "hidden", value, VHD_SET_HIDDEN,
 			      &s->opts.values.hidden);
@@ -290,6 +302,8 @@ static const char *value_text(uint32_t field, const struct vhd_set_values *v,
 	switch (field) {
 	case VHD_SET_ID:
 		return cli_id_windows(v->unique_id, buf);
+	case VHD_SET_PARENT_ID:
+		return cli_id_windows(v->parent_id, buf);
 	case VHD_SET_HIDDEN:
 		return v->hidden ? "yes" : "no";
 	case VHD_SET_SAVED_STATE:
@@ -315,6 +329,7 @@ static const struct {
 	const char *name;
 } fields[] = {
 	{VHD_SET_ID, "id"},
+	{VHD_SET_PARENT_ID, "parent-id"},
 	{VHD_SET_HIDDEN, "hidden"},
 	{VHD_SET_SAVED_STATE, "saved-state"},
 	{VHD_SET_GEOMETRY, "geometry"},
@@ -380,6 +395,24 @@ static void find_children(struct set *s)
 		look_at(s, dirfd(d), dir, e->d_name);
 	if (d)
 		closedir(d);
+	free(dir);
+}
+
+/* Whether the disk that is now asked for is where the image's names lead. */
+static void look_for_parent(const struct set *s)
+{
+	char *dir = cli_parent_dir(s->path);
+	const struct vhd_open_opts how = {
+		.parent_dir = dir,
+		.larger_child = true,
+	};
+	struct vhd_err err;
+	struct vhd *img;
+
+	if (dir && !vhd_open(s->path, &how, &img, &err))
+		vhd_abandon(img);
+	else if (dir)
+		fprintf(stderr, "%s: warning: %s\n", s->prog, err.text);
 	free(dir);
 }
 
@@ -498,6 +531,8 @@ int verb_set(const char *prog, int argc, char **argv)
 	}
 	if (!rc && s.opts.write)
 		rc = vhd_set(s.path, &s.opts, &s.result, &err);
+	if (!rc && s.opts.write && s.result.changed & VHD_SET_PARENT_ID)
+		look_for_parent(&s);
 	if (rc) {
 		json_object_put(s.children);
 		return cli_fail(prog, s.path, &err);

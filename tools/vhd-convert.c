@@ -42,6 +42,14 @@ static int signals_open(struct vhd_err *err)
 			"cannot watch for signals: %s", strerror(errno));
 }
 
+static bool same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
 /* Into the image file that DST names. */
 static int to_file(struct convert_job *job, const struct convert_opts *opts,
 		   struct convert_from *from, struct convert_stats *stats,
@@ -54,6 +62,9 @@ static int to_file(struct convert_job *job, const struct convert_opts *opts,
 	if (from->in.img && convert_input_has_parent(&from->in, opts->dst))
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"is a parent of the file to read from");
+	if (opts->parent && same_file(opts->parent, opts->dst))
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"is the parent that it is to build on");
 	rc = convert_resume_output(&out, opts, &from->in, err);
 	if (rc > 0)
 		stats->finished = true;

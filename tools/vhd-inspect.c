@@ -31,6 +31,7 @@ enum {
 	OPT_WIDTH,
 	OPT_COLOR,
 	OPT_LARGER_CHILD,
+	OPT_RAW_PARENT,
 };
 
 static const struct cli_option options[] = {
@@ -59,6 +60,8 @@ static const struct cli_option options[] = {
 	{ "larger-child", OPT_LARGER_CHILD, NULL,
 	  "a child may be larger than its parent, what the parent\n"
 	  "lacks is zero" },
+	{ "raw-parent", OPT_RAW_PARENT, NULL,
+	  "one that blktap made on a raw disk may name it" },
 	{ "force", 'f', NULL,
 	  "look although another program has it open for writing;\n"
 	  "what is shown may be torn" },
@@ -76,6 +79,7 @@ struct inspect_opts {
 	const char *svg;
 	struct inspect_style style;
 	bool larger_child;
+	bool raw_parent;
 	const char *parent_dir; /* NULL: the image's own */
 	enum vhd_format format;
 	char **paths;
@@ -174,6 +178,9 @@ static int apply(struct inspect_opts *opts, int id, const char *value)
 	case OPT_LARGER_CHILD:
 		opts->larger_child = true;
 		break;
+	case OPT_RAW_PARENT:
+		opts->raw_parent = true;
+		break;
 	default:
 		return format_set(opts, value);
 	}
@@ -239,6 +246,7 @@ static void open_image(struct inspect_report *r,
 		.format = opts->format,
 		.force_read = opts->force,
 		.larger_child = opts->larger_child,
+		.raw_parent = opts->raw_parent,
 		.parent_dir = opts->parent_dir ? opts->parent_dir : own,
 	};
 

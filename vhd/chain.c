@@ -55,11 +55,24 @@ static const char *name_of(const struct vhd *img)
 	return slash ? slash + 1 : "the image";
 }
 
-/* A raw disk has no id and is nobody's parent, whatever the child asks for. */
+bool vhd_chain_wants_raw(const struct vhd *child)
+{
+	return vhd_is_blktap(&child->info) &&
+	       !vhd_any_nonzero(child->info.parent_id,
+				sizeof(child->info.parent_id));
+}
+
+/* A raw disk has no id and is nobody's parent, whatever the child asks for;
+ * except blktap's, and that only where the caller allows it.
+ */
 static int id_check(const struct vhd *child, const struct vhd *parent,
 		    struct vhd_err *err)
 {
-	if (parent->info.format != VHD_FORMAT_RAW &&
+	bool raw = parent->info.format == VHD_FORMAT_RAW;
+
+	if (raw && child->raw_parent && vhd_chain_wants_raw(child))
+		return 0;
+	if (!raw &&
 	    memcmp(child->info.parent_id, parent->info.unique_id, 16) == 0)
 		return 0;
 	return vhd_fail(err, -EUCLEAN, VHD_WHY_PARENT_ID, 0,
@@ -85,6 +98,8 @@ static int size_check(const struct vhd *child, const struct vhd *parent,
 static int cycle_check(const struct vhd *top, const struct vhd *added,
 		       struct vhd_err *err)
 {
+	if (added->info.format == VHD_FORMAT_RAW) /* the end of any chain */
+		return 0;
 	for (const struct vhd *l = top; l; l = l->parent)
 		if (memcmp(l->info.unique_id, added->info.unique_id, 16) == 0)
 			return vhd_fail(err, -EUCLEAN, VHD_WHY_CHAIN_CYCLE, 0,

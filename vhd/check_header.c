@@ -146,13 +146,16 @@ static bool name_ok(const uint8_t *name, size_t len)
 static int parent(struct check *c, struct vhd_err *err)
 {
 	const struct vhd_header *h = &c->s.header;
+	bool blktap = memcmp(c->s.probe.footer.creator_app, "tap", 4) == 0;
 
 	if (c->s.info.format != VHD_FORMAT_DIFF)
 		return 0;
 	if (!vhd_any_nonzero(h->parent_id, sizeof(h->parent_id)))
-		check_tell_as(c, VHD_SEVERITY_WARNING, VHD_FIND_ID_ZERO,
-			      AT(c, parent_id), VHD_NO_BLOCK,
-			      "the parent's id is all zero");
+		check_tell_as(c,
+			      blktap ? VHD_SEVERITY_INFO : VHD_SEVERITY_WARNING,
+			      VHD_FIND_ID_ZERO, AT(c, parent_id), VHD_NO_BLOCK,
+			      "the parent's id is all zero%s",
+			      blktap ? ": blktap's word for a raw disk" : "");
 	if (!name_ok(h->parent_name, sizeof(h->parent_name)))
 		check_tell(c, VHD_FIND_PARENT_NAME, AT(c, parent_name),
 			   VHD_NO_BLOCK,

@@ -69,8 +69,9 @@ void vhd_footer_decode(const struct vhd_footer_wire *w, struct vhd_footer *f)
 	f->checksum = be32_get(w->checksum);
 	memcpy(f->unique_id, w->unique_id, sizeof(f->unique_id));
 	f->saved_state = w->saved_state;
+	f->hidden = w->hidden;
 	f->reserved_nonzero =
-		w->hidden || vhd_any_nonzero(w->reserved, sizeof(w->reserved));
+		vhd_any_nonzero(w->reserved, sizeof(w->reserved));
 }
 
 void vhd_footer_encode(const struct vhd_footer *f, struct vhd_footer_wire *w)
@@ -92,6 +93,7 @@ void vhd_footer_encode(const struct vhd_footer *f, struct vhd_footer_wire *w)
 	w->type = be32_put(f->type);
 	memcpy(w->unique_id, f->unique_id, sizeof(f->unique_id));
 	w->saved_state = f->saved_state;
+	w->hidden = f->hidden;
 	w->checksum = be32_put(vhd_wire_checksum(
 		w, sizeof(*w), offsetof(struct vhd_footer_wire, checksum)));
 }

@@ -48,6 +48,7 @@ struct vhd_footer {
 	uint32_t checksum;
 	uint8_t unique_id[16];
 	uint8_t saved_state;
+	uint8_t hidden; /* blktap */
 	bool reserved_nonzero;
 };
 

@@ -74,6 +74,7 @@ struct vhd {
 	char *path;		/* absolute; only in a chain opened by path */
 	bool follow;		/* a parent is or will be there */
 	bool larger_child;	/* than the parent: allowed */
+	bool raw_parent;	/* of blktap's: allowed */
 	uint64_t batmap_bytes;	/* where blktap's map lies; 0: none usable */
 	uint64_t batmap_len_bytes;
 	uint32_t locator_count; /* usable ones, in the header's order */
@@ -217,6 +218,8 @@ int vhd_finish(struct vhd *img, struct vhd_err *err);
  */
 int vhd_chain_link(struct vhd *top, struct vhd *child, struct vhd *parent,
 		   struct vhd_err *err);
+/* blktap says by an id of zeros that the parent is a raw disk. */
+bool vhd_chain_wants_raw(const struct vhd *child);
 /* The same for a child that stands alone. */
 int vhd_chain_set_parent(struct vhd *child, struct vhd *parent,
 			 struct vhd_err *err);

@@ -36,6 +36,7 @@ static const struct {
 	{VHD_NOTE_RESERVED_NONZERO, "reserved bytes are not zero; kept"},
 	{VHD_NOTE_LAST_BLOCK_SHORT, "the file ends inside the last block"},
 	{VHD_NOTE_FOOTERS_DIFFER, "the two footers are valid but differ"},
+	{VHD_NOTE_HIDDEN, "hidden: blktap keeps it as an inner node of a chain"},
 	{VHD_NOTE_BATMAP_BAD, "blktap batmap points nowhere; it is ignored"},
 	{VHD_NOTE_LOCATOR_BAD,
 	 "a parent locator makes no sense; it is ignored"},

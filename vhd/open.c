@@ -212,6 +212,8 @@ static void footer_info(struct vhd_info *info, const struct vhd_footer *f)
 	memcpy(info->unique_id, f->unique_id, sizeof(info->unique_id));
 	info->saved_state = f->saved_state;
 	info->footer_checksum = f->checksum;
+	if (f->hidden)
+		info->notes |= VHD_NOTE_HIDDEN;
 	if (f->saved_state)
 		info->notes |= VHD_NOTE_SAVED_STATE;
 	if (f->features & ~(VHD_FEATURE_TEMPORARY | VHD_FEATURE_RESERVED))
@@ -341,6 +343,7 @@ static struct vhd *image_new(const struct vhd_file *f,
 	img->inspect = opts->inspect;
 	img->follow = opts->parent_dir != NULL;
 	img->larger_child = opts->larger_child;
+	img->raw_parent = opts->raw_parent;
 	img->info.layers = 1;
 	img->absent = VHD_RUN_HOLE;
 	img->unset = VHD_RUN_ZERO;

@@ -194,10 +194,13 @@ static int open_image(struct search *s, int fd, const char *path,
 		      struct vhd **out, struct vhd_err *err)
 {
 	const struct vhd_split_dir dir = {.open = part_open, .ctx = s};
+	bool raw = vhd_chain_wants_raw(s->child);
 	const struct vhd_open_opts opts = {
+		.format = raw ? VHD_FORMAT_RAW : VHD_FORMAT_AUTO,
 		.direct = s->opts->direct,
 		.force_read = s->opts->force_read,
 		.larger_child = s->opts->larger_child,
+		.raw_parent = s->opts->raw_parent,
 		.parent_dir = s->opts->parent_dir,
 	};
 	const struct vhd_file_open how = {
@@ -209,7 +212,8 @@ static int open_image(struct search *s, int fd, const char *path,
 
 	if (rc)
 		return rc;
-	rc = vhd_split_gather(&f, path, &dir, false, err);
+	if (!raw)
+		rc = vhd_split_gather(&f, path, &dir, false, err);
 	if (!rc)
 		rc = vhd_open_file(&f, &opts, out, err);
 	if (rc)
@@ -487,6 +491,16 @@ static int try_names(struct search *s, char names[][VHD_PARENT_PATH_MAX],
 	return rc;
 }
 
+/* Its content would be that of whatever file the child names: no id tells. */
+static int raw_check(const struct search *s, struct vhd_err *err)
+{
+	if (s->opts->raw_parent || !vhd_chain_wants_raw(s->child))
+		return 0;
+	return vhd_fail(err, -ENOTSUP, VHD_WHY_PARENT_RAW, 0,
+			"blktap made it on a raw disk, which no id tells from "
+			"any other file");
+}
+
 /* Find the parent of `s->child` and link it. */
 static int one_parent(struct search *s, struct vhd_err *err)
 {
@@ -495,6 +509,8 @@ static int one_parent(struct search *s, struct vhd_err *err)
 			      : vhd_fail_nomem(err, NAMES_MAX, "names");
 
 	s->outside = s->other = false;
+	if (!rc)
+		rc = raw_check(s, err);
 	if (rc)
 		goto out;
 	count = names_of(s->child, names);

@@ -269,6 +269,9 @@ static int grow(struct resize *r, struct layout *l, struct vhd_err *err)
 
 	if (rc)
 		return rc;
+	/* A bit behind the disk's last block said nothing so far. */
+	for (uint32_t b = r->img->info.blocks; b < entries; b++)
+		layout_batmap_clear(l, b);
 	/* What does not move may hold anything behind the disk's last entry. */
 	if (fits_in_place(l, entries))
 		rc = lengthen_in_place(l, r->img->info.blocks, entries, err);

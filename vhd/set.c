@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Changing fields of the footer that are nobody's data: id, flags, geometry,
- * creator, date. Every other byte of it stays as it is, unknown ones too.
+ * creator, date; and the dynamic header's parent id. Every other byte stays as
+ * it is, unknown ones too.
  *
  * Order: the copy at offset 0 first, a sync, then the trailing footer, a sync.
  * A crash leaves both old, both new, or one of each, each of which opens: the
  * trailing one is in force where both are sound, and a copy that was torn is
  * no more than a copy. The same command, given again, ends the work. A fixed
- * disk has one footer, which is one sector.
+ * disk has one footer, which is one sector; so is the part of the dynamic
+ * header that has the parent's id and the checksum, and it comes first.
  * Source: VHD specification 1.0, "Hard Disk Footer Format".
  */
 #include <errno.h>
@@ -16,7 +18,7 @@
 #include "set.h"
 #include "survey.h"
 
-#define FIELDS_ALL ((VHD_SET_TIMESTAMP << 1) - 1)
+#define FIELDS_ALL ((VHD_SET_PARENT_ID << 1) - 1)
 
 /* -------------------------------------------------------------- values -- */
 
@@ -34,6 +36,13 @@ static void values_of(const struct vhd_footer_wire *w, struct vhd_set_values *v)
 	v->creator.version = f.creator_version;
 	memcpy(v->creator.os, f.creator_os, sizeof(v->creator.os));
 	v->timestamp_s = f.timestamp_s;
+}
+
+static void parent_of(const struct survey *s, struct vhd_set_values *v)
+{
+	if (s->info.format == VHD_FORMAT_DIFF && s->header_read)
+		memcpy(v->parent_id, s->header_wire.parent_id,
+		       sizeof(v->parent_id));
 }
 
 static void take(struct vhd_footer_wire *w, uint32_t fields,
@@ -80,6 +89,8 @@ static uint32_t differing(const struct vhd_set_values *a,
 		fields |= VHD_SET_CREATOR;
 	if (a->timestamp_s != b->timestamp_s)
 		fields |= VHD_SET_TIMESTAMP;
+	if (memcmp(a->parent_id, b->parent_id, sizeof(a->parent_id)) != 0)
+		fields |= VHD_SET_PARENT_ID;
 	return fields;
 }
 
@@ -94,8 +105,10 @@ static int opts_check(const struct vhd_set_opts *o, struct vhd_err *err)
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"nothing to set, or not in a VHD");
 	v = &o->values;
-	if (o->fields & VHD_SET_ID &&
-	    !vhd_any_nonzero(v->unique_id, sizeof(v->unique_id)))
+	if ((o->fields & VHD_SET_ID &&
+	     !vhd_any_nonzero(v->unique_id, sizeof(v->unique_id))) ||
+	    (o->fields & VHD_SET_PARENT_ID &&
+	     !vhd_any_nonzero(v->parent_id, sizeof(v->parent_id))))
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"an id of zeros is none");
 	if ((o->fields & VHD_SET_HIDDEN && v->hidden > 1) ||
@@ -111,15 +124,34 @@ static int opts_check(const struct vhd_set_opts *o, struct vhd_err *err)
 }
 
 /* A disk that is its own parent opens no more. */
-static int id_check(const struct survey *s, const struct vhd_set_opts *o,
-		    struct vhd_err *err)
+static int id_check(const struct vhd_set_result *r, struct vhd_err *err)
 {
-	if (!(o->fields & VHD_SET_ID) || !s->header_read ||
-	    s->info.format != VHD_FORMAT_DIFF ||
-	    memcmp(s->header.parent_id, o->values.unique_id, 16) != 0)
+	if (r->format != VHD_FORMAT_DIFF ||
+	    !(r->changed & (VHD_SET_ID | VHD_SET_PARENT_ID)) ||
+	    memcmp(r->after.parent_id, r->after.unique_id, 16) != 0)
 		return 0;
 	return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
-			"that is the id of its own parent");
+			"that would make it its own parent");
+}
+
+/* Only a sound header is sealed anew. */
+static int header_check(const struct survey *s, struct vhd_err *err)
+{
+	if (s->info.format != VHD_FORMAT_DIFF)
+		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+				"only a differencing disk has a parent");
+	if (!s->header_read || !s->header.cookie_ok)
+		return vhd_fail(err, -EUCLEAN, VHD_WHY_HEADER_COOKIE,
+				s->header_at,
+				"no dynamic header where the footer says");
+	if (!s->header.checksum_ok)
+		return vhd_fail(err, -EUCLEAN, VHD_WHY_HEADER_CHECKSUM,
+				s->header_at,
+				"the dynamic header is damaged; put that right "
+				"first: vhd repair");
+	return vhd_header_check(&s->header, s->header_at,
+				s->end.f.current_size_bytes, s->limit_bytes,
+				err);
 }
 
 /* The two may differ in what is set here: so a command that was cut off is
@@ -131,7 +163,7 @@ static bool alike_but_for_fields(const struct survey *s)
 	struct vhd_set_values v;
 
 	values_of(&s->copy.wire, &v);
-	take(&a, FIELDS_ALL, &v);
+	take(&a, FIELDS_ALL, &v); /* but the header's */
 	a.checksum = s->copy.wire.checksum;
 	return memcmp(&a, &s->copy.wire, sizeof(a)) == 0;
 }
@@ -176,29 +208,63 @@ static int footers_check(const struct survey *s, struct vhd_err *err)
 
 /* --------------------------------------------------------------- write -- */
 
-static int put(const struct vhd_file *f, const struct vhd_footer_wire *w,
-	       uint64_t at, struct vhd_set_result *r, struct vhd_err *err)
+static int put(const struct vhd_file *f, const void *sector, uint64_t at,
+	       struct vhd_set_result *r, struct vhd_err *err)
 {
-	int rc = vhd_file_write(f, w, sizeof(*w), at, err);
+	int rc = vhd_file_write(f, sector, VHD_SECTOR_BYTES, at, err);
 
 	if (!rc)
 		rc = vhd_file_flush(f, err);
 	if (!rc)
-		r->written_bytes += sizeof(*w);
+		r->written_bytes += VHD_SECTOR_BYTES;
 	return rc;
 }
 
-static int write_footers(const struct vhd_file *f, const struct survey *s,
-			 const struct vhd_footer_wire *w,
-			 struct vhd_set_result *r, struct vhd_err *err)
+/* Id and checksum are in the header's first sector. */
+static int write_header(const struct vhd_file *f, const struct survey *s,
+			struct vhd_set_result *r, struct vhd_err *err)
+{
+	struct vhd_header_wire w = s->header_wire;
+
+	static_assert(offsetof(struct vhd_header_wire, parent_id) + 16 <=
+			      VHD_SECTOR_BYTES,
+		      "a header changes by one sector");
+	memcpy(w.parent_id, r->after.parent_id, sizeof(w.parent_id));
+	w.checksum = be32_put(vhd_wire_checksum(
+		&w, sizeof(w), offsetof(struct vhd_header_wire, checksum)));
+	return put(f, &w, s->header_at, r, err);
+}
+
+static int write_all(const struct vhd_file *f, const struct survey *s,
+		     const struct vhd_footer_wire *w, struct vhd_set_result *r,
+		     struct vhd_err *err)
 {
 	int rc = 0;
 
-	if (s->blocked && memcmp(w, &s->copy.wire, sizeof(*w)) != 0)
+	if (r->changed & VHD_SET_PARENT_ID)
+		rc = write_header(f, s, r, err);
+	if (!rc && s->blocked && memcmp(w, &s->copy.wire, sizeof(*w)) != 0)
 		rc = put(f, w, 0, r, err);
 	if (!rc && memcmp(w, &s->end.wire, sizeof(*w)) != 0)
 		rc = put(f, w, s->end.at_bytes, r, err);
 	return rc;
+}
+
+static void plan(const struct survey *s, const struct vhd_set_opts *opts,
+		 struct vhd_footer_wire *w, struct vhd_set_result *r)
+{
+	*w = s->end.wire;
+	values_of(w, &r->before);
+	parent_of(s, &r->before);
+	take(w, opts->fields, &opts->values);
+	values_of(w, &r->after);
+	parent_of(s, &r->after);
+	if (opts->fields & VHD_SET_PARENT_ID)
+		memcpy(r->after.parent_id, opts->values.parent_id,
+		       sizeof(r->after.parent_id));
+	r->changed = differing(&r->before, &r->after);
+	r->size_bytes = s->end.f.current_size_bytes;
+	r->format = s->info.format;
 }
 
 int vhd_set_file(const struct vhd_file *f, const struct vhd_set_opts *opts,
@@ -216,18 +282,13 @@ int vhd_set_file(const struct vhd_file *f, const struct vhd_set_opts *opts,
 	rc = survey_read(&s, f, &so, err);
 	if (!rc)
 		rc = footers_check(&s, err);
-	if (!rc)
-		rc = id_check(&s, opts, err);
+	if (!rc && opts->fields & VHD_SET_PARENT_ID)
+		rc = header_check(&s, err);
 	if (rc)
 		return rc;
-	w = s.end.wire;
-	values_of(&w, &result->before);
-	take(&w, opts->fields, &opts->values);
-	values_of(&w, &result->after);
-	result->changed = differing(&result->before, &result->after);
-	result->size_bytes = s.end.f.current_size_bytes;
-	result->format = s.info.format;
-	return opts->write ? write_footers(f, &s, &w, result, err) : 0;
+	plan(&s, opts, &w, result);
+	rc = id_check(result, err);
+	return rc || !opts->write ? rc : write_all(f, &s, &w, result, err);
 }
 
 int vhd_set(const char *path, const struct vhd_set_opts *opts,

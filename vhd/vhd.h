@@ -60,6 +60,9 @@ struct vhd_open_opts {
 				 * nowhere else; NULL: they are not followed */
 	bool larger_child;      /* DIFF: a child may be larger than its parent;
 				 * what the parent lacks reads as zero */
+	bool raw_parent;        /* DIFF: one that blktap made on a raw disk may
+				 * name it. Such a disk has no id: any file
+				 * below `parent_dir` can be named so */
 };
 
 /* Open an existing image by path. NAME.vhd that has no footer of its own and
@@ -73,7 +76,8 @@ struct vhd_open_opts {
  * A differencing disk is opened with all that it builds on: its parents, read
  *   only and under a shared lock, until one that is no child; they belong to
  *   it. Further errors: -ENOENT (PARENT_MISSING), -EUCLEAN (PARENT_ID: found
- *   by name, but another disk; PARENT_SIZE, CHAIN_CYCLE, CHAIN_DEPTH), and
+ *   by name, but another disk; PARENT_SIZE, CHAIN_CYCLE, CHAIN_DEPTH),
+ *   -ENOTSUP (PARENT_RAW: not without `raw_parent`), and
  *   whatever opening a parent says. Those of parents name the parent.
  */
 int vhd_open(const char *path, const struct vhd_open_opts *opts,
@@ -183,7 +187,8 @@ enum vhd_note {
 	VHD_NOTE_RESIZE_CUT = 1u << 14,      /* a resize was interrupted */
 	VHD_NOTE_SPLIT = 1u << 15,           /* several files; only read */
 	VHD_NOTE_TABLE_EXTRA = 1u << 16,     /* entries behind the disk in use */
-	VHD_NOTE_COUNT_BITS = 17,
+	VHD_NOTE_HIDDEN = 1u << 17,          /* blktap: inner node of a chain */
+	VHD_NOTE_COUNT_BITS = 18,
 };
 
 /* All that is known about an open image. Owned by the image. */

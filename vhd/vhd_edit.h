@@ -178,13 +178,16 @@ int vhd_merge(const char *path, const struct vhd_merge_opts *opts,
 
 /* ----------------------------------------------------------------- set -- */
 
-/* What vhd_set can change: fields of the footer that move no data. */
+/* What vhd_set can change: fields of the footer, and one of the dynamic header,
+ * that move no data.
+ */
 #define VHD_SET_ID	    (1u << 0)
 #define VHD_SET_HIDDEN	    (1u << 1) /* blktap: inner node of a chain */
 #define VHD_SET_SAVED_STATE (1u << 2) /* a suspended machine needs it */
 #define VHD_SET_GEOMETRY    (1u << 3)
 #define VHD_SET_CREATOR	    (1u << 4)
 #define VHD_SET_TIMESTAMP   (1u << 5)
+#define VHD_SET_PARENT_ID   (1u << 6) /* DIFF: in the dynamic header */
 
 struct vhd_set_values {
 	uint8_t unique_id[16];
@@ -193,6 +196,7 @@ struct vhd_set_values {
 	struct vhd_geometry geometry;
 	struct vhd_creator creator;
 	uint32_t timestamp_s; /* since 2000-01-01 UTC */
+	uint8_t parent_id[16]; /* of none but a DIFF: zero */
 };
 
 struct vhd_set_opts {
@@ -211,12 +215,15 @@ struct vhd_set_result {
 	uint64_t written_bytes;  /* 0 where all was so already */
 };
 
-/* Change fields of the footer, and its copy, and nothing else. After a crash
+/* Change fields of the footer and its copy, and nothing else. After a crash
  * the image opens with the old fields or the new ones; the same call again
  * ends the work. Children find their parent by its id: after VHD_SET_ID none
- * does. Takes the exclusive lock, without `write` the shared one.
+ * does. VHD_SET_PARENT_ID makes a child ask for another disk, on which its
+ * content makes sense only if that holds the same. Takes the exclusive lock,
+ * without `write` the shared one.
  * Errors: those of opening; -EROFS (READ_ONLY_LAYOUT) where the footers are
  *   damaged, differ in more than these fields, or are not a whole sector;
+ *   -EUCLEAN, for the parent's id, what is wrong with the dynamic header;
  *   -EINVAL (ARGUMENT) values that no image may have.
  */
 int vhd_set(const char *path, const struct vhd_set_opts *opts,

@@ -28,14 +28,15 @@ void world_note(struct world *w, const char *fmt, ...)
 
 void world_fail(const struct world *w, const char *fmt, ...)
 {
-	char text[400];
+	char text[400], dir[100] = "?";
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	printf("SEED=%llu: %s\n  %s\n", (unsigned long long)w->seed, text,
-	       w->trail);
+	(void)!getcwd(dir, sizeof(dir));
+	printf("SEED=%llu: %s\n  %s\n  in %s\n", (unsigned long long)w->seed,
+	       text, w->trail, dir);
 	fflush(stdout);
 	_fail(__FILE__, __LINE__);
 	abort(); /* not reached: the line above leaves the test */

@@ -68,6 +68,11 @@ void world_resize(struct world_layer *l, uint64_t size);
 /* Open a layer by its path; fails the test where it does not open. */
 struct vhd *world_open(struct world *w, unsigned i, bool writable);
 
+/* Open the top image, write, zero, read and flush in any order, and close it
+ * or leave it as a crash right after a flush would.
+ */
+void world_write(struct world *w);
+
 /* One layer's own bytes and those below it, by the other reader only: for a
  * layer that is open, after a flush.
  */

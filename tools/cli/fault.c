@@ -68,8 +68,7 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 	[VHD_WHY_BAT_DUPLICATE] = { "bat-duplicate", CLI_REFUSED, damaged },
 	[VHD_WHY_BAT_OVERLAP] = { "bat-overlap", CLI_REFUSED, damaged },
 	[VHD_WHY_NEEDS_PARENT] = { "needs-parent", CLI_REFUSED,
-				   "merge it into its parent with the program "
-				   "that made it" },
+				   "let its parents be looked for" },
 	[VHD_WHY_READ_ONLY_LAYOUT] = { "read-only-layout", CLI_REFUSED,
 				       "or convert it to a new image" },
 	[VHD_WHY_UNDO_FILE] = { "undo-file", CLI_REFUSED,
@@ -83,7 +82,8 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 	[VHD_WHY_PARENT_ID] = { "parent-id", CLI_REFUSED,
 				"put the parent it was made on there" },
 	[VHD_WHY_PARENT_SIZE] = { "parent-size", CLI_REFUSED,
-				  "restore a good copy of the parent" },
+				  "see --larger-child, or restore a good copy "
+				  "of the parent" },
 	[VHD_WHY_CHAIN_CYCLE] = { "chain-cycle", CLI_REFUSED, damaged },
 	[VHD_WHY_LOOKS_LIKE_VHD] = { "looks-like-vhd", CLI_REFUSED,
 				     "--force does it nevertheless" },
@@ -94,6 +94,8 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 	[VHD_WHY_SHRINK] = { "shrink", CLI_REFUSED, "--shrink allows it" },
 	[VHD_WHY_DATA_BEHIND] = { "data-behind", CLI_REFUSED,
 				  "--force gives it up" },
+	[VHD_WHY_PARENT_RAW] = { "parent-raw", CLI_REFUSED,
+				 "--raw-parent allows it" },
 	[VHD_WHY_SPLIT_SET] = { "split-set", CLI_REFUSED, "" }, /* text */
 
 	[VHD_WHY_KERNEL_FORMAT] = { "kernel-format", CLI_REFUSED,
