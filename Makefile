@@ -32,11 +32,12 @@ CFLAGS_ALL  := $(BASE) $(OPT) $(WARN) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
 
 LIBS_VHD   := -luring -laio -lisal
-LIBS_TOOLS := -Wl,--as-needed -lfuse3 -lext2fs -lcom_err -lfuse3 -lnbd -lcrypto -lblkid -ljson-c -lisal
+LIBS_TOOLS := -Wl,--as-needed -lext2fs -lcom_err -lfuse3 -lnbd -lcrypto -lz -lblkid -ljson-c -lisal
 
 # ------------------------------------------------------------------ sources
 # What is installed: vhd.h, and what it includes.
-VHD_HEADERS := vhd/vhd.h vhd/vhd_check.h vhd/vhd_edit.h vhd/err.h
+VHD_HEADERS := vhd/vhd.h vhd/vhd_check.h vhd/vhd_edit.h vhd/vhd_stream.h \
+               vhd/err.h
 
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/file.c vhd/lock.c vhd/split.c vhd/probe.c vhd/open.c \
@@ -48,10 +49,12 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/queue.c vhd/queue_image.c vhd/queue_io.c vhd/queue_flush.c \
            vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c
 VHD_SRC += vhd/zero.c
+VHD_SRC += vhd/rebase.c vhd/rebase_copy.c vhd/rebase_header.c
 VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
            vhd/check_header.c vhd/check_bat.c vhd/check_batmap.c \
            vhd/check_chain.c vhd/check_data.c vhd/check_host.c \
            vhd/check_target.c
+VHD_SRC += vhd/stream.c
 VHD_SRC += vhd/layout.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c
 VHD_SRC += vhd/compact.c vhd/compact_scan.c vhd/compact_move.c \
            vhd/compact_copy.c vhd/compact_punch.c
@@ -93,8 +96,8 @@ SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
            tools/convert_image.c tools/convert_share.c tools/convert_output.c \
            tools/convert_writeback.c tools/convert_verify.c
-VHD_VERBS += vhd-snapshot
-SRC_vhd += tools/verb_snapshot.c
+VHD_VERBS += vhd-rebase vhd-snapshot
+SRC_vhd += tools/verb_rebase.c tools/verb_snapshot.c
 VHD_VERBS += vhd-resize vhd-compact
 SRC_vhd += tools/verb_compact.c tools/freemap.c tools/freemap_ext.c \
            tools/freemap_tool.c tools/freemap_mount.c
@@ -119,7 +122,11 @@ SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
                    tools/convert_output.c tools/convert_writeback.c \
                    tools/convert_image.c tools/convert_copy.c \
                    tools/convert_file.c tools/convert_from.c \
-                   tools/convert_to.c tools/convert_digest.c \
+                   tools/convert_to.c tools/convert_to_stream.c \
+                   tools/convert_serial.c tools/convert_bytes.c \
+                   tools/convert_gzip.c tools/convert_feed.c \
+                   tools/convert_stream.c tools/convert_from_stream.c \
+                   tools/convert_spool.c tools/convert_digest.c \
                    tools/convert_report.c tools/convert_nbd.c \
                    tools/convert_nbd_ends.c tools/convert_qemu.c \
                    tools/convert_verify.c tools/convert_place.c \
@@ -150,10 +157,12 @@ UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
                 vhd_creator vhd_probe vhd_open vhd_bitmap vhd_bat vhd_map \
                 vhd_alloc vhd_commit vhd_tail vhd_crash vhd_create vhd_file \
                 vhd_lock vhd_sync vhd_threads vhd_nomem vhd_inplace
+UNIT_VHD     += vhd_stream
 UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_crash vhd_create_child
+UNIT_VHD     += vhd_rebase
 UNIT_VHD     += vhd_resize vhd_compact
 UNIT_VHD     += vhd_malformed vhd_split vhd_keep
 UNIT_VHD     += vhd_merge vhd_merge_file vhd_random
@@ -177,6 +186,8 @@ UNIT_TOOLS   += tools_bench
 SRC_tools_bench := tools/bench_run.c
 UNIT_TOOLS   += tools_digest
 SRC_tools_digest  := tools/convert_digest.c tools/convert_job.c
+UNIT_TOOLS   += tools_place
+SRC_tools_place   := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
 SRC_tools_hv      := tools/hv_args.c tools/hv_disk.c tools/hv_escape.c \
                      tools/hv_terminal.c tools/hv_modules.c \
@@ -201,6 +212,9 @@ TIME ?= 20
 FUZZ := vmbus_ring vmbus_message storvsp_session scsi_cdb
 FUZZ += vhd_open
 FUZZ += vhd_repair
+FUZZ += vhd_edit
+FUZZ_SRC_vhd_edit  := $(VHD_SRC) tools/gpt.c tests/lib/memfile.c
+FUZZ_LIBS_vhd_edit := $(LIBS_VHD)
 FUZZ_SRC_vhd_repair  := $(VHD_SRC) tests/lib/memfile.c
 FUZZ_LIBS_vhd_repair := $(LIBS_VHD)
 FUZZ_SRC_vhd_open  := $(VHD_SRC) tests/lib/memfile.c
@@ -224,7 +238,7 @@ MANPAGES += tools/vhd.1 tools/vhd-check.1 tools/vhd-compare.1 \
             tools/vhd-create.1 tools/vhd-map.1 tools/vhd-repair.1
 MANPAGES += tools/vhd-merge.1
 MANPAGES += tools/vhd-resize.1 tools/vhd-compact.1
-MANPAGES += tools/vhd-snapshot.1
+MANPAGES += tools/vhd-rebase.1 tools/vhd-snapshot.1
 
 MANPAGES += tools/vhd-set.1
 
@@ -412,7 +426,10 @@ check:
 	+@MAKE='$(MAKE)' SAN='$(SAN)' tests/check.sh
 
 # Programs of benchmarks only are prerequisites of bench-build.
-bench-build: $(BUILD)/bench/queue $(BUILD)/bench/chain
+bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain
+$(BUILD)/bench/measure: $(call obj,tests/bench/measure.c)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^
 $(BUILD)/bench/queue: $(call obj,tests/bench/queue.c) $(LIBVHD)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_VHD)

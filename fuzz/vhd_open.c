@@ -9,23 +9,27 @@
  *   2..7   seed of the reads and writes
  *   8..15  length of the file, little-endian
  *   16..   pieces: offset (6 bytes), length (2 bytes), bytes
+ * With FLAG_FOLLOW a differencing disk gets a parent that fits it, so that it
+ * is read and written to through a chain, and its locators are read for names.
  * Checksums would keep a fuzzer at the door, so a flag puts right those of
  * the footers and of the dynamic header the trailing footer points to.
  * Seeds come from real images: build/tests/cross_vhd seed IMAGE FLAGS OUTPUT.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/lib/memfile.h"
 #include "tests/lib/random.h"
 #include "vhd/checked.h"
-#include "vhd/format.h"
+#include "vhd/image.h"
 
 #define FLAG_WRITABLE 0x01
 #define FLAG_INSPECT  0x02
 #define FLAG_SEAL     0x04
 #define FLAG_NO_ZERO  0x08 /* the medium cannot zero */
 #define FLAG_SHORT    0x10 /* it moves 100 bytes at a time */
+#define FLAG_FOLLOW   0x20 /* a parent is given to a child */
 
 #define CONTROL_BYTES 16u
 #define RUNS_MAX      4096u /* looked at of one map */
@@ -33,6 +37,8 @@
 #define WRITES	      12u
 #define SECTORS_MAX   80u /* of one transfer */
 #define WITNESSES     (3 * WRITES)
+#define PARENT_MAX    (64ull << 20) /* size of a disk that gets a parent */
+#define NAMES_MAX     64u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -108,9 +114,73 @@ static struct memfile *build(const uint8_t *data, size_t size)
 	return m;
 }
 
+/* ---------------------------------------------------------- parents -- */
+
+/* A dynamic disk with the id the child asks for, each sector of its first
+ * blocks telling its number.
+ */
+static struct memfile *parent_make(const struct vhd_info *child)
+{
+	struct vhd_create_opts o = {
+		.format = VHD_FORMAT_DYNAMIC,
+		.size_bytes = child->size_bytes,
+		.block_size_bytes = 64u << 10,
+	};
+	struct memfile *p = memfile_create();
+	struct vhd_file f;
+	struct vhd *img = NULL;
+	uint8_t b[VHD_SECTOR_BYTES];
+
+	must(p != NULL);
+	f = memfile_file(p);
+	memcpy(o.unique_id, child->parent_id, sizeof(o.unique_id));
+	must(vhd_create_file(&f, &o, &img, NULL) == 0);
+	for (uint64_t lba = 0; lba < 64; lba++) {
+		uint64_t at = lba * 31 * VHD_SECTOR_BYTES;
+
+		memset(b, (int)lba | 0x80, sizeof(b));
+		if (at < child->size_bytes)
+			must(vhd_write(img, at, b, sizeof(b), NULL) == 0);
+	}
+	must(vhd_close(img, NULL) == 0);
+	return p;
+}
+
+/* Link it; false where the child is its own parent. Takes nothing. */
+static bool parent_give(struct vhd *child, struct memfile *p)
+{
+	struct vhd_open_opts o = {0};
+	struct vhd_file f = memfile_file(p);
+	struct vhd *img = NULL;
+	struct vhd_err e;
+
+	must(vhd_open_file(&f, &o, &img, NULL) == 0);
+	if (vhd_chain_set_parent(child, img, &e) == 0)
+		return true;
+	must(e.why == VHD_WHY_CHAIN_CYCLE);
+	vhd_abandon(img);
+	return false;
+}
+
+/* Hostile names: each a path that leads nowhere by itself. */
+static void names_read(const struct vhd *img)
+{
+	char text[1024];
+	unsigned i = 0;
+	int rc;
+
+	while ((rc = vhd_parent_path(img, i, text, sizeof(text))) >= 0) {
+		must(rc > 0 && text[rc] == '\0' && strlen(text) == (size_t)rc);
+		must(text[0] != '/' && strcmp(text, "..") != 0);
+		must(++i < NAMES_MAX);
+	}
+	must(rc == -ENOENT || rc == -ENAMETOOLONG || rc == -EIO);
+}
+
 /* Every run makes progress, and data is inside the file. */
 static void map_all(struct vhd *img, const struct memfile *m, bool sound)
 {
+	bool child = vhd_get_info(img)->format == VHD_FORMAT_DIFF;
 	uint64_t sectors = vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES;
 	uint64_t lba = 0;
 	struct vhd_run r;
@@ -126,7 +196,7 @@ static void map_all(struct vhd *img, const struct memfile *m, bool sound)
 		if (sound && r.kind == VHD_RUN_FILE)
 			must(range_ok(r.off_bytes, r.sectors * VHD_SECTOR_BYTES,
 				      memfile_len(m)));
-		must(!sound || r.kind != VHD_RUN_PARENT);
+		must(!sound || child || r.kind != VHD_RUN_PARENT);
 		lba += r.sectors;
 	}
 	must(vhd_map(img, sectors, 1, &r, &e) < 0);
@@ -269,9 +339,13 @@ static void hear_witnesses(struct vhd *img, const struct written *w,
 	}
 }
 
-static void use_writable(struct memfile *m, struct vhd *img, uint64_t rnd)
+static void use_writable(struct memfile *m, struct memfile *parent,
+			 struct vhd *img, uint64_t rnd)
 {
-	struct vhd_open_opts again = {.format = vhd_get_info(img)->format};
+	struct vhd_open_opts again = {
+		.format = vhd_get_info(img)->format,
+		.parent_dir = parent ? "" : NULL,
+	};
 	struct vhd_file f = memfile_file(m);
 	uint32_t harmless = ~(uint32_t)VHD_NOTE_DIRTY;
 	static struct witness seen[WITNESSES];
@@ -284,11 +358,42 @@ static void use_writable(struct memfile *m, struct vhd *img, uint64_t rnd)
 	hear_witnesses(img, w, seen);
 	must(vhd_close(img, NULL) == 0);
 	must(vhd_open_file(&f, &again, &img, NULL) == 0);
+	must(!parent || parent_give(img, parent));
 	must((vhd_get_info(img)->notes & ~harmless) == 0);
 	map_all(img, m, true);
 	compare(img, w);
 	hear_witnesses(img, w, seen);
 	vhd_abandon(img);
+}
+
+/* An image that opened. `sound`: it may be used for anything. */
+static void use(struct memfile *m, struct vhd *img, uint64_t rnd, bool sound)
+{
+	const struct vhd_info *info = vhd_get_info(img);
+	struct memfile *parent = NULL, *before = NULL;
+	bool writable = vhd_is_writable(img);
+
+	if (info->format == VHD_FORMAT_DIFF) {
+		names_read(img);
+		if (sound && info->size_bytes <= PARENT_MAX)
+			parent = parent_make(info);
+		if (parent && !parent_give(img, parent)) {
+			memfile_destroy(parent);
+			parent = NULL;
+		}
+		sound = sound && parent;
+		writable = writable && parent;
+		before = parent ? memfile_clone(parent) : NULL;
+	}
+	map_all(img, m, sound);
+	read_some(img, rnd, sound);
+	if (writable)
+		use_writable(m, parent, img, rnd);
+	else
+		must(vhd_close(img, NULL) == 0);
+	must(!before || memfile_equal(before, parent));
+	memfile_destroy(before);
+	memfile_destroy(parent);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -305,18 +410,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	o.format = (enum vhd_format)(data[0] % 5);
 	o.writable = data[1] & FLAG_WRITABLE;
 	o.inspect = (data[1] & FLAG_INSPECT) && !o.writable;
+	o.parent_dir = data[1] & FLAG_FOLLOW ? "" : NULL;
 	rnd = little(data + 2, 6);
 	m = build(data, size);
 	f = memfile_file(m);
 	if (vhd_open_file(&f, &o, &img, &e)) {
 		must(e.code < 0 && e.why != VHD_WHY_NONE && e.text[0]);
 	} else {
-		map_all(img, m, !o.inspect);
-		read_some(img, rnd, !o.inspect);
-		if (o.writable)
-			use_writable(m, img, rnd);
-		else
-			must(vhd_close(img, NULL) == 0);
+		use(m, img, rnd, !o.inspect);
 	}
 	memfile_destroy(m);
 	return 0;

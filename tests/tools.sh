@@ -722,8 +722,16 @@ split_set()
 		cmp raw back || fail "$type: differs"
 		refused 3 set.v01 vhd-convert --to raw set.v01 new
 		grep -q 'open set.vhd' "$dir/err" || fail "$(cat "$dir/err")"
-		[ "$(status_of vhd repair --yes set.vhd)" = 3 ] ||
-			fail "repaired"
+		before=$(state)
+		for program in 'vhd repair --yes' 'vhd compact' \
+			'vhd compact --rewrite --dry-run' \
+			'vhd compact --rewrite' 'vhd resize +1M' \
+			'vhd set --id new'; do
+			# shellcheck disable=SC2086
+			[ "$(status_of $program set.vhd)" = 3 ] ||
+				fail "$program: $(cat "$dir/err")"
+		done
+		[ "$before" = "$(state)" ] || fail "a set was changed"
 		rm set.v01
 		refused 3 set.vhd vhd-convert --to raw set.vhd new
 		grep -q 'part .v01 is missing' "$dir/err" ||

@@ -235,6 +235,10 @@ manuals()
 			"$root/tools/vhd-check.1" ||
 			fail "vhd-check.1 has no $word"
 	done
+	for verb in $verbs; do
+		[ "$(grep -cF "vhd\-$verb (1)" "$root/tools/vhd.1")" -eq 2 ] ||
+			fail "vhd.1 tells nothing of $verb"
+	done
 	command -v groff >/dev/null || return 0
 	for page in "$root"/tools/vhd*.1; do
 		groff -man -Tutf8 -ww -z "$page" 2>"$dir/err" ||
@@ -488,6 +492,9 @@ cases()
 	snapshot-rename renames
 	snapshot-cut renames_cut
 	snapshot-refused bad_snapshots
+	rebase rebases
+	rebase-cut rebases_cut
+	rebase-refused bad_rebases
 	check-for demands
 	check-damages damages
 	check-bitmaps bitmaps

@@ -51,6 +51,13 @@ enum convert_reflink {
 	CONVERT_REFLINK_NEVER,
 };
 
+/* What is done with a source that is gzip. */
+enum convert_decompress {
+	CONVERT_DECOMPRESS_AUTO = 0, /* inflate it where nothing is named */
+	CONVERT_DECOMPRESS_GZIP,     /* it must be */
+	CONVERT_DECOMPRESS_NONE,     /* take it as it is */
+};
+
 struct convert_opts {
 	const char *src;
 	const char *dst;
@@ -60,6 +67,9 @@ struct convert_opts {
 	enum vhd_target target;    /* whose demands DST is to meet */
 	enum convert_sparse sparse;
 	enum convert_reflink reflink;
+	enum convert_decompress decompress;
+	int gzip_level;            /* of DST; 0: not compressed */
+	uint64_t stream_bytes;     /* size of a raw stream; 0: not told */
 	uint64_t rate;             /* bytes a second; 0: no limit */
 	uint32_t block_size_bytes; /* 0: the library's default */
 	enum vhd_engine engine;
@@ -347,13 +357,42 @@ struct convert_stats {
 	int64_t took_ms;
 };
 
+struct convert_stream;
+
 /* What SRC is read as. */
 struct convert_from {
 	struct convert_source *source;
 	struct convert_input in; /* an image file's; img NULL: it is none */
 	struct convert_image_source image;
 	struct convert_nbd_source *nbd;
+	struct convert_stream *stream;
+	struct stat st; /* of SRC; all zero: it is no file */
+	int fd;         /* of a file that is a stream; or -1 */
+	int spool_fd;   /* `in` is this temporary file; or -1 */
+	bool gzip;      /* SRC was inflated */
+	bool trailing;  /* ... and had something else behind that */
+	const char *spool_why; /* what kept it from being used as it came */
 };
+
+/* The stream of `fd`, compressed or not, as `from`. */
+int convert_from_stream(struct convert_from *from, struct convert_job *job,
+			const struct convert_opts *opts, int fd,
+			struct vhd_err *err);
+/* Whether a file is to be read as a compressed stream. */
+int convert_file_is_gzip(const struct convert_opts *opts, int fd, bool *stream,
+			 struct vhd_err *err);
+
+/* Bring a source whose size shows at its end into a raw or fixed file. */
+int convert_to_grown(struct convert_job *job, const struct convert_opts *opts,
+		     struct convert_source *src, struct convert_output *out,
+		     struct convert_stats *stats, struct vhd_err *err);
+
+/* Bring `from` into standard output or a compressed file. Returns 1 when what
+ * was written differs.
+ */
+int convert_to_stream(struct convert_job *job, const struct convert_opts *opts,
+		      struct convert_from *from, struct convert_stats *stats,
+		      struct vhd_err *err);
 
 int convert_from_open(struct convert_from *from, struct convert_job *job,
 		      const struct convert_opts *opts, struct vhd_err *err);
@@ -399,6 +438,10 @@ int convert_report(struct convert_job *job, const struct convert_opts *opts,
 		   const struct convert_from *from,
 		   const struct convert_stats *stats,
 		   const struct convert_digest *digest, struct vhd_err *err);
+
+/* How the library is to make DST. */
+int convert_create_opts(const struct convert_opts *opts, uint64_t size_bytes,
+			struct vhd_create_opts *create, struct vhd_err *err);
 
 /* Everything between a source and a durable, named image file: `out` is open
  * and still without its name. Returns 1 when what was written differs.

@@ -31,6 +31,9 @@ enum {
 	OPT_RATE,
 	OPT_DIGEST,
 	OPT_JSON,
+	OPT_COMPRESS,
+	OPT_DECOMPRESS,
+	OPT_SIZE,
 	OPT_IN_PLACE,
 	OPT_REFLINK,
 	OPT_RESUME,
@@ -82,6 +85,14 @@ static const struct cli_option options[] = {
 	  "let it be larger than its parent; the rest is zero" },
 	{ "raw-parent", OPT_RAW_PARENT, NULL,
 	  "one that blktap made on a raw disk may name it" },
+	{ "compress", OPT_COMPRESS, "HOW",
+	  "gzip or gzip:LEVEL: DST becomes a gzip file, as it does\n"
+	  "when its name ends in .gz; none: not even then" },
+	{ "decompress", OPT_DECOMPRESS, "HOW",
+	  "auto: inflate SRC if it is gzip and --from names no\n"
+	  "type (the default); gzip: it is; none: as it is" },
+	{ "size", OPT_SIZE, "SIZE",
+	  "of the raw disk that comes by standard input or gzip" },
 	{ "digest", OPT_DIGEST, "NAME[,NAME...]",
 	  "print digests of the disk: sha256, sha1, sha224, sha384,\n"
 	  "sha512, md5, sha3-256, blake2b, crc32c" },
@@ -128,6 +139,17 @@ static const struct word reflinks[] = {
 	{ "never", CONVERT_REFLINK_NEVER },
 	{ 0 },
 };
+
+static const struct word decompresses[] = {
+	{ "auto", CONVERT_DECOMPRESS_AUTO },
+	{ "gzip", CONVERT_DECOMPRESS_GZIP },
+	{ "none", CONVERT_DECOMPRESS_NONE },
+	{ 0 },
+};
+
+/* zlib's own choice; and while parsing: not even for a name in .gz. */
+#define GZIP_LEVEL 6
+#define GZIP_NONE  -1
 
 static int word_find(const struct word *words, const char *text)
 {
@@ -219,6 +241,42 @@ static int block_size_set(struct convert_opts *opts, const char *text)
 	return CLI_OK;
 }
 
+static int compress_set(struct convert_opts *opts, const char *text)
+{
+	bool level = !strncmp(text, "gzip:", 5) && text[5] >= '1' &&
+		     text[5] <= '9' && !text[6];
+
+	if (!level && strcmp(text, "gzip") != 0 && strcmp(text, "none") != 0)
+		return cli_usage(prog, "--compress %s: not gzip, gzip:1 to "
+				       "gzip:9, or none", text);
+	opts->gzip_level = level		 ? text[5] - '0'
+			   : !strcmp(text, "gzip") ? GZIP_LEVEL
+						   : GZIP_NONE;
+	return CLI_OK;
+}
+
+static int decompress_set(struct convert_opts *opts, const char *text)
+{
+	int value = word_find(decompresses, text);
+
+	if (value < 0)
+		return cli_usage(prog, "--decompress %s: not one of auto, "
+				       "gzip, none", text);
+	opts->decompress = (enum convert_decompress)value;
+	return CLI_OK;
+}
+
+static int size_set(struct convert_opts *opts, const char *text)
+{
+	int status = verb_size(prog, "size", text, &opts->stream_bytes);
+
+	if (!status && (!opts->stream_bytes ||
+			opts->stream_bytes % VHD_SECTOR_BYTES))
+		return cli_usage(prog, "--size %s: not a multiple of 512",
+				 text);
+	return status;
+}
+
 /* The options that are said or not. */
 static bool *flag_of(struct convert_opts *opts, int id)
 {
@@ -283,6 +341,12 @@ static int option_apply(struct convert_opts *opts, int id, const char *value)
 	case OPT_DIGEST:
 		opts->digest = value;
 		return CLI_OK;
+	case OPT_COMPRESS:
+		return compress_set(opts, value);
+	case OPT_DECOMPRESS:
+		return decompress_set(opts, value);
+	case OPT_SIZE:
+		return size_set(opts, value);
 	default:
 		opts->parent_dir = value;
 		return CLI_OK;
@@ -305,7 +369,9 @@ static int in_place_together(struct convert_opts *opts)
 				       "fixed into raw");
 	if (opts->block_size_bytes || opts->direct || opts->verify ||
 	    opts->no_sync || opts->rate || opts->sparse || opts->reflink ||
-	    opts->resume || opts->parent || opts->parent_dir)
+	    opts->resume || opts->parent || opts->parent_dir ||
+	    opts->digest || opts->json || opts->gzip_level ||
+	    opts->decompress || opts->stream_bytes)
 		return cli_usage(prog, "--in-place copies nothing: only --for, "
 				       "--force and --quiet go with it");
 	return -1;
@@ -333,11 +399,46 @@ static int preset_apply(struct convert_opts *opts)
 	return -1;
 }
 
+static bool ends_in_gz(const char *path)
+{
+	size_t len = strlen(path);
+
+	return len > 3 && !strcmp(path + len - 3, ".gz");
+}
+
+static int streams_check(struct convert_opts *opts)
+{
+	bool std = !strcmp(opts->dst, "-");
+
+	if (!opts->gzip_level && ends_in_gz(opts->dst) &&
+	    !convert_nbd_is_uri(opts->dst))
+		opts->gzip_level = GZIP_LEVEL;
+	if (opts->gzip_level == GZIP_NONE)
+		opts->gzip_level = 0;
+	if (std && opts->verify)
+		return cli_usage(prog, "--verify: standard output cannot be "
+				       "read again; --digest can be compared");
+	if ((std || opts->gzip_level) &&
+	    (opts->sparse == CONVERT_SPARSE_NO || opts->parent ||
+	     opts->reflink == CONVERT_REFLINK_ALWAYS || opts->resume))
+		return cli_usage(prog, "--sparse no, --reflink always, "
+				       "--resume and --parent are for image "
+				       "files");
+	if (opts->stream_bytes &&
+	    (opts->foreign || convert_nbd_is_uri(opts->src)))
+		return cli_usage(prog, "--size is for standard input and "
+				       "compressed files");
+	return -1;
+}
+
 /* What operands that are no image files go with. */
 static int doors_check(struct convert_opts *opts)
 {
 	bool src_nbd = convert_nbd_is_uri(opts->src);
+	int status = streams_check(opts);
 
+	if (status >= 0)
+		return status;
 	if (src_nbd && (opts->foreign || opts->from == VHD_FORMAT_FIXED ||
 			opts->from == VHD_FORMAT_DYNAMIC ||
 			opts->from == VHD_FORMAT_DIFF))
@@ -349,6 +450,9 @@ static int doors_check(struct convert_opts *opts)
 	    opts->to == VHD_FORMAT_DYNAMIC || opts->to == VHD_FORMAT_DIFF)
 		return cli_usage(prog, "--to: an NBD export becomes the raw "
 				       "disk that it shows");
+	if (opts->gzip_level)
+		return cli_usage(prog, "--compress: an NBD export is not a "
+				       "file");
 	if (opts->resume)
 		return cli_usage(prog, "--resume is for image files");
 	if (opts->sparse == CONVERT_SPARSE_NO)
@@ -428,7 +532,8 @@ int convert_args(int argc, char **argv, struct convert_opts *opts)
 			 "--in-place --from FORMAT [options] SRC",
 		.about = "Convert disk images between raw, fixed VHD and "
 			 "dynamic VHD.\nSRC and DST may be NBD exports "
-			 "(nbd://HOST/NAME, nbd+unix:///NAME?socket=PATH).",
+			 "(nbd://HOST/NAME, nbd+unix:///NAME?socket=PATH),\n"
+			 "gzip files, and - for standard input and output.",
 		.table = options,
 		.argc = argc,
 		.argv = argv,

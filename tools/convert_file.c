@@ -26,13 +26,12 @@ static const char *parents_of(const struct convert_opts *opts,
 	return opts->parent_dir ? opts->parent_dir : out->dir;
 }
 
-static int dst_create(const struct convert_opts *opts,
-		      const struct convert_output *out, uint64_t size_bytes,
-		      struct vhd **dst, struct vhd_err *err)
+int convert_create_opts(const struct convert_opts *opts, uint64_t size_bytes,
+			struct vhd_create_opts *create, struct vhd_err *err)
 {
-	char final[PATH_MAX];
 	const struct verb_preset *preset = verb_preset(opts->target);
-	struct vhd_create_opts create = {
+
+	*create = (struct vhd_create_opts){
 		.format = opts->to,
 		.size_bytes = size_bytes,
 		.block_size_bytes = opts->block_size_bytes,
@@ -46,7 +45,16 @@ static int dst_create(const struct convert_opts *opts,
 		.no_sync = !opts->resume,
 		.larger_child = opts->larger_child,
 	};
-	int rc = verb_new_id(create.unique_id, err);
+	return verb_new_id(create->unique_id, err);
+}
+
+static int dst_create(const struct convert_opts *opts,
+		      const struct convert_output *out, uint64_t size_bytes,
+		      struct vhd **dst, struct vhd_err *err)
+{
+	char final[PATH_MAX];
+	struct vhd_create_opts create;
+	int rc = convert_create_opts(opts, size_bytes, &create, err);
 
 	if (opts->parent) {
 		create.parent_path = opts->parent;

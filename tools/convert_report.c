@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "convert_digest.h"
+#include "convert_stream.h"
 #include "verb.h"
 
 static const char prog[] = "vhd-convert";
@@ -29,18 +30,43 @@ static void describe_more(const struct convert_job *job,
 		vhd_engine_name(vhd_queue_engine(job->queue)));
 }
 
-static void describe_source(const struct convert_opts *opts,
-			    const struct vhd_info *info)
+static void describe_image(const struct convert_job *job,
+			   const struct vhd_info *info)
 {
 	if (info->probed)
-		fprintf(stderr, "%s: %s: taken as %s: %s\n", prog, opts->src,
+		fprintf(stderr, "%s: %s: taken as %s: %s\n", prog, job->src,
 			vhd_format_name(info->format), info->probe);
 	if (info->layers > 1)
 		fprintf(stderr, "%s: %s: read through %u layers\n", prog,
-			opts->src, info->layers);
+			job->src, info->layers);
 }
 
-static void describe(const struct convert_opts *opts,
+static void describe_source(const struct convert_job *job,
+			    const struct convert_from *from)
+{
+	const char *why = "";
+	bool trailing = from->trailing;
+
+	if (from->spool_why)
+		fprintf(stderr, "%s: %s: went through a temporary file: %s\n",
+			prog, job->src, from->spool_why);
+	if (from->in.img)
+		describe_image(job, vhd_get_info(from->in.img));
+	if (from->stream) {
+		enum vhd_format f = convert_stream_verdict(from->stream, &why);
+
+		if (*why)
+			fprintf(stderr, "%s: %s: taken as %s: %s\n", prog,
+				job->src, vhd_format_name(f), why);
+		trailing = convert_stream_trailing(from->stream);
+	}
+	if (trailing)
+		fprintf(stderr, "%s: %s: what follows the gzip data is "
+				"ignored\n", prog, job->src);
+}
+
+static void describe(const struct convert_job *job,
+		     const struct convert_opts *opts,
 		     const struct convert_from *from,
 		     const struct convert_stats *stats)
 {
@@ -49,11 +75,10 @@ static void describe(const struct convert_opts *opts,
 
 	if (stats->finished) {
 		fprintf(stderr, "%s: %s: was complete already\n", prog,
-			opts->dst);
+			job->dst);
 		return;
 	}
-	if (from->in.img)
-		describe_source(opts, vhd_get_info(from->in.img));
+	describe_source(job, from);
 	cli_size_text(stats->size_bytes + stats->grown_bytes, size,
 		      sizeof(size));
 	if (stats->shared_bytes)
@@ -62,14 +87,14 @@ static void describe(const struct convert_opts *opts,
 				       sizeof(data)));
 	cli_size_text(stats->written_bytes, data, sizeof(data));
 	if (stats->resumed_bytes)
-		fprintf(stderr, "%s: %s: resumed at %s\n", prog, opts->dst,
+		fprintf(stderr, "%s: %s: resumed at %s\n", prog, job->dst,
 			cli_size_text(stats->resumed_bytes, at, sizeof(at)));
 	if (stats->grown_bytes)
 		fprintf(stderr, "%s: %s: %llu bytes larger than %s, for %s\n",
-			prog, opts->dst, (unsigned long long)stats->grown_bytes,
-			opts->src, vhd_target_name(opts->target));
+			prog, job->dst, (unsigned long long)stats->grown_bytes,
+			job->src, vhd_target_name(opts->target));
 	fprintf(stderr, "%s: %s: %s, %s, %s of data%s, %lld.%lld s%s\n", prog,
-		opts->dst, vhd_format_name(opts->to), size, data, shared,
+		job->dst, vhd_format_name(opts->to), size, data, shared,
 		(long long)(stats->took_ms / 1000),
 		(long long)(stats->took_ms / 100 % 10),
 		opts->verify ? ", verified" : "");
@@ -134,7 +159,7 @@ int convert_report(struct convert_job *job, const struct convert_opts *opts,
 	FILE *f = results(opts);
 
 	if (!opts->quiet && !opts->json)
-		describe(opts, from, stats);
+		describe(job, opts, from, stats);
 	if (opts->verbose)
 		describe_more(job, stats);
 	if (opts->json)

@@ -80,6 +80,9 @@ static int identity(const struct convert_opts *opts,
 	const struct vhd_info *info = vhd_get_info(src->img);
 	struct stat st, partial;
 
+	if (src->extents.fd < 0)
+		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+				"--resume needs SRC to be one file");
 	if (fstat(src->extents.fd, &st) < 0 || fstat(partial_fd, &partial) < 0)
 		return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
 				"cannot examine: %s", strerror(errno));
@@ -314,24 +317,26 @@ void convert_resume_end(struct convert_job *job, bool keep)
 /* ------------------------------------------------------------ the file -- */
 
 /* A copy that had nothing left to do but to remove its journal. */
-static bool finished(const char *path)
+static bool finished(const char *dst)
 {
-	const char *slash = strrchr(path, '/');
-	char *dir = slash ? strndup(path, (size_t)(slash - path) + 1)
-			  : strdup(".");
+	char *path = realpath(dst, NULL);
+	char *slash = path ? strrchr(path, '/') : NULL;
 	char name[NAME_MAX + 1];
 	struct convert_journal j;
 	struct convert_mark m;
 	struct stat st, partial;
 	bool yes = false;
-	int dir_fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	int dir_fd = -1;
 
-	free(dir);
+	if (slash && stat(path, &st) == 0 &&
+	    !journal_name(slash + 1, name, sizeof(name), NULL)) {
+		slash[slash == path] = '\0';
+		dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	free(path);
 	if (dir_fd < 0)
 		return false;
-	if (!journal_name(slash ? slash + 1 : path, name, sizeof(name), NULL) &&
-	    stat(path, &st) == 0 &&
-	    !convert_journal_open(&j, dir_fd, name, false, NULL)) {
+	if (!convert_journal_open(&j, dir_fd, name, false, NULL)) {
 		name[strlen(name) - strlen(".journal")] = '\0';
 		yes = convert_journal_read(&j, &m) &&
 		      m.id[CONVERT_ID_PARTIAL] == st.st_ino &&

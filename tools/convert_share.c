@@ -45,6 +45,7 @@ int convert_share_init(struct convert_share *sh,
 		.dst_fd = dst_fd,
 		.unit_bytes = ALIGN_BYTES,
 	};
+	/* -1 of a split set, none of which is shared */
 	if (image) {
 		sh->src = image->img;
 		sh->src_fd = image->extents.fd;

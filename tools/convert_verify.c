@@ -86,6 +86,8 @@ static void read_done(struct convert_io *io)
 {
 	struct pair *p = io->user;
 
+	/* A stream may have ended before. */
+	memset(io->buf + io->len_bytes, 0, p->len_bytes - io->len_bytes);
 	p->reads_left--;
 }
 

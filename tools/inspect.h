@@ -138,8 +138,9 @@ struct json_object *inspect_chain_json(const struct inspect_report *r);
 struct json_object *inspect_alloc_json(const struct inspect_alloc *a);
 struct json_object *inspect_id_json(const uint8_t id[16]);
 struct json_object *inspect_blocks_json(const struct vhd_info *info);
-/* Whether the parents were sought and are all there. */
+/* Whether it is a differencing disk with all its parents, or without one. */
 bool inspect_chain_whole(const struct inspect_report *r);
+bool inspect_chain_broken(const struct inspect_report *r);
 
 void inspect_text(const struct inspect_report *r, FILE *out);
 struct json_object *inspect_json(const struct inspect_report *r);

@@ -389,7 +389,7 @@ static void legend(struct drawing *d)
 		   a->rest_bytes[INSPECT_ZERO]);
 	legend_row(d, grey, d->glyph->hole, "hole",
 		   a->rest_bytes[INSPECT_HOLE]);
-	if (a->rest_bytes[INSPECT_LOST])
+	if (a->rest_bytes[INSPECT_LOST] || inspect_chain_broken(d->r))
 		legend_row(d, NULL, d->glyph->lost,
 			   "in a parent that is not open",
 			   a->rest_bytes[INSPECT_LOST]);

@@ -12,6 +12,7 @@ struct legend {
 
 #define LEGEND_COLUMN 480
 #define LEGEND_ROW 24
+#define LAYERS_MAX 8
 #define NAME_CHARS 40 /* of 13 px, to the page's edge */
 
 static void key(struct legend *l, const char *fill, const char *hatch,
@@ -67,6 +68,9 @@ static void key_layers(struct legend *l)
 	for (uint32_t i = 0; i < a->layers; i++) {
 		const struct inspect_share *share = &a->share[i];
 
+		/* Of a long chain only what is seen. */
+		if (i && !share->seen_bytes && a->layers > LAYERS_MAX)
+			continue;
 		inspect_layer_name(l->s->r, i, name);
 		if (i)
 			snprintf(text, sizeof(text), "from parent %u, %s", i,
@@ -97,7 +101,7 @@ double svg_legend(const struct svg *s, double y)
 	    "zero-filled: has space, reads as zero");
 	key(&l, SVG_HOLE_COLOUR, "", a->rest_bytes[INSPECT_HOLE],
 	    "hole: nothing allocated, reads as zero");
-	if (a->rest_bytes[INSPECT_LOST])
+	if (a->rest_bytes[INSPECT_LOST] || inspect_chain_broken(s->r))
 		key(&l, SVG_LOST_COLOUR, "", a->rest_bytes[INSPECT_LOST],
 		    "in a parent that is not open");
 	if (covered_bytes(a))

@@ -6,6 +6,7 @@
  * leaves nothing behind and one line on stderr.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,9 @@ static const char prog[] = CONVERT_PROG;
 
 /* ------------------------------------------------------------ the steps -- */
 
-/* SIGINT and its like become readable; the file size limit becomes EFBIG. */
+/* SIGINT and its like become readable; the file size limit becomes EFBIG, a
+ * pipe that nobody reads EPIPE.
+ */
 static int signals_open(struct vhd_err *err)
 {
 	sigset_t set;
@@ -33,6 +36,7 @@ static int signals_open(struct vhd_err *err)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
 	signal(SIGXFSZ, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN); /* EPIPE, likewise */
 	if (sigprocmask(SIG_BLOCK, &set, NULL) == 0) {
 		fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 		if (fd >= 0)
@@ -65,12 +69,20 @@ static int to_file(struct convert_job *job, const struct convert_opts *opts,
 	if (opts->parent && same_file(opts->parent, opts->dst))
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"is the parent that it is to build on");
+	if (opts->resume && (from->stream || from->spool_why))
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"cannot be resumed: SRC is a stream, which "
+				"has no middle to begin at");
 	rc = convert_resume_output(&out, opts, &from->in, err);
 	if (rc > 0)
 		stats->finished = true;
 	if (rc)
 		return rc < 0 ? rc : 0;
-	rc = convert_to_file(job, opts, from->source, &out, stats, err);
+	rc = from->source->size_bytes == CONVERT_SIZE_UNKNOWN
+		     ? convert_to_grown(job, opts, from->source, &out, stats,
+					err)
+		     : convert_to_file(job, opts, from->source, &out, stats,
+				       err);
 	convert_output_close(&out);
 	return rc;
 }
@@ -91,6 +103,8 @@ static int through(struct convert_job *job, const struct convert_opts *opts,
 	job->onlooker = digest ? convert_digest_sink(digest) : NULL;
 	if (convert_nbd_is_uri(opts->dst))
 		rc = convert_to_nbd(job, opts, from->source, stats, err);
+	else if (opts->gzip_level || !strcmp(opts->dst, "-"))
+		rc = convert_to_stream(job, opts, from, stats, err);
 	else
 		rc = to_file(job, opts, from, stats, err);
 	stats->took_ms = cli_now_ms() - start_ms;
@@ -117,8 +131,8 @@ static int with_queue(struct convert_job *job, const struct convert_opts *opts,
 static int convert(const struct convert_opts *opts)
 {
 	struct convert_job job = {
-		.src = opts->src,
-		.dst = opts->dst,
+		.src = strcmp(opts->src, "-") ? opts->src : "standard input",
+		.dst = strcmp(opts->dst, "-") ? opts->dst : "standard output",
 		.wake_fd = -1,
 	};
 	struct convert_stats stats = { 0 };
@@ -152,11 +166,27 @@ static int convert(const struct convert_opts *opts)
 	return rc;
 }
 
+/* What is opened later must not become a standard stream. What takes the place
+ * of a closed one cannot be read or written.
+ */
+static bool streams_hold(void)
+{
+	int fd;
+
+	do
+		fd = open("/", O_PATH | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	return fd >= 0 && close(fd) == 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct convert_opts opts = { 0 };
-	int status = convert_args(argc, argv, &opts);
+	int status;
 
+	if (!streams_hold())
+		return CLI_IO;
+	status = convert_args(argc, argv, &opts);
 	if (status >= 0)
 		return status;
 	return opts.in_place ? convert_in_place(&opts) : convert(&opts);

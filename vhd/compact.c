@@ -10,8 +10,6 @@
 #include "fail.h"
 #include "filesys.h"
 
-#define BUF_BYTES_MIN (1u << 20)
-
 uint64_t compact_length(uint64_t end_bytes)
 {
 	return (end_bytes + VHD_FOOTER_BYTES + VHD_ALIGN_BYTES - 1) &
@@ -31,12 +29,19 @@ int compact_tell(const struct compact *c, uint64_t pos, uint64_t total,
 			"again goes on");
 }
 
+static_assert(VHD_BLOCK_BYTES_MAX / VHD_SECTOR_BYTES / 8 <= COMPACT_BUF_BYTES,
+	      "a bitmap fits the buffer");
+
 /* -------------------------------------------------------------- set-up -- */
 
 static int allowed(const struct compact *c, bool to, struct vhd_err *err)
 {
 	const struct vhd_info *info = &c->img->info;
 
+	if (info->notes & VHD_NOTE_SPLIT)
+		return vhd_fail(err, -EROFS, VHD_WHY_READ_ONLY_LAYOUT, 0,
+				"a split set of several files; make it one "
+				"first");
 	if (info->format == VHD_FORMAT_RAW)
 		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
 				"a raw disk; `fallocate --dig-holes` gives "
@@ -60,18 +65,16 @@ static int allowed(const struct compact *c, bool to, struct vhd_err *err)
 static int begin(struct compact *c, struct vhd_err *err)
 {
 	const struct vhd_info *info = &c->img->info;
-	uint64_t buf = (uint64_t)info->bitmap_bytes + info->block_size_bytes;
 	uint32_t words = info->blocks / 64 + 1;
 	int rc;
 
-	if (buf < BUF_BYTES_MIN)
-		buf = BUF_BYTES_MIN;
-	c->buf = malloc(buf);
-	c->other = malloc(buf);
+	c->buf = malloc(COMPACT_BUF_BYTES);
+	c->other = malloc(COMPACT_BUF_BYTES);
 	c->dropped = calloc(words, sizeof(*c->dropped));
 	c->dirty = calloc(words, sizeof(*c->dirty));
 	if (!c->buf || !c->other || !c->dropped || !c->dirty)
-		return vhd_fail_nomem(err, 2 * buf + 16ull * words,
+		return vhd_fail_nomem(err,
+				      2 * COMPACT_BUF_BYTES + 16ull * words,
 				      "compacting");
 	c->result->format = info->format;
 	c->result->size_bytes = info->size_bytes;

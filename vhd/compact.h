@@ -13,6 +13,7 @@
 #include "layout.h"
 
 #define COMPACT_GRAIN_BYTES 4096u
+#define COMPACT_BUF_BYTES   (1u << 20) /* no bitmap is longer */
 
 struct compact_move {
 	uint32_t block;
@@ -25,11 +26,10 @@ struct compact {
 	struct vhd_compact_result *result;
 	struct vhd *img;
 	struct layout l;
-	uint8_t *buf;	  /* owned; a stride of it, or CHUNK */
-	uint8_t *other;	  /* owned; as long: what the parent has */
+	uint8_t *buf;	  /* owned; COMPACT_BUF_BYTES */
+	uint8_t *other;	  /* owned; as long: what the parent has, a bitmap */
 	uint64_t *dropped; /* owned; a bit a block */
-	uint64_t *dirty;  /* owned; a bit a sector of the table */
-	bool bat_ready;   /* the image is open for writing */
+	uint64_t *dirty;   /* owned; a bit a sector of the table */
 	struct compact_move *moves; /* owned */
 	uint32_t move_count;
 	uint64_t table_to_bytes; /* 0: it stays */

@@ -84,19 +84,43 @@ static int copy_locators(struct copy *y, struct vhd_err *err)
 	return rc;
 }
 
-static void unset_to_zero(const struct vhd *img, uint8_t *buf)
+/* Of the sectors [in, in + count), whose data is in `data`. */
+static void unset_to_zero(const uint8_t *map, uint32_t in, uint32_t count,
+			  uint8_t *data)
 {
-	uint8_t *data = buf + img->info.bitmap_bytes;
-	uint32_t sectors = vhd_block_sectors(img), n;
+	uint32_t end = in + count, n;
 
-	for (uint32_t in = 0; in < sectors; in += n) {
+	for (; in < end; in += n) {
+		uint64_t len;
 		bool set;
 
-		n = vhd_bits_run(buf, in, sectors, &set);
+		n = vhd_bits_run(map, in, end, &set);
+		len = (uint64_t)n * VHD_SECTOR_BYTES;
 		if (!set)
-			memset(data + (uint64_t)in * VHD_SECTOR_BYTES, 0,
-			       (size_t)n * VHD_SECTOR_BYTES);
+			memset(data, 0, len);
+		data += len;
 	}
+}
+
+/* Data of a block at `from`, its bitmap in c->other, to `to`. */
+static int copy_data(struct copy *y, uint64_t from, uint64_t to,
+		     struct vhd_err *err)
+{
+	struct compact *c = y->c;
+	uint64_t size = c->img->info.block_size_bytes;
+	int rc = 0;
+
+	for (uint64_t at = 0, n; at < size && !rc; at += n) {
+		n = size - at < COMPACT_BUF_BYTES ? size - at
+						  : COMPACT_BUF_BYTES;
+		rc = vhd_file_read(&c->img->file, c->buf, n, from + at, err);
+		if (rc)
+			break;
+		unset_to_zero(c->other, (uint32_t)(at / VHD_SECTOR_BYTES),
+			      (uint32_t)(n / VHD_SECTOR_BYTES), c->buf);
+		rc = compact_put(y->out, c->buf, n, to + at, true, err);
+	}
+	return rc;
 }
 
 static int copy_block(struct copy *y, uint32_t block, uint32_t sector,
@@ -114,15 +138,14 @@ static int copy_block(struct copy *y, uint32_t block, uint32_t sector,
 	y->end_bytes = data + img->info.block_size_bytes;
 	if (!y->out)
 		return 0;
-	rc = vhd_file_read(&img->file, y->c->buf, y->c->l.stride_bytes,
+	rc = vhd_file_read(&img->file, y->c->other, bitmap,
 			   (uint64_t)sector * VHD_SECTOR_BYTES, err);
-	if (rc)
-		return rc;
-	unset_to_zero(img, y->c->buf);
-	rc = vhd_file_write(y->out, y->c->buf, bitmap, data - bitmap, err);
 	if (!rc)
-		rc = compact_put(y->out, y->c->buf + bitmap,
-				 img->info.block_size_bytes, data, true, err);
+		rc = vhd_file_write(y->out, y->c->other, bitmap, data - bitmap,
+				    err);
+	if (!rc)
+		rc = copy_data(y, (uint64_t)sector * VHD_SECTOR_BYTES + bitmap,
+			       data, err);
 	y->table[block] = be32_put(
 		(uint32_t)((data - bitmap) / VHD_SECTOR_BYTES));
 	return rc;

@@ -275,18 +275,22 @@ int compact_put(const struct vhd_file *f, const uint8_t *buf, uint64_t len,
 static int copy_block(struct compact *c, const struct compact_move *m,
 		      struct vhd_err *err)
 {
-	uint64_t stride = c->l.stride_bytes;
-	uint32_t bitmap = c->img->info.bitmap_bytes;
+	const struct vhd_file *f = &c->img->file;
+	uint64_t from = (uint64_t)m->from_sector * VHD_SECTOR_BYTES;
 	uint64_t to = (uint64_t)m->to_sector * VHD_SECTOR_BYTES;
-	int rc = vhd_file_read(&c->img->file, c->buf, stride,
-			       (uint64_t)m->from_sector * VHD_SECTOR_BYTES,
-			       err);
+	uint32_t bitmap = c->img->info.bitmap_bytes;
+	int rc = vhd_file_read(f, c->buf, bitmap, from, err);
 
 	if (!rc)
-		rc = vhd_file_write(&c->img->file, c->buf, bitmap, to, err);
-	if (!rc)
-		rc = compact_put(&c->img->file, c->buf + bitmap,
-				 stride - bitmap, to + bitmap, false, err);
+		rc = vhd_file_write(f, c->buf, bitmap, to, err);
+	for (uint64_t at = bitmap, n; at < c->l.stride_bytes && !rc; at += n) {
+		n = c->l.stride_bytes - at;
+		if (n > COMPACT_BUF_BYTES)
+			n = COMPACT_BUF_BYTES;
+		rc = vhd_file_read(f, c->buf, n, from + at, err);
+		if (!rc)
+			rc = compact_put(f, c->buf, n, to + at, false, err);
+	}
 	return rc;
 }
 

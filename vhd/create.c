@@ -159,6 +159,19 @@ int vhd_create_footer(const struct vhd_create_opts *opts,
 	return rc;
 }
 
+struct vhd_header vhd_create_header(uint64_t size_bytes,
+				    uint32_t block_size_bytes)
+{
+	return (struct vhd_header){
+		.next_offset_bytes = VHD_NO_OFFSET,
+		.table_bytes = TABLE_AT,
+		.version = VHD_VERSION_1_0,
+		.table_entries = (uint32_t)vhd_blocks_for(size_bytes,
+							  block_size_bytes),
+		.block_size_bytes = block_size_bytes,
+	};
+}
+
 static int write_table(const struct vhd_file *f, uint64_t len,
 		       struct vhd_err *err)
 {
@@ -265,13 +278,7 @@ static int write_blocked(const struct vhd_file *f,
 	uint64_t table_len = (blocks * 4 + VHD_SECTOR_BYTES - 1) &
 			     ~(uint64_t)(VHD_SECTOR_BYTES - 1);
 	uint64_t end = TABLE_AT + table_len;
-	struct vhd_header h = {
-		.next_offset_bytes = VHD_NO_OFFSET,
-		.table_bytes = TABLE_AT,
-		.version = VHD_VERSION_1_0,
-		.table_entries = (uint32_t)blocks,
-		.block_size_bytes = block,
-	};
+	struct vhd_header h = vhd_create_header(o->size_bytes, block);
 	struct vhd_header_wire header;
 	int rc = write_table(f, table_len, err);
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* New images: what create.c does for create_child.c. Private to vhd/. */
+/* New images: what create.c does for create_child.c and stream.c. Private to
+ * vhd/.
+ */
 #ifndef VHD_CREATE_H
 #define VHD_CREATE_H
 
@@ -16,6 +18,12 @@ int vhd_create_open(const char *path, const struct vhd_create_opts *opts,
 int vhd_create_write(const struct vhd_file *f, const struct vhd_create_opts *o,
 		     uint32_t block, const struct vhd_relation *r,
 		     struct vhd_err *err);
+
+/* The header of a new image, whose numbers were found good; it says where the
+ * table belongs.
+ */
+struct vhd_header vhd_create_header(uint64_t size_bytes,
+				    uint32_t block_size_bytes);
 
 /* vhd_create for VHD_FORMAT_DIFF. */
 int vhd_create_child(const char *path, const struct vhd_create_opts *opts,

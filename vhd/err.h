@@ -71,6 +71,7 @@ enum vhd_why {
 	VHD_WHY_LOOKS_LIKE_VHD,    /* a raw disk whose content is a VHD's */
 	VHD_WHY_PARENT_RAW,        /* the parent is a raw disk: not allowed */
 	VHD_WHY_SPLIT_SET,         /* a part is missing, cut, or not the first */
+	VHD_WHY_PACKED,            /* damaged compressed data */
 	/* the guest's kernel */
 	VHD_WHY_KERNEL_FORMAT,     /* not a bzImage, or a damaged one */
 	VHD_WHY_KERNEL_OLD,        /* older boot protocol than needed */

@@ -16,6 +16,7 @@
 
 #include "fail.h"
 #include "set.h"
+#include "split.h"
 #include "survey.h"
 
 #define FIELDS_ALL ((VHD_SET_PARENT_ID << 1) - 1)
@@ -302,7 +303,7 @@ int vhd_set(const char *path, const struct vhd_set_opts *opts,
 	if (rc)
 		return rc;
 	how.writable = opts->write;
-	rc = vhd_file_open(path, &how, &f, err);
+	rc = vhd_split_open(path, &how, &f, err);
 	if (rc)
 		return rc;
 	rc = vhd_set_file(&f, opts, result ? result : &unused, err);

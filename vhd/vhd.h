@@ -11,8 +11,8 @@
  * Threads: a `struct vhd` may be shared by any number of queues, each owned
  *   by one thread. Opening, closing and the plain vhd_read/vhd_write calls
  *   belong to one thread at a time.
- * Parts: vhd_check.h (check, repair, undo, salvage) and vhd_edit.h (operations
- *   on whole images), both included here.
+ * Parts: vhd_check.h (check, repair, undo, salvage), vhd_edit.h (operations on
+ *   whole images) and vhd_stream.h (images front to back), all included here.
  * Source: Microsoft "Virtual Hard Disk Image Format Specification", 1.0.
  */
 #ifndef VHD_H
@@ -483,5 +483,6 @@ void vhd_queue_cancel(struct vhd_queue *q, struct vhd_req *req);
 
 #include "vhd_check.h"
 #include "vhd_edit.h"
+#include "vhd_stream.h"
 
 #endif

@@ -164,7 +164,7 @@ struct cli_progress {
 	bool on;
 	const char *what;
 	uint64_t from;  /* where this run began; 0 unless set after starting */
-	uint64_t total;
+	uint64_t total; /* UINT64_MAX: not known */
 	int64_t start_ms;
 	int64_t shown_ms;
 };

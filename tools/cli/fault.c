@@ -97,6 +97,7 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 	[VHD_WHY_PARENT_RAW] = { "parent-raw", CLI_REFUSED,
 				 "--raw-parent allows it" },
 	[VHD_WHY_SPLIT_SET] = { "split-set", CLI_REFUSED, "" }, /* text */
+	[VHD_WHY_PACKED] = { "packed", CLI_REFUSED, damaged },
 
 	[VHD_WHY_KERNEL_FORMAT] = { "kernel-format", CLI_REFUSED,
 				    "name a bzImage such as /boot/vmlinuz" },

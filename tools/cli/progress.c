@@ -40,6 +40,13 @@ void cli_progress_line(char *buf, size_t n, const struct cli_progress *p,
 	double part = p->total ? (double)pos / (double)p->total : 1.0;
 	double s = (double)elapsed_ms / 1000.0;
 
+	if (p->total == UINT64_MAX) {
+		cli_size_text(s > 0 ? (uint64_t)((double)moved / s) : 0, rate,
+			      sizeof(rate));
+		snprintf(buf, n, "%s %s, %s/s", p->what,
+			 cli_size_text(pos, of, sizeof(of)), rate);
+		return;
+	}
 	if (pos > p->total)
 		pos = p->total;
 	cli_size_text(p->total, of, sizeof(of));
