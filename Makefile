@@ -49,6 +49,7 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
            vhd/queue.c vhd/queue_image.c vhd/queue_io.c vhd/queue_flush.c \
            vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c
 VHD_SRC += vhd/zero.c
+VHD_SRC += vhd/rebase.c vhd/rebase_copy.c vhd/rebase_header.c
 VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
            vhd/check_header.c vhd/check_bat.c vhd/check_batmap.c \
            vhd/check_chain.c vhd/check_data.c vhd/check_host.c \
@@ -95,8 +96,8 @@ SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
            tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
            tools/convert_image.c tools/convert_share.c tools/convert_output.c \
            tools/convert_writeback.c tools/convert_verify.c
-VHD_VERBS += vhd-snapshot
-SRC_vhd += tools/verb_snapshot.c
+VHD_VERBS += vhd-rebase vhd-snapshot
+SRC_vhd += tools/verb_rebase.c tools/verb_snapshot.c
 VHD_VERBS += vhd-resize vhd-compact
 SRC_vhd += tools/verb_compact.c tools/freemap.c tools/freemap_ext.c \
            tools/freemap_tool.c tools/freemap_mount.c
@@ -152,6 +153,7 @@ UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
 UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_crash vhd_create_child
+UNIT_VHD     += vhd_rebase
 UNIT_VHD     += vhd_resize vhd_compact
 UNIT_VHD     += vhd_malformed vhd_split vhd_keep
 UNIT_VHD     += vhd_merge vhd_merge_file vhd_random
@@ -227,7 +229,7 @@ MANPAGES += tools/vhd.1 tools/vhd-check.1 tools/vhd-compare.1 \
             tools/vhd-create.1 tools/vhd-map.1 tools/vhd-repair.1
 MANPAGES += tools/vhd-merge.1
 MANPAGES += tools/vhd-resize.1 tools/vhd-compact.1
-MANPAGES += tools/vhd-snapshot.1
+MANPAGES += tools/vhd-rebase.1 tools/vhd-snapshot.1
 
 MANPAGES += tools/vhd-set.1
 

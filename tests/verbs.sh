@@ -492,6 +492,9 @@ cases()
 	snapshot-rename renames
 	snapshot-cut renames_cut
 	snapshot-refused bad_snapshots
+	rebase rebases
+	rebase-cut rebases_cut
+	rebase-refused bad_rebases
 	check-for demands
 	check-damages damages
 	check-bitmaps bitmaps

@@ -34,6 +34,8 @@ static const struct verb verbs[] = {
 	{"map", "show where an image has data", verb_map, NULL},
 	{"merge", "bring a child's content down into its parent", verb_merge,
 	 NULL},
+	{"rebase", "put a differencing disk onto another parent", verb_rebase,
+	 NULL},
 	{"repair", "put an image right, or save what it still holds",
 	 verb_repair, NULL},
 	{"resize", "make the disk larger or smaller", verb_resize, NULL},
