@@ -175,7 +175,8 @@ UNIT_TOOLS   := tools_cli tools_convert tools_fault tools_hv tools_inspect \
                 tools_size
 UNIT_TOOLS   += tools_bench
 SRC_tools_bench := tools/bench_run.c
-UNIT_TOOLS   += tools_digest
+UNIT_TOOLS   += tools_digest tools_stream
+SRC_tools_stream  := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert_digest.c tools/convert_job.c
 UNIT_TOOLS   += tools_place
 SRC_tools_place   := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
