@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* An image that wants to do harm, checked, repaired, brought back and
+/* An image that wants to do harm, checked, set, repaired, brought back and
  * salvaged. What opening refuses a check must have found; a plan writes
  * nothing; a repaired image opens, and a second repair finds nothing to do; a
  * repair that is refused, and one that is undone, leave the image as it was.
@@ -7,7 +7,9 @@
  * An input is that of fuzz/vhd_open.c, so that its seeds serve both:
  *   0      format to name (modulo 5); raw is taken for auto
  *   1      flags, below
- *   2..7   unused
+ *   2      product to check for
+ *   3      fields to set
+ *   4..7   unused
  *   8..15  length of the file, little-endian
  *   16..   pieces: offset (6 bytes), length (2 bytes), bytes
  */
@@ -19,6 +21,7 @@
 #include "vhd/checked.h"
 #include "vhd/repair.h"
 #include "vhd/salvage.h"
+#include "vhd/set.h"
 
 #define FLAG_LOSSY  0x01
 #define FLAG_PREFER 0x02 /* the copy, else the trailing footer */
@@ -137,6 +140,74 @@ static void check(struct memfile *m, const uint8_t *data)
 	vhd_abandon(img);
 }
 
+/* ------------------------------------------------------------------ set -- */
+
+/* How it opens: 0, or the reason why not. */
+static enum vhd_why opening(struct memfile *m, const uint8_t *data)
+{
+	const struct vhd_open_opts o = {.format = format_of(data),
+					.parent_dir = ""};
+	struct vhd_file f = memfile_file(m);
+	struct vhd *img = NULL;
+	struct vhd_err e = {.why = VHD_WHY_NONE};
+	int rc = vhd_open_file(&f, &o, &img, &e);
+
+	vhd_abandon(img);
+	return rc ? e.why : VHD_WHY_NONE;
+}
+
+static uint64_t sectors_changed(const struct memfile *m,
+				const struct memfile *was)
+{
+	uint64_t n = 0;
+
+	for (uint64_t at = 0; at < memfile_len(m); at += VHD_SECTOR_BYTES) {
+		uint8_t a[VHD_SECTOR_BYTES], b[VHD_SECTOR_BYTES];
+
+		memfile_peek(m, a, sizeof(a), at);
+		memfile_peek(was, b, sizeof(b), at);
+		n += memcmp(a, b, sizeof(a)) != 0;
+	}
+	return n;
+}
+
+static void set(const struct memfile *image, const uint8_t *data)
+{
+	struct vhd_set_opts o = {
+		.format = format_of(data),
+		.fields = data[3] % (VHD_SET_PARENT_ID << 1),
+		.values = {
+			.unique_id = "an id for fuzzer",
+			.hidden = 1,
+			.saved_state = 1,
+			.geometry = {1, 2, 3},
+			.creator = {"fuzz", 1, "Wi2k"},
+			.timestamp_s = 1,
+			.parent_id = "id of its parent",
+		},
+		.write = true,
+	};
+	struct memfile *m = memfile_clone(image);
+	struct vhd_file f = memfile_file(m);
+	struct vhd_set_result r, again;
+	enum vhd_why why = opening(m, data);
+	struct vhd_err e;
+
+	if (vhd_set_file(&f, &o, &r, &e)) {
+		must(e.code < 0 && e.why != VHD_WHY_NONE && e.text[0]);
+		must(memfile_equal(m, image));
+	} else {
+		must(memfile_len(m) == memfile_len(image));
+		must(sectors_changed(m, image) * VHD_SECTOR_BYTES <=
+		     r.written_bytes);
+		/* A damaged copy is written anew. */
+		must(opening(m, data) == why || why != VHD_WHY_NONE);
+		must(vhd_set_file(&f, &o, &again, &e) == 0);
+		must(!again.changed && !again.written_bytes);
+	}
+	memfile_destroy(m);
+}
+
 /* --------------------------------------------------------------- repair -- */
 
 static struct vhd_repair_opts options(const uint8_t *data)
@@ -240,6 +311,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	m = build(data, size);
 	check(m, data);
 	if (memfile_len(m) <= FILE_BYTES_MAX) {
+		set(m, data);
 		salvage(m, data);
 		repair(m, data);
 	}

@@ -23,9 +23,9 @@ trap 'exit 130' INT TERM
 umask 022
 
 verbs='bench check compact compare convert create diff inspect map merge repair
-resize set snapshot serve'
+resize set snapshot serve mount unmount'
 ours='bench check compact compare create diff map merge repair resize set
-snapshot serve'
+snapshot serve unmount'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'
@@ -492,6 +492,9 @@ cases()
 	snapshot-rename renames
 	snapshot-cut renames_cut
 	snapshot-refused bad_snapshots
+	rebase rebases
+	rebase-cut rebases_cut
+	rebase-refused bad_rebases
 	check-for demands
 	check-damages damages
 	check-bitmaps bitmaps

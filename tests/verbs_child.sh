@@ -225,3 +225,113 @@ bad_snapshots()
 	refused 3 'vhd snapshot: d.vhd: ' vhd snapshot disk.vhd d.vhd
 	let_go
 }
+
+# A chain from tests/tools_chain.c, l0.vhd to l2.vhd, and other.vhd that holds
+# something else.
+two_parents() # SEED
+{
+	rm -f ./*.vhd
+	"$dir/chain" 3 3000320 "$1" || fail "no chain"
+	must vhd create --quiet --size 3000320 other.vhd
+	write_to other.vhd 0 'something else'
+	write_to other.vhd 2000000 'and here'
+	must vhd create --quiet --parent other.vhd top.vhd
+	write_to top.vhd 1000000 'or there'
+	mkdir -p was
+	cp ./*.vhd was/
+}
+
+parents_untouched()
+{
+	for file in l0.vhd l1.vhd other.vhd top.vhd; do
+		cmp $file was/$file || fail "$file was written to"
+	done
+}
+
+rebases()
+{
+	for seed in 1 2 3 4; do
+		two_parents $seed
+		must vhd rebase --dry-run --parent top.vhd l2.vhd
+		said 'l2.vhd: would go onto top.vhd, .* to be copied from'
+		cmp l2.vhd was/l2.vhd || fail "a dry run changed something"
+		must vhd rebase --parent top.vhd l2.vhd
+		said 'l2.vhd: on top.vhd, .* copied from its former parent'
+		must vhd compare --format-b raw l2.vhd flat.raw
+		must vhd check --quiet l2.vhd
+		must vhdiinfo l2.vhd
+		said 'Parent filename.*top.vhd'
+		parents_untouched
+		must vhd rebase --json --parent other.vhd l2.vhd
+		[ "$(value parent)" = other.vhd ] || fail "parent"
+		[ "$(value compared)" = true ] || fail "compared"
+		[ "$(value file-size-after)" = "$(stat -c %s l2.vhd)" ] ||
+			fail "size"
+		must vhd compare --format-b raw l2.vhd flat.raw
+		parents_untouched
+	done
+	# moved away, and only named
+	two_parents 5
+	mkdir away
+	mv l1.vhd l0.vhd away
+	must vhd rebase --parent away/l1.vhd l2.vhd
+	said 'on away/l1.vhd, which has the id of its parent'
+	must vhd compare --format-b raw l2.vhd flat.raw
+	# lost
+	rm -r away
+	refused 3 'vhd rebase: l2.vhd: ' vhd rebase --parent other.vhd l2.vhd
+	must vhd rebase --unsafe --parent other.vhd l2.vhd
+	said 'not compared'
+	must vhd check --chain --quiet l2.vhd
+}
+
+# Killed at random: the content stays, and the same command ends the work.
+rebases_cut()
+{
+	two_parents 7
+	for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+		cp was/l2.vhd l2.vhd
+		vhd rebase --quiet --parent top.vhd l2.vhd &
+		p=$!
+		sleep "0.0$((i * 7 % 23))"
+		kill -9 $p 2>/dev/null
+		wait $p 2>/dev/null
+		must vhd compare --format-b raw l2.vhd flat.raw
+		must vhd rebase --quiet --parent top.vhd l2.vhd
+		must vhd compare --format-b raw l2.vhd flat.raw
+		must vhd check --quiet --chain l2.vhd
+	done
+	parents_untouched
+}
+
+bad_rebases()
+{
+	two_parents 8
+	mkdir deep
+	cp other.vhd deep
+	must vhd create --quiet --size 2M small.vhd
+	truncate -s 3000320 raw
+	refused 2 'vhd rebase: ' vhd rebase l2.vhd
+	refused 2 'vhd rebase: ' vhd rebase --parent top.vhd
+	refused 2 'vhd rebase: ' \
+		vhd rebase --unsafe --dry-run --parent top.vhd l2.vhd
+	refused 3 'vhd rebase: l0.vhd: ' vhd rebase --parent top.vhd l0.vhd
+	refused 3 'vhd rebase: l2.vhd: ' vhd rebase --parent l2.vhd l2.vhd
+	refused 3 'vhd rebase: l1.vhd: ' vhd rebase --parent l2.vhd l1.vhd
+	refused 3 'vhd rebase: l2.vhd: ' vhd rebase --parent small.vhd l2.vhd
+	refused 3 'vhd rebase: l2.vhd: ' vhd rebase --parent raw l2.vhd
+	refused 3 'vhd rebase: l2.vhd: ' vhd rebase --parent nix.vhd l2.vhd
+	refused 3 'vhd rebase: nix.vhd: ' vhd rebase --parent top.vhd nix.vhd
+	mv l2.vhd l1.vhd l0.vhd deep
+	refused 3 'vhd rebase: deep/l2.vhd: ' \
+		vhd rebase --parent top.vhd deep/l2.vhd
+	must vhd rebase --quiet --parent-dir . --parent top.vhd deep/l2.vhd
+	must vhd compare --parent-dir . --format-b raw deep/l2.vhd flat.raw
+	mv deep/l2.vhd l2.vhd
+	hold_file top.vhd
+	refused 3 'vhd rebase: l2.vhd: ' vhd rebase --parent top.vhd l2.vhd
+	let_go
+	hold_file l2.vhd
+	refused 3 'vhd rebase: l2.vhd: ' vhd rebase --parent top.vhd l2.vhd
+	let_go
+}

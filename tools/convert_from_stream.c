@@ -151,7 +151,6 @@ static int feed_use(struct convert_from *from, struct convert_job *job,
 		return rc;
 	}
 	convert_feed_unread(feed, head, (size_t)n);
-	convert_feed_detach(feed);
 	rc = convert_stream_open(&from->stream, job, job->src, &how, err);
 	if (rc)
 		return rc;
@@ -196,8 +195,15 @@ int convert_file_is_gzip(const struct convert_opts *opts, int fd, bool *stream,
 			 struct vhd_err *err)
 {
 	uint8_t head[3];
-	bool gzip = pread(fd, head, sizeof(head), 0) == 3 && head[0] == 0x1f &&
-		    head[1] == 0x8b && head[2] == 8;
+	ssize_t n = pread(fd, head, sizeof(head), 0);
+	bool gzip = n == 3 && head[0] == 0x1f && head[1] == 0x8b &&
+		    head[2] == 8;
+	int rc;
 
+	if (n < 0) {
+		rc = -errno;
+		return vhd_fail(err, rc, VHD_WHY_IO, 0, "cannot read: %s",
+				strerror(-rc));
+	}
 	return gzip_decide(opts, gzip, stream, err);
 }

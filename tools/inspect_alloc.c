@@ -12,6 +12,7 @@
 
 #define ZERO_GRAIN_BYTES 4096u
 #define READ_BYTES (1u << 20)
+#define SHOW_BLOCKS 1024u /* between looks at the clock */
 
 struct counting {
 	struct inspect_alloc *a;
@@ -19,6 +20,7 @@ struct counting {
 	uint64_t *partial[VHD_CHAIN_MAX]; /* a bit a block */
 	uint8_t *buf;                     /* zeros only */
 	struct cli_progress progress;
+	bool quiet;
 	uint64_t read_bytes;
 };
 
@@ -119,6 +121,8 @@ static int count_blocks(struct counting *c, unsigned i,
 		uint64_t end = at + info->block_size_bytes, off, data;
 		int rc;
 
+		if (b % SHOW_BLOCKS == 0)
+			cli_progress_show(&c->progress, at, at);
 		if (vhd_layer_block(c->x.img, i, b, &off) || !off)
 			continue;
 		if (end > info->size_bytes)
@@ -165,6 +169,9 @@ static int count_layers(struct counting *c, struct vhd_err *err)
 
 		if (vhd_layer(c->x.img, i, &layer))
 			break;
+		cli_progress_end(&c->progress);
+		cli_progress_start(&c->progress, "looking at blocks",
+				   layer.info->size_bytes, c->quiet);
 		rc = inspect_has_blocks(layer.info)
 			     ? count_blocks(c, i, layer.info, err)
 			     : count_flat(c, i, layer.info, err);
@@ -329,11 +336,13 @@ int inspect_alloc_count(struct inspect_alloc *a, struct vhd *img,
 	c->a = a;
 	extents_init(&c->x, img);
 	c->x.blocks_only = !a->bitmaps;
-	cli_progress_start(&c->progress, "looking for zeros", info->size_bytes,
-			   opts->quiet || !opts->zeros);
+	c->quiet = opts->quiet;
 	rc = prepare(c, opts, err);
 	if (!rc)
 		rc = count_layers(c, err);
+	cli_progress_end(&c->progress);
+	cli_progress_start(&c->progress, "looking for zeros", info->size_bytes,
+			   opts->quiet || !opts->zeros);
 	if (!rc)
 		rc = count_disk(c, err);
 	cli_progress_end(&c->progress);

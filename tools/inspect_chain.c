@@ -23,13 +23,20 @@ bool inspect_chain_broken(const struct inspect_report *r)
 	       !inspect_chain_whole(r);
 }
 
-/* Layers are linked only where the ids match. */
-static const char *parent_match(const struct vhd_info *info, bool found)
+/* Layers are linked only where the ids match, or where a raw disk is allowed
+ * to have none.
+ */
+static const char *parent_match(const struct vhd *img, unsigned i,
+				const struct vhd_info *info)
 {
+	struct vhd_layer parent;
+
 	if (info->format != VHD_FORMAT_DIFF)
 		return NULL;
-	if (!found)
+	if (vhd_layer(img, i + 1, &parent))
 		return "missing";
+	if (parent.info->format == VHD_FORMAT_RAW)
+		return "raw";
 	return info->notes & VHD_NOTE_PARENT_TIME ? "id-only" : "full";
 }
 
@@ -40,6 +47,8 @@ static const char *match_text(const char *match)
 	if (!strcmp(match, "id-only"))
 		return "its parent's id matches, the date does not (a copy "
 		       "changes it)";
+	if (!strcmp(match, "raw"))
+		return "its parent is a raw disk, which has none";
 	return "its parent is not here";
 }
 
@@ -82,25 +91,37 @@ static void block_row(FILE *out, const struct inspect_report *r,
 			    info->blocks_used, info->blocks);
 }
 
-static void layer_rows(FILE *out, const struct inspect_report *r, unsigned i,
-		       const struct vhd_layer *l, bool found)
+/* A raw disk has a size and no more. */
+static void what_rows(FILE *out, const struct inspect_report *r, unsigned i,
+		      const struct vhd_layer *l)
 {
 	char size[CLI_SIZE_TEXT], id[CLI_ID_TEXT], when[CLI_TIME_TEXT];
-	const char *match = parent_match(l->info, found);
-	char path[1024];
+	const char *match = parent_match(r->img, i, l->info);
 
-	snprintf(path, sizeof(path), "%s", l->path ? l->path : r->path);
-	cli_text_clean(path);
-	inspect_row(out, i ? "" : "Chain", "%u: %s", i, path);
+	cli_size_text(l->info->size_bytes, size, sizeof(size));
+	if (!inspect_is_vhd(l->info)) {
+		inspect_row(out, "", "   raw, %s", size);
+		return;
+	}
 	inspect_row(out, "", "   %s, %s, made %s",
-		    vhd_format_name(l->info->format),
-		    cli_size_text(l->info->size_bytes, size, sizeof(size)),
+		    vhd_format_name(l->info->format), size,
 		    l->info->timestamp_s
 			    ? cli_time_text(l->info->timestamp_s, when)
 			    : "at no recorded date");
 	inspect_row(out, "", "   id %s%s%s",
 		    cli_id_windows(l->info->unique_id, id), match ? "; " : "",
 		    match ? match_text(match) : "");
+}
+
+static void layer_rows(FILE *out, const struct inspect_report *r, unsigned i,
+		       const struct vhd_layer *l)
+{
+	char path[1024];
+
+	snprintf(path, sizeof(path), "%s", l->path ? l->path : r->path);
+	cli_text_clean(path);
+	inspect_row(out, i ? "" : "Chain", "%u: %s", i, path);
+	what_rows(out, r, i, l);
 	block_row(out, r, l->info, i);
 	if (r->alloc)
 		share_row(out, r->alloc, i);
@@ -108,14 +129,13 @@ static void layer_rows(FILE *out, const struct inspect_report *r, unsigned i,
 
 void inspect_chain_rows(FILE *out, const struct inspect_report *r)
 {
-	unsigned count = r->info->layers;
 	struct vhd_layer l;
 	char text[1024];
 
 	if (r->info->format != VHD_FORMAT_DIFF || !r->parent_dir)
 		return;
 	for (unsigned i = 0; !vhd_layer(r->img, i, &l); i++)
-		layer_rows(out, r, i, &l, i + 1 < count);
+		layer_rows(out, r, i, &l);
 	if (r->alloc && !r->alloc->bitmaps)
 		inspect_row(out, "",
 			    "blocks count as a whole: there are many, their "
@@ -194,7 +214,7 @@ struct json_object *inspect_chain_json(const struct inspect_report *r)
 				 ? cli_time_text(l.info->timestamp_s, when)
 				 : NULL);
 		put_text(o, "parent-match",
-			 parent_match(l.info, i + 1 < r->info->layers));
+			 parent_match(r->img, i, l.info));
 		put(o, "blocks", inspect_blocks_json(l.info));
 		put(o, "contribution",
 		    r->alloc ? share_json(r->alloc, i) : NULL);

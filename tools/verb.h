@@ -23,11 +23,13 @@ int verb_create(const char *prog, int argc, char **argv);
 int verb_diff(const char *prog, int argc, char **argv);
 int verb_map(const char *prog, int argc, char **argv);
 int verb_merge(const char *prog, int argc, char **argv);
+int verb_rebase(const char *prog, int argc, char **argv);
 int verb_repair(const char *prog, int argc, char **argv);
 int verb_resize(const char *prog, int argc, char **argv);
 int verb_set(const char *prog, int argc, char **argv);
 int verb_snapshot(const char *prog, int argc, char **argv);
 int verb_serve(const char *prog, int argc, char **argv);
+int verb_unmount(const char *prog, int argc, char **argv);
 
 /* --------------------------------------------------------------- words -- */
 

@@ -34,6 +34,8 @@ static const struct verb verbs[] = {
 	{"map", "show where an image has data", verb_map, NULL},
 	{"merge", "bring a child's content down into its parent", verb_merge,
 	 NULL},
+	{"rebase", "put a differencing disk onto another parent", verb_rebase,
+	 NULL},
 	{"repair", "put an image right, or save what it still holds",
 	 verb_repair, NULL},
 	{"resize", "make the disk larger or smaller", verb_resize, NULL},
@@ -42,6 +44,9 @@ static const struct verb verbs[] = {
 	 NULL},
 	{"serve", "serve an image as a network block device", verb_serve,
 	 NULL},
+	{"mount", "show a disk, or mount its file systems", NULL, "vhd-mount"},
+	{"unmount", "undo that, and wait until the image is closed",
+	 verb_unmount, NULL},
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))

@@ -211,14 +211,26 @@ static int finish(struct copy *c, struct vhd_req *req, struct vhd_err *err)
 	return 0;
 }
 
-static int reap(struct copy *c, struct vhd_err *err)
+/* What is back. The first fault counts, unless it only says that the target
+ * was given up: the cause may have been sent out before it and come back later.
+ */
+static int collect(struct copy *c, int rc, unsigned *count, struct vhd_err *err)
 {
 	struct vhd_req *done[REAP_MAX];
 	unsigned n = vhd_queue_reap(c->queue, done, REAP_MAX);
-	int rc = 0;
 
-	for (unsigned i = 0; i < n && !rc; i++)
-		rc = finish(c, done[i], err);
+	for (unsigned i = 0; i < n; i++)
+		if (!rc || (done[i]->result && err->why == VHD_WHY_POISONED))
+			rc = finish(c, done[i], err);
+	*count = n;
+	return rc;
+}
+
+static int reap(struct copy *c, struct vhd_err *err)
+{
+	unsigned n;
+	int rc = collect(c, 0, &n, err);
+
 	return rc ? rc : write_ready(c, err);
 }
 
@@ -256,15 +268,17 @@ static int turn(struct copy *c, struct vhd_err *err)
 	return reap(c, err);
 }
 
-/* Nothing may be under way when buffers go; what comes back late is dropped.
- */
-static void drain(struct copy *c)
+/* Nothing may be under way when buffers go. */
+static int drain(struct copy *c, int rc, struct vhd_err *err)
 {
-	struct vhd_req *done[REAP_MAX];
+	unsigned n;
 
-	while (vhd_queue_in_flight(c->queue))
-		if (!vhd_queue_reap(c->queue, done, REAP_MAX))
+	while (vhd_queue_in_flight(c->queue)) {
+		rc = collect(c, rc, &n, err);
+		if (!n)
 			(void)vhd_queue_wait(c->queue, -1, WAIT_MS);
+	}
+	return rc;
 }
 
 /* ------------------------------------------------------- setting it up -- */
@@ -305,15 +319,18 @@ int merge_copy(struct vhd *upper, struct vhd *target,
 	struct copy c = {
 		.upper = upper, .target = target, .opts = opts, .r = r};
 	uint32_t used = target->used;
-	int rc = slots_create(&c, err);
+	struct vhd_err e = {0};
+	int rc = slots_create(&c, &e);
 
 	r->held_bytes = r->write_bytes = r->zero_bytes = 0;
 	if (!rc)
-		rc = queue_create(&c, err);
+		rc = queue_create(&c, &e);
 	while (!rc && (!c.all_read || c.busy))
-		rc = turn(&c, err);
+		rc = turn(&c, &e);
 	if (c.queue)
-		drain(&c);
+		rc = drain(&c, rc, &e);
+	if (rc && err)
+		*err = e;
 	vhd_queue_destroy(c.queue);
 	free(c.buffers);
 	free(c.slots);

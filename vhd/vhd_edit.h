@@ -287,6 +287,53 @@ int vhd_compact_to(const char *path, bool no_lock, const char *out_path,
 		   const struct vhd_compact_opts *opts,
 		   struct vhd_compact_result *result, struct vhd_err *err);
 
+/* -------------------------------------------------------------- rebase -- */
+
+struct vhd_rebase_result {
+	bool same_parent;         /* by its id: nothing had to be compared */
+	uint64_t size_bytes;      /* of the disk */
+	uint64_t lacking_bytes;   /* of it, what the image does not hold */
+	uint64_t differing_bytes; /* of that, what the parents differ in, and
+				   * the image now holds; sectors are counted
+				   * whole */
+	uint64_t old_file_bytes;
+	uint64_t new_file_bytes;
+};
+
+struct vhd_rebase_opts {
+	const char *parent_path; /* the new parent; not NULL */
+	const char *parent_dir;  /* as in vhd_open_opts, of the image, its
+				  * parents and the new ones; not NULL */
+	bool larger_child;       /* as in vhd_open_opts */
+	bool unsafe;             /* only name the new parent: the caller knows
+				  * that it holds the same, or means what comes
+				  * of it. The old one need not be there. */
+	bool dry_run;            /* compare, and change nothing */
+	/* Called often while data is compared: where on the disk, and how much
+	 * was found to differ. What is not 0 ends the call with -ECANCELED;
+	 * the image is then whole, on its old parent. NULL: none.
+	 */
+	int (*progress)(void *ctx, uint64_t pos_bytes, uint64_t moved_bytes);
+	void *ctx;
+};
+
+/* Put a differencing disk onto another parent without a change to what it
+ * reads as: what the old parents hold and the new ones do not is written into
+ * the image, made durable, and only then does it name the new parent. All
+ * parents are only read. Where the new one has the id that the image asks for
+ * already, as when it was moved, it is only named.
+ * A power cut leaves the image whole, on the one parent or the other, but for
+ * an instant in which its header has a wrong checksum and vhd_repair puts that
+ * right; the same call again finishes it.
+ * Errors: those of opening all of them; -ENOTSUP (UNSUPPORTED) no differencing
+ *   disk, or what cannot be a parent; -EUCLEAN (CHAIN_CYCLE, CHAIN_DEPTH,
+ *   PARENT_SIZE) of the new parent; -EINVAL (ARGUMENT, PARENT_MISSING: not
+ *   below `parent_dir`); -ENOSPC; -ECANCELED.
+ * Thread: any; the files are opened for the call.
+ */
+int vhd_rebase(const char *path, const struct vhd_rebase_opts *opts,
+	       struct vhd_rebase_result *result, struct vhd_err *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -193,14 +193,25 @@ void diff_parent_id(struct memfile *m, const uint8_t id[16])
 	img_set(m, IMG_HEADER, 1024, DIFF_H_PARENT_ID, id, 16);
 }
 
+/* What is zero stays a hole: a file that grows is mostly that. */
 void diff_save(const struct memfile *m, const char *path)
 {
-	size_t len = (size_t)memfile_len(m);
-	uint8_t *b = need(malloc(len));
+	static const uint8_t zeros[65536];
+	uint8_t b[sizeof(zeros)];
+	uint64_t len = memfile_len(m);
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
-	memfile_peek(m, b, len, 0);
-	if (fd < 0 || write(fd, b, len) != (ssize_t)len || close(fd))
+	if (fd < 0 || ftruncate(fd, (off_t)len))
 		abort();
-	free(b);
+	for (uint64_t at = 0; at < len; at += sizeof(b)) {
+		size_t n = len - at < sizeof(b) ? (size_t)(len - at)
+						: sizeof(b);
+
+		memfile_peek(m, b, n, at);
+		if (memcmp(b, zeros, n) &&
+		    pwrite(fd, b, n, (off_t)at) != (ssize_t)n)
+			abort();
+	}
+	if (close(fd))
+		abort();
 }
