@@ -104,7 +104,7 @@ SRC_vhd += tools/verb_compact.c tools/freemap.c tools/freemap_ext.c \
 SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
-SRC_vhd += tools/verb_set.c
+SRC_vhd += tools/verb_set.c tools/set_children.c
 SRC_vhd += tools/verb_diff.c tools/diff_report.c
 SRC_vhd += tools/verb_bench.c tools/bench_run.c
 SRC_vhd += tools/verb_serve.c tools/serve.c
