@@ -140,6 +140,15 @@ SRC_hv          := tools/hv.c tools/hv_args.c tools/hv_disk.c tools/hv_run.c \
                    tools/hv_shares.c tools/hv_initramfs.c tools/hv_cpio.c \
                    tools/hv_blob.c
 
+PROGRAMS += vhd-mount
+SRC_vhd-mount := tools/vhd-mount.c tools/mount_fs.c tools/mount_part.c \
+                 tools/mount_overlay.c tools/served.c tools/extent.c \
+                 tools/inspect_content.c tools/inspect_hints.c \
+                 tools/inspect_view.c tools/inspect_words.c \
+                 tools/verb_words.c
+VHD_VERBS += vhd-unmount
+SRC_vhd += tools/verb_unmount.c
+
 # The nbdkit plugin.
 SRC_plugin := tools/nbdkit_vhd.c tools/served.c tools/extent.c
 
@@ -176,7 +185,8 @@ UNIT_TOOLS   := tools_cli tools_convert tools_fault tools_hv tools_inspect \
                 tools_size
 UNIT_TOOLS   += tools_bench
 SRC_tools_bench := tools/bench_run.c
-UNIT_TOOLS   += tools_digest
+UNIT_TOOLS   += tools_digest tools_stream
+SRC_tools_stream  := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert_digest.c tools/convert_job.c
 UNIT_TOOLS   += tools_place
 SRC_tools_place   := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
@@ -240,7 +250,7 @@ MANPAGES += tools/vhd-diff.1
 $(BUILD)/obj/tools/freemap_mount.o: CFLAGS_ALL += -I/usr/include/fuse3
 MANPAGES += tools/vhd-bench.1
 
-MANPAGES += tools/vhd-serve.1
+MANPAGES += tools/vhd-serve.1 tools/vhd-mount.1 tools/vhd-unmount.1
 
 # -------------------------------------------------------------------- rules
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -303,6 +313,8 @@ $(BUILD)/obj/%.o: %.c | $(BUILD)/.deps
 	$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
 $(BUILD)/obj/tools/cli/options.o $(BUILD)/obj/tools/nbdkit_vhd.o: CFLAGS_ALL += -DCLI_VERSION=\"$(VERSION)\"
+
+$(BUILD)/obj/tools/mount_fs.o: CFLAGS_ALL += -I/usr/include/fuse3
 
 # The DSDT: from ASL at build time, into a header of bytes.
 $(BUILD)/gen/dsdt.h: hv/dsdt.asl | $(BUILD)/.deps
@@ -416,11 +428,14 @@ check:
 	+@MAKE='$(MAKE)' SAN='$(SAN)' tests/check.sh
 
 # Programs of benchmarks only are prerequisites of bench-build.
-bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure
+bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain
 $(BUILD)/bench/measure: $(call obj,tests/bench/measure.c)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^
 $(BUILD)/bench/queue: $(call obj,tests/bench/queue.c) $(LIBVHD)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_VHD)
+$(BUILD)/bench/chain: $(call obj,tests/bench/chain.c) $(LIBVHD)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_VHD)
 
@@ -474,7 +489,7 @@ install: all
 	for verb in $(VHD_VERBS); do \
 	  ln -sf vhd $(DESTDIR)$(BINDIR)/$$verb; done
 	install -m 644 tools/vhd.bash-completion $(DESTDIR)$(COMPDIR)/vhd
-	for name in vhd-convert vhd-inspect $(VHD_VERBS); do \
+	for name in vhd-convert vhd-inspect vhd-mount $(VHD_VERBS); do \
 	  ln -sf vhd $(DESTDIR)$(COMPDIR)/$$name; done
 	install -m 644 $(VHD_HEADERS) $(DESTDIR)$(INCLUDEDIR)
 	install -m 644 $(LIBVHD) $(DESTDIR)$(LIBDIR)

@@ -269,6 +269,12 @@ formats()
 	must vhd-convert --from raw --to raw x,y.qcow2 same
 	cmp x,y.qcow2 same
 	no_qemu_left
+	must qemu-img create -f qcow2 -b x,y.qcow2 -F qcow2 child.qcow2
+	must vhd-convert --from qcow2 --to raw child.qcow2 flat
+	cmp raw flat
+	refused 3 'backing file' vhd-convert --from qcow2 --no-parent \
+		--to raw child.qcow2 no
+	must vhd-convert -f --from qcow2 --no-parent --to raw x,y.qcow2 flat
 	refused 3 'qemu-nbd says' vhd-convert --from vmdk --to raw \
 		x,y.qcow2 no
 	refused 3 'qemu-nbd says' vhd-convert --from qcow2 --to raw none no
@@ -401,6 +407,15 @@ nbd_interrupted()
 			fail "$what: $(cat "$dir/err")"
 		[ ! -e out ] || fail "a file was left"
 	done
+	no_qemu_left
+	# nor does it outlive one that had no time for anything
+	vhd-convert --to raw --from qcow2 --rate 1M x,y.qcow2 out \
+		2>"$dir/err" &
+	pid=$!
+	sleep 0.5
+	pgrep -f "filename=x,,y" >/dev/null || fail "no qemu-nbd"
+	kill -9 $pid
+	wait $pid
 	no_qemu_left
 	[ -z "$(ls -A | grep -vxE 'raw|x,y.qcow2|slow|mute|status|sink')" ] ||
 		fail "left: $(ls -A)"

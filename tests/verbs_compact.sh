@@ -330,6 +330,22 @@ free_others()
 		mcopy -n -i e.raw '::*' back
 		diff -r src back || fail "FAT$bits: files differ"
 	done
+	# killed while another program looks: mount and directory go away
+	must vhd convert --quiet --force --from raw --to dynamic n.raw e.vhd
+	ntfs=$(stat -c %s e.vhd)
+	for ms in 005 02 05 1 2; do
+		for sig in INT TERM KILL; do
+			timeout -s $sig 0.$ms vhd compact --quiet --dry-run \
+				--free e.vhd
+			i=0
+			while [ -n "$(find "$dir/tmp" -mindepth 1)" ]; do
+				i=$((i + 1))
+				[ $i -lt 100 ] || fail "left in TMPDIR"
+				sleep 0.1
+			done
+		done
+	done
+	[ "$(stat -c %s e.vhd)" = "$ntfs" ] || fail "a dry run wrote"
 	poke v.raw $((32 * 512 + 7)) '\007' # not unmounted
 	not_free v.raw 'not unmounted'
 	[ -z "$(find "$dir/tmp" -mindepth 1 2>/dev/null)" ] || fail "left in TMPDIR"

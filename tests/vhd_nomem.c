@@ -7,12 +7,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "tests/lib/cm.h"
 #include "tests/lib/diffimg.h"
 #include "tests/lib/scratch.h"
+#include "vhd/compact.h"
 #include "vhd/image.h"
+#include "vhd/resize.h"
 
 #define MIB  (1u << 20)
 #define SIZE (4 * MIB)
@@ -226,6 +229,54 @@ static void any_allocation_of_a_childs_session_may_fail(void **state)
 	assert_true(refused >= 12 && running >= 5);
 }
 
+/* A longer table and a shorter one, blocks given back, a copy. */
+static int edit(int what, struct memfile *m, struct memfile *out,
+		struct vhd_err *e)
+{
+	struct vhd_resize_opts ro = {
+		.size_bytes = what ? MIB : 900ull * MIB,
+		.write = true,
+		.shrink = true,
+		.force = true,
+	};
+	const struct vhd_compact_opts co = {.write = true};
+	struct vhd_file f = memfile_file(m), g = memfile_file(out);
+
+	if (what < 2)
+		return vhd_resize_file(&f, &ro, NULL, e);
+	if (what == 2)
+		return vhd_compact_file(&f, &co, NULL, e);
+	return vhd_compact_to_file(&f, &g, &co, NULL, e);
+}
+
+static void any_allocation_of_a_resize_or_compaction_may_fail(void **state)
+{
+	(void)state;
+	for (int what = 0; what < 4; what++) {
+		unsigned n = 0, refused = 0;
+
+		do {
+			struct memfile *m = mixed(), *out = memfile_create();
+			struct vhd_err e = {0};
+			int rc;
+
+			arm(n++, false);
+			rc = edit(what, m, out, &e);
+			armed = false;
+			if (rc) {
+				assert_refused(rc, &e, ENOMEM, VHD_WHY_NOMEM);
+				refused++;
+			}
+			/* and then all is well */
+			assert_int_equal(edit(what, m, out, &e), 0);
+			assert_int_equal(use(m, &e) && what != 1, 0);
+			memfile_destroy(out);
+			memfile_destroy(m);
+		} while (failed);
+		assert_true(refused >= 8);
+	}
+}
+
 static void any_allocation_of_a_creation_may_fail(void **state)
 {
 	(void)state;
@@ -290,6 +341,29 @@ static int chain_use(struct vhd_err *e)
 	return 0;
 }
 
+/* The same for descriptors: the n-th is one too many. */
+static void chain_without_descriptors(void)
+{
+	struct rlimit old, now;
+	unsigned refused = 0;
+	int rc;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	now = old;
+	for (now.rlim_cur = 0;; now.rlim_cur++) {
+		struct vhd_err e = {0};
+
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+		rc = chain_use(&e);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+		if (!rc)
+			break;
+		assert_refused(rc, &e, EMFILE, VHD_WHY_SYSTEM);
+		refused++;
+	}
+	assert_true(refused >= 4);
+}
+
 /* Nothing but the truth is said: not that the parent is missing. */
 static void any_allocation_of_a_search_for_parents_may_fail(void **state)
 {
@@ -315,6 +389,7 @@ static void any_allocation_of_a_search_for_parents_may_fail(void **state)
 		}
 	} while (failed);
 	assert_true(refused >= 20);
+	chain_without_descriptors();
 	/* So is the question for the names alone. */
 	{
 		const struct vhd_open_opts o = {.inspect = true,
@@ -405,6 +480,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_allocation_of_a_session_may_fail),
 		cmocka_unit_test(any_allocation_of_a_childs_session_may_fail),
+		cmocka_unit_test(
+			any_allocation_of_a_resize_or_compaction_may_fail),
 		cmocka_unit_test(any_allocation_of_a_creation_may_fail),
 		cmocka_unit_test(
 			any_allocation_of_a_search_for_parents_may_fail),

@@ -2,7 +2,8 @@
 /* A part of a disk as a file, by libfuse: a directory of its own with one file
  * in it, in which nothing can be written. A process beside this one serves it,
  * so that the programs that read it can be waited for; it ends with this one
- * whatever happens to that, and takes the directory away.
+ * whatever happens to that, and takes the directory away. It is in a session
+ * of its own: what a terminal sends to a whole group must not end it first.
  */
 #define FUSE_USE_VERSION 31
 
@@ -105,6 +106,16 @@ static void silent(enum fuse_log_level level, const char *fmt, va_list ap)
 	(void)ap;
 }
 
+/* Until libfuse has its handler an end asked for must wait. */
+static void hold_end(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	(void)sigprocmask(how, &set, NULL);
+}
+
 /* In the process beside. Says over `ready` that the file is there. */
 static void serve(const struct freemap_mount *m, const struct freemap_fs *fs,
 		  int ready)
@@ -117,12 +128,26 @@ static void serve(const struct freemap_mount *m, const struct freemap_fs *fs,
 	fuse_set_log_func(silent);
 	f = fuse_new(&args, &ops, sizeof(ops), (void *)(uintptr_t)fs);
 	if (f && fuse_mount(f, m->dir) == 0) {
-		if (fuse_set_signal_handlers(fuse_get_session(f)) == 0 &&
-		    write(ready, "1", 1) == 1)
+		int rc = fuse_set_signal_handlers(fuse_get_session(f));
+
+		hold_end(SIG_UNBLOCK);
+		if (rc == 0 && write(ready, "1", 1) == 1)
 			(void)fuse_loop(f);
 		fuse_unmount(f);
 	}
+}
+
+/* The process beside: whatever it was told, and however early, the directory
+ * goes with it.
+ */
+static void beside(const struct freemap_mount *m, const struct freemap_fs *fs,
+		   int ready, pid_t parent)
+{
+	(void)setsid(); /* a new process can */
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent)
+		serve(m, fs, ready);
 	(void)rmdir(m->dir);
+	_exit(0);
 }
 
 static int no_mount(const struct freemap_fs *fs, struct vhd_err *err)
@@ -165,14 +190,13 @@ int freemap_mount(struct freemap_mount *m, const struct freemap_fs *fs,
 				strerror(errno));
 	snprintf(m->file, sizeof(m->file), "%s%s", m->dir, FILE_NAME);
 	fflush(NULL);
+	hold_end(SIG_BLOCK);
 	m->pid = fork();
 	if (m->pid == 0) {
 		close(ready[0]);
-		if (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 &&
-		    getppid() == parent)
-			serve(m, fs, ready[1]);
-		_exit(0);
+		beside(m, fs, ready[1], parent);
 	}
+	hold_end(SIG_UNBLOCK);
 	close(ready[1]);
 	rc = m->pid < 0 ? -1 : wait_ready(m, ready[0]);
 	close(ready[0]);

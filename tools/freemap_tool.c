@@ -29,11 +29,22 @@
 
 /* ------------------------------------------------------------- running -- */
 
-/* One program's run: what it printed (NUL-terminated, owned) and its status. */
+/* One program's run: what it printed and what it wrote to MAP_PATH (both
+ * NUL-terminated and owned), and its status.
+ */
 struct run {
 	char *out;
+	char *map;
 	int status; /* exit status; -1: killed */
 };
+
+#define MAP_PATH "/dev/fd/3" /* in memory: nothing is left behind */
+
+static void run_fini(struct run *r)
+{
+	free(r->out);
+	free(r->map);
+}
 
 static const char *const env[] = {
 	"LC_ALL=C",
@@ -76,7 +87,22 @@ static char *read_all(int fd)
 	return text;
 }
 
-static int spawn(const char *path, char *const *argv, int out, int *status)
+static int actions(posix_spawn_file_actions_t *fa, int out, int map)
+{
+	int rc = posix_spawn_file_actions_addopen(fa, 0, "/dev/null", O_RDONLY,
+						  0);
+
+	if (!rc)
+		rc = posix_spawn_file_actions_adddup2(fa, out, 1);
+	if (!rc)
+		rc = posix_spawn_file_actions_adddup2(fa, out, 2);
+	if (!rc)
+		rc = posix_spawn_file_actions_adddup2(fa, map, 3);
+	return rc;
+}
+
+static int spawn(const char *path, char *const *argv, int out, int map,
+		 int *status)
 {
 	posix_spawn_file_actions_t fa;
 	pid_t pid;
@@ -84,12 +110,7 @@ static int spawn(const char *path, char *const *argv, int out, int *status)
 
 	if (rc)
 		return -rc;
-	rc = posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY,
-					      0);
-	if (!rc)
-		rc = posix_spawn_file_actions_adddup2(&fa, out, 1);
-	if (!rc)
-		rc = posix_spawn_file_actions_adddup2(&fa, out, 2);
+	rc = actions(&fa, out, map);
 	if (!rc)
 		rc = posix_spawn(&pid, path, &fa, NULL, argv,
 				 (char *const *)(uintptr_t)env);
@@ -102,30 +123,54 @@ static int spawn(const char *path, char *const *argv, int out, int *status)
 	return 0;
 }
 
+static int run_fds(const char *path, const char *const *argv, int out, int map,
+		   struct run *r)
+{
+	int status = 0, rc;
+
+	if (out < 0 || map < 0)
+		return -errno;
+	rc = spawn(path, (char *const *)(uintptr_t)argv, out, map, &status);
+	if (rc)
+		return rc;
+	r->status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	r->out = read_all(out);
+	r->map = read_all(map);
+	return r->out && r->map ? 0 : -ENOMEM;
+}
+
+/* Above those that the program gets, so that none is overwritten. */
+static int memory_file(void)
+{
+	int fd = memfd_create("output", MFD_CLOEXEC), high;
+
+	if (fd < 0)
+		return fd;
+	high = fcntl(fd, F_DUPFD_CLOEXEC, 10);
+	close(fd);
+	return high;
+}
+
 /* `package` is what to install where there is no such program. */
 static int run(const struct freemap_fs *fs, const char *package,
 	       const char *const *argv, struct run *r, struct vhd_err *err)
 {
 	char path[128];
-	int fd, status = 0, rc;
+	int out, map, rc;
 
-	*r = (struct run){NULL, -1};
+	*r = (struct run){.status = -1};
 	if (!find_program(argv[0], path, sizeof(path)))
 		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
 				"%s needs the program %s to say what is free: "
 				"install the package %s",
 				fs->name, argv[0], package);
-	fd = memfd_create("output", MFD_CLOEXEC);
-	rc = fd < 0 ? -errno
-		    : spawn(path, (char *const *)(uintptr_t)argv, fd, &status);
-	if (!rc) {
-		r->out = read_all(fd);
-		r->status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-		if (!r->out)
-			rc = -ENOMEM;
-	}
-	if (fd >= 0)
-		close(fd);
+	out = memory_file();
+	map = memory_file();
+	rc = run_fds(path, argv, out, map, r);
+	if (out >= 0)
+		close(out);
+	if (map >= 0)
+		close(map);
 	if (rc)
 		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
 				"cannot run %s: %s", argv[0], strerror(-rc));
@@ -178,7 +223,7 @@ static int xfs_log_clean(const struct freemap_fs *fs, const char *file,
 		rc = freemap_refuse(fs, err,
 				    "has a log to be replayed: start and shut "
 				    "down its machine, or mount it once");
-	free(r.out);
+	run_fini(&r);
 	return rc;
 }
 
@@ -223,7 +268,7 @@ static int xfs_shape(const struct freemap_fs *fs, const char *file,
 		rc = freemap_refuse(fs, err,
 				    "is of the format before 2013, without "
 				    "checksums");
-	free(r.out);
+	run_fini(&r);
 	return rc;
 }
 
@@ -246,7 +291,7 @@ int freemap_xfs(const struct freemap_fs *fs, struct vhd_err *err)
 {
 	struct freemap_mount m;
 	struct xfs_shape s = {0};
-	struct run r = {NULL, 0};
+	struct run r = {.status = 0};
 	const char *argv[] = {"xfs_db", "-r", "-f", "-c", "freesp -d",
 			      m.file, NULL};
 	int rc = freemap_mount(&m, fs, err);
@@ -271,7 +316,7 @@ int freemap_xfs(const struct freemap_fs *fs, struct vhd_err *err)
 			break;
 		rc = xfs_extent(fs, &s, &p, err);
 	}
-	free(r.out);
+	run_fini(&r);
 	return rc;
 }
 
@@ -310,16 +355,6 @@ static int domain(const struct freemap_fs *fs, const char *map,
 	return at ? 0 : strange(fs, program, err);
 }
 
-static char *read_file(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	char *text = fd < 0 ? NULL : read_all(fd);
-
-	if (fd >= 0)
-		close(fd);
-	return text;
-}
-
 /* The last line that says something, for people. */
 static void last_words(char *out, char *buf, size_t n)
 {
@@ -334,31 +369,23 @@ static void last_words(char *out, char *buf, size_t n)
 }
 
 static int partclone(const struct freemap_fs *fs, const char *program,
-		     const struct freemap_mount *m, struct vhd_err *err)
+		     const char *file, struct vhd_err *err)
 {
-	char map[96], log[96], words[80], *text = NULL;
-	const char *const argv[] = {program, "-D", "-q", "-F", "-L", log,
-				    "-s",    m->file, "-O", map, NULL};
+	const char *const argv[] = {program, "-D", "-q",  "-F", "-L",
+				    "/dev/null", "-s", file, "-O", MAP_PATH,
+				    NULL};
+	char words[80];
 	struct run r;
-	int rc;
+	int rc = run(fs, "partclone", argv, &r, err);
 
-	snprintf(map, sizeof(map), "%s.map", m->dir);
-	snprintf(log, sizeof(log), "%s.log", m->dir);
-	rc = run(fs, "partclone", argv, &r, err);
 	if (!rc && r.status) {
 		last_words(r.out, words, sizeof(words));
 		rc = freemap_refuse(fs, err, "is refused by %s: %s", program,
 				    words);
 	}
-	if (!rc) {
-		text = read_file(map);
-		rc = text ? domain(fs, text, program, err)
-			  : strange(fs, program, err);
-	}
-	free(text);
-	free(r.out);
-	(void)unlink(map);
-	(void)unlink(log);
+	if (!rc)
+		rc = domain(fs, r.map, program, err);
+	run_fini(&r);
 	return rc;
 }
 
@@ -370,7 +397,7 @@ static int ntfs_clean(const struct freemap_fs *fs, const char *file,
 	struct run r;
 	int rc = run(fs, "ntfs-3g", argv, &r, err);
 
-	free(r.out);
+	run_fini(&r);
 	if (rc || r.status == 0)
 		return rc;
 	if (r.status == 14)
@@ -395,7 +422,7 @@ static int ntfs_sound(const struct freemap_fs *fs, const char *file,
 	struct run r;
 	int rc = run(fs, "ntfs-3g", argv, &r, err);
 
-	free(r.out);
+	run_fini(&r);
 	if (rc || r.status == 0)
 		return rc;
 	return freemap_refuse(fs, err,
@@ -410,7 +437,7 @@ static int fat_sound(const struct freemap_fs *fs, const char *file,
 	struct run r;
 	int rc = run(fs, "dosfstools", argv, &r, err);
 
-	free(r.out);
+	run_fini(&r);
 	if (rc || r.status == 0)
 		return rc;
 	return freemap_refuse(fs, err,
@@ -429,7 +456,7 @@ int freemap_ntfs(const struct freemap_fs *fs, struct vhd_err *err)
 	if (!rc)
 		rc = ntfs_sound(fs, m.file, err);
 	if (!rc)
-		rc = partclone(fs, "partclone.ntfs", &m, err);
+		rc = partclone(fs, "partclone.ntfs", m.file, err);
 	freemap_umount(&m);
 	return rc;
 }
@@ -443,7 +470,7 @@ int freemap_fat(const struct freemap_fs *fs, struct vhd_err *err)
 		return rc;
 	rc = fat_sound(fs, m.file, err);
 	if (!rc)
-		rc = partclone(fs, "partclone.fat", &m, err);
+		rc = partclone(fs, "partclone.fat", m.file, err);
 	freemap_umount(&m);
 	return rc;
 }
