@@ -161,7 +161,8 @@ UNIT_VHD     += vhd_stream
 UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
-UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_crash vhd_create_child
+UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_flush \
+                vhd_written_crash vhd_create_child
 UNIT_VHD     += vhd_rebase
 UNIT_VHD     += vhd_resize vhd_compact
 UNIT_VHD     += vhd_malformed vhd_split vhd_keep
