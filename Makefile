@@ -104,7 +104,7 @@ SRC_vhd += tools/verb_compact.c tools/freemap.c tools/freemap_ext.c \
 SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
-SRC_vhd += tools/verb_set.c
+SRC_vhd += tools/verb_set.c tools/set_children.c
 SRC_vhd += tools/verb_diff.c tools/diff_report.c
 SRC_vhd += tools/verb_bench.c tools/bench_run.c
 SRC_vhd += tools/verb_serve.c tools/serve.c
@@ -161,7 +161,8 @@ UNIT_VHD     += vhd_stream
 UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
-UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_crash vhd_create_child
+UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_flush \
+                vhd_written_crash vhd_create_child
 UNIT_VHD     += vhd_rebase
 UNIT_VHD     += vhd_resize vhd_compact
 UNIT_VHD     += vhd_malformed vhd_split vhd_keep
