@@ -26,7 +26,7 @@ tiers()
 	layers   60
 	unit     1200
 	cross    900
-	tools    900
+	tools    1800
 	fuzz     900
 	guest    1200
 	debian   1500

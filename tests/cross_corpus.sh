@@ -426,6 +426,33 @@ op_snapshot()
 	is_child || others "$top"
 }
 
+# Onto a copy with other content, onto a flat image of its own, and back by
+# name only.
+op_rebase()
+{
+	parent=${layers#* }
+	parent=${parent%% *}
+	cp "$top" kept.vhd
+	must vhd convert -q --to dynamic "$top" flat.vhd
+	must vhd rebase -q --parent flat.vhd "$top"
+	sound "$top"
+	holds "$top" flat.vhd
+	cp "$parent" other.vhd
+	must vhd set -q --id new other.vhd
+	must "$cross" change other.vhd auto 80
+	must vhd rebase -q --parent other.vhd "$top"
+	sound "$top"
+	holds "$top" other.vhd
+	# Told to believe it: the name and the id are those of the first.
+	cp kept.vhd "$top"
+	must vhd rebase -q --unsafe --parent other.vhd "$top"
+	sound "$top"
+	must vhd rebase -q --unsafe --parent "$parent" "$top"
+	sound "$top"
+	# shellcheck disable=SC2086
+	holds $layers
+}
+
 # All the layers of a chain into the lowest.
 op_merge()
 {
@@ -453,6 +480,7 @@ table()
 	compact ext2 virtualpc mended mended_child win10
 	set ext2 virtualpc mended mended_child win10
 	snapshot ext2 virtualpc mended mended_child win10
+	rebase mended_child win10
 	merge mended_child win10
 	EOF
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # Images served: vhd serve and the nbdkit plugin under nbdcopy, nbdinfo,
-# qemu-img, qemu-io, nbdkit's filters and a client of our own.
+# qemu-img, qemu-io, nbdkit's filters and a client of our own; vhd mount.
 #
 # usage: serve.sh BUILD [CASE]...     (default: all cases)
 #
@@ -15,7 +15,7 @@ shift
 PATH=$build/bin:$PATH:/usr/sbin:/sbin
 export PATH
 dir=$(mktemp -d "${TMPDIR:-/tmp}/serve.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
+trap 'finish' EXIT
 trap 'exit 130' INT TERM
 umask 022
 seed=${SEED:-$(date +%s)}
@@ -24,6 +24,21 @@ mib=1048576
 # Where default sockets go, so that what stays behind is seen.
 mkdir "$dir/run"
 export XDG_RUNTIME_DIR="$dir/run"
+
+# A file system that is still mounted must not be emptied.
+unmount_all()
+{
+	awk -v dir="$dir/" 'index($5, dir) == 1 { print $5 }' \
+		/proc/self/mountinfo | tac | while read -r left; do
+		umount -l "$left" 2>/dev/null || fusermount3 -uz "$left"
+	done
+}
+
+finish()
+{
+	unmount_all
+	rm -rf --one-file-system "$dir"
+}
 
 # --- what cases say and ask
 
@@ -563,6 +578,10 @@ symbols()
 	done <have
 }
 
+# --- cases in a file of their own
+
+. tests/serve_mount.sh
+
 # ---
 
 cases()
@@ -586,6 +605,15 @@ cases()
 	locks locks
 	errors errors
 	symbols symbols
+	mount-files mount_files
+	mount-chain mount_chain
+	mount-writable mount_writable
+	mount-overlay mount_overlay
+	mount-killed mount_killed
+	mount-kernel mount_kernel
+	mount-user mount_user
+	mount-ntfs mount_ntfs
+	mount-refused mount_refused
 	EOF
 }
 
@@ -608,7 +636,8 @@ run_case() # NAME FUNCTION
 	fi
 	echo "serve $name $verdict $(($(date +%s) - start))" \
 		>>"$build/results"
-	rm -rf "$dir/case" "$dir"/run/*
+	unmount_all
+	rm -rf --one-file-system "$dir/case" "$dir"/run/*
 }
 
 # nbdkit is not sanitized; what a sanitized plugin needs is given to it, and

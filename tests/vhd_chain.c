@@ -890,6 +890,11 @@ static void a_raw_parent_of_blktaps_needs_leave(void **state)
 	assert_int_equal(vhd_read(img, 0, got, sizeof(got), &e), 0);
 	assert_memory_equal(got, b, sizeof(b));
 	vhd_abandon(img);
+	/* A child without an id of its own is not therefore that disk. */
+	img_footers(m, IMG_F_ID, none, 16);
+	diff_save(m, "in/child.vhd");
+	assert_int_equal(vhd_open("in/child.vhd", &o, &img, &e), 0);
+	vhd_abandon(img);
 	/* A size that is another's needs its own leave. */
 	forged = img_fixed(8192 - 512);
 	diff_save(forged, "in/raw");

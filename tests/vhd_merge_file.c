@@ -258,6 +258,53 @@ static void what_must_not_be_written_to_is_not(void **state)
 	place_remove(&p);
 }
 
+/* Cut a file into NAME.vhd and NAME.v01, the second one not the larger. */
+static void split(const char *first, const char *second)
+{
+	struct memfile *whole = load(first), *part = memfile_create();
+	uint64_t len = memfile_len(whole), at = (len + 1023) / 1024 * 512;
+	uint8_t b[512];
+
+	assert_non_null(part);
+	for (uint64_t i = at; i < len; i += 512) {
+		memfile_peek(whole, b, 512, i);
+		assert_int_equal(memfile_poke(part, b, 512, i - at), 0);
+	}
+	diff_save(part, second);
+	assert_int_equal(truncate(first, (off_t)at), 0);
+	memfile_destroy(part);
+	memfile_destroy(whole);
+}
+
+static void split_sets_are_brought_down_but_not_written_to(void **state)
+{
+	(void)state;
+	uint64_t rnd = random_seed();
+	struct vhd_merge_opts o = {.into = "0.vhd"};
+	struct place p;
+	struct vhd_err e;
+
+	place_make(&p, IMG_TYPE_FIXED, &rnd);
+	split("0.vhd", "0.v01");
+	assert_reads("3.vhd", &p.s);
+	assert_refused(merge("3.vhd", o, NULL, &e), &e, EROFS,
+		       VHD_WHY_READ_ONLY_LAYOUT);
+	assert_int_equal(merge("1.vhd", o, NULL, &e), -EROFS);
+	assert_int_equal(unlink("0.v01"), 0);
+	place_save(&p);
+	if (memfile_len(p.s.m[3]) > 8192) {
+		split("3.vhd", "3.v01");
+		o.remove = true;
+		assert_refused(merge("3.vhd", o, NULL, &e), &e, ENOTSUP,
+			       VHD_WHY_UNSUPPORTED);
+		o.remove = false;
+		assert_int_equal(merge("3.vhd", o, NULL, &e), 0);
+		assert_reads("0.vhd", &p.s);
+		assert_reads("3.vhd", &p.s);
+	}
+	place_remove(&p);
+}
+
 /* The child is a block longer than what it builds on. */
 static void a_target_of_another_size_is_refused(void **state)
 {
@@ -441,6 +488,7 @@ int main(void)
 		T(only_a_child_has_something_to_merge),
 		T(images_in_use_are_left_alone),
 		T(what_must_not_be_written_to_is_not),
+		T(split_sets_are_brought_down_but_not_written_to),
 		T(a_target_of_another_size_is_refused),
 		T(a_limit_on_file_sizes_is_seen_before_writing),
 		T(the_caller_sees_the_plan_and_may_end_it),

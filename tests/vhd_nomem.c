@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "tests/lib/cm.h"
@@ -340,6 +341,29 @@ static int chain_use(struct vhd_err *e)
 	return 0;
 }
 
+/* The same for descriptors: the n-th is one too many. */
+static void chain_without_descriptors(void)
+{
+	struct rlimit old, now;
+	unsigned refused = 0;
+	int rc;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	now = old;
+	for (now.rlim_cur = 0;; now.rlim_cur++) {
+		struct vhd_err e = {0};
+
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+		rc = chain_use(&e);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+		if (!rc)
+			break;
+		assert_refused(rc, &e, EMFILE, VHD_WHY_SYSTEM);
+		refused++;
+	}
+	assert_true(refused >= 4);
+}
+
 /* Nothing but the truth is said: not that the parent is missing. */
 static void any_allocation_of_a_search_for_parents_may_fail(void **state)
 {
@@ -365,6 +389,7 @@ static void any_allocation_of_a_search_for_parents_may_fail(void **state)
 		}
 	} while (failed);
 	assert_true(refused >= 20);
+	chain_without_descriptors();
 	/* So is the question for the names alone. */
 	{
 		const struct vhd_open_opts o = {.inspect = true,

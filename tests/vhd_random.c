@@ -108,6 +108,35 @@ static void op_merge(struct world *w)
 		merged(w, top, at, o.remove);
 }
 
+static bool has_grandparent(const struct world *w)
+{
+	return w->count > 2;
+}
+
+/* The top image onto another one below it; those between are then gone. */
+static void op_rebase(struct world *w)
+{
+	unsigned to = (unsigned)world_below(w, w->count - 2);
+	struct vhd_rebase_opts o = {
+		.parent_path = w->layer[to].path,
+		.parent_dir = ".",
+		.larger_child = true,
+		.dry_run = world_below(w, 6) == 0,
+	};
+	struct vhd_rebase_result r;
+	struct world_layer head;
+	struct vhd_err e;
+
+	world_note(w, " >%u%s", to, o.dry_run ? " dry" : "");
+	if (vhd_rebase(world_head(w)->path, &o, &r, &e))
+		world_fail(w, "rebase: %s", e.text);
+	if (o.dry_run)
+		return;
+	head = w->layer[--w->count];
+	world_pop(w, to + 1);
+	w->layer[w->count++] = head;
+}
+
 /* ------------------------------------------------------------ one image -- */
 
 static bool anything(const struct world *w)
@@ -394,6 +423,7 @@ static const struct op {
 	{"write", 8, anything, world_write},
 	{"snapshot", 4, has_room, op_snapshot},
 	{"merge", 5, has_parent, op_merge},
+	{"rebase", 3, has_grandparent, op_rebase},
 	{"resize", 3, anything, op_resize},
 	{"level", 5, sizes_differ, op_level},
 	{"compact", 3, anything, op_compact},

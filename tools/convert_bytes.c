@@ -7,17 +7,22 @@
  *   head: being filled   ... queued ... packing ... ready ...   tail: written
  *
  * Threads: everything below `lock` is under it; the bytes of a part belong to
- * whoever the part's state says. The writing thread may hang in write() for
- * ever when nobody reads a pipe; there, and nowhere else, it can be cancelled.
+ * whoever the part's state says. Where nobody reads a pipe the writing thread
+ * would hang for ever: it never waits in write() but for room or `stop_fd`. The
+ * pipe is opened anew for that, because O_NONBLOCK on a description that others
+ * share would be theirs, too.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "convert_bytes.h"
@@ -45,7 +50,10 @@ struct convert_bytes {
 	const char *path;
 	int fd;
 	int level;
+	int own_fd;           /* the same pipe, not blocking; or -1 */
+	bool socket;
 	int event_fd;
+	int stop_fd;
 	unsigned count;       /* of parts */
 	uint8_t *memory;      /* of their buffers; owned */
 	size_t memory_bytes;
@@ -156,20 +164,30 @@ static void *pack_run(void *arg)
 
 /* --------------------------------------------------------------- writing -- */
 
+static ssize_t write_some(const struct convert_bytes *b, const uint8_t *at,
+			  size_t len)
+{
+	if (b->socket)
+		return send(b->fd, at, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return write(b->own_fd >= 0 ? b->own_fd : b->fd, at, len);
+}
+
+/* ECANCELED: it was to stop while nobody took anything. */
 static int write_all(struct convert_bytes *b, const uint8_t *at, size_t len)
 {
-	struct pollfd ready = { .fd = b->fd, .events = POLLOUT };
+	struct pollfd p[2] = {
+		{ .fd = b->fd, .events = POLLOUT },
+		{ .fd = b->stop_fd, .events = POLLIN },
+	};
 
 	while (len) {
-		ssize_t n;
-		int old;
+		ssize_t n = write_some(b, at, len);
 
-		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &old);
-		n = write(b->fd, at, len);
-		/* Whoever shares a pipe with us may have made it so. */
-		if (n < 0 && errno == EAGAIN && poll(&ready, 1, -1) >= 0)
-			errno = EINTR;
-		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+		if (n < 0 && errno == EAGAIN && poll(p, 2, -1) >= 0) {
+			if (p[1].revents)
+				return ECANCELED;
+			continue;
+		}
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -268,9 +286,9 @@ static void *write_run(void *arg)
 {
 	struct convert_bytes *b = arg;
 	struct part *p;
-	int old, rc;
+	bool over;
+	int rc;
 
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
 	rc = write_head(b);
 	while (!rc && (p = write_take(b))) {
 		rc = write_part(b, p);
@@ -278,16 +296,16 @@ static void *write_run(void *arg)
 			write_over(b, p);
 	}
 	pthread_mutex_lock(&b->lock);
-	old = b->stop || b->error;
+	over = b->stop || b->error;
 	pthread_mutex_unlock(&b->lock);
-	if (!rc && !old)
+	if (!rc && !over)
 		rc = write_tail(b);
 	if (rc) {
 		fail(b, rc);
 		return NULL;
 	}
 	pthread_mutex_lock(&b->lock);
-	b->written = !old;
+	b->written = !over;
 	pthread_mutex_unlock(&b->lock);
 	tell(b);
 	return NULL;
@@ -450,6 +468,8 @@ int convert_bytes_end(struct convert_bytes *b, struct vhd_err *err)
 
 static void join(struct convert_bytes *b)
 {
+	const uint64_t one = 1;
+
 	pthread_mutex_lock(&b->lock);
 	b->stop = true;
 	pthread_cond_broadcast(&b->change);
@@ -459,8 +479,8 @@ static void join(struct convert_bytes *b)
 	b->packers = 0;
 	if (!b->writing)
 		return;
-	/* Heard in write() only, so nothing is left half done. */
-	pthread_cancel(b->writer);
+	/* An eventfd takes one more however full it is of ones. */
+	(void)!write(b->stop_fd, &one, sizeof(one));
 	pthread_join(b->writer, NULL);
 	b->writing = false;
 }
@@ -474,6 +494,10 @@ void convert_bytes_close(struct convert_bytes *b)
 		convert_unwatch(b->job, b->event_fd);
 		close(b->event_fd);
 	}
+	if (b->stop_fd >= 0)
+		close(b->stop_fd);
+	if (b->own_fd >= 0)
+		close(b->own_fd);
 	convert_buffers_free(b->memory, 1, b->memory_bytes);
 	pthread_cond_destroy(&b->change);
 	pthread_mutex_destroy(&b->lock);
@@ -537,6 +561,23 @@ static int threads_start(struct convert_bytes *b, unsigned packers,
 		  : 0;
 }
 
+/* How to write without waiting. A pipe without a reader cannot be opened: then
+ * the first write tells. Files need no care.
+ */
+static void fd_prepare(struct convert_bytes *b)
+{
+	char path[32];
+	struct stat st;
+
+	b->own_fd = -1;
+	if (fstat(b->fd, &st) < 0)
+		return;
+	b->socket = S_ISSOCK(st.st_mode);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", b->fd);
+	if (S_ISFIFO(st.st_mode))
+		b->own_fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
 int convert_bytes_open(struct convert_bytes **out, struct convert_job *job,
 		       int fd, const char *path, int level,
 		       struct vhd_err *err)
@@ -555,11 +596,13 @@ int convert_bytes_open(struct convert_bytes **out, struct convert_job *job,
 	b->count = 2 * packers + 4;
 	pthread_mutex_init(&b->lock, NULL);
 	pthread_cond_init(&b->change, NULL);
+	fd_prepare(b);
 	b->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	rc = b->event_fd < 0 ? vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
-					"cannot make an event: %s",
-					strerror(errno))
-			     : convert_watch(job, b->event_fd, EPOLLIN, err);
+	b->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = b->event_fd < 0 || b->stop_fd < 0
+		     ? vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
+				"cannot make an event: %s", strerror(errno))
+		     : convert_watch(job, b->event_fd, EPOLLIN, err);
 	if (!rc)
 		rc = memory_make(b, err);
 	if (!rc)

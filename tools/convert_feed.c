@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,7 +25,7 @@ enum place {
 
 struct convert_feed {
 	int fd;
-	int signal_fd;     /* or -1 */
+	int stop_fd;       /* or -1 */
 	enum place place;
 	bool eof;          /* of the descriptor */
 	bool trailing;
@@ -41,20 +40,20 @@ struct convert_feed {
 	uint8_t in[IN_BYTES];
 };
 
-struct convert_feed *convert_feed_open(int fd, int signal_fd)
+struct convert_feed *convert_feed_open(int fd, int stop_fd)
 {
 	struct convert_feed *f = calloc(1, sizeof(*f));
 
 	if (f) {
 		f->fd = fd;
-		f->signal_fd = signal_fd;
+		f->stop_fd = stop_fd;
 	}
 	return f;
 }
 
-void convert_feed_detach(struct convert_feed *f)
+void convert_feed_heed(struct convert_feed *f, int stop_fd)
 {
-	f->signal_fd = -1;
+	f->stop_fd = stop_fd;
 }
 
 void convert_feed_close(struct convert_feed *f)
@@ -79,19 +78,19 @@ void convert_feed_unread(struct convert_feed *f, const uint8_t *bytes,
 
 /* ------------------------------------------------------------ descriptor -- */
 
-/* Wait until there is something to read. A thread may be cancelled here and in
- * read(2) and nowhere else.
+/* Wait until there is something to read: read(2) must not be where a thread
+ * waits that is to stop.
  */
 static int readable(const struct convert_feed *f)
 {
 	struct pollfd p[2] = {
 		{ .fd = f->fd, .events = POLLIN },
-		{ .fd = f->signal_fd, .events = POLLIN },
+		{ .fd = f->stop_fd, .events = POLLIN },
 	};
 
 	if (poll(p, 2, -1) < 0 && errno != EINTR)
 		return -errno;
-	return f->signal_fd >= 0 && p[1].revents ? -EINTR : 0;
+	return f->stop_fd >= 0 && p[1].revents ? -EINTR : 0;
 }
 
 static ssize_t read_some(const struct convert_feed *f, uint8_t *buf,
@@ -115,12 +114,8 @@ static ssize_t read_some(const struct convert_feed *f, uint8_t *buf,
 static ssize_t fd_read(struct convert_feed *f, uint8_t *buf, size_t len,
 		       struct vhd_err *err)
 {
-	ssize_t n;
-	int old;
+	ssize_t n = read_some(f, buf, len);
 
-	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &old);
-	n = read_some(f, buf, len);
-	pthread_setcancelstate(old, NULL);
 	if (n >= 0) {
 		f->eof = n == 0;
 		f->in_bytes += (uint64_t)n;

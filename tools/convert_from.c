@@ -165,11 +165,36 @@ static int stdin_open(struct convert_from *from, struct convert_job *job,
 	return convert_from_stream(from, job, opts, STDIN_FILENO, err);
 }
 
+/* qcow2's counterpart of a parent, which --no-parent is about as well: its
+ * name's place is the big-endian number at offset 8.
+ */
+static int backing_check(const struct convert_opts *opts, struct vhd_err *err)
+{
+	static const uint8_t none[8];
+	uint8_t head[16] = { 0 };
+	int fd = open(opts->src, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	ssize_t n = fd < 0 ? -1 : pread(fd, head, sizeof(head), 0);
+
+	if (fd >= 0)
+		close(fd);
+	/* What cannot be read is for qemu-nbd to tell. */
+	if (n != sizeof(head) || memcmp(head, "QFI\xfb", 4) != 0 ||
+	    memcmp(head + 8, none, sizeof(none)) == 0)
+		return 0;
+	return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+			"has a backing file, which --no-parent excludes");
+}
+
 static int nbd_open(struct convert_from *from, struct convert_job *job,
 		    const struct convert_opts *opts, struct vhd_err *err)
 {
 	int rc;
 
+	if (opts->foreign && opts->no_parent) {
+		rc = backing_check(opts, err);
+		if (rc)
+			return rc;
+	}
 	from->nbd = malloc(sizeof(*from->nbd));
 	if (!from->nbd)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,

@@ -151,7 +151,6 @@ static int feed_use(struct convert_from *from, struct convert_job *job,
 		return rc;
 	}
 	convert_feed_unread(feed, head, (size_t)n);
-	convert_feed_detach(feed);
 	rc = convert_stream_open(&from->stream, job, job->src, &how, err);
 	if (rc)
 		return rc;

@@ -6,8 +6,8 @@
  * library, in a file in memory that is hollow in between: the same rules as
  * for a file.
  *
- * Threads: pieces and what is told of them are under the lock. The thread may
- * hang in reading a pipe; there, and nowhere else, it can be cancelled.
+ * Threads: pieces and what is told of them are under the lock. The thread waits
+ * for bytes or `stop_fd`, so that it ends though a pipe stays silent.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +31,7 @@ struct convert_stream {
 	bool verbatim;
 	uint64_t told_bytes; /* size of the disk by --size, or UNKNOWN */
 	int event_fd;
+	int stop_fd;
 	pthread_t thread;
 	bool running;
 
@@ -38,7 +39,6 @@ struct convert_stream {
 	pthread_cond_t change;
 	struct convert_io *todo; /* in order */
 	struct convert_io *todo_last;
-	struct convert_io *at_work;
 	struct convert_io *done;
 	struct convert_io *done_last;
 	bool stop;
@@ -227,7 +227,6 @@ static struct convert_io *todo_take(struct convert_stream *s)
 	io = s->stop ? NULL : s->todo;
 	if (io)
 		s->todo = io->next_;
-	s->at_work = io;
 	pthread_mutex_unlock(&s->lock);
 	return io;
 }
@@ -244,7 +243,6 @@ static void done_put(struct convert_stream *s, struct convert_io *io,
 	else
 		s->done = io;
 	s->done_last = io;
-	s->at_work = NULL;
 	if (err->code)
 		s->err = *err;
 	pthread_mutex_unlock(&s->lock);
@@ -278,9 +276,7 @@ static void *stream_run(void *arg)
 	struct convert_stream *s = arg;
 	struct vhd_err err = { 0 };
 	struct convert_io *io;
-	int old;
 
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
 	while ((io = todo_take(s))) {
 		/* After a failure nothing more is read. */
 		if (err.code) {
@@ -367,6 +363,7 @@ static void source_turn(struct convert_source *source)
 static void source_drain(struct convert_source *source)
 {
 	struct convert_stream *s = stream_of(source);
+	const uint64_t one = 1;
 	struct convert_io *io;
 
 	pthread_mutex_lock(&s->lock);
@@ -374,16 +371,12 @@ static void source_drain(struct convert_source *source)
 	pthread_cond_signal(&s->change);
 	pthread_mutex_unlock(&s->lock);
 	if (s->running) {
-		pthread_cancel(s->thread);
+		/* An eventfd takes one more however full it is of ones. */
+		(void)!write(s->stop_fd, &one, sizeof(one));
 		pthread_join(s->thread, NULL);
 	}
 	s->running = false;
 	source_turn(source);
-	if (s->at_work) {
-		s->at_work->next_ = s->todo;
-		s->todo = s->at_work;
-		s->at_work = NULL;
-	}
 	while ((io = s->todo)) {
 		s->todo = io->next_;
 		io->result = -ECANCELED;
@@ -442,10 +435,12 @@ int convert_stream_open(struct convert_stream **out, struct convert_job *job,
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->change, NULL);
 	s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	rc = s->event_fd < 0 ? vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
-					"cannot make an event: %s",
-					strerror(errno))
-			     : convert_watch(job, s->event_fd, EPOLLIN, err);
+	s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = s->event_fd < 0 || s->stop_fd < 0
+		     ? vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
+				"cannot make an event: %s", strerror(errno))
+		     : convert_watch(job, s->event_fd, EPOLLIN, err);
+	convert_feed_heed(s->feed, s->stop_fd);
 	if (!rc) {
 		rc = -pthread_create(&s->thread, NULL, stream_run, s);
 		s->running = !rc;
@@ -469,6 +464,8 @@ void convert_stream_close(struct convert_stream *s)
 		convert_unwatch(s->source.job, s->event_fd);
 		close(s->event_fd);
 	}
+	if (s->stop_fd >= 0)
+		close(s->stop_fd);
 	pthread_cond_destroy(&s->change);
 	pthread_mutex_destroy(&s->lock);
 	convert_feed_close(s->feed);

@@ -15,17 +15,18 @@ struct convert_feed;
 /* As much is known of a stream's beginning before it is decided about. */
 #define CONVERT_HEAD_BYTES 4096u
 
-/* Borrows `fd`. Until it is detached, waits end when `signal_fd` is readable.
- * NULL: no memory.
+/* Borrows `fd`. Waits end when `stop_fd` (-1 for none) is readable. NULL: no
+ * memory.
  */
-struct convert_feed *convert_feed_open(int fd, int signal_fd);
-void convert_feed_detach(struct convert_feed *f);
+struct convert_feed *convert_feed_open(int fd, int stop_fd);
+/* Let another one end waits from now on. */
+void convert_feed_heed(struct convert_feed *f, int stop_fd);
 /* Whether it begins as gzip does; before anything is read. */
 int convert_feed_is_gzip(struct convert_feed *f, bool *gzip,
 			 struct vhd_err *err);
 /* From now on what is read is inflated. */
 int convert_feed_inflate(struct convert_feed *f, struct vhd_err *err);
-/* Fill `buf`: less than asked for is the end. Errors: -EINTR for a signal
+/* Fill `buf`: less than asked for is the end. Errors: -EINTR: it was to stop
  * (`err` is not set), those of read(2), -EUCLEAN (PACKED, SHORT_IO) with the
  * place in the compressed stream.
  */
@@ -43,7 +44,7 @@ void convert_feed_close(struct convert_feed *f);
 struct convert_stream;
 
 struct convert_stream_opts {
-	struct convert_feed *feed; /* detached; taken, on failure too */
+	struct convert_feed *feed; /* taken, on failure too */
 	enum vhd_format from; /* RAW, FIXED, or AUTO of those two */
 	bool verbatim;        /* the file's own bytes, for a spool */
 	uint64_t size_bytes;  /* of a RAW disk, or CONVERT_SIZE_UNKNOWN */

@@ -23,10 +23,15 @@ static bool is_layer(const struct search *s, const struct stat *st)
 {
 	struct stat have;
 
-	for (unsigned i = 0; i < s->count; i++)
-		if (fstat(s->layers[i].fd, &have) == 0 &&
-		    have.st_dev == st->st_dev && have.st_ino == st->st_ino)
+	for (unsigned i = 0; i < s->count; i++) {
+		const struct vhd_layer *l = &s->layers[i];
+		/* A split set has no descriptor. */
+		int rc = l->fd < 0 ? stat(l->path, &have) : fstat(l->fd, &have);
+
+		if (rc == 0 && have.st_dev == st->st_dev &&
+		    have.st_ino == st->st_ino)
 			return true;
+	}
 	return false;
 }
 

@@ -21,6 +21,7 @@
 
 #include "fail.h"
 #include "merge.h"
+#include "split.h"
 
 struct merge {
 	const struct vhd_merge_opts *opts;
@@ -47,6 +48,13 @@ static bool same_file(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
+/* A split set has no descriptor of its own; its first file stands for it. */
+static int stat_of(const struct vhd *layer, struct stat *st)
+{
+	return layer->file.fd < 0 ? stat(layer->path, st)
+				  : fstat(layer->file.fd, st);
+}
+
 static int choose_named(struct merge *m, struct vhd_err *err)
 {
 	struct stat want, have;
@@ -59,7 +67,7 @@ static int choose_named(struct merge *m, struct vhd_err *err)
 				vhd_errno_text(rc));
 	}
 	for (unsigned i = 1; i < m->top->info.layers; i++)
-		if (fstat(vhd_get_layer(m->top, i)->file.fd, &have) == 0 &&
+		if (stat_of(vhd_get_layer(m->top, i), &have) == 0 &&
 		    same_file(&want, &have)) {
 			m->at = i;
 			return 0;
@@ -101,21 +109,37 @@ static int sizes_check(const struct merge *m, unsigned i, struct vhd_err *err)
 			(unsigned long long)above->info.size_bytes);
 }
 
+/* Layer `i`, which is the target or brought down. */
+static int layer_check(const struct merge *m, unsigned i, struct vhd_err *err)
+{
+	const struct vhd *layer = vhd_get_layer(m->top, i);
+	bool split = vhd_split_parts(&layer->file) > 1;
+
+	if (layer->info.saved_state)
+		return vhd_fail(err, -EUCLEAN, VHD_WHY_SAVED_STATE, 0,
+				"%.60s belongs to the saved state of a machine",
+				name_of(layer->path));
+	if (split && i == m->at)
+		return vhd_fail(err, -EROFS, VHD_WHY_READ_ONLY_LAYOUT, 0,
+				"%.60s is split into several files, which are "
+				"only read",
+				name_of(layer->path));
+	if (split && m->opts->remove)
+		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+				"%.60s is split into several files: merge "
+				"first, then remove them by hand",
+				name_of(layer->path));
+	return 0;
+}
+
 static int may_be(const struct merge *m, struct vhd_err *err)
 {
 	int rc = 0;
 
 	for (unsigned i = 1; !rc && i < m->top->info.layers; i++)
 		rc = sizes_check(m, i, err);
-	for (unsigned i = 0; !rc && i <= m->at; i++) {
-		const struct vhd *layer = vhd_get_layer(m->top, i);
-
-		if (layer->info.saved_state)
-			rc = vhd_fail(err, -EUCLEAN, VHD_WHY_SAVED_STATE, 0,
-				      "%.60s belongs to the saved state of a "
-				      "machine",
-				      name_of(layer->path));
-	}
+	for (unsigned i = 0; !rc && i <= m->at; i++)
+		rc = layer_check(m, i, err);
 	return rc;
 }
 
