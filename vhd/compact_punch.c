@@ -30,8 +30,8 @@ static bool may_go(const struct compact *c, uint64_t off, const uint8_t *b,
 		   size_t len, bool *zero)
 {
 	*zero = isal_zero_detect((void *)(uintptr_t)b, len) == 0;
-	return *zero || (c->opts->is_free &&
-			 c->opts->is_free(c->opts->ctx, off, len));
+	return *zero ||
+	       (c->opts->is_free && c->opts->is_free(c->opts->ctx, off, len));
 }
 
 static int punch(struct compact *c, uint64_t from, uint64_t to,
