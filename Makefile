@@ -194,6 +194,8 @@ SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
 SRC_tools_hv      := tools/hv_args.c tools/hv_disk.c tools/hv_escape.c \
                      tools/hv_terminal.c tools/hv_modules.c \
                      tools/hv_shares.c tools/hv_cpio.c
+UNIT_TOOLS   += tools_gpt
+SRC_tools_gpt     := tools/gpt.c
 SRC_tools_inspect := $(filter-out tools/vhd-%,$(SRC_vhd-inspect))
 TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                 tests/lib/simengine.c

@@ -502,6 +502,8 @@ unshared()
 	said 'blocks cannot be shared with SRC'
 	holds out dynamic r
 	refused 3 'cannot share' vhd-convert --reflink always --to raw r no
+	cat r | refused 3 'is a stream' \
+		vhd-convert --reflink always --to raw - no
 }
 
 # --- cases: resuming
