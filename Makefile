@@ -104,7 +104,7 @@ SRC_vhd += tools/verb_compact.c tools/freemap.c tools/freemap_ext.c \
 SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
            tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
 SRC_vhd += tools/verb_merge.c tools/merge_others.c
-SRC_vhd += tools/verb_set.c
+SRC_vhd += tools/verb_set.c tools/set_children.c
 SRC_vhd += tools/verb_diff.c tools/diff_report.c
 SRC_vhd += tools/verb_bench.c tools/bench_run.c
 SRC_vhd += tools/verb_serve.c tools/serve.c
@@ -140,6 +140,15 @@ SRC_hv          := tools/hv.c tools/hv_args.c tools/hv_disk.c tools/hv_run.c \
                    tools/hv_shares.c tools/hv_initramfs.c tools/hv_cpio.c \
                    tools/hv_blob.c
 
+PROGRAMS += vhd-mount
+SRC_vhd-mount := tools/vhd-mount.c tools/mount_fs.c tools/mount_part.c \
+                 tools/mount_overlay.c tools/served.c tools/extent.c \
+                 tools/inspect_content.c tools/inspect_hints.c \
+                 tools/inspect_view.c tools/inspect_words.c \
+                 tools/verb_words.c
+VHD_VERBS += vhd-unmount
+SRC_vhd += tools/verb_unmount.c
+
 # The nbdkit plugin.
 SRC_plugin := tools/nbdkit_vhd.c tools/served.c tools/extent.c
 
@@ -152,7 +161,8 @@ UNIT_VHD     += vhd_stream
 UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
                 vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
 UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
-UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_crash vhd_create_child
+UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_flush \
+                vhd_written_crash vhd_create_child
 UNIT_VHD     += vhd_rebase
 UNIT_VHD     += vhd_resize vhd_compact
 UNIT_VHD     += vhd_malformed vhd_split vhd_keep
@@ -184,6 +194,8 @@ SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
 SRC_tools_hv      := tools/hv_args.c tools/hv_disk.c tools/hv_escape.c \
                      tools/hv_terminal.c tools/hv_modules.c \
                      tools/hv_shares.c tools/hv_cpio.c
+UNIT_TOOLS   += tools_gpt
+SRC_tools_gpt     := tools/gpt.c
 SRC_tools_inspect := $(filter-out tools/vhd-%,$(SRC_vhd-inspect))
 TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                 tests/lib/simengine.c
@@ -243,7 +255,7 @@ MANPAGES += tools/vhd-diff.1
 $(BUILD)/obj/tools/freemap_mount.o: CFLAGS_ALL += -I/usr/include/fuse3
 MANPAGES += tools/vhd-bench.1
 
-MANPAGES += tools/vhd-serve.1
+MANPAGES += tools/vhd-serve.1 tools/vhd-mount.1 tools/vhd-unmount.1
 
 # -------------------------------------------------------------------- rules
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -306,6 +318,8 @@ $(BUILD)/obj/%.o: %.c | $(BUILD)/.deps
 	$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
 $(BUILD)/obj/tools/cli/options.o $(BUILD)/obj/tools/nbdkit_vhd.o: CFLAGS_ALL += -DCLI_VERSION=\"$(VERSION)\"
+
+$(BUILD)/obj/tools/mount_fs.o: CFLAGS_ALL += -I/usr/include/fuse3
 
 # The DSDT: from ASL at build time, into a header of bytes.
 $(BUILD)/gen/dsdt.h: hv/dsdt.asl | $(BUILD)/.deps
@@ -419,11 +433,14 @@ check:
 	+@MAKE='$(MAKE)' SAN='$(SAN)' tests/check.sh
 
 # Programs of benchmarks only are prerequisites of bench-build.
-bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure
+bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain
 $(BUILD)/bench/measure: $(call obj,tests/bench/measure.c)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^
 $(BUILD)/bench/queue: $(call obj,tests/bench/queue.c) $(LIBVHD)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_VHD)
+$(BUILD)/bench/chain: $(call obj,tests/bench/chain.c) $(LIBVHD)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_VHD)
 
@@ -477,7 +494,7 @@ install: all
 	for verb in $(VHD_VERBS); do \
 	  ln -sf vhd $(DESTDIR)$(BINDIR)/$$verb; done
 	install -m 644 tools/vhd.bash-completion $(DESTDIR)$(COMPDIR)/vhd
-	for name in vhd-convert vhd-inspect $(VHD_VERBS); do \
+	for name in vhd-convert vhd-inspect vhd-mount $(VHD_VERBS); do \
 	  ln -sf vhd $(DESTDIR)$(COMPDIR)/$$name; done
 	install -m 644 $(VHD_HEADERS) $(DESTDIR)$(INCLUDEDIR)
 	install -m 644 $(LIBVHD) $(DESTDIR)$(LIBDIR)

@@ -72,7 +72,10 @@ make_images()
 	vhd create -q --parent chain/p.vhd chain/c.vhd &&
 	vhd bench --write --destroy --count 60 --size 64K --seed 1 \
 		chain/c.vhd >/dev/null &&
-	vhd convert -q --to raw chain/c.vhd child.raw ||
+	vhd convert -q --to raw chain/c.vhd child.raw &&
+	cp chain/p.vhd q.vhd && vhd set -q --id new q.vhd &&
+	vhd bench --write --destroy --count 40 --size 64K --seed 2 \
+		q.vhd >/dev/null ||
 		fail "cannot make the images"
 	cp old.vhd damaged.vhd
 	truncate -s -512 damaged.vhd
@@ -144,7 +147,8 @@ no_leftovers() # IMAGE THAT MAY BE THERE
 # looks at what a cut has left
 
 verbs='create convert flat resumed child inplace salvage repair set
-grow growfixed shrink compact rewrite punch snapshot rename merge delete'
+grow growfixed shrink compact rewrite punch snapshot rename merge delete
+rebase'
 
 prepare_create() { :; }
 do_create() { vhd create --size 64M --type fixed --prealloc --force new.vhd; }
@@ -317,6 +321,19 @@ judge_delete()
 		do_delete >/dev/null 2>"$dir/err" || fail "cannot be run again"
 	fi
 	holds p.vhd child.raw || fail "p.vhd is not the merged disk"
+}
+
+# Onto a parent with other content: what the child reads never changes.
+prepare_rebase() { cp "$dir"/chain/*.vhd "$dir/q.vhd" .; }
+do_rebase() { vhd rebase --parent q.vhd c.vhd; }
+judge_rebase()
+{
+	same p.vhd chain/p.vhd
+	same q.vhd q.vhd
+	mend c.vhd
+	holds c.vhd child.raw || fail "c.vhd reads otherwise"
+	do_rebase >/dev/null 2>"$dir/err" || fail "cannot be run again"
+	holds c.vhd child.raw || fail "wrong after the second run"
 }
 
 # --- cutting

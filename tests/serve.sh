@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # Images served: vhd serve and the nbdkit plugin under nbdcopy, nbdinfo,
-# qemu-img, qemu-io, nbdkit's filters and a client of our own.
+# qemu-img, qemu-io, nbdkit's filters and a client of our own; vhd mount.
 #
 # usage: serve.sh BUILD [CASE]...     (default: all cases)
 #
@@ -15,7 +15,7 @@ shift
 PATH=$build/bin:$PATH:/usr/sbin:/sbin
 export PATH
 dir=$(mktemp -d "${TMPDIR:-/tmp}/serve.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
+trap 'finish' EXIT
 trap 'exit 130' INT TERM
 umask 022
 seed=${SEED:-$(date +%s)}
@@ -24,6 +24,21 @@ mib=1048576
 # Where default sockets go, so that what stays behind is seen.
 mkdir "$dir/run"
 export XDG_RUNTIME_DIR="$dir/run"
+
+# A file system that is still mounted must not be emptied.
+unmount_all()
+{
+	awk -v dir="$dir/" 'index($5, dir) == 1 { print $5 }' \
+		/proc/self/mountinfo | tac | while read -r left; do
+		umount -l "$left" 2>/dev/null || fusermount3 -uz "$left"
+	done
+}
+
+finish()
+{
+	unmount_all
+	rm -rf --one-file-system "$dir"
+}
 
 # --- what cases say and ask
 
@@ -351,6 +366,27 @@ durable()
 		fail "what nobody wrote: behind"
 }
 
+# Killed at any moment, with several clients writing and flushing.
+killed_busy()
+{
+	echo "seed $seed" >&2
+	chain 3 $((24 * mib))
+	sha256sum l[01].vhd >before
+	for round in 1 2 3 4 5 6; do
+		serve --writable "$top"
+		"$dir/client" parallel "$uri" $((seed + round)) model \
+			2>/dev/null &
+		client=$!
+		sleep "0.$round"
+		kill -9 "$(nbdkit_pid)" 2>/dev/null
+		wait "$client"
+		wait "$server"
+		rm -rf "$dir"/run/*
+		must vhd check --data "$top"
+	done
+	sha256sum -c --quiet before >&2 || fail "a parent changed"
+}
+
 # MiB number N of back.raw has no other bytes.
 holds() # LETTERS N
 {
@@ -432,10 +468,11 @@ running()
 	serve --once dynamic.vhd
 	must nbdinfo --size "$uri"
 	wait "$server" || fail "status of --once"
-	serve --port 10899 dynamic.vhd
-	[ "$uri" = nbd://localhost:10899 ] || fail "$uri"
+	port=$((20000 + $$ % 20000)) # others may run the same test
+	serve --port $port dynamic.vhd
+	[ "$uri" = nbd://localhost:$port ] || fail "$uri"
 	must nbdinfo --size "$uri"
-	expect 4 vhd serve --port 10899 dynamic.vhd
+	expect 4 vhd serve --port $port dynamic.vhd
 	unserve
 	expect 7 vhd serve --run 'exit 7' dynamic.vhd
 	expect 1 vhd serve --run "$(printf 'nbdcopy flat.raw "$uri"')" \
@@ -563,6 +600,10 @@ symbols()
 	done <have
 }
 
+# --- cases in a file of their own
+
+. tests/serve_mount.sh
+
 # ---
 
 cases()
@@ -578,6 +619,7 @@ cases()
 	parallel-chain parallel_chain
 	overlay overlay
 	durable durable
+	killed-busy killed_busy
 	left-clean left_clean
 	filters filters
 	gzip gzip_filter
@@ -586,6 +628,15 @@ cases()
 	locks locks
 	errors errors
 	symbols symbols
+	mount-files mount_files
+	mount-chain mount_chain
+	mount-writable mount_writable
+	mount-overlay mount_overlay
+	mount-killed mount_killed
+	mount-kernel mount_kernel
+	mount-user mount_user
+	mount-ntfs mount_ntfs
+	mount-refused mount_refused
 	EOF
 }
 
@@ -608,7 +659,8 @@ run_case() # NAME FUNCTION
 	fi
 	echo "serve $name $verdict $(($(date +%s) - start))" \
 		>>"$build/results"
-	rm -rf "$dir/case" "$dir"/run/*
+	unmount_all
+	rm -rf --one-file-system "$dir/case" "$dir"/run/*
 }
 
 # nbdkit is not sanitized; what a sanitized plugin needs is given to it, and

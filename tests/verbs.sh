@@ -23,9 +23,9 @@ trap 'exit 130' INT TERM
 umask 022
 
 verbs='bench check compact compare convert create diff inspect map merge repair
-resize set snapshot serve'
+resize set snapshot serve mount unmount'
 ours='bench check compact compare create diff map merge repair resize set
-snapshot serve'
+snapshot serve unmount'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'

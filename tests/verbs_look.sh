@@ -331,6 +331,11 @@ set_parent()
 {
 	chain 1
 	old=$(set_value l1.vhd id.windows)
+	# A copy is nobody's parent while the other has its name and id.
+	cp l1.vhd copy.vhd
+	must vhd set --id new copy.vhd
+	[ ! -s "$dir/err" ] || fail "warns of $(cat "$dir/err")"
+	rm copy.vhd
 	must vhd set --dry-run --id new l1.vhd
 	grep -q "warning: .*/l2.vhd builds on this image" "$dir/err" ||
 		fail "no warning: $(cat "$dir/err")"
@@ -350,6 +355,25 @@ set_parent()
 	must vhd set --id "$old" l1.vhd
 	must vhd compare --quiet --format-b raw l3.vhd flat.raw
 	refused 2 'vhd set: ' vhd set --parent-id new l2.vhd
+	# Another name for the same disk: only set --parent finds it.
+	mkdir moved
+	mv l1.vhd moved/below.vhd
+	refused 3 'vhd map: l3.vhd: ' vhd map l3.vhd
+	cp l0.vhd moved
+	sum=$(cksum <l2.vhd)
+	must vhd set --dry-run --parent moved/below.vhd l2.vhd
+	[ "$(cksum <l2.vhd)" = "$sum" ] || fail "not dry"
+	must vhd set --parent moved/below.vhd --timestamp now l2.vhd
+	said '^l2.vhd: parent: moved/below.vhd$'
+	must vhd compare --quiet --format-b raw l3.vhd flat.raw
+	mv moved/below.vhd l1.vhd
+	must vhd set --json --parent l1.vhd l2.vhd
+	[ "$(value parent)" = l1.vhd ] || fail "JSON: $(cat "$dir/out")"
+	must vhd compare --quiet --format-b raw l3.vhd flat.raw
+	refused 2 'vhd set: ' vhd set --parent l1.vhd --parent-id "$old" l2.vhd
+	refused 3 'vhd set: l2.vhd: ' vhd set --parent l3.vhd l2.vhd
+	refused 3 'vhd set: l2.vhd: ' vhd set --parent missing l2.vhd
+	refused 3 'vhd set: l0.vhd: ' vhd set --parent l1.vhd l0.vhd
 	case $(set_value l0.vhd format) in
 	dynamic | fixed) ;;
 	*) fail "l0.vhd" ;;

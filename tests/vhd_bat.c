@@ -65,6 +65,57 @@ static void blocks_exactly_a_stride_apart_do_not_overlap(void **state)
 	memfile_destroy(m);
 }
 
+/* Shuffled blocks, some a sector too close to one other: densely as a writer
+ * puts them, and with gaps so wide that another way of looking is taken.
+ */
+static void a_sector_too_close_is_found_in_any_order(void **state)
+{
+	(void)state;
+	enum { N = 64 };
+	const uint32_t block = 4 * KIB, stride = block / 512 + 1;
+	uint64_t rnd = random_seed();
+
+	for (int round = 0; round < 200; round++) {
+		uint32_t gap = round % 2 ? 5 * stride : 0;
+		bool close = random_below(&rnd, 2);
+		uint32_t at = 16, order[N];
+		struct vhd *img = NULL;
+		struct memfile *m;
+		struct vhd_err e;
+		uint32_t victim = 1 + (uint32_t)random_below(&rnd, N - 1);
+
+		for (uint32_t i = 0; i < N; i++)
+			order[i] = i;
+		for (uint32_t i = N - 1; i; i--) {
+			uint32_t k = (uint32_t)random_below(&rnd, i + 1);
+			uint32_t t = order[i];
+
+			order[i] = order[k];
+			order[k] = t;
+		}
+		m = img_bare((uint64_t)N * block, block, order, N);
+		memfile_resize(m, 4 * MIB);
+		for (uint32_t i = 0; i < N; i++) {
+			if (close && i == victim)
+				at--;
+			else if (i && gap)
+				at += (uint32_t)random_below(&rnd, gap);
+			img_bat(m, order[i], at);
+			at += stride;
+		}
+		if (close)
+			assert_refused(img_open(m, VHD_FORMAT_AUTO, false,
+						&img, &e),
+				       &e, EUCLEAN, VHD_WHY_BAT_OVERLAP);
+		else
+			assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false,
+						  &img, &e),
+					 0);
+		vhd_abandon(img);
+		memfile_destroy(m);
+	}
+}
+
 static void a_block_may_end_exactly_at_the_footer(void **state)
 {
 	(void)state;
@@ -278,6 +329,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(blocks_in_any_order_are_accepted),
 		cmocka_unit_test(blocks_exactly_a_stride_apart_do_not_overlap),
+		cmocka_unit_test(a_sector_too_close_is_found_in_any_order),
 		cmocka_unit_test(a_block_may_end_exactly_at_the_footer),
 		cmocka_unit_test(table_counts_describe_the_layout),
 		cmocka_unit_test(

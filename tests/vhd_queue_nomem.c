@@ -96,6 +96,97 @@ static void requests_take_no_memory(void **state)
 	free(path);
 }
 
+/* A child over an empty parent; the caller frees both paths. */
+static struct vhd *make_child(char **parent, char **path)
+{
+	struct vhd_create_opts o = {
+		.format = VHD_FORMAT_DYNAMIC,
+		.size_bytes = (uint64_t)SECTORS * SECTOR,
+		.block_size_bytes = BLOCK,
+		.unique_id = {1},
+		.parent_dir = "/",
+	};
+	struct vhd *img = NULL;
+
+	*parent = qtest_path();
+	*path = qtest_path();
+	assert_int_equal(vhd_create(*parent, &o, &img, NULL), 0);
+	qtest_close(img);
+	o.format = VHD_FORMAT_DIFF;
+	o.parent_path = *parent;
+	o.unique_id[0] = 2;
+	assert_int_equal(vhd_create(*path, &o, &img, NULL), 0);
+	return img;
+}
+
+static void drop_child(struct vhd *img, char *parent, char *path)
+{
+	qtest_close(img);
+	unlink(path);
+	unlink(parent);
+	free(path);
+	free(parent);
+}
+
+/* A child keeps the bits of each block from the first write to it, and a flush
+ * room for copies of them; both once.
+ */
+static void a_child_takes_memory_for_each_block_once(void **state)
+{
+	const enum vhd_engine *engine = *state;
+	char *parent, *path;
+	struct vhd *img = make_child(&parent, &path);
+	struct vhd_queue *q = qtest_queue(*engine, 8);
+	uint8_t b[SECTOR] = {1};
+	unsigned before;
+
+	qtest_attach(q, img);
+	for (uint64_t i = 0; i < BLOCKS; i++)
+		assert_int_equal(qtest_io(q, img, VHD_OP_WRITE,
+					  i * (BLOCK / SECTOR), b, SECTOR),
+				 0);
+	assert_int_equal(qtest_flush(q, img), 0);
+	before = allocations;
+	traffic(q, img);
+	assert_int_equal(allocations, before);
+	vhd_queue_detach(q, img);
+	vhd_queue_destroy(q);
+	drop_child(img, parent, path);
+}
+
+/* It cannot copy the bits: it fails, and the next one covers all. */
+static void a_flush_without_memory_loses_nothing(void **state)
+{
+	const enum vhd_engine *engine = *state;
+	char *parent, *path;
+	struct vhd *img = make_child(&parent, &path);
+	struct vhd_queue *q = qtest_queue(*engine, 8);
+	struct vhd_req flush = {.img = img, .op = VHD_OP_FLUSH};
+	uint8_t b[SECTOR] = {1};
+
+	qtest_attach(q, img);
+	assert_int_equal(qtest_io(q, img, VHD_OP_WRITE, 5, b, SECTOR), 0);
+	allocations = 0;
+	fail_nth = 1;
+	assert_int_equal(qtest_run(q, &flush), -ENOMEM);
+	assert_int_equal(flush.why, VHD_WHY_NOMEM);
+	fail_nth = 0;
+	/* nor does a write that can keep no bits */
+	allocations = 0;
+	fail_nth = 1;
+	assert_int_equal(qtest_io(q, img, VHD_OP_WRITE, BLOCK / SECTOR, b,
+				  SECTOR),
+			 -ENOMEM);
+	fail_nth = 0;
+	assert_int_equal(qtest_flush(q, img), 0);
+	assert_int_equal(qtest_io(q, img, VHD_OP_WRITE, BLOCK / SECTOR, b,
+				  SECTOR),
+			 0);
+	vhd_queue_detach(q, img);
+	vhd_queue_destroy(q);
+	drop_child(img, parent, path);
+}
+
 static void a_queue_without_memory_is_not_made(void **state)
 {
 	struct vhd_queue_opts opts = {.engine = *(const enum vhd_engine *)
@@ -129,6 +220,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		EACH(requests_take_no_memory),
+		EACH(a_child_takes_memory_for_each_block_once),
+		EACH(a_flush_without_memory_loses_nothing),
 		EACH(a_queue_without_memory_is_not_made),
 	};
 

@@ -286,7 +286,7 @@ int convert_share_do(struct convert_share *sh, uint64_t off_bytes,
 
 /* ----------------------------------------------------------- writeback -- */
 
-#define CONVERT_BEHIND 16u
+#define CONVERT_BEHIND 128u
 
 /* Starts writing out each finished range at once, so that the disk works
  * while the copy goes on and the sync at the end finds nothing left to do;

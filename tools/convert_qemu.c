@@ -164,6 +164,7 @@ struct child {
 	char *env[ENV_MAX + 3];
 	char listen_pid[40];
 	int listen_fd;
+	int null_fd;
 	int said_fd;
 	pid_t parent;
 };
@@ -179,6 +180,9 @@ static _Noreturn void child_run(struct child *c)
 	/* Ctrl-C is ours to hear: it would end the child under our reads. */
 	setpgid(0, 0);
 	put_pid(c->listen_pid + strlen("LISTEN_PID="), getpid());
+	/* Standard output may be where the disk goes. */
+	(void)dup2(c->null_fd, STDIN_FILENO);
+	(void)dup2(c->null_fd, STDOUT_FILENO);
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == c->parent &&
 	    dup2(c->said_fd, STDERR_FILENO) >= 0 &&
 	    dup2(c->listen_fd, LISTEN_FD) >= 0) {
@@ -213,29 +217,40 @@ static int child_start(struct convert_qemu *q, struct child *c, char *option,
 	return 0;
 }
 
+static int child_prepare(struct convert_qemu *q, struct child *c,
+			 struct vhd_err *err)
+{
+	int rc = find(c->program, sizeof(c->program), err);
+
+	if (rc)
+		return rc;
+	q->said_fd = memfd_create("qemu-nbd", MFD_CLOEXEC);
+	c->said_fd = q->said_fd;
+	c->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (c->said_fd >= 0 && c->null_fd >= 0)
+		c->listen_fd = sockets_make(q);
+	return c->listen_fd < 0 ? fail(err, "cannot prepare for " PROGRAM) : 0;
+}
+
 int convert_qemu_start(struct convert_qemu *q, const char *format,
 		       const char *path, struct vhd_err *err)
 {
 	struct child *c = calloc(1, sizeof(*c));
 	char *option = image_option(format, path);
-	int rc;
+	int rc = -ENOMEM;
 
 	if (!c || !option) {
-		rc = vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0, "out of memory");
+		vhd_fail(err, rc, VHD_WHY_NOMEM, 0, "out of memory");
 		goto out;
 	}
-	rc = find(c->program, sizeof(c->program), err);
-	if (rc)
-		goto out;
-	q->said_fd = memfd_create("qemu-nbd", MFD_CLOEXEC);
-	c->said_fd = q->said_fd;
-	c->listen_fd = q->said_fd < 0 ? -1 : sockets_make(q);
-	if (c->listen_fd < 0) {
-		rc = fail(err, "cannot make a socket for " PROGRAM);
-		goto out;
-	}
-	rc = child_start(q, c, option, err);
-	close(c->listen_fd);
+	c->null_fd = c->listen_fd = -1;
+	rc = child_prepare(q, c, err);
+	if (!rc)
+		rc = child_start(q, c, option, err);
+	if (c->listen_fd >= 0)
+		close(c->listen_fd);
+	if (c->null_fd >= 0)
+		close(c->null_fd);
 out:
 	free(option);
 	free(c);

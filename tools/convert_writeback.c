@@ -8,8 +8,9 @@
  * Behind: each range goes through three states: written (dirty in the page
  * cache), under writeback (started at once, not waited for), and,
  * CONVERT_BEHIND ranges later, waited for and dropped. That bounds the dirty
- * memory, and a disk slower than the copy slows the copy down here rather
- * than in one long sync at the end.
+ * memory (to 64 MiB of pieces), and a disk slower than the copy slows the copy
+ * down here rather than in one long sync at the end. Fewer ranges make the copy
+ * wait for a disk that is merely busy.
  */
 #include <errno.h>
 #include <fcntl.h>

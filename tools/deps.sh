@@ -38,6 +38,8 @@ packages()
 	run   partclone         free space of NTFS and FAT
 	run   dosfstools        state of FAT volumes
 	run   nbdkit            vhd serve runs it
+	test  fuse2fs           mounting ext4 without the kernel
+	test  ntfs-3g           mounting NTFS, and mkntfs
 	test  libcmocka-dev     unit tests
 	test  pkg-config        flags of the installed library
 	test  clang             fuzzers, second compiler

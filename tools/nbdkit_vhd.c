@@ -33,7 +33,6 @@
 
 /* Told per answer at most; the client asks on from where it ended. */
 #define EXTENTS_MAX 65536u
-#define ZERO_BYTES  (1u << 20)
 
 static struct {
 	char *path;
@@ -338,72 +337,38 @@ static int plugin_flush(void *handle, uint32_t flags)
 	return served_flush(h->served, &err) ? complain(&err) : 0;
 }
 
-/* Zero what can be zeroed without writing. The rest is zeroed by writing, or,
- * as a mere wish to free space, left as it is.
- */
 static int release(struct handle *h, uint32_t count, uint64_t offset,
-		   bool wish, uint32_t flags)
+		   uint32_t how, uint32_t flags)
 {
-	static const uint8_t zeros[ZERO_BYTES];
-	struct vhd *img = served_image(h->served);
-	uint64_t lba = offset / VHD_SECTOR_BYTES;
-	uint64_t left = count / VHD_SECTOR_BYTES;
 	struct vhd_err err = {0};
+	int rc = served_zero(h->served, count, offset, how, &err);
 
-	while (left) {
-		uint64_t n = left;
-		int rc = vhd_zero(img, lba, left, &n, &err);
-
-		if (rc == -EOPNOTSUPP && wish)
-			rc = 0;
-		if (rc == -EOPNOTSUPP && !(flags & NBDKIT_FLAG_FAST_ZERO)) {
-			if (n > ZERO_BYTES / VHD_SECTOR_BYTES)
-				n = ZERO_BYTES / VHD_SECTOR_BYTES;
-			rc = served_write(h->served, zeros,
-					  (size_t)n * VHD_SECTOR_BYTES,
-					  lba * VHD_SECTOR_BYTES, 0, &err);
-		}
-		if (rc == -EOPNOTSUPP) {
-			nbdkit_set_error(EOPNOTSUPP);
-			return -1;
-		}
-		if (rc)
-			return complain(&err);
-		lba += n;
-		left -= n;
+	if (rc == -EOPNOTSUPP) {
+		nbdkit_set_error(EOPNOTSUPP);
+		return -1;
 	}
+	if (rc)
+		return complain(&err);
 	return flags & NBDKIT_FLAG_FUA ? plugin_flush(h, 0) : 0;
-}
-
-static int whole_sectors(uint32_t count, uint64_t offset)
-{
-	if ((count | offset) % VHD_SECTOR_BYTES == 0)
-		return 0;
-	nbdkit_error("%u bytes at %llu are not whole sectors of 512", count,
-		     (unsigned long long)offset);
-	nbdkit_set_error(EINVAL);
-	return -1;
 }
 
 static int plugin_trim(void *handle, uint32_t count, uint64_t offset,
 		       uint32_t flags)
 {
-	if (whole_sectors(count, offset))
-		return -1;
-	return release(handle, count, offset, true, flags);
+	return release(handle, count, offset, SERVED_WISH, flags);
 }
 
 /* Who wants zeros that have their space gets them written, by nbdkit. */
 static int plugin_zero(void *handle, uint32_t count, uint64_t offset,
 		       uint32_t flags)
 {
-	if (whole_sectors(count, offset))
-		return -1;
+	uint32_t fast = flags & NBDKIT_FLAG_FAST_ZERO ? SERVED_FAST : 0;
+
 	if (!(flags & NBDKIT_FLAG_MAY_TRIM)) {
 		nbdkit_set_error(EOPNOTSUPP);
 		return -1;
 	}
-	return release(handle, count, offset, false, flags);
+	return release(handle, count, offset, fast, flags);
 }
 
 static uint32_t extent_type(const struct extent *x)

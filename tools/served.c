@@ -14,6 +14,7 @@
 #define LANE_DEPTH   16u
 #define BOUNCE_ALIGN 4096u
 #define BOUNCE_BYTES (1u << 20)
+#define ZERO_BYTES   (1u << 20)
 
 struct lane {
 	struct vhd_queue *queue;
@@ -198,6 +199,46 @@ int served_flush(struct served *s, struct vhd_err *err)
 	return rc;
 }
 
+static int zero_run(struct served *s, uint64_t lba, uint64_t left,
+		    uint32_t flags, uint64_t *n, struct vhd_err *err)
+{
+	static const uint8_t zeros[ZERO_BYTES];
+	int rc = vhd_zero(s->img, lba, left, n, err);
+
+	if (rc != -EOPNOTSUPP || flags & SERVED_FAST)
+		return rc;
+	if (flags & SERVED_WISH)
+		return 0;
+	if (*n > ZERO_BYTES / VHD_SECTOR_BYTES)
+		*n = ZERO_BYTES / VHD_SECTOR_BYTES;
+	return served_write(s, zeros, (size_t)*n * VHD_SECTOR_BYTES,
+			    lba * VHD_SECTOR_BYTES, 0, err);
+}
+
+int served_zero(struct served *s, uint64_t len, uint64_t off_bytes,
+		uint32_t flags, struct vhd_err *err)
+{
+	uint64_t lba = off_bytes / VHD_SECTOR_BYTES;
+	uint64_t left = len / VHD_SECTOR_BYTES;
+
+	if ((off_bytes | len) % VHD_SECTOR_BYTES)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"%llu bytes at %llu are not whole sectors of "
+				"512",
+				(unsigned long long)len,
+				(unsigned long long)off_bytes);
+	while (left) {
+		uint64_t n = left;
+		int rc = zero_run(s, lba, left, flags, &n, err);
+
+		if (rc)
+			return rc;
+		lba += n;
+		left -= n;
+	}
+	return 0;
+}
+
 /* ------------------------------------------------------------ lifecycle -- */
 
 struct vhd *served_image(struct served *s)
@@ -225,20 +266,34 @@ int served_open(const char *path, const struct vhd_open_opts *opts,
 	return 0;
 }
 
-int served_close(struct served *s, struct vhd_err *err)
+static void served_free(struct served *s)
 {
-	int rc;
-
-	if (!s)
-		return 0;
 	while (s->pool) {
 		struct lane *lane = s->pool;
 
 		s->pool = lane->next;
 		lane_free(lane);
 	}
-	rc = vhd_close(s->img, err);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
-	return rc;
+}
+
+int served_close(struct served *s, struct vhd_err *err)
+{
+	struct vhd *img;
+
+	if (!s)
+		return 0;
+	img = s->img;
+	served_free(s);
+	return vhd_close(img, err);
+}
+
+void served_abandon(struct served *s)
+{
+	struct vhd *img = s ? s->img : NULL;
+
+	if (s)
+		served_free(s);
+	vhd_abandon(img);
 }

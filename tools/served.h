@@ -24,6 +24,11 @@ int served_open(const char *path, const struct vhd_open_opts *opts,
  */
 int served_close(struct served *s, struct vhd_err *err);
 
+/* The same without writing anything more: in the parent of a process that goes
+ * on with it, or where nothing was done with it.
+ */
+void served_abandon(struct served *s);
+
 /* For its facts, its map and vhd_zero. */
 struct vhd *served_image(struct served *s);
 
@@ -35,5 +40,11 @@ int served_read(struct served *s, void *buf, size_t len, uint64_t off_bytes,
 int served_write(struct served *s, const void *buf, size_t len,
 		 uint64_t off_bytes, uint32_t flags, struct vhd_err *err);
 int served_flush(struct served *s, struct vhd_err *err);
+
+/* Have whole sectors read as zero, without writing where that is possible. */
+#define SERVED_WISH 1u /* what only a write can zero is left as it is */
+#define SERVED_FAST 2u /* it is an error: -EOPNOTSUPP */
+int served_zero(struct served *s, uint64_t len, uint64_t off_bytes,
+		uint32_t flags, struct vhd_err *err);
 
 #endif

@@ -29,6 +29,7 @@ int verb_resize(const char *prog, int argc, char **argv);
 int verb_set(const char *prog, int argc, char **argv);
 int verb_snapshot(const char *prog, int argc, char **argv);
 int verb_serve(const char *prog, int argc, char **argv);
+int verb_unmount(const char *prog, int argc, char **argv);
 
 /* --------------------------------------------------------------- words -- */
 

@@ -2,35 +2,32 @@
 /* vhd set: fields of the footer that are nobody's data. Tells what changes,
  * from what to what, and who may miss the old value.
  */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "verb.h"
 #include "verb_preset.h"
+#include "verb_set.h"
 
 #define EPOCH_2000_S 946684800
-/* Files looked at for children. */
-#define NEIGHBOURS_MAX 10000
 #define VALUE_TEXT 64
 
 enum {
 	OPT_ID = 256,
 	OPT_PARENT_ID,
+	OPT_PARENT,
+	OPT_PARENT_DIR,
+	OPT_LARGER,
 	OPT_HIDDEN,
 	OPT_SAVED_STATE,
 	OPT_GEOMETRY,
 	OPT_CREATOR,
 	OPT_TIMESTAMP,
 	OPT_FORMAT,
-	OPT_DRY_RUN,
 	OPT_JSON,
 };
 
@@ -40,6 +37,14 @@ static const struct cli_option options[] = {
 	 "Windows spells it, or 32 hexadecimal digits as bytes"},
 	{"parent-id", OPT_PARENT_ID, "ID",
 	 "the id of the disk that a differencing disk builds on"},
+	{"parent", OPT_PARENT, "PARENT",
+	 "name PARENT, whose content is not looked at, as the disk\n"
+	 "that a differencing disk builds on: its id and path"},
+	{"parent-dir", OPT_PARENT_DIR, "DIR",
+	 "FILE and PARENT are in or below DIR (default: the\n"
+	 "directory of FILE)"},
+	{"larger-child", OPT_LARGER, NULL,
+	 "let FILE be larger than PARENT"},
 	{"hidden", OPT_HIDDEN, "YES|NO",
 	 "whether blktap takes it for an inner node of a chain"},
 	{"saved-state", OPT_SAVED_STATE, "YES|NO",
@@ -56,7 +61,7 @@ static const struct cli_option options[] = {
 	{"format", OPT_FORMAT, "FORMAT",
 	 "take the file as fixed, dynamic or differencing instead\n"
 	 "of finding out by looking"},
-	{"dry-run", OPT_DRY_RUN, NULL, "only tell what would change"},
+	{"dry-run", 'n', NULL, "only tell what would change"},
 	{"json", OPT_JSON, NULL, "print JSON for programs"},
 	{"quiet", 'q', NULL, "print nothing but errors and warnings"},
 	{0},
@@ -66,6 +71,8 @@ struct set {
 	const char *prog;
 	const char *path;
 	struct vhd_set_opts opts;
+	struct vhd_rebase_opts rebase; /* parent_path NULL: none is named */
+	struct verb_parents parents;
 	bool geometry_auto; /* of the disk's size, once that is known */
 	bool json;
 	bool quiet;
@@ -239,7 +246,16 @@ static int apply(struct set *s, int id, const char *value)
 	case OPT_FORMAT:
 		return verb_format(s->prog, "format", value, false,
 				   &s->opts.format);
-	case OPT_DRY_RUN:
+	case OPT_PARENT:
+		s->rebase.parent_path = value;
+		break;
+	case OPT_PARENT_DIR:
+		s->parents.dir = value;
+		break;
+	case OPT_LARGER:
+		s->rebase.larger_child = true;
+		break;
+	case 'n':
 		s->opts.write = false;
 		break;
 	case OPT_JSON:
@@ -274,8 +290,10 @@ static int parse(struct set *s, int argc, char **argv)
 		return status;
 	if (argc - o.first_operand != 1)
 		return cli_usage(s->prog, "needs one file");
-	if (!s->opts.fields)
+	if (!s->opts.fields && !s->rebase.parent_path)
 		return cli_usage(s->prog, "nothing to set");
+	if (s->opts.fields & VHD_SET_PARENT_ID && s->rebase.parent_path)
+		return cli_usage(s->prog, "--parent excludes --parent-id");
 	s->path = argv[o.first_operand];
 	return -1;
 }
@@ -341,22 +359,9 @@ static const struct {
 
 /* ------------------------------------------------------------ children -- */
 
-static bool is_child(const char *path, const uint8_t parent_id[16])
+static void tell_child(void *ctx, const char *path)
 {
-	const struct vhd_open_opts how = {.inspect = true, .force_read = true};
-	struct vhd *img;
-	bool yes;
-
-	if (vhd_open(path, &how, &img, NULL))
-		return false;
-	yes = vhd_get_info(img)->format == VHD_FORMAT_DIFF &&
-	      !memcmp(vhd_get_info(img)->parent_id, parent_id, 16);
-	vhd_abandon(img);
-	return yes;
-}
-
-static void tell_child(struct set *s, const char *path)
-{
+	struct set *s = ctx;
 	char shown[VERB_SHOWN_BYTES], id[CLI_ID_TEXT];
 
 	s->child_count++;
@@ -369,33 +374,6 @@ static void tell_child(struct set *s, const char *path)
 		"it %s find it under another\n",
 		s->prog, shown, cli_id_windows(s->result.before.unique_id, id),
 		s->opts.write ? "will not" : "would not");
-}
-
-static void look_at(struct set *s, int dir_fd, const char *dir,
-		    const char *name)
-{
-	char path[PATH_MAX];
-	struct stat st;
-	int n = snprintf(path, sizeof(path), "%s/%s", dir, name);
-
-	if (n > 0 && (size_t)n < sizeof(path) &&
-	    fstatat(dir_fd, name, &st, 0) == 0 && S_ISREG(st.st_mode) &&
-	    st.st_size >= 2048 && is_child(path, s->result.before.unique_id))
-		tell_child(s, path);
-}
-
-/* The image's own directory; children elsewhere are beyond knowing. */
-static void find_children(struct set *s)
-{
-	char *dir = cli_parent_dir(s->path);
-	DIR *d = dir ? opendir(dir) : NULL;
-	struct dirent *e;
-
-	for (unsigned i = 0; d && i < NEIGHBOURS_MAX && (e = readdir(d)); i++)
-		look_at(s, dirfd(d), dir, e->d_name);
-	if (d)
-		closedir(d);
-	free(dir);
 }
 
 /* Whether the disk that is now asked for is where the image's names lead. */
@@ -445,9 +423,13 @@ static void geometry_warning(const struct set *s)
 
 static void report_text(const struct set *s)
 {
-	char shown[VERB_SHOWN_BYTES], a[VALUE_TEXT], b[VALUE_TEXT];
+	char shown[VERB_SHOWN_BYTES], parent[VERB_SHOWN_BYTES];
+	char a[VALUE_TEXT], b[VALUE_TEXT];
 
 	verb_shown(s->path, shown);
+	if (s->rebase.parent_path)
+		printf("%s: parent: %s\n", shown,
+		       verb_shown(s->rebase.parent_path, parent));
 	for (size_t i = 0; i < FIELDS; i++)
 		if (s->result.changed & fields[i].field)
 			printf("%s: %s: %s -> %s\n", shown, fields[i].name,
@@ -455,12 +437,12 @@ static void report_text(const struct set *s)
 					  a),
 			       value_text(fields[i].field, &s->result.after,
 					  b));
-	if (!s->result.changed)
+	if (!s->opts.write)
+		printf("%s: nothing was written\n", shown);
+	else if (!s->result.changed && !s->rebase.parent_path)
 		printf("%s: is so already%s\n", shown,
 		       s->result.written_bytes ? "; its footers agree again"
 					       : "");
-	else if (!s->opts.write)
-		printf("%s: nothing was written\n", shown);
 }
 
 static struct json_object *report(struct set *s)
@@ -488,6 +470,7 @@ static struct json_object *report(struct set *s)
 		json_object_array_add(list, c);
 	}
 	verb_put(o, "changes", list);
+	verb_put_text(o, "parent", s->rebase.parent_path);
 	verb_put_number(o, "written-bytes", s->result.written_bytes);
 	verb_put(o, "children", json_object_get(s->children));
 	return o;
@@ -514,6 +497,45 @@ static int plan(struct set *s, struct vhd_err *err)
 	return rc;
 }
 
+/* The parent's names and id: what rebase does that is told not to compare. */
+static int name_parent(struct set *s, bool write, struct vhd_err *err)
+{
+	struct vhd_rebase_result unused;
+
+	if (!s->rebase.parent_path)
+		return 0;
+	s->rebase.unsafe = true;
+	s->rebase.dry_run = !write;
+	s->rebase.parent_dir = verb_parent_dir(&s->parents, s->path);
+	if (!s->rebase.parent_dir)
+		return vhd_fail(err, -ENOENT, VHD_WHY_SYSTEM, 0,
+				"cannot find its directory");
+	return vhd_rebase(s->path, &s->rebase, &unused, err);
+}
+
+/* Everything is asked for before the first thing changes. */
+static int run(struct set *s, struct vhd_err *err)
+{
+	int rc = s->opts.fields ? plan(s, err) : 0;
+
+	if (!rc)
+		rc = name_parent(s, false, err);
+	if (rc)
+		return rc;
+	if (s->result.changed & VHD_SET_ID)
+		set_children_find(s->path, s->result.before.unique_id,
+				  tell_child, s);
+	geometry_warning(s);
+	if (!s->opts.write)
+		return 0;
+	rc = name_parent(s, true, err);
+	if (!rc && s->opts.fields)
+		rc = vhd_set(s->path, &s->opts, &s->result, err);
+	if (!rc && s->result.changed & VHD_SET_PARENT_ID)
+		look_for_parent(s);
+	return rc;
+}
+
 int verb_set(const char *prog, int argc, char **argv)
 {
 	struct set s = {.prog = prog, .opts = {.write = true}};
@@ -522,24 +544,13 @@ int verb_set(const char *prog, int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	rc = plan(&s, &err);
-	if (!rc) {
-		s.children = s.json ? json_object_new_array() : NULL;
-		if (s.result.changed & VHD_SET_ID)
-			find_children(&s);
-		geometry_warning(&s);
-	}
-	if (!rc && s.opts.write)
-		rc = vhd_set(s.path, &s.opts, &s.result, &err);
-	if (!rc && s.opts.write && s.result.changed & VHD_SET_PARENT_ID)
-		look_for_parent(&s);
-	if (rc) {
-		json_object_put(s.children);
-		return cli_fail(prog, s.path, &err);
-	}
-	if (!s.json && !s.quiet)
+	s.children = s.json ? json_object_new_array() : NULL;
+	rc = run(&s, &err);
+	if (!rc && !s.json && !s.quiet)
 		report_text(&s);
-	status = verb_finish(prog, s.json ? report(&s) : NULL, CLI_OK);
+	status = rc ? cli_fail(prog, s.path, &err)
+		    : verb_finish(prog, s.json ? report(&s) : NULL, CLI_OK);
 	json_object_put(s.children);
+	verb_parents_fini(&s.parents);
 	return status;
 }

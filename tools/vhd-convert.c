@@ -54,25 +54,40 @@ static bool same_file(const char *a, const char *b)
 	       x.st_ino == y.st_ino;
 }
 
-/* Into the image file that DST names. */
-static int to_file(struct convert_job *job, const struct convert_opts *opts,
-		   struct convert_from *from, struct convert_stats *stats,
-		   struct vhd_err *err)
+/* What cannot be, now that it is known what SRC is. */
+static int dst_check(const struct convert_opts *opts,
+		     const struct convert_from *from, struct vhd_err *err)
 {
-	struct convert_output out;
-	int rc;
+	bool stream = from->stream || from->spool_why;
 
-	job->blame = opts->dst;
 	if (from->in.img && convert_input_has_parent(&from->in, opts->dst))
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"is a parent of the file to read from");
 	if (opts->parent && same_file(opts->parent, opts->dst))
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"is the parent that it is to build on");
-	if (opts->resume && (from->stream || from->spool_why))
+	if (opts->resume && stream)
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"cannot be resumed: SRC is a stream, which "
 				"has no middle to begin at");
+	if (opts->reflink == CONVERT_REFLINK_ALWAYS && stream)
+		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+				"cannot share: SRC is a stream, which has no "
+				"blocks");
+	return 0;
+}
+
+/* Into the image file that DST names. */
+static int to_file(struct convert_job *job, const struct convert_opts *opts,
+		   struct convert_from *from, struct convert_stats *stats,
+		   struct vhd_err *err)
+{
+	struct convert_output out;
+	int rc = dst_check(opts, from, err);
+
+	job->blame = opts->dst;
+	if (rc)
+		return rc;
 	rc = convert_resume_output(&out, opts, &from->in, err);
 	if (rc > 0)
 		stats->finished = true;

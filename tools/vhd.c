@@ -44,6 +44,9 @@ static const struct verb verbs[] = {
 	 NULL},
 	{"serve", "serve an image as a network block device", verb_serve,
 	 NULL},
+	{"mount", "show a disk, or mount its file systems", NULL, "vhd-mount"},
+	{"unmount", "undo that, and wait until the image is closed",
+	 verb_unmount, NULL},
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))

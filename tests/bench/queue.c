@@ -4,7 +4,8 @@
  * usage: queue fill FORMAT PATH MIB
  *            make an image (raw, fixed, dynamic), every sector written
  *        queue read ENGINE PATH cached|direct DEPTH SECONDS
- *            print operations a second
+ *            print operations a second; parents are looked for in the
+ *            current directory
  */
 #include <errno.h>
 #include <stdio.h>
@@ -93,7 +94,8 @@ static int fill_requests(struct vhd_queue *q, struct vhd *img,
 static int fill(const char *format, const char *path, uint64_t mib)
 {
 	struct vhd_create_opts opts = {.format = VHD_FORMAT_RAW,
-				       .size_bytes = mib << 20};
+				       .size_bytes = mib << 20,
+				       .unique_id = "an image to read"};
 	uint64_t *buf = aligned_alloc(4096, FILL_BYTES);
 	uint64_t random = 88172645463325252u;
 	struct vhd_queue *q = NULL;
@@ -214,7 +216,10 @@ static enum vhd_engine engine_named(const char *name)
 static int read_random(char **argv)
 {
 	static struct reader r = {.random = 88172645463325252u};
-	struct vhd_open_opts open = {.direct = !strcmp(argv[2], "direct")};
+	struct vhd_open_opts open = {
+		.direct = !strcmp(argv[2], "direct"),
+		.parent_dir = ".",
+	};
 	struct vhd_queue_opts opts = {.engine = engine_named(argv[0])};
 	struct vhd_err err = {0};
 	int rc;
