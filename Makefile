@@ -165,7 +165,7 @@ UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_flush \
                 vhd_written_crash vhd_create_child
 UNIT_VHD     += vhd_rebase
 UNIT_VHD     += vhd_resize vhd_compact
-UNIT_VHD     += vhd_malformed vhd_split vhd_keep
+UNIT_VHD     += vhd_malformed vhd_split vhd_keep vhd_check_chain
 UNIT_VHD     += vhd_merge vhd_merge_file vhd_random
 UNIT_VHD     += vhd_set vhd_repair vhd_undo vhd_salvage vhd_oracle
 UNIT_VHD     += vhd_zero
