@@ -22,9 +22,9 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
 
-verbs='bench check compact compare convert create diff inspect map merge repair
-resize set snapshot serve mount unmount'
-ours='bench check compact compare create diff map merge repair resize set
+verbs='bench check compact compare convert create diff inspect map merge rebase
+repair resize set snapshot serve mount unmount'
+ours='bench check compact compare create diff map merge rebase repair resize set
 snapshot serve unmount'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
@@ -182,6 +182,11 @@ options_of() # VERB, as its help lists them
 
 completion()
 {
+	vhd --help | sed -nE 's/^  ([a-z]+) .*/\1/p' | sort >want
+	complete_words 'vhd ' | grep -v '^--' | sort >have
+	diff want have >&2 || fail "completion has other verbs"
+	echo "$verbs" | tr ' ' '\n' | sort | diff want - >&2 ||
+		fail "the verbs tested here are not all there are"
 	for verb in $verbs; do
 		options_of "$verb" >want
 		for how in "vhd $verb" "vhd-$verb"; do
