@@ -513,6 +513,7 @@ cases()
 	repair-undecided undecided
 	repair-killed killed
 	resize resizes
+	resize-parents resize_parents
 	resize-refused bad_resizes
 	resize-killed resize_killed
 	resize-full resize_full
