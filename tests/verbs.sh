@@ -222,6 +222,45 @@ complete_words() # LINE
 	' bash "$root/tools/vhd.bash-completion" "$1"
 }
 
+# A name, from the command line or a directory, does not steer a terminal.
+names_are_text()
+{
+	name=$(printf 'n\033[31m.vhd')
+	must vhd create --quiet --type dynamic --size 8M "$name"
+	mkdir "d$name"
+	while read -r words; do
+		# shellcheck disable=SC2086 # a list of words
+		timeout 20 vhd $words "$name" </dev/null >"$dir/out" \
+			2>"$dir/err"
+		cat "$dir/out" "$dir/err" >"$dir/text"
+		[ -s "$dir/text" ] || fail "nothing said: $words"
+		! grep -q "$(printf '\033')" "$dir/text" ||
+			fail "an escape sequence: $words: $(cat "$dir/text")"
+	done <<-EOF
+	check
+	check --$name
+	check --for $name
+	inspect
+	map --start-offset $name
+	convert --to raw --force --verbose $name z$name
+	convert --to dynamic no$name
+	create --size 1M --type $name
+	diff no$name
+	merge no$name
+	mount no$name
+	mount $name
+	mount $name no$name
+	rebase --parent no$name
+	repair no$name
+	resize +1M
+	serve --socket no/$name
+	set --id new
+	unmount
+	unmount d$name
+	$name
+	EOF
+}
+
 # Every option has its place in the manual page, which groff accepts.
 manuals()
 {
@@ -486,6 +525,7 @@ cases()
 	names names
 	beside beside
 	completion completion
+	names-are-text names_are_text
 	manuals manuals
 	create creation
 	create-refused bad_creation
