@@ -165,7 +165,7 @@ UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_flush \
                 vhd_written_crash vhd_create_child
 UNIT_VHD     += vhd_rebase
 UNIT_VHD     += vhd_resize vhd_compact
-UNIT_VHD     += vhd_malformed vhd_split vhd_keep
+UNIT_VHD     += vhd_malformed vhd_split vhd_keep vhd_check_chain
 UNIT_VHD     += vhd_merge vhd_merge_file vhd_random
 UNIT_VHD     += vhd_set vhd_repair vhd_undo vhd_salvage vhd_oracle
 UNIT_VHD     += vhd_zero
@@ -194,6 +194,8 @@ SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
 SRC_tools_hv      := tools/hv_args.c tools/hv_disk.c tools/hv_escape.c \
                      tools/hv_terminal.c tools/hv_modules.c \
                      tools/hv_shares.c tools/hv_cpio.c
+UNIT_TOOLS   += tools_gpt
+SRC_tools_gpt     := tools/gpt.c
 SRC_tools_inspect := $(filter-out tools/vhd-%,$(SRC_vhd-inspect))
 TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                 tests/lib/simengine.c
@@ -215,6 +217,9 @@ FUZZ := vmbus_ring vmbus_message storvsp_session scsi_cdb
 FUZZ += vhd_open
 FUZZ += vhd_repair
 FUZZ += vhd_edit
+FUZZ += vhd_merge
+FUZZ_SRC_vhd_merge  := $(VHD_SRC) tests/lib/memfile.c
+FUZZ_LIBS_vhd_merge := $(LIBS_VHD)
 FUZZ_SRC_vhd_edit  := $(VHD_SRC) tools/gpt.c tests/lib/memfile.c
 FUZZ_LIBS_vhd_edit := $(LIBS_VHD)
 FUZZ_SRC_vhd_repair  := $(VHD_SRC) tests/lib/memfile.c

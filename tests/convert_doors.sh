@@ -258,6 +258,26 @@ nbd_flushed()
 	! grep -q f log || fail "flushed in spite of --no-sync"
 }
 
+# Encrypted, with a key that both ends have in a file.
+nbd_tls()
+{
+	disk raw $((5 * 1024 * 1024))
+	(
+		umask 077
+		for keys in right wrong; do
+			echo "alice:$(head -c 32 /dev/urandom |
+				od -An -tx1 | tr -d ' \n')" >$keys.psk
+		done
+	)
+	kit s --tls=require --tls-psk=right.psk memory 6M
+	tls=nbds+unix://alice@/?socket=$PWD/s\&tls-psk-file=$PWD
+	must vhd-convert --verify raw "$tls/right.psk"
+	must vhd-convert --to raw "$tls/right.psk" out
+	cmp -n $((5 * 1024 * 1024)) raw out
+	refused 3 'cannot connect' vhd-convert raw "$tls/wrong.psk"
+	refused 3 'requires TLS' vhd-convert raw "$(uri s)"
+}
+
 formats()
 {
 	disk raw $((20 * 1024 * 1024))
@@ -320,6 +340,7 @@ nbd_refused()
 	disk raw 5242880
 	refused 3 'cannot connect' vhd-convert --to raw "$(uri none)" out
 	refused 3 'cannot connect' vhd-convert raw "$(uri none)"
+	refused 3 'cannot connect' vhd-convert raw nbd://localhost:1/
 	kit s memory 5242368
 	refused 3 'at least as large' vhd-convert raw "$(uri s)"
 	kit ro -r memory 6M
@@ -506,6 +527,7 @@ cases()
 	nbd-sink-blocks nbd_sink_blocks
 	nbd-sink-longer nbd_sink_longer
 	nbd-flushed nbd_flushed
+	nbd-tls nbd_tls
 	nbd-refused nbd_refused
 	nbd-errors nbd_errors
 	nbd-killed nbd_killed

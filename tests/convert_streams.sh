@@ -41,6 +41,10 @@ to_stdout()
 	[ "$got" = 3 ] || fail "a terminal: status $got"
 	grep -q 'standard output: is a terminal' "$dir/out" || fail terminal
 	refused 2 '--verify' vhd-convert --verify --to raw raw -
+	refused 3 'batmap' vhd-convert --for xenserver raw out.vhd.gz
+	vhd-convert -q --from raw --to fixed raw - |
+		vhd convert -q --to dynamic - - |
+		vhd convert -q --to raw - - | cmp - raw || fail "three in a row"
 	refused 2 '--sparse no' vhd-convert --sparse no --to raw raw -
 }
 

@@ -366,6 +366,27 @@ durable()
 		fail "what nobody wrote: behind"
 }
 
+# Killed at any moment, with several clients writing and flushing.
+killed_busy()
+{
+	echo "seed $seed" >&2
+	chain 3 $((24 * mib))
+	sha256sum l[01].vhd >before
+	for round in 1 2 3 4 5 6; do
+		serve --writable "$top"
+		"$dir/client" parallel "$uri" $((seed + round)) model \
+			2>/dev/null &
+		client=$!
+		sleep "0.$round"
+		kill -9 "$(nbdkit_pid)" 2>/dev/null
+		wait "$client"
+		wait "$server"
+		rm -rf "$dir"/run/*
+		must vhd check --data "$top"
+	done
+	sha256sum -c --quiet before >&2 || fail "a parent changed"
+}
+
 # MiB number N of back.raw has no other bytes.
 holds() # LETTERS N
 {
@@ -447,10 +468,11 @@ running()
 	serve --once dynamic.vhd
 	must nbdinfo --size "$uri"
 	wait "$server" || fail "status of --once"
-	serve --port 10899 dynamic.vhd
-	[ "$uri" = nbd://localhost:10899 ] || fail "$uri"
+	port=$((20000 + $$ % 20000)) # others may run the same test
+	serve --port $port dynamic.vhd
+	[ "$uri" = nbd://localhost:$port ] || fail "$uri"
 	must nbdinfo --size "$uri"
-	expect 4 vhd serve --port 10899 dynamic.vhd
+	expect 4 vhd serve --port $port dynamic.vhd
 	unserve
 	expect 7 vhd serve --run 'exit 7' dynamic.vhd
 	expect 1 vhd serve --run "$(printf 'nbdcopy flat.raw "$uri"')" \
@@ -597,6 +619,7 @@ cases()
 	parallel-chain parallel_chain
 	overlay overlay
 	durable durable
+	killed-busy killed_busy
 	left-clean left_clean
 	filters filters
 	gzip gzip_filter

@@ -46,6 +46,12 @@ resizes()
 		must vhd resize --gpt +1G $image.vhd
 		sound_inside $image.vhd
 		gpt_sound
+		must vhd resize --shrink -4096 $image.vhd
+		sound_inside $image.vhd
+		gpt_sound
+		must vhd resize --gpt +512 $image.vhd
+		sound_inside $image.vhd
+		gpt_sound
 		must vhd resize --shrink -2G $image.vhd
 		sound_inside $image.vhd
 		gpt_sound

@@ -168,7 +168,8 @@ static int from_set(struct convert_opts *opts, const char *text)
 	opts->foreign = convert_foreign_known(text) ? text : NULL;
 	if (value < 0 && !opts->foreign)
 		return cli_usage(prog, "--from %s: not one of raw, fixed, "
-				       "dynamic, diff, auto, qcow2, vmdk, vhdx, vdi",
+				       "dynamic, diff, auto, qcow2, vmdk, "
+				       "vhdx, vdi",
 				 text);
 	opts->from = value < 0 ? VHD_FORMAT_AUTO : (enum vhd_format)value;
 	return CLI_OK;

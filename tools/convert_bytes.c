@@ -414,7 +414,7 @@ uint64_t convert_bytes_zeros(struct convert_bytes *b, uint64_t len)
 	return done;
 }
 
-/* ------------------------------------------------------------ the threads -- */
+/* ----------------------------------------------------------- the threads -- */
 
 void convert_bytes_turn(struct convert_bytes *b)
 {

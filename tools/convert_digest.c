@@ -26,7 +26,7 @@
 #define ZERO_BYTES (64u << 10)
 #define DIGEST_BYTES_MAX 64u
 
-/* ----------------------------------------------------------- algorithms -- */
+/* ------------------------------------------------------------ algorithms -- */
 
 static const struct algorithm {
 	const char *name;
@@ -114,7 +114,7 @@ static void hash_end(struct hash *h)
 		h->bytes[i] = (uint8_t)(~h->crc >> (24 - 8 * i));
 }
 
-/* -------------------------------------------------------------- threads -- */
+/* --------------------------------------------------------------- threads -- */
 
 static bool stopped(struct convert_digest *d)
 {
@@ -192,7 +192,7 @@ static void *hash_run(void *arg)
 	return NULL;
 }
 
-/* ----------------------------------------------------------------- sink -- */
+/* ------------------------------------------------------------------ sink -- */
 
 static struct convert_digest *digest_of(struct convert_sink *s)
 {

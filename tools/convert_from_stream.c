@@ -11,7 +11,7 @@
 
 #include "convert_stream.h"
 
-/* -------------------------------------------------------------- decisions -- */
+/* ------------------------------------------------------------- decisions -- */
 
 /* Whether to inflate. Content decides nothing where the type was named: a
  * guest can make its raw disk begin like anything.
@@ -55,7 +55,7 @@ static const char *obstacle(const struct convert_opts *opts, bool vhd)
 	return NULL;
 }
 
-/* ------------------------------------------------------------------ spool -- */
+/* ----------------------------------------------------------------- spool -- */
 
 static int spool_fill(struct convert_from *from, struct convert_job *job,
 		      const struct convert_opts *opts, int fd,
@@ -112,7 +112,7 @@ static int spool_open(struct convert_from *from, struct convert_job *job,
 	return 0;
 }
 
-/* ---------------------------------------------------------------- opening -- */
+/* --------------------------------------------------------------- opening -- */
 
 static int size_check(const struct convert_opts *opts, bool vhd,
 		      struct vhd_err *err)

@@ -34,8 +34,8 @@ bool convert_nbd_is_uri(const char *text)
 	return false;
 }
 
-int convert_nbd_fail(const struct convert_nbd *n, struct vhd_err *err,
-		     const char *what)
+int convert_nbd_fail(const struct convert_nbd *n, enum vhd_why why,
+		     const char *what, struct vhd_err *err)
 {
 	const char *text = nbd_get_error();
 	int code = nbd_get_errno() ? -nbd_get_errno() : -EIO;
@@ -43,7 +43,7 @@ int convert_nbd_fail(const struct convert_nbd *n, struct vhd_err *err,
 
 	n->job->blame = n->path;
 	/* In front there is the name of a function of the library. */
-	return vhd_fail(err, code, VHD_WHY_SYSTEM, 0, "%s: %s", what,
+	return vhd_fail(err, code, why, 0, "%s: %s", what,
 			after && !strncmp(text, "nbd_", 4) ? after + 2
 			: text                             ? text
 							   : strerror(-code));
@@ -137,6 +137,11 @@ static struct nbd_handle *handle_new(void)
 	return h;
 }
 
+static int no_connection(const struct convert_nbd *n, struct vhd_err *err)
+{
+	return convert_nbd_fail(n, VHD_WHY_SERVER, "cannot connect", err);
+}
+
 static int connect_one(struct convert_nbd *n, const char *uri, int *fd,
 		       struct vhd_err *err)
 {
@@ -145,7 +150,8 @@ static int connect_one(struct convert_nbd *n, const char *uri, int *fd,
 
 	*c = (struct convert_nbd_conn){ .h = handle_new(), .fd = -1 };
 	if (!c->h)
-		return convert_nbd_fail(n, err, "cannot use libnbd");
+		return convert_nbd_fail(n, VHD_WHY_SERVER, "cannot use libnbd",
+					err);
 	n->count++;
 	if (fd) {
 		sent = nbd_aio_connect_socket(c->h, *fd);
@@ -154,15 +160,15 @@ static int connect_one(struct convert_nbd *n, const char *uri, int *fd,
 		sent = nbd_aio_connect_uri(c->h, uri);
 	}
 	if (sent < 0)
-		rc = convert_nbd_fail(n, err, "cannot connect");
+		rc = no_connection(n, err);
 	while (!rc && nbd_aio_is_connecting(c->h) == 1) {
 		if (nbd_poll(c->h, 0) < 0)
-			rc = convert_nbd_fail(n, err, "cannot connect");
+			rc = no_connection(n, err);
 		else if (nbd_aio_is_connecting(c->h) == 1)
 			rc = convert_nbd_wait(n, err);
 	}
 	if (!rc && nbd_aio_is_ready(c->h) != 1)
-		rc = convert_nbd_fail(n, err, "cannot connect");
+		rc = no_connection(n, err);
 	if (rc) {
 		unwatch(n, c);
 		nbd_close(c->h);
@@ -181,7 +187,8 @@ static int learn(struct convert_nbd *n, struct vhd_err *err)
 	int64_t max = nbd_get_block_size(h, LIBNBD_SIZE_MAXIMUM);
 
 	if (size < 0)
-		return convert_nbd_fail(n, err, "cannot learn the size");
+		return convert_nbd_fail(n, VHD_WHY_SERVER,
+					"cannot learn the size", err);
 	n->size_bytes = (uint64_t)size;
 	n->min_bytes = min > 1 ? (uint32_t)min : 1;
 	n->max_bytes = max > 0 && max < PART_BYTES_MAX ? (uint32_t)max

@@ -80,8 +80,8 @@ int convert_nbd_wait(struct convert_nbd *n, struct vhd_err *err);
 int convert_nbd_flush(struct convert_nbd *n, struct vhd_err *err);
 
 /* What libnbd complained about last, as an error. */
-int convert_nbd_fail(const struct convert_nbd *n, struct vhd_err *err,
-		     const char *what);
+int convert_nbd_fail(const struct convert_nbd *n, enum vhd_why why,
+		     const char *what, struct vhd_err *err);
 
 /* ------------------------------------------------------------- extents -- */
 

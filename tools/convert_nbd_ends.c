@@ -77,7 +77,8 @@ static int ask(struct convert_nbd_extents *x, uint64_t at, struct vhd_err *err)
 	if (nbd_aio_block_status(n->conn[0].h,
 				 left < STATUS_BYTES ? left : STATUS_BYTES, at,
 				 take, over, 0) < 0)
-		return convert_nbd_fail(n, err, "cannot ask where data is");
+		return convert_nbd_fail(n, VHD_WHY_IO,
+					"cannot ask where data is", err);
 	n->in_flight++;
 	while (!x->answered && !rc)
 		rc = convert_nbd_wait(n, err);

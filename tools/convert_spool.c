@@ -126,7 +126,7 @@ int convert_spool_file(const char *dst, struct vhd_err *err)
 	return fd;
 }
 
-/* ------------------------------------------------------------------ grown -- */
+/* ----------------------------------------------------------------- grown -- */
 
 static int footer_add(const struct convert_opts *opts, int fd,
 		      uint64_t size_bytes, struct vhd_err *err)

@@ -207,33 +207,63 @@ static int protect(struct vhd *img, uint64_t sectors, struct vhd_err *err)
 	return 0;
 }
 
-/* The former backup, header and entries, where it is this table's and outside
- * of all partitions: what is left in place would look like data.
- */
-static int erase(struct gpt *g, struct vhd *img, uint64_t lba,
-		 uint64_t sectors, struct vhd_err *err)
+static int zero(struct vhd *img, uint64_t from, uint64_t to,
+		struct vhd_err *err)
 {
-	struct gpt_header_wire w;
-	uint64_t from = lba;
 	uint8_t *zeros;
 	int rc;
 
-	if (lba >= sectors || lba <= g->last_used_lba)
+	if (from >= to)
+		return 0;
+	zeros = calloc(to - from, VHD_SECTOR_BYTES);
+	if (!zeros)
+		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
+				"out of memory: partition entries");
+	rc = put(img, from, zeros, to - from, err);
+	free(zeros);
+	return rc;
+}
+
+/* The sectors [from, end) of a backup. */
+struct backup {
+	uint64_t from;
+	uint64_t end;
+};
+
+/* The former one, header at `lba` and entries, where it is this table's and
+ * outside of all partitions.
+ */
+static int find_former(struct gpt *g, struct vhd *img, uint64_t lba,
+		       struct backup *b, struct vhd_err *err)
+{
+	uint64_t sectors = vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES;
+	struct gpt_header_wire w;
+	int rc;
+
+	*b = (struct backup){0, 0};
+	if (lba >= sectors || lba <= g->last_used_lba || lba < 2)
 		return 0;
 	rc = vhd_read(img, lba * VHD_SECTOR_BYTES, &w, sizeof(w), err);
 	if (rc || !header_ok(&w, lba) ||
 	    memcmp(w.disk_id, g->primary.disk_id, sizeof(w.disk_id)) != 0)
 		return rc;
+	*b = (struct backup){lba, lba + 1};
 	if (lba - g->last_used_lba > g->entries_sectors &&
 	    le64_get(w.entries_lba) == lba - g->entries_sectors)
-		from -= g->entries_sectors;
-	zeros = calloc(lba + 1 - from, VHD_SECTOR_BYTES);
-	if (!zeros)
-		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
-				"out of memory: partition entries");
-	rc = put(img, from, zeros, lba + 1 - from, err);
-	free(zeros);
-	return rc;
+		b->from -= g->entries_sectors;
+	return 0;
+}
+
+/* What is left in place would look like data. The new one may overlap. */
+static int erase(struct vhd *img, const struct backup *former,
+		 const struct backup *new, struct vhd_err *err)
+{
+	int rc = zero(img, former->from,
+		      former->end < new->from ? former->end : new->from, err);
+
+	return rc ? rc
+		  : zero(img, former->from > new->end ? former->from : new->end,
+			 former->end, err);
 }
 
 int gpt_room(const struct gpt *g, uint64_t sectors, struct vhd_err *err)
@@ -253,12 +283,15 @@ int gpt_room(const struct gpt *g, uint64_t sectors, struct vhd_err *err)
 int gpt_move(struct gpt *g, struct vhd *img, uint64_t sectors,
 	     struct vhd_err *err)
 {
-	uint64_t now = vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES;
-	uint64_t old = le64_get(g->primary.alternate_lba);
 	struct gpt_header_wire primary = g->primary, backup;
 	uint64_t last = sectors - 1;
+	const struct backup new = {last - g->entries_sectors, sectors};
+	struct backup former;
 	int rc = gpt_room(g, sectors, err);
 
+	if (!rc)
+		rc = find_former(g, img, le64_get(primary.alternate_lba),
+				 &former, err);
 	if (rc)
 		return rc;
 	primary.alternate_lba = le64_put(last);
@@ -267,18 +300,17 @@ int gpt_move(struct gpt *g, struct vhd *img, uint64_t sectors,
 	backup = primary;
 	backup.my_lba = le64_put(last);
 	backup.alternate_lba = le64_put(1);
-	backup.entries_lba = le64_put(last - g->entries_sectors);
+	backup.entries_lba = le64_put(new.from);
 	seal(&backup);
-	rc = put(img, last - g->entries_sectors, g->entries,
-		 g->entries_sectors, err);
+	rc = put(img, new.from, g->entries, g->entries_sectors, err);
 	if (!rc)
 		rc = put(img, last, &backup, 1, err);
 	if (!rc)
 		rc = put(img, 1, &primary, 1, err);
 	if (!rc)
 		rc = protect(img, sectors, err);
-	if (!rc && old != last && old != 1)
-		rc = erase(g, img, old, now, err);
+	if (!rc)
+		rc = erase(img, &former, &new, err);
 	if (!rc)
 		g->primary = primary;
 	return rc;

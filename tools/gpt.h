@@ -75,8 +75,9 @@ int gpt_room(const struct gpt *g, uint64_t sectors, struct vhd_err *err);
 
 /* Put the backup to the end of a disk of `sectors`, all of which `img` has,
  * and let the primary header and the protective MBR follow; then erase the
- * former backup. Each step is flushed before the next, so that one of
- * the two headers is valid and knows the other at any time.
+ * former backup. Each step is flushed before the next: the primary header and
+ * its entries are sound at any time, and so is the backup that it names, but
+ * where the new one takes the very place of the former.
  */
 int gpt_move(struct gpt *g, struct vhd *img, uint64_t sectors,
 	     struct vhd_err *err);

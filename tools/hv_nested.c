@@ -435,7 +435,15 @@ int hv_run_nested(const struct hv_args *args, const struct hv_console *con)
 	struct vhd_err err = {.code = 0};
 	int ret;
 
-	if (l)
+	/* The machine gets this program, its files and its log by what /proc
+	 * calls our descriptors.
+	 */
+	if (access("/proc/self/fd", X_OK) < 0)
+		ret = vhd_fail(&err, -ENOSYS, VHD_WHY_SYSTEM, 0,
+			       "/proc is not mounted here, and the emulated "
+			       "machine is built through /proc/self; mount it "
+			       "first");
+	else if (l)
 		ret = launch(l, args, &err);
 	else
 		ret = vhd_fail(&err, -ENOMEM, VHD_WHY_NOMEM, 0,

@@ -219,7 +219,9 @@ static void gone_backup(const struct gpt *g, uint64_t old_bytes,
 {
 	uint64_t off = g->backup_lba * VHD_SECTOR_BYTES;
 
-	if (g->backup_there && off >= new_bytes)
+	if (off < new_bytes) /* shorter by less than a backup */
+		off = new_bytes;
+	if (g->backup_there)
 		*gone = (struct vhd_resize_free){off, old_bytes - off};
 }
 

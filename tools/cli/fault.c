@@ -38,6 +38,8 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 	[VHD_WHY_RANGE] = { "range", CLI_REFUSED, "" },
 	[VHD_WHY_UNSUPPORTED] = { "unsupported", CLI_REFUSED, "" },
 	[VHD_WHY_CANCELLED] = { "cancelled", CLI_IO, "run it again" },
+	[VHD_WHY_SERVER] = { "server", CLI_REFUSED,
+			     "check the server and the URI" },
 
 	[VHD_WHY_TOO_SMALL] = { "too-small", CLI_REFUSED, misnamed },
 	[VHD_WHY_NOT_VHD] = { "not-vhd", CLI_REFUSED, misnamed },
