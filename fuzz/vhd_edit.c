@@ -132,8 +132,8 @@ static void holds(struct memfile *m, const uint8_t *was, uint64_t was_size,
 
 static bool told(int rc, const struct vhd_err *e)
 {
-	must(rc == 0 || (rc == e->code && e->why != VHD_WHY_NONE &&
-			 e->text[0]));
+	must(rc == 0 ||
+	     (rc == e->code && e->why != VHD_WHY_NONE && e->text[0]));
 	return rc == 0;
 }
 

@@ -224,11 +224,19 @@ static void d_partition_far(struct table *t)
 
 static void damaged_tables_are_refused(void **state)
 {
-	static void (*const harms[])(struct table *t) = {
-		d_header_sum,	d_entries_sum,	     d_header_size,
-		d_header_huge,	d_place,	     d_entry_size,
-		d_entry_count,	d_no_entries,	     d_entries_far,
-		d_entries_on_header, d_partition_backwards, d_partition_far,
+	static void (*const harms[])(struct table * t) = {
+		d_header_sum,
+		d_entries_sum,
+		d_header_size,
+		d_header_huge,
+		d_place,
+		d_entry_size,
+		d_entry_count,
+		d_no_entries,
+		d_entries_far,
+		d_entries_on_header,
+		d_partition_backwards,
+		d_partition_far,
 	};
 
 	(void)state;
@@ -249,8 +257,7 @@ static void damaged_tables_are_refused(void **state)
 }
 
 /* Both headers and both lists as they must be for an end at `sectors`. */
-static void is_moved(struct memfile *m, const struct table *t,
-		     uint64_t sectors)
+static void is_moved(struct memfile *m, const struct table *t, uint64_t sectors)
 {
 	uint8_t h[512], list[ENTRIES * 128], sum[4];
 	uint64_t at[2] = {1, sectors - 1};

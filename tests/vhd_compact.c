@@ -150,8 +150,10 @@ static struct memfile *dense_image(uint64_t *rnd)
 /* After a resize: the table is behind the blocks. */
 static struct memfile *resized_image(uint64_t *rnd)
 {
-	struct vhd_resize_opts o = {.size_bytes = 900 * BLOCK, .write = true,
-				    .shrink = true, .force = true};
+	struct vhd_resize_opts o = {.size_bytes = 900 * BLOCK,
+				    .write = true,
+				    .shrink = true,
+				    .force = true};
 	struct memfile *m = dense_image(rnd);
 	struct vhd_file f = memfile_file(m);
 	struct vhd_err e;
@@ -283,8 +285,7 @@ static void check_cut(const uint8_t *was, struct memfile *m, size_t n)
 	holds(fixed, was);
 	is_clean(fixed);
 	memfile_destroy(fixed);
-	if (img_open(m, VHD_FORMAT_AUTO, true, &img, &e) ||
-	    vhd_close(img, &e))
+	if (img_open(m, VHD_FORMAT_AUTO, true, &img, &e) || vhd_close(img, &e))
 		fail_msg("at event %zu: %s", n, e.text);
 	holds(m, was);
 	compact(memfile_file(m), plain, &r);
@@ -447,8 +448,8 @@ static void what_is_free_does_not_keep_a_block(void **state)
 		for (uint32_t b = 8; b < 16; b++) {
 			struct vhd_run run;
 
-			assert_int_equal(vhd_map(img, b * BLOCK / 512, 1, &run,
-						 &e), 0);
+			assert_int_equal(
+				vhd_map(img, b * BLOCK / 512, 1, &run, &e), 0);
 			assert_int_equal(run.kind, VHD_RUN_HOLE);
 		}
 		vhd_abandon(img);
@@ -478,8 +479,8 @@ static void a_copy_is_in_order_aligned_and_the_same(void **state)
 
 		img_footers(m, IMG_F_RESERVED, "kept", 4);
 		img_footers(same, IMG_F_RESERVED, "kept", 4);
-		assert_int_equal(vhd_compact_to_file(&f, NULL, &plain, &plan,
-						     &e), 0);
+		assert_int_equal(
+			vhd_compact_to_file(&f, NULL, &plain, &plan, &e), 0);
 		assert_int_equal(vhd_compact_to_file(&f, &g, &plain, &r, &e),
 				 0);
 		assert_memory_equal(&plan, &r, sizeof(r));
@@ -490,8 +491,8 @@ static void a_copy_is_in_order_aligned_and_the_same(void **state)
 		memfile_peek(m, a, 512, 0);
 		memfile_peek(out, b, 512, 0);
 		assert_memory_equal(a, b, 512);
-		assert_int_equal(img_open(out, VHD_FORMAT_AUTO, false, &img,
-					  &e), 0);
+		assert_int_equal(
+			img_open(out, VHD_FORMAT_AUTO, false, &img, &e), 0);
 		info = vhd_get_info(img);
 		assert_int_equal(info->blocks_used, blocks_with_data(was));
 		assert_int_equal(info->blocks_aligned, info->blocks_used);
@@ -522,15 +523,16 @@ static void a_batmap_stays_truthful(void **state)
 		assert_int_equal(vhd_write(img, 2 * MIB, b, 512, &e), 0);
 		assert_int_equal(vhd_close(img, &e), 0);
 		if (copy)
-			assert_int_equal(vhd_compact_to_file(&f, &g, &plain,
-							     &r, &e), 0);
+			assert_int_equal(
+				vhd_compact_to_file(&f, &g, &plain, &r, &e), 0);
 		else
 			compact(f, plain, &r);
 		assert_int_equal(r.blocks_zero, 3);
 		found_in(copy ? out : m, &all);
 		assert_int_equal(found_faults(&all), 0);
 		assert_int_equal(img_open(copy ? out : m, VHD_FORMAT_AUTO,
-					  false, &img, &e), 0);
+					  false, &img, &e),
+				 0);
 		assert_true(vhd_get_info(img)->notes & VHD_NOTE_BATMAP);
 		vhd_abandon(img);
 		memfile_destroy(out);

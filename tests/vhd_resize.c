@@ -180,11 +180,14 @@ static const struct source sources[] = {
 	/* one sector more, within the last block, a block more, a longer
 	 * table, shorter, one sector left
 	 */
-	{"ours", dynamic_image,
+	{"ours",
+	 dynamic_image,
 	 {201 * 512, 13 * BLOCK, 200 * BLOCK, 70 * 512, 512, 0}},
-	{"dense", dense_image,
+	{"dense",
+	 dense_image,
 	 {201 * 512, 208 * 512, 200 * BLOCK, 100 * 512, BLOCK, 0}},
-	{"fixed", fixed_image,
+	{"fixed",
+	 fixed_image,
 	 {201 * 512, 400 * 512, 100 * 512, 199 * 512, 512, 0}},
 };
 
@@ -303,8 +306,7 @@ static void check_cut(const struct cut *c, struct memfile *m, size_t n)
 	holds(fixed, c->was, c->old, c->new);
 	memfile_destroy(fixed);
 
-	if (img_open(m, VHD_FORMAT_AUTO, true, &img, &e) ||
-	    vhd_close(img, &e))
+	if (img_open(m, VHD_FORMAT_AUTO, true, &img, &e) || vhd_close(img, &e))
 		fail_msg("at event %zu: %s", n, e.text);
 	old_or_new(c, m, n);
 	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), 0);
@@ -376,8 +378,8 @@ static void finishing_may_be_interrupted_too(void **state)
 		struct vhd_resize_result r;
 
 		c.was = was;
-		assert_int_equal(resize_on(recfile_file(rec), c.new, true, &r,
-					   &e), 0);
+		assert_int_equal(
+			resize_on(recfile_file(rec), c.new, true, &r, &e), 0);
 		c.fixed = r.format == VHD_FORMAT_FIXED;
 		for (size_t n = 0; n <= recfile_count(rec); n++) {
 			struct memfile *cut =
@@ -427,8 +429,8 @@ static void a_batmap_moves_with_a_longer_table(void **state)
 		found_in(m, &all);
 		assert_int_equal(all.rc, 0);
 		assert_int_equal(found_faults(&all), 0);
-		assert_int_equal(img_open(m, VHD_FORMAT_DYNAMIC, false, &img,
-					  &e), 0);
+		assert_int_equal(
+			img_open(m, VHD_FORMAT_DYNAMIC, false, &img, &e), 0);
 		assert_true(vhd_get_info(img)->notes & VHD_NOTE_BATMAP);
 		assert_true(vhd_get_info(img)->size_bytes == *s);
 		assert_int_equal(vhd_read(img, 2 * MIB, got, 512, &e), 0);
@@ -451,15 +453,15 @@ static void a_batmap_survives_a_power_cut(void **state)
 	size_t moved = 0;
 
 	(void)state;
-	assert_int_equal(resize_on(recfile_file(rec), 200 * MIB, true, NULL,
-				   &e), 0);
+	assert_int_equal(
+		resize_on(recfile_file(rec), 200 * MIB, true, NULL, &e), 0);
 	for (size_t n = 0; n <= recfile_count(rec); n++) {
 		struct memfile *s = recfile_cut(rec, n, random_next(&rnd));
 		struct found all;
 		struct vhd *img;
 
-		assert_int_equal(img_open(s, VHD_FORMAT_DYNAMIC, false, &img,
-					  &e), 0);
+		assert_int_equal(
+			img_open(s, VHD_FORMAT_DYNAMIC, false, &img, &e), 0);
 		assert_true(vhd_get_info(img)->notes & VHD_NOTE_BATMAP);
 		moved += vhd_get_info(img)->table_bytes != IMG_TABLE;
 		vhd_abandon(img);
@@ -518,21 +520,41 @@ static void what_makes_no_sense_is_refused_and_changes_nothing(void **state)
 		enum vhd_why why;
 	} cases[] = {
 		{{.size_bytes = 0, .write = true}, EINVAL, VHD_WHY_SIZE_ZERO},
-		{{.size_bytes = 5 * MIB + 1, .write = true}, EINVAL,
+		{{.size_bytes = 5 * MIB + 1, .write = true},
+		 EINVAL,
 		 VHD_WHY_ARGUMENT},
-		{{.size_bytes = (2040ull << 30) + 512, .write = true}, EINVAL,
+		{{.size_bytes = (2040ull << 30) + 512, .write = true},
+		 EINVAL,
 		 VHD_WHY_SIZE_LIMIT},
 		{{.size_bytes = MIB, .write = true}, EUCLEAN, VHD_WHY_SHRINK},
-		{{.by = VHD_RESIZE_CUT, .size_bytes = 5 * MIB, .write = true,
-		  .shrink = true}, EINVAL, VHD_WHY_SIZE_LIMIT},
-		{{.by = VHD_RESIZE_CUT, .size_bytes = 4 * MIB, .write = true,
-		  .shrink = true}, EINVAL, VHD_WHY_SIZE_ZERO},
-		{{.by = VHD_RESIZE_GROW, .size_bytes = UINT64_MAX - 511,
-		  .write = true}, EINVAL, VHD_WHY_SIZE_LIMIT},
-		{{.by = VHD_RESIZE_CUT, .size_bytes = MIB, .write = true,
-		  .shrink = true}, EUCLEAN, VHD_WHY_DATA_BEHIND},
-		{{.format = VHD_FORMAT_FIXED, .size_bytes = 5 * MIB,
-		  .write = true}, EUCLEAN, VHD_WHY_TYPE_MISMATCH},
+		{{.by = VHD_RESIZE_CUT,
+		  .size_bytes = 5 * MIB,
+		  .write = true,
+		  .shrink = true},
+		 EINVAL,
+		 VHD_WHY_SIZE_LIMIT},
+		{{.by = VHD_RESIZE_CUT,
+		  .size_bytes = 4 * MIB,
+		  .write = true,
+		  .shrink = true},
+		 EINVAL,
+		 VHD_WHY_SIZE_ZERO},
+		{{.by = VHD_RESIZE_GROW,
+		  .size_bytes = UINT64_MAX - 511,
+		  .write = true},
+		 EINVAL,
+		 VHD_WHY_SIZE_LIMIT},
+		{{.by = VHD_RESIZE_CUT,
+		  .size_bytes = MIB,
+		  .write = true,
+		  .shrink = true},
+		 EUCLEAN,
+		 VHD_WHY_DATA_BEHIND},
+		{{.format = VHD_FORMAT_FIXED,
+		  .size_bytes = 5 * MIB,
+		  .write = true},
+		 EUCLEAN,
+		 VHD_WHY_TYPE_MISMATCH},
 	};
 	struct memfile *m = img_three();
 	const struct vhd_resize_opts grow = {.size_bytes = 9 * MIB,
@@ -559,8 +581,8 @@ static void the_limit_itself_is_reached(void **state)
 
 	(void)state;
 	img_bat(m, 2, 0xffffffff);
-	assert_int_equal(resize_on(memfile_file(m), 2040ull << 30, false, NULL,
-				   &e), 0);
+	assert_int_equal(
+		resize_on(memfile_file(m), 2040ull << 30, false, NULL, &e), 0);
 	assert_true(memfile_len(m) < 16 * MIB);
 	memfile_destroy(m);
 }
@@ -568,8 +590,8 @@ static void the_limit_itself_is_reached(void **state)
 static void a_plan_writes_nothing(void **state)
 {
 	struct memfile *m = img_three(), *was = memfile_clone(m);
-	struct vhd_resize_opts o = {.size_bytes = 2 * MIB, .shrink = true,
-				    .force = true};
+	struct vhd_resize_opts o = {
+		.size_bytes = 2 * MIB, .shrink = true, .force = true};
 	struct vhd_file f = memfile_file(m);
 	struct vhd_resize_result r;
 	struct vhd_err e;
@@ -611,8 +633,8 @@ static void a_full_disk_leaves_the_old_size(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 10; i++) {
-		struct memfile *m = i < 5 ? dense_image(&rnd)
-					  : fixed_image(&rnd);
+		struct memfile *m =
+			i < 5 ? dense_image(&rnd) : fixed_image(&rnd);
 		struct full full = {room[i % 5], m, memfile_len(m)};
 		uint64_t size, before = memfile_len(m);
 		uint8_t *was = content(m, &size);
@@ -620,8 +642,8 @@ static void a_full_disk_leaves_the_old_size(void **state)
 
 		memfile_set_hook(m, full_hook, &full);
 		assert_refused(resize_on(memfile_file(m), 9000 * BLOCK, false,
-					 NULL, &e), &e, ENOSPC,
-			       VHD_WHY_NO_SPACE);
+					 NULL, &e),
+			       &e, ENOSPC, VHD_WHY_NO_SPACE);
 		memfile_set_hook(m, NULL, NULL);
 		holds(m, was, size, size);
 		is_clean(m, size);
@@ -659,8 +681,8 @@ static void each_failing_call_is_told_and_leaves_a_disk(void **state)
 		bool done = false;
 
 		for (uint64_t k = 0; !done; k++) {
-			struct memfile *m = i < 2 ? dense_image(&rnd)
-						  : fixed_image(&rnd);
+			struct memfile *m =
+				i < 2 ? dense_image(&rnd) : fixed_image(&rnd);
 			struct cut c = {.new = to[i % 2], .fixed = i >= 2};
 			uint8_t *was = content(m, &c.old);
 			struct nth nth = {k};
@@ -681,7 +703,8 @@ static void each_failing_call_is_told_and_leaves_a_disk(void **state)
 	}
 }
 
-/* -------------------------------------------------------- the caller's say -- */
+/* -------------------------------------------------------- the caller's say --
+ */
 
 struct say {
 	int calls[3];
@@ -773,7 +796,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(content_stays_and_new_space_is_zero),
 		cmocka_unit_test(what_was_cut_off_does_not_come_back),
-		cmocka_unit_test(a_power_cut_leaves_the_old_disk_or_the_new_one),
+		cmocka_unit_test(
+			a_power_cut_leaves_the_old_disk_or_the_new_one),
 		cmocka_unit_test(finishing_may_be_interrupted_too),
 		cmocka_unit_test(a_batmap_moves_with_a_longer_table),
 		cmocka_unit_test(a_batmap_survives_a_power_cut),

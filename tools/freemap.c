@@ -13,8 +13,8 @@ static const struct {
 	const char *type; /* libblkid's word */
 	int (*ask)(const struct freemap_fs *fs, struct vhd_err *err);
 } known[] = {
-	{"ext2", freemap_ext},  {"ext3", freemap_ext}, {"ext4", freemap_ext},
-	{"xfs", freemap_xfs},   {"ntfs", freemap_ntfs}, {"vfat", freemap_fat},
+	{"ext2", freemap_ext}, {"ext3", freemap_ext},  {"ext4", freemap_ext},
+	{"xfs", freemap_xfs},  {"ntfs", freemap_ntfs}, {"vfat", freemap_fat},
 };
 
 int freemap_refuse(const struct freemap_fs *fs, struct vhd_err *err,
@@ -89,8 +89,8 @@ static void settle(struct freemap *map)
 	map->count = n;
 	map->bytes = 0;
 	for (size_t i = 0; i < n; i++)
-		map->bytes += map->ranges[i].end_bytes -
-			      map->ranges[i].off_bytes;
+		map->bytes +=
+			map->ranges[i].end_bytes - map->ranges[i].off_bytes;
 }
 
 bool freemap_has(const struct freemap *map, uint64_t off_bytes,

@@ -26,7 +26,7 @@ struct freemap {
 	struct freemap_range *ranges; /* owned; sorted, apart */
 	size_t count;
 	size_t room;
-	unsigned asked;   /* file systems that said */
+	unsigned asked;	  /* file systems that said */
 	unsigned unknown; /* partitions of which nothing is known: used */
 	uint64_t bytes;
 };
@@ -56,8 +56,7 @@ int freemap_add(const struct freemap_fs *fs, uint64_t off_bytes,
 		uint64_t len_bytes, struct vhd_err *err);
 /* "partition 2 (ext4) WHAT" */
 __attribute__((format(printf, 3, 4))) int freemap_refuse(
-	const struct freemap_fs *fs, struct vhd_err *err, const char *fmt,
-	...);
+	const struct freemap_fs *fs, struct vhd_err *err, const char *fmt, ...);
 
 int freemap_ext(const struct freemap_fs *fs, struct vhd_err *err);
 int freemap_xfs(const struct freemap_fs *fs, struct vhd_err *err);

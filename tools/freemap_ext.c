@@ -23,8 +23,8 @@
 static errcode_t chan_open(const char *name, int flags, io_channel *out);
 static errcode_t chan_close(io_channel ch);
 static errcode_t chan_set_blksize(io_channel ch, int blksize);
-static errcode_t chan_read64(io_channel ch, unsigned long long block,
-			     int count, void *buf);
+static errcode_t chan_read64(io_channel ch, unsigned long long block, int count,
+			     void *buf);
 static errcode_t chan_read(io_channel ch, unsigned long block, int count,
 			   void *buf);
 static errcode_t chan_write64(io_channel ch, unsigned long long block,
@@ -108,12 +108,12 @@ static errcode_t read_bytes(const struct freemap_fs *fs, uint64_t off,
 }
 
 /* A negative count is one of bytes. */
-static errcode_t chan_read64(io_channel ch, unsigned long long block,
-			     int count, void *buf)
+static errcode_t chan_read64(io_channel ch, unsigned long long block, int count,
+			     void *buf)
 {
 	uint64_t unit = (uint64_t)ch->block_size, off, len;
 
-	len = count < 0 ? (uint64_t)-(int64_t)count : unit * (uint64_t)count;
+	len = count < 0 ? (uint64_t) - (int64_t)count : unit * (uint64_t)count;
 	if (mul_ovf(block, unit, &off))
 		return EXT2_ET_SHORT_READ;
 	return read_bytes(ch->private_data, off, (size_t)len, buf);
@@ -165,7 +165,8 @@ static int is_clean(const struct freemap_fs *fs, ext2_filsys e,
 	return 0;
 }
 
-/* The free blocks from `at` to `end`, both included; how many goes into *sum. */
+/* The free blocks from `at` to `end`, both included; how many goes into *sum.
+ */
 static int blocks(const struct freemap_fs *fs, ext2_filsys e, blk64_t at,
 		  blk64_t end, uint64_t *sum, struct vhd_err *err)
 {
@@ -176,8 +177,8 @@ static int blocks(const struct freemap_fs *fs, ext2_filsys e, blk64_t at,
 	while (!rc && at <= end &&
 	       !ext2fs_find_first_zero_block_bitmap2(e->block_map, at, end,
 						     &from)) {
-		if (ext2fs_find_first_set_block_bitmap2(e->block_map, from,
-							end, &to))
+		if (ext2fs_find_first_set_block_bitmap2(e->block_map, from, end,
+							&to))
 			to = end + 1;
 		rc = freemap_add(fs, from * e->blocksize,
 				 (to - from) * e->blocksize, err);
@@ -223,8 +224,7 @@ static int groups(const struct freemap_fs *fs, ext2_filsys e,
 }
 
 /* What the library has to say comes back as an error anyway. */
-static void silent(const char *who, errcode_t code, const char *fmt,
-		   va_list ap)
+static void silent(const char *who, errcode_t code, const char *fmt, va_list ap)
 {
 	(void)who;
 	(void)code;

@@ -8,6 +8,7 @@
 #define FUSE_USE_VERSION 31
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fuse.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -116,7 +117,7 @@ static void hold_end(int how)
 	(void)sigprocmask(how, &set, NULL);
 }
 
-/* In the process beside. Says over `ready` that the file is there. */
+/* Says over `ready` where the file is, and serves it until told to end. */
 static void serve(const struct freemap_mount *m, const struct freemap_fs *fs,
 		  int ready)
 {
@@ -131,22 +132,25 @@ static void serve(const struct freemap_mount *m, const struct freemap_fs *fs,
 		int rc = fuse_set_signal_handlers(fuse_get_session(f));
 
 		hold_end(SIG_UNBLOCK);
-		if (rc == 0 && write(ready, "1", 1) == 1)
+		if (rc == 0 && write(ready, m->dir, sizeof(m->dir)) ==
+				       (ssize_t)sizeof(m->dir))
 			(void)fuse_loop(f);
 		fuse_unmount(f);
 	}
 }
 
-/* The process beside: whatever it was told, and however early, the directory
- * goes with it.
+/* The process beside makes the directory and takes it away again, whatever it
+ * is told, and however early.
  */
-static void beside(const struct freemap_mount *m, const struct freemap_fs *fs,
+static void beside(struct freemap_mount *m, const struct freemap_fs *fs,
 		   int ready, pid_t parent)
 {
 	(void)setsid(); /* a new process can */
-	if (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent)
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent &&
+	    mkdtemp(m->dir)) {
 		serve(m, fs, ready);
-	(void)rmdir(m->dir);
+		(void)rmdir(m->dir);
+	}
 	_exit(0);
 }
 
@@ -154,20 +158,19 @@ static int no_mount(const struct freemap_fs *fs, struct vhd_err *err)
 {
 	return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
 			"%s must be shown to another program by FUSE, which "
-			"does not work here: it needs /dev/fuse and the "
-			"package fuse3",
+			"does not work here: it needs /dev/fuse, the package "
+			"fuse3, and a TMPDIR",
 			fs->name);
 }
 
 static int wait_ready(struct freemap_mount *m, int fd)
 {
-	char one;
 	ssize_t n;
 
 	do
-		n = read(fd, &one, 1);
+		n = read(fd, m->dir, sizeof(m->dir));
 	while (n < 0 && errno == EINTR);
-	if (n == 1)
+	if (n == (ssize_t)sizeof(m->dir))
 		return 0;
 	while (waitpid(m->pid, NULL, 0) < 0 && errno == EINTR)
 		;
@@ -183,12 +186,11 @@ int freemap_mount(struct freemap_mount *m, const struct freemap_fs *fs,
 
 	if (!tmp || strlen(tmp) > sizeof(m->dir) - 16)
 		tmp = "/tmp";
+	memset(m, 0, sizeof(*m));
 	snprintf(m->dir, sizeof(m->dir), "%s/vhd.XXXXXX", tmp);
-	if (!mkdtemp(m->dir) || pipe(ready))
+	if (pipe2(ready, O_CLOEXEC))
 		return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
-				"cannot make a directory below %s: %s", tmp,
-				strerror(errno));
-	snprintf(m->file, sizeof(m->file), "%s%s", m->dir, FILE_NAME);
+				"cannot make a pipe: %s", strerror(errno));
 	fflush(NULL);
 	hold_end(SIG_BLOCK);
 	m->pid = fork();
@@ -200,10 +202,10 @@ int freemap_mount(struct freemap_mount *m, const struct freemap_fs *fs,
 	close(ready[1]);
 	rc = m->pid < 0 ? -1 : wait_ready(m, ready[0]);
 	close(ready[0]);
-	if (!rc)
-		return 0;
-	(void)rmdir(m->dir);
-	return no_mount(fs, err);
+	if (rc)
+		return no_mount(fs, err);
+	snprintf(m->file, sizeof(m->file), "%s%s", m->dir, FILE_NAME);
+	return 0;
 }
 
 void freemap_umount(struct freemap_mount *m)
@@ -211,5 +213,4 @@ void freemap_umount(struct freemap_mount *m)
 	(void)kill(m->pid, SIGTERM);
 	while (waitpid(m->pid, NULL, 0) < 0 && errno == EINTR)
 		;
-	(void)rmdir(m->dir);
 }

@@ -172,8 +172,8 @@ static int run(const struct freemap_fs *fs, const char *package,
 	if (map >= 0)
 		close(map);
 	if (rc)
-		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
-				"cannot run %s: %s", argv[0], strerror(-rc));
+		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0, "cannot run %s: %s",
+				argv[0], strerror(-rc));
 	return 0;
 }
 
@@ -207,7 +207,8 @@ static int strange(const struct freemap_fs *fs, const char *program,
 {
 	return freemap_refuse(fs, err,
 			      "is not understood: %s says something "
-			      "unexpected", program);
+			      "unexpected",
+			      program);
 }
 
 /* ------------------------------------------------------------------ XFS -- */
@@ -252,8 +253,15 @@ static int xfs_shape(const struct freemap_fs *fs, const char *file,
 		     struct xfs_shape *s, struct vhd_err *err)
 {
 	const char *const argv[] = {
-		"xfs_db", "-r", "-f", "-c", "sb 0", "-c",
-		"print versionnum agblocks blocksize dblocks", file, NULL};
+		"xfs_db",
+		"-r",
+		"-f",
+		"-c",
+		"sb 0",
+		"-c",
+		"print versionnum agblocks blocksize dblocks",
+		file,
+		NULL};
 	struct run r;
 	int rc = run(fs, "xfsprogs", argv, &r, err);
 
@@ -278,8 +286,8 @@ static int xfs_extent(const struct freemap_fs *fs, const struct xfs_shape *s,
 	uint64_t group, block, count, at;
 
 	if (!number(p, 10, &group) || !number(p, 10, &block) ||
-	    !number(p, 10, &count) || **p != '\n' ||
-	    block >= s->group_blocks || count > s->group_blocks - block ||
+	    !number(p, 10, &count) || **p != '\n' || block >= s->group_blocks ||
+	    count > s->group_blocks - block ||
 	    mul_ovf(group, s->group_blocks, &at) || add_ovf(at, block, &at) ||
 	    !range_ok(at, count, s->blocks))
 		return strange(fs, "xfs_db", err);
@@ -292,8 +300,8 @@ int freemap_xfs(const struct freemap_fs *fs, struct vhd_err *err)
 	struct freemap_mount m;
 	struct xfs_shape s = {0};
 	struct run r = {.status = 0};
-	const char *argv[] = {"xfs_db", "-r", "-f", "-c", "freesp -d",
-			      m.file, NULL};
+	const char *argv[] = {"xfs_db",	   "-r",   "-f", "-c",
+			      "freesp -d", m.file, NULL};
 	int rc = freemap_mount(&m, fs, err);
 
 	if (rc)
@@ -371,9 +379,9 @@ static void last_words(char *out, char *buf, size_t n)
 static int partclone(const struct freemap_fs *fs, const char *program,
 		     const char *file, struct vhd_err *err)
 {
-	const char *const argv[] = {program, "-D", "-q",  "-F", "-L",
-				    "/dev/null", "-s", file, "-O", MAP_PATH,
-				    NULL};
+	const char *const argv[] = {program, "-D",	  "-q", "-F",
+				    "-L",    "/dev/null", "-s", file,
+				    "-O",    MAP_PATH,	  NULL};
 	char words[80];
 	struct run r;
 	int rc = run(fs, "partclone", argv, &r, err);
@@ -392,8 +400,7 @@ static int partclone(const struct freemap_fs *fs, const char *program,
 static int ntfs_clean(const struct freemap_fs *fs, const char *file,
 		      struct vhd_err *err)
 {
-	const char *const argv[] = {"ntfs-3g.probe", "--readwrite", file,
-				    NULL};
+	const char *const argv[] = {"ntfs-3g.probe", "--readwrite", file, NULL};
 	struct run r;
 	int rc = run(fs, "ntfs-3g", argv, &r, err);
 
@@ -417,8 +424,8 @@ static int ntfs_clean(const struct freemap_fs *fs, const char *file,
 static int ntfs_sound(const struct freemap_fs *fs, const char *file,
 		      struct vhd_err *err)
 {
-	const char *const argv[] = {"ntfsresize", "--info",
-				    "--no-progress-bar", file, NULL};
+	const char *const argv[] = {"ntfsresize", "--info", "--no-progress-bar",
+				    file, NULL};
 	struct run r;
 	int rc = run(fs, "ntfs-3g", argv, &r, err);
 

@@ -178,8 +178,8 @@ static int room_check(const struct compact_verb *v, int dir_fd,
 		      const struct stat *st, struct vhd_err *err)
 {
 	uint64_t host = (uint64_t)st->st_blocks * 512;
-	uint64_t need = host < (uint64_t)st->st_size ? host
-						     : (uint64_t)st->st_size;
+	uint64_t need =
+		host < (uint64_t)st->st_size ? host : (uint64_t)st->st_size;
 	struct statvfs fs;
 
 	if (!v->opts.write || fstatvfs(dir_fd, &fs))
@@ -373,8 +373,7 @@ static int run(struct compact_verb *v, struct vhd_compact_result *r,
 		v->opts.is_free = is_free;
 	}
 	v->opts.ctx = v;
-	cli_progress_start(&v->progress, "compacting", 0,
-			   v->quiet || v->json);
+	cli_progress_start(&v->progress, "compacting", 0, v->quiet || v->json);
 	rc = v->rewrite ? rewrite(v, r, err)
 			: vhd_compact(v->path, &v->opts, r, err);
 	cli_progress_end(&v->progress);

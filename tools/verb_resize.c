@@ -177,8 +177,8 @@ static int parts_allow(const struct inspect_content *c, uint64_t new_bytes,
 
 	for (unsigned i = 0; i < c->part_count; i++) {
 		const struct inspect_part *p = &c->parts[i];
-		uint64_t end = p->past_end ? UINT64_MAX
-					   : p->off_bytes + p->len_bytes;
+		uint64_t end =
+			p->past_end ? UINT64_MAX : p->off_bytes + p->len_bytes;
 
 		snprintf(name, sizeof(name), "partition %d", p->number);
 		if (end > new_bytes)

@@ -145,8 +145,7 @@ static int run(struct compact *c, struct vhd_err *err)
 	if (!rc)
 		rc = begin(c, err);
 	if (!rc)
-		rc = c->img->blocked ? in_place(c, err)
-				     : compact_punch(c, err);
+		rc = c->img->blocked ? in_place(c, err) : compact_punch(c, err);
 	end(c);
 	return rc;
 }

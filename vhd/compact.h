@@ -26,8 +26,8 @@ struct compact {
 	struct vhd_compact_result *result;
 	struct vhd *img;
 	struct layout l;
-	uint8_t *buf;	  /* owned; COMPACT_BUF_BYTES */
-	uint8_t *other;	  /* owned; as long: what the parent has, a bitmap */
+	uint8_t *buf;	   /* owned; COMPACT_BUF_BYTES */
+	uint8_t *other;	   /* owned; as long: what the parent has, a bitmap */
 	uint64_t *dropped; /* owned; a bit a block */
 	uint64_t *dirty;   /* owned; a bit a sector of the table */
 	struct compact_move *moves; /* owned */
@@ -71,7 +71,6 @@ int vhd_compact_file(const struct vhd_file *f,
 		     struct vhd_compact_result *result, struct vhd_err *err);
 int vhd_compact_to_file(const struct vhd_file *f, const struct vhd_file *out,
 			const struct vhd_compact_opts *opts,
-			struct vhd_compact_result *result,
-			struct vhd_err *err);
+			struct vhd_compact_result *result, struct vhd_err *err);
 
 #endif

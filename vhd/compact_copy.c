@@ -44,9 +44,8 @@ static int copy_locator(struct copy *y, struct vhd_locator_wire *w,
 			const struct vhd_locator *l, struct vhd_err *err)
 {
 	uint64_t limit = y->c->img->limit_bytes;
-	uint64_t space = whole_sectors(l->space_bytes > l->len_bytes
-					       ? l->space_bytes
-					       : l->len_bytes);
+	uint64_t space = whole_sectors(
+		l->space_bytes > l->len_bytes ? l->space_bytes : l->len_bytes);
 	uint8_t *payload;
 	int rc;
 
@@ -79,8 +78,7 @@ static int copy_locators(struct copy *y, struct vhd_err *err)
 	if (y->c->img->info.format != VHD_FORMAT_DIFF)
 		return 0;
 	for (int i = 0; i < VHD_LOCATORS && !rc; i++)
-		rc = copy_locator(y, &y->header.locator[i], &h.locator[i],
-				  err);
+		rc = copy_locator(y, &y->header.locator[i], &h.locator[i], err);
 	return rc;
 }
 
@@ -146,8 +144,8 @@ static int copy_block(struct copy *y, uint32_t block, uint32_t sector,
 	if (!rc)
 		rc = copy_data(y, (uint64_t)sector * VHD_SECTOR_BYTES + bitmap,
 			       data, err);
-	y->table[block] = be32_put(
-		(uint32_t)((data - bitmap) / VHD_SECTOR_BYTES));
+	y->table[block] =
+		be32_put((uint32_t)((data - bitmap) / VHD_SECTOR_BYTES));
 	return rc;
 }
 
@@ -203,9 +201,9 @@ static int write_metadata(struct copy *y, uint64_t table_at,
 		rc = write_batmap(y, table_at + y->table_bytes, err);
 	y->header.table_offset = be64_put(table_at);
 	y->header.table_entries = be32_put(img->info.blocks);
-	y->header.checksum = be32_put(vhd_wire_checksum(
-		&y->header, sizeof(y->header),
-		offsetof(struct vhd_header_wire, checksum)));
+	y->header.checksum = be32_put(
+		vhd_wire_checksum(&y->header, sizeof(y->header),
+				  offsetof(struct vhd_header_wire, checksum)));
 	f.data_offset = be64_put(HEADER_AT);
 	f.checksum = be32_put(vhd_wire_checksum(
 		&f, sizeof(f), offsetof(struct vhd_footer_wire, checksum)));

@@ -21,9 +21,9 @@
 #include "compact.h"
 #include "fail.h"
 
-#define BATCH_BYTES	(128u << 20)
-#define BATCH_BLOCKS	512u
-#define HOLE_BYTES	65536u /* shorter zeros are written */
+#define BATCH_BYTES  (128u << 20)
+#define BATCH_BLOCKS 512u
+#define HOLE_BYTES   65536u /* shorter zeros are written */
 
 /* ------------------------------------------------------------ the plan -- */
 
@@ -39,8 +39,8 @@ static uint64_t place_off(const struct layout *l, uint32_t i)
 static uint64_t fit(const struct layout *l, uint64_t from, uint64_t to)
 {
 	uint32_t bitmap = l->img->info.bitmap_bytes;
-	uint64_t unit = l->img->data_aligned ? VHD_ALIGN_BYTES
-					     : VHD_SECTOR_BYTES;
+	uint64_t unit =
+		l->img->data_aligned ? VHD_ALIGN_BYTES : VHD_SECTOR_BYTES;
 	uint64_t data;
 
 	if (align_up_ovf(from + bitmap, unit, &data) ||
@@ -63,12 +63,11 @@ static void plan_blocks(struct compact *c)
 		if (c->table_to_bytes >= from &&
 		    c->table_to_bytes < gap.end_bytes)
 			from = c->table_to_bytes +
-			       layout_unit_bytes(
-				       l, l->img->info.table_entries);
+			       layout_unit_bytes(l, l->img->info.table_entries);
 		while (top) {
 			uint64_t last = place_off(l, top - 1), at;
-			uint64_t to = gap.end_bytes < last ? gap.end_bytes
-							   : last;
+			uint64_t to =
+				gap.end_bytes < last ? gap.end_bytes : last;
 
 			if (from >= last)
 				return;
@@ -89,9 +88,9 @@ static void plan_blocks(struct compact *c)
 static bool is_unit(const struct layout *l, const struct vhd_range *r)
 {
 	return r->off_bytes >= l->img->info.table_bytes &&
-	       r->end_bytes <= l->img->info.table_bytes +
-				       layout_unit_bytes(
-					       l, l->img->info.table_entries);
+	       r->end_bytes <=
+		       l->img->info.table_bytes +
+			       layout_unit_bytes(l, l->img->info.table_entries);
 }
 
 /* Nothing but the footer is behind the table. */
@@ -235,9 +234,8 @@ static uint64_t zeros_at(const uint8_t *buf, uint64_t len)
 	uint64_t n = 0;
 
 	while (n < len) {
-		size_t g = len - n < COMPACT_GRAIN_BYTES
-				   ? (size_t)(len - n)
-				   : COMPACT_GRAIN_BYTES;
+		size_t g = len - n < COMPACT_GRAIN_BYTES ? (size_t)(len - n)
+							 : COMPACT_GRAIN_BYTES;
 
 		if (isal_zero_detect((void *)(uintptr_t)(buf + n), g))
 			break;
@@ -267,8 +265,8 @@ int compact_put(const struct vhd_file *f, const uint8_t *buf, uint64_t len,
 		from = at += zeros;
 	}
 	if (!rc && from < len)
-		rc = vhd_file_write(f, buf + from, len - from,
-				    off_bytes + from, err);
+		rc = vhd_file_write(f, buf + from, len - from, off_bytes + from,
+				    err);
 	return rc;
 }
 
@@ -332,8 +330,7 @@ static uint64_t end_now(const struct compact *c)
 	for (uint32_t b = 0; b < c->img->info.blocks; b++) {
 		uint32_t s = atomic_load_explicit(&c->img->bat[b],
 						  memory_order_relaxed);
-		uint64_t e = (uint64_t)s * VHD_SECTOR_BYTES +
-			     c->l.stride_bytes;
+		uint64_t e = (uint64_t)s * VHD_SECTOR_BYTES + c->l.stride_bytes;
 
 		if (s != VHD_BAT_NONE && e > end)
 			end = e;
@@ -355,8 +352,8 @@ int compact_carry_out(struct compact *c, struct vhd_err *err)
 	if (each > BATCH_BLOCKS)
 		each = BATCH_BLOCKS;
 	while (i < c->move_count && !rc) {
-		uint32_t n = c->move_count - i < each ? c->move_count - i
-						      : each;
+		uint32_t n =
+			c->move_count - i < each ? c->move_count - i : each;
 
 		rc = batch(c, i, i + n, err);
 		if (rc)

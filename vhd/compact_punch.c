@@ -30,8 +30,8 @@ static bool may_go(const struct compact *c, uint64_t off, const uint8_t *b,
 		   size_t len, bool *zero)
 {
 	*zero = isal_zero_detect((void *)(uintptr_t)b, len) == 0;
-	return *zero || (c->opts->is_free &&
-			 c->opts->is_free(c->opts->ctx, off, len));
+	return *zero ||
+	       (c->opts->is_free && c->opts->is_free(c->opts->ctx, off, len));
 }
 
 static int punch(struct compact *c, uint64_t from, uint64_t to,
@@ -67,16 +67,31 @@ static int chunk(struct compact *c, uint64_t off, size_t len,
 	return rc;
 }
 
+/* What the host says has no data may still have space reserved for it, which
+ * is given back as well, but not counted: nobody can tell by looking.
+ */
+static int give_reserved(struct compact *c, uint64_t from, uint64_t to,
+			 struct vhd_err *err)
+{
+	from = (from + COMPACT_GRAIN_BYTES - 1) &
+	       ~(uint64_t)(COMPACT_GRAIN_BYTES - 1);
+	to &= ~(uint64_t)(COMPACT_GRAIN_BYTES - 1);
+	if (from >= to || !c->opts->write)
+		return 0;
+	return vhd_file_zero(&c->img->file, from, to - from, err);
+}
+
 int compact_punch(struct compact *c, struct vhd_err *err)
 {
 	uint64_t size = c->img->info.size_bytes, at = 0;
 	int rc = 0;
 
 	while (at < size && !rc) {
-		uint64_t n;
+		uint64_t next = data_from(c, at), n;
 
-		at = data_from(c, at) & ~(uint64_t)(COMPACT_GRAIN_BYTES - 1);
-		if (at >= size)
+		rc = give_reserved(c, at, next, err);
+		at = next & ~(uint64_t)(COMPACT_GRAIN_BYTES - 1);
+		if (rc || next >= size)
 			break;
 		n = CHUNK_BYTES - at % CHUNK_BYTES;
 		n = n < size - at ? n : size - at;

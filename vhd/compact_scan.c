@@ -22,9 +22,9 @@
 /* One block being looked at. */
 struct look {
 	uint32_t block;
-	uint64_t data_off;  /* in the file */
-	uint64_t disk_off;  /* on the disk */
-	bool saw_free;	    /* something was let go that is not zero */
+	uint64_t data_off; /* in the file */
+	uint64_t disk_off; /* on the disk */
+	bool saw_free;	   /* something was let go that is not zero */
 	bool saw_equal;
 	bool saw_set;
 };
@@ -85,8 +85,8 @@ static int run_may_go(struct compact *c, struct look *k, uint32_t in,
 {
 	uint64_t at = (uint64_t)in * VHD_SECTOR_BYTES;
 	uint64_t end = at + (uint64_t)sectors * VHD_SECTOR_BYTES;
-	bool parent = c->img->info.format == VHD_FORMAT_DIFF &&
-		      c->opts->parent_equal;
+	bool parent =
+		c->img->info.format == VHD_FORMAT_DIFF && c->opts->parent_equal;
 
 	for (*go = true; at < end && *go;) {
 		size_t len = end - at < CHUNK_BYTES ? (size_t)(end - at)

@@ -367,8 +367,7 @@ static int entries_write(const struct layout *l, uint64_t off_bytes,
 int layout_entries_clear(struct layout *l, uint32_t from, uint32_t to,
 			 struct vhd_err *err)
 {
-	return entries_write(l,
-			     l->img->info.table_bytes + (uint64_t)from * 4,
+	return entries_write(l, l->img->info.table_bytes + (uint64_t)from * 4,
 			     from, to, true, err);
 }
 

@@ -3,8 +3,8 @@
  *
  * Opening reads and judges everything but the bitmaps. Opening for writing
  * ends by putting right what an interrupted writer left (a footer missing at
- * one end, a resize half done); that is the only thing it writes, and an untouched sound image is
- * closed without a byte changed.
+ * one end, a resize half done); that is the only thing it writes, and an
+ * untouched sound image is closed without a byte changed.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -16,7 +16,7 @@
 
 #define READ_BYTES (1u << 20)
 
-/* ----------------------------------------------------------- what is there -- */
+/* ------------------------------------------------------ what is there -- */
 
 /* How far the file has no data from `off`, or 0. */
 static uint64_t hole_bytes(const struct vhd *layer, uint64_t off)
@@ -151,8 +151,8 @@ static int new_size(struct resize *r, struct vhd_err *err)
 
 static int size_allowed(const struct resize *r, struct vhd_err *err)
 {
-	uint64_t max = r->img->blocked ? VHD_DYNAMIC_BYTES_MAX
-				       : VHD_FIXED_BYTES_MAX;
+	uint64_t max =
+		r->img->blocked ? VHD_DYNAMIC_BYTES_MAX : VHD_FIXED_BYTES_MAX;
 
 	if (r->new_bytes > max && r->new_bytes > r->old_bytes)
 		return vhd_fail(err, -EINVAL, VHD_WHY_SIZE_LIMIT, 0,
@@ -326,8 +326,7 @@ static int reopen(struct resize *r, struct vhd_err *err)
 		vhd_file_close(&f);
 		return rc;
 	}
-	if (r->path && r->img->follow &&
-	    r->img->info.format == VHD_FORMAT_DIFF)
+	if (r->path && r->img->follow && r->img->info.format == VHD_FORMAT_DIFF)
 		rc = vhd_parents_open(r->img, r->path, &o, err);
 	return rc;
 }

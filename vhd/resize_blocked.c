@@ -59,9 +59,9 @@ void resize_footer(const struct vhd_footer_wire *now, uint64_t size_bytes,
 	then->cylinders = be16_put(g.cylinders);
 	then->heads = g.heads;
 	then->sectors_per_track = g.sectors_per_track;
-	then->checksum = be32_put(vhd_wire_checksum(
-		then, sizeof(*then),
-		offsetof(struct vhd_footer_wire, checksum)));
+	then->checksum = be32_put(
+		vhd_wire_checksum(then, sizeof(*then),
+				  offsetof(struct vhd_footer_wire, checksum)));
 }
 
 /* ------------------------------------------------------------- planning -- */
@@ -74,7 +74,8 @@ static uint64_t table_room(const struct layout *l)
 	uint64_t at = l->img->info.table_bytes, next = UINT64_MAX;
 
 	for (unsigned i = 0; i < l->range_count; i++)
-		if (l->ranges[i].off_bytes > at && l->ranges[i].off_bytes < next)
+		if (l->ranges[i].off_bytes > at &&
+		    l->ranges[i].off_bytes < next)
 			next = l->ranges[i].off_bytes;
 	for (uint32_t i = 0; i < l->count; i++) {
 		uint64_t off = (uint64_t)l->places[i].sector * VHD_SECTOR_BYTES;

@@ -243,14 +243,14 @@ struct vhd_compact_result {
 	uint32_t blocks_free;     /* ...: the caller calls the rest free */
 	uint32_t blocks_moved;    /* into places that were free */
 	bool table_moved;
-	uint64_t punched_bytes;   /* FIXED: made holes, or found to be able to */
+	uint64_t punched_bytes;   /* FIXED: made holes, or could be */
 };
 
 struct vhd_compact_opts {
 	enum vhd_format format; /* AUTO, FIXED, DYNAMIC or DIFF */
 	bool write;             /* else only the plan is made */
 	bool punch;             /* FIXED: zeros become holes of the file */
-	bool parent_equal;      /* DIFF: give back what the parent has as well */
+	bool parent_equal;      /* DIFF: give back what the parent has, too */
 	const char *parent_dir; /* as in vhd_open_opts */
 	bool larger_child;
 	/* The disk is open and nothing has changed; `img` is lent to be read.
