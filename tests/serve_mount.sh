@@ -235,6 +235,7 @@ mount_user()
 	need_fuse
 	command -v fuse2fs >/dev/null || skip "no fuse2fs"
 	[ -u "$(command -v fusermount3)" ] || skip "fusermount3 is not setuid"
+	[ -e /etc/mtab ] || skip "no /etc/mtab, which fusermount3 reads"
 	part_image
 	[ "$(id -u)" -eq 0 ] || { file_system_works; exit; }
 	command -v setpriv >/dev/null || skip "no setpriv to become a user"

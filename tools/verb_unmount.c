@@ -193,15 +193,23 @@ static int helper(const struct unmount *u)
 
 static int unmount(const struct unmount *u)
 {
+	bool refused;
+
 	if (!umount2(u->dir, UMOUNT_NOFOLLOW))
 		return CLI_OK;
-	if (errno == EPERM && !helper(u))
-		return CLI_OK;
+	if (errno == EPERM) {
+		if (!helper(u))
+			return CLI_OK;
+		errno = EPERM;
+	}
+	refused = errno == EPERM || errno == EBUSY;
 	cli_tell("%s: %s: cannot unmount: %s\n", u->prog, u->dir,
-		errno == EPERM || errno == EBUSY
-			? "it is in use: close what is open there"
-			: strerror(errno));
-	return errno == EPERM || errno == EBUSY ? CLI_REFUSED : CLI_IO;
+		errno == EPERM && access("/etc/mtab", F_OK) < 0
+			? "fusermount3 needs /etc/mtab: "
+			  "ln -s ../proc/self/mounts /etc/mtab"
+		: refused ? "it is in use: close what is open there"
+			  : strerror(errno));
+	return refused ? CLI_REFUSED : CLI_IO;
 }
 
 static int take_away(struct unmount *u)
