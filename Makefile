@@ -221,6 +221,10 @@ FUZZ += vhd_merge
 FUZZ += hv_loader
 FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
                       hv/gpa.c
+FUZZ += hv_hypercall
+FUZZ_SRC_hv_hypercall := $(VMBUS_SRC) hv/hypercall.c tests/lib/guest.c \
+                         tests/lib/guest_talk.c tests/lib/guest_ring.c \
+                         tests/lib/fakedev.c
 FUZZ_SRC_vhd_merge  := $(VHD_SRC) tests/lib/memfile.c
 FUZZ_LIBS_vhd_merge := $(LIBS_VHD)
 FUZZ_SRC_vhd_edit  := $(VHD_SRC) tools/gpt.c tests/lib/memfile.c
