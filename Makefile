@@ -221,6 +221,8 @@ FUZZ += vhd_merge
 FUZZ += hv_loader
 FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
                       hv/gpa.c
+FUZZ += hv_pio_mmio
+FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
 FUZZ += hv_hypercall
 FUZZ_SRC_hv_hypercall := $(VMBUS_SRC) hv/hypercall.c tests/lib/guest.c \
                          tests/lib/guest_talk.c tests/lib/guest_ring.c \
