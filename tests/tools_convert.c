@@ -342,8 +342,8 @@ static int verify_against(struct bench *b, const char *dst, uint64_t *at)
 						   "src", NULL), 0);
 	assert_int_equal(convert_image_source_init(&ends[1], &b->job, &again,
 						   "dst", NULL), 0);
-	rc = convert_verify(&b->job, &ends[0].source, &ends[1].source, at,
-			    &err);
+	rc = convert_compare_ends(&b->job, &ends[0].source, &ends[1].source,
+				  at, &err);
 	if (rc < 0)
 		fail_msg("verify: %s", err.text);
 	convert_source_close(&ends[0].source);
@@ -490,7 +490,7 @@ static void verify_finds_the_first_difference(void **state)
 	bench_close(&b);
 }
 
-static void verify_tells_where_sizes_part(void **state)
+static void a_shorter_disk_counts_as_zero_behind_its_end(void **state)
 {
 	uint64_t at = 0;
 	struct bench b;
@@ -498,8 +498,10 @@ static void verify_tells_where_sizes_part(void **state)
 	raw_make(in_dir(*state, "src"), 2 * MIB);
 	raw_make(in_dir(*state, "dst"), 1 * MIB);
 	bench_open(&b, in_dir(*state, "src"), VHD_ENGINE_AUTO);
+	assert_int_equal(verify_against(&b, in_dir(*state, "dst"), &at), 0);
+	fill(in_dir(*state, "src"), 1 * MIB + 77, 1, 1);
 	assert_int_equal(verify_against(&b, in_dir(*state, "dst"), &at), 1);
-	assert_int_equal(at, 1 * MIB);
+	assert_int_equal(at, 1 * MIB + 77);
 	bench_close(&b);
 }
 
@@ -539,7 +541,7 @@ int main(void)
 		T(zero_grains_are_not_written),
 		T(the_same_source_gives_the_same_layout),
 		T(verify_finds_the_first_difference),
-		T(verify_tells_where_sizes_part),
+		T(a_shorter_disk_counts_as_zero_behind_its_end),
 		T(input_refuses_what_is_no_image_file),
 	};
 

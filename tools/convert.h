@@ -477,11 +477,6 @@ int convert_compare(struct convert_job *job, struct convert_input *a,
 		    struct convert_input *b, uint64_t *at_bytes,
 		    struct vhd_err *err);
 
-/* What two ends hold whose sizes must be equal, too. */
-int convert_verify(struct convert_job *job, struct convert_source *a,
-		   struct convert_source *b, uint64_t *at_bytes,
-		   struct vhd_err *err);
-
 /* Buffers that both use: `count` of `each_bytes`, page-aligned. NULL: no
  * memory, told in `err`.
  */

@@ -136,7 +136,9 @@ static void json_print(FILE *f, const struct convert_opts *opts,
 	if (digest)
 		put_digests(root, digest);
 	fprintf(f, "%s\n",
-		json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY));
+		json_object_to_json_string_ext(
+			root, JSON_C_TO_STRING_PRETTY |
+				      JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(root);
 }
 

@@ -324,15 +324,3 @@ int convert_compare(struct convert_job *job, struct convert_input *a,
 	convert_source_close(&ends[0].source);
 	return rc;
 }
-
-int convert_verify(struct convert_job *job, struct convert_source *a,
-		   struct convert_source *b, uint64_t *at_bytes,
-		   struct vhd_err *err)
-{
-	if (a->size_bytes != b->size_bytes) {
-		*at_bytes = a->size_bytes < b->size_bytes ? a->size_bytes
-							  : b->size_bytes;
-		return 1;
-	}
-	return convert_compare_ends(job, a, b, at_bytes, err);
-}

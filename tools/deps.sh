@@ -52,8 +52,10 @@ packages()
 	test  libnbd-bin        nbdcopy, an independent NBD client
 	test  fio               measure for the disk queue
 	test  e2fsprogs         e2fsck, mke2fs
+	test  xfsprogs          an XFS, on which files can share blocks
 	test  fdisk             sfdisk
 	test  mtools            files on FAT
+	test  procps            looks whether a process was left behind
 	test  strace            a full disk and other faults in the tools' tests
 	test  linux-image-cloud-amd64 kernel of the small test guest
 	test  busybox-static    its programs

@@ -10,11 +10,15 @@
  * Source: VHD specification 1.0, "Data Blocks".
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fail.h"
 #include "image.h"
+
+/* Blocks whose bits are asked for before they are needed. */
+#define AHEAD_BLOCKS 64u
 
 /* Pairs with the release in written.c: whoever sees a bit may read the data. */
 static uint8_t byte(const uint8_t *map, uint32_t i)
@@ -132,14 +136,48 @@ out:
 	return rc;
 }
 
+/* Who goes through the disk wants the next blocks' bits, too, and would wait
+ * for the medium at each: have the kernel fetch them meanwhile. It is advice,
+ * and each block's is given about once.
+ */
+static void ask_ahead(struct vhd *img, uint32_t block)
+{
+	uint32_t from = img->asked_block, to = img->info.blocks;
+	bool onward = block >= img->loaded_block &&
+		      block - img->loaded_block < AHEAD_BLOCKS;
+
+	img->loaded_block = block;
+	if (!onward || img->file.fd < 0)
+		return;
+	if (from <= block || from > block + AHEAD_BLOCKS)
+		from = block + 1;
+	else if (from > block + AHEAD_BLOCKS / 2)
+		return;
+	if (to - block > AHEAD_BLOCKS)
+		to = block + AHEAD_BLOCKS;
+	for (uint32_t b = from; b < to; b++) {
+		uint32_t entry = atomic_load(&img->bat[b]);
+
+		if (entry != VHD_BAT_NONE &&
+		    atomic_load(&img->state[b]) == VHD_BLOCK_UNKNOWN)
+			(void)posix_fadvise(img->file.fd,
+					    (off_t)entry * VHD_SECTOR_BYTES,
+					    (off_t)img->info.bitmap_bytes,
+					    POSIX_FADV_WILLNEED);
+	}
+	img->asked_block = to;
+}
+
 static int load(struct vhd *img, uint32_t block, uint32_t entry,
 		struct vhd_err *err)
 {
 	int rc = 0;
 
 	pthread_mutex_lock(&img->bitmap_lock);
-	if (atomic_load(&img->state[block]) == VHD_BLOCK_UNKNOWN)
+	if (atomic_load(&img->state[block]) == VHD_BLOCK_UNKNOWN) {
+		ask_ahead(img, block);
 		rc = load_locked(img, block, entry, false, err);
+	}
 	pthread_mutex_unlock(&img->bitmap_lock);
 	return rc;
 }

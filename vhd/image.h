@@ -88,7 +88,9 @@ struct vhd {
 	pthread_mutex_t bitmap_lock;	     /* reading bitmaps in */
 	/* made with the first partial block */
 	_Atomic(struct vhd_bitmap *) *_Atomic bitmaps;
-	uint64_t bitmaps_bytes; /* under bitmap_lock */
+	uint64_t bitmaps_bytes; /* under bitmap_lock, like these two: */
+	uint32_t loaded_block;	/* whose bits were read last */
+	uint32_t asked_block;	/* bits before this were asked for ahead */
 
 	/* written.c: a differencing disk being written */
 	bool marks; /* constant: it is one */

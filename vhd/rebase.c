@@ -213,10 +213,11 @@ static int work(struct rebase *b, struct vhd_err *err)
 int vhd_rebase(const char *path, const struct vhd_rebase_opts *opts,
 	       struct vhd_rebase_result *result, struct vhd_err *err)
 {
-	struct rebase b = {.opts = opts, .r = result};
+	struct vhd_rebase_result unused;
+	struct rebase b = {.opts = opts, .r = result ? result : &unused};
 	int rc;
 
-	memset(result, 0, sizeof(*result));
+	memset(b.r, 0, sizeof(*b.r));
 	rc = places(&b, path, err);
 	if (!rc)
 		rc = parent_open(&b, err);

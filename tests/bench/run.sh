@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Run the benchmarks, print a table, write BUILD/bench/results.json.
 #
-# usage: run.sh [NAME]...        (default: queue chain convert start)
+# usage: run.sh [NAME]...        (default: queue chain convert doors
+#                                 start)
 #
 # Environment: BUILD, MAKE. A benchmark NAME is tests/bench/NAME.sh: it gets
 # the build folder as its argument and prints one JSON object a line, with the
@@ -26,7 +27,7 @@ mkdir -p "$out" || exit 1
 
 failed=
 : >"$out/results.jsonl"
-[ $# -gt 0 ] || set -- queue chain convert start
+[ $# -gt 0 ] || set -- queue chain convert doors start
 for name; do
 	echo "== $name"
 	"tests/bench/$name.sh" "$build" >"$out/$name.out" ||
