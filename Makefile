@@ -218,6 +218,15 @@ FUZZ += vhd_open
 FUZZ += vhd_repair
 FUZZ += vhd_edit
 FUZZ += vhd_merge
+FUZZ += hv_loader
+FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
+                      hv/gpa.c
+FUZZ += hv_pio_mmio
+FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
+FUZZ += hv_hypercall
+FUZZ_SRC_hv_hypercall := $(VMBUS_SRC) hv/hypercall.c tests/lib/guest.c \
+                         tests/lib/guest_talk.c tests/lib/guest_ring.c \
+                         tests/lib/fakedev.c
 FUZZ_SRC_vhd_merge  := $(VHD_SRC) tests/lib/memfile.c
 FUZZ_LIBS_vhd_merge := $(LIBS_VHD)
 FUZZ_SRC_vhd_edit  := $(VHD_SRC) tools/gpt.c tests/lib/memfile.c
@@ -327,7 +336,8 @@ $(BUILD)/gen/dsdt.h: hv/dsdt.asl | $(BUILD)/.deps
 	iasl -ve -oa -p $(BUILD)/gen/dsdt -tc $< >$(BUILD)/gen/dsdt.log 2>&1 || \
 	  { cat $(BUILD)/gen/dsdt.log; exit 1; }
 	sed 's/^unsigned char/static const &/' $(BUILD)/gen/dsdt.hex >$@
-$(BUILD)/obj/hv/acpi.o: $(BUILD)/gen/dsdt.h
+$(BUILD)/obj/hv/acpi.o $(BUILD)/obj/fuzz-objects/hv/acpi.o: \
+  $(BUILD)/gen/dsdt.h
 
 # The first process of hv's nested machine: static, never sanitized (it runs
 # without libraries), carried inside hv.
