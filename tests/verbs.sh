@@ -581,6 +581,7 @@ cases()
 	merge-cut merging_cut
 	merge-full merging_full
 	map-parts map_parts
+	look-limited look_limited
 	picture-map picture_map
 	picture-sizes picture_sizes
 	picture-svg picture_svg
