@@ -227,6 +227,9 @@ FUZZ += tool_args
 FUZZ_SRC_tool_args  := $(filter-out tools/vhd-%,$(SRC_vhd-convert)) \
                        tools/hv_args.c tools/hv_escape.c $(CLI_SRC) $(VHD_SRC)
 FUZZ_LIBS_tool_args := $(LIBS_VHD) $(LIBS_TOOLS)
+FUZZ += vhd_ops
+FUZZ_SRC_vhd_ops  := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c
+FUZZ_LIBS_vhd_ops := $(LIBS_VHD)
 FUZZ += hv_hypercall
 FUZZ_SRC_hv_hypercall := $(VMBUS_SRC) hv/hypercall.c tests/lib/guest.c \
                          tests/lib/guest_talk.c tests/lib/guest_ring.c \
