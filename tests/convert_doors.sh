@@ -383,10 +383,15 @@ nbd_errors()
 nbd_killed()
 {
 	disk raw $((20 * 1024 * 1024))
-	for way in read write; do
+	for way in read idle write; do
 		if [ $way = read ]; then
 			kit $way --filter=delay file raw rdelay=3
 			vhd-convert --to dynamic "$(uri $way)" out \
+				2>"$dir/err" &
+		elif [ $way = idle ]; then
+			# between two requests, not within one
+			kit $way file raw
+			vhd-convert --rate 4M --to dynamic "$(uri $way)" out \
 				2>"$dir/err" &
 		else
 			kit $way --filter=delay memory 20M wdelay=3

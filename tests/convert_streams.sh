@@ -94,6 +94,14 @@ stdin_refused()
 	refused 3 '.' sh -c ': | vhd-convert --to raw - out'
 	refused 3 'footer' sh -c \
 		'head -c 5120 raw | vhd-convert --from fixed --to raw - out'
+	must vhd-convert --quiet --to dynamic raw d.vhd
+	for size in 0 1000 4096; do
+		for to in raw dynamic; do
+			refused 3 '.' sh -c "head -c $size d.vhd |
+				vhd-convert --from dynamic --to $to - out"
+		done
+	done
+	rm d.vhd
 	refused 3 'is not open' sh -c 'vhd-convert --to raw - out <&-'
 	refused 3 'is not open' sh -c 'vhd-convert --to raw raw - >&-'
 	got=$(status_of script -qec 'vhd-convert --to raw - out' /dev/null)

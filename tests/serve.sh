@@ -507,6 +507,8 @@ refusals()
 	refused 2 'vhd serve: ' vhd serve --run a --once dynamic.vhd
 	refused 2 'vhd serve: ' vhd serve --format vhdx dynamic.vhd
 	: >there
+	refused 3 'vhd serve: no/there: cannot listen there: No such file' \
+		vhd serve --socket no/there dynamic.vhd
 	refused 3 'vhd serve: there: exists' vhd serve --socket there \
 		dynamic.vhd
 	[ -e there ] || fail "somebody else's file was removed"

@@ -22,9 +22,9 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
 
-verbs='bench check compact compare convert create diff inspect map merge repair
-resize set snapshot serve mount unmount'
-ours='bench check compact compare create diff map merge repair resize set
+verbs='bench check compact compare convert create diff inspect map merge rebase
+repair resize set snapshot serve mount unmount'
+ours='bench check compact compare create diff map merge rebase repair resize set
 snapshot serve unmount'
 san=
 [ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
@@ -182,6 +182,11 @@ options_of() # VERB, as its help lists them
 
 completion()
 {
+	vhd --help | sed -nE 's/^  ([a-z]+) .*/\1/p' | sort >want
+	complete_words 'vhd ' | grep -v '^--' | sort >have
+	diff want have >&2 || fail "completion has other verbs"
+	echo "$verbs" | tr ' ' '\n' | sort | diff want - >&2 ||
+		fail "the verbs tested here are not all there are"
 	for verb in $verbs; do
 		options_of "$verb" >want
 		for how in "vhd $verb" "vhd-$verb"; do
@@ -215,6 +220,45 @@ complete_words() # LINE
 		_vhd
 		printf "%s\n" "${COMPREPLY[@]}"
 	' bash "$root/tools/vhd.bash-completion" "$1"
+}
+
+# A name, from the command line or a directory, does not steer a terminal.
+names_are_text()
+{
+	name=$(printf 'n\033[31m.vhd')
+	must vhd create --quiet --type dynamic --size 8M "$name"
+	mkdir "d$name"
+	while read -r words; do
+		# shellcheck disable=SC2086 # a list of words
+		timeout 20 vhd $words "$name" </dev/null >"$dir/out" \
+			2>"$dir/err"
+		cat "$dir/out" "$dir/err" >"$dir/text"
+		[ -s "$dir/text" ] || fail "nothing said: $words"
+		! grep -q "$(printf '\033')" "$dir/text" ||
+			fail "an escape sequence: $words: $(cat "$dir/text")"
+	done <<-EOF
+	check
+	check --$name
+	check --for $name
+	inspect
+	map --start-offset $name
+	convert --to raw --force --verbose $name z$name
+	convert --to dynamic no$name
+	create --size 1M --type $name
+	diff no$name
+	merge no$name
+	mount no$name
+	mount $name
+	mount $name no$name
+	rebase --parent no$name
+	repair no$name
+	resize +1M
+	serve --socket no/$name
+	set --id new
+	unmount
+	unmount d$name
+	$name
+	EOF
 }
 
 # Every option has its place in the manual page, which groff accepts.
@@ -481,6 +525,7 @@ cases()
 	names names
 	beside beside
 	completion completion
+	names-are-text names_are_text
 	manuals manuals
 	create creation
 	create-refused bad_creation
@@ -508,6 +553,7 @@ cases()
 	repair-undecided undecided
 	repair-killed killed
 	resize resizes
+	resize-parents resize_parents
 	resize-refused bad_resizes
 	resize-killed resize_killed
 	resize-full resize_full
@@ -535,6 +581,7 @@ cases()
 	merge-cut merging_cut
 	merge-full merging_full
 	map-parts map_parts
+	look-limited look_limited
 	picture-map picture_map
 	picture-sizes picture_sizes
 	picture-svg picture_svg

@@ -14,6 +14,15 @@ cells()
 		tr -d '\n'
 }
 
+# Looking writes nothing that a limit on file sizes would end.
+look_limited()
+{
+	must vhd create --quiet --type dynamic --size 64M d.vhd
+	for words in inspect 'inspect --map' map 'check --data'; do
+		must sh -c "ulimit -f 20; exec vhd $words d.vhd"
+	done
+}
+
 # 16 MiB, 2 MiB blocks 0, 2 and 5 in use; block 5 has 1 of 4096 sectors set.
 picture_map()
 {

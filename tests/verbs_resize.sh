@@ -14,6 +14,25 @@ partitioned()
 	must vhd convert --quiet --to fixed r.raw f.vhd
 }
 
+# All that builds on a disk would refuse a parent of another size.
+resize_parents()
+{
+	must vhd create --quiet --type dynamic --size 8M base.vhd
+	must vhd create --quiet --parent base.vhd mid.vhd
+	must vhd create --quiet --parent mid.vhd top.vhd
+	for image in base.vhd mid.vhd; do
+		refused 3 "vhd resize: $image:" \
+			vhd resize --larger-child +2M $image
+		refused 3 "vhd resize: $image:" vhd resize -n --shrink 4M $image
+	done
+	must vhd check --quiet --chain top.vhd
+	must vhd resize 8M base.vhd
+	cp base.vhd copy.vhd
+	must vhd resize +2M copy.vhd
+	must vhd resize --larger-child +2M top.vhd
+	must vhd resize --force +2M base.vhd
+}
+
 sound_inside() # IMAGE
 {
 	must vhd check --quiet "$1"

@@ -96,6 +96,7 @@ static int spool_open(struct convert_from *from, struct convert_job *job,
 	from->trailing = convert_stream_trailing(from->stream);
 	convert_stream_close(from->stream);
 	from->stream = NULL;
+	from->source = NULL; /* it was the stream's */
 	job->blame = job->src;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", from->spool_fd);
 	rc = convert_input_open(&from->in, path, &how, err);

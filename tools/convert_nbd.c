@@ -350,6 +350,18 @@ static int part_send(struct request *r, struct nbd_handle *h, uint64_t off,
 	return rc < 0 ? -1 : 0;
 }
 
+/* Why libnbd takes no command: not all that it refuses has an errno, and once
+ * the server is gone it calls the command's state invalid.
+ */
+static int refused_errno(struct nbd_handle *h)
+{
+	int err = nbd_get_errno();
+
+	if (nbd_aio_is_dead(h) > 0 || nbd_aio_is_closed(h) > 0)
+		return ECONNRESET;
+	return err ? err : EIO;
+}
+
 static void parts_send(struct request *r, uint64_t part_max)
 {
 	struct convert_nbd *n = r->n;
@@ -362,9 +374,8 @@ static void parts_send(struct request *r, uint64_t part_max)
 
 		r->left++;
 		r->parts++;
-		/* Not all that libnbd refuses has an errno. */
 		if (part_send(r, c->h, off, (uint32_t)len) < 0)
-			fault_of(r, nbd_get_errno() ? nbd_get_errno() : EIO);
+			fault_of(r, refused_errno(c->h));
 		watch(n, c);
 		off += len;
 	} while (off < end);

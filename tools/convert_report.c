@@ -18,12 +18,12 @@ static void describe_more(const struct convert_job *job,
 	char got[CLI_SIZE_TEXT], put[CLI_SIZE_TEXT];
 
 	if (stats->not_shared)
-		fprintf(stderr, "%s: %s: %s be shared with SRC: %s\n", prog,
+		cli_tell("%s: %s: %s be shared with SRC: %s\n", prog,
 			job->dst,
 			stats->shared_bytes ? "not all blocks could"
 					    : "blocks cannot",
 			strerror(stats->not_shared));
-	fprintf(stderr, "%s: %s: %s read, %s written, by %s\n", prog, job->dst,
+	cli_tell("%s: %s: %s read, %s written, by %s\n", prog, job->dst,
 		cli_size_text(stats->read_bytes, got, sizeof(got)),
 		cli_size_text(stats->written_bytes - stats->shared_bytes, put,
 			      sizeof(put)),
@@ -34,10 +34,10 @@ static void describe_image(const struct convert_job *job,
 			   const struct vhd_info *info)
 {
 	if (info->probed)
-		fprintf(stderr, "%s: %s: taken as %s: %s\n", prog, job->src,
+		cli_tell("%s: %s: taken as %s: %s\n", prog, job->src,
 			vhd_format_name(info->format), info->probe);
 	if (info->layers > 1)
-		fprintf(stderr, "%s: %s: read through %u layers\n", prog,
+		cli_tell("%s: %s: read through %u layers\n", prog,
 			job->src, info->layers);
 }
 
@@ -48,7 +48,7 @@ static void describe_source(const struct convert_job *job,
 	bool trailing = from->trailing;
 
 	if (from->spool_why)
-		fprintf(stderr, "%s: %s: went through a temporary file: %s\n",
+		cli_tell("%s: %s: went through a temporary file: %s\n",
 			prog, job->src, from->spool_why);
 	if (from->in.img)
 		describe_image(job, vhd_get_info(from->in.img));
@@ -56,12 +56,12 @@ static void describe_source(const struct convert_job *job,
 		enum vhd_format f = convert_stream_verdict(from->stream, &why);
 
 		if (*why)
-			fprintf(stderr, "%s: %s: taken as %s: %s\n", prog,
+			cli_tell("%s: %s: taken as %s: %s\n", prog,
 				job->src, vhd_format_name(f), why);
 		trailing = convert_stream_trailing(from->stream);
 	}
 	if (trailing)
-		fprintf(stderr, "%s: %s: what follows the gzip data is "
+		cli_tell("%s: %s: what follows the gzip data is "
 				"ignored\n", prog, job->src);
 }
 
@@ -74,7 +74,7 @@ static void describe(const struct convert_job *job,
 	char shared[64] = "";
 
 	if (stats->finished) {
-		fprintf(stderr, "%s: %s: was complete already\n", prog,
+		cli_tell("%s: %s: was complete already\n", prog,
 			job->dst);
 		return;
 	}
@@ -87,13 +87,13 @@ static void describe(const struct convert_job *job,
 				       sizeof(data)));
 	cli_size_text(stats->written_bytes, data, sizeof(data));
 	if (stats->resumed_bytes)
-		fprintf(stderr, "%s: %s: resumed at %s\n", prog, job->dst,
+		cli_tell("%s: %s: resumed at %s\n", prog, job->dst,
 			cli_size_text(stats->resumed_bytes, at, sizeof(at)));
 	if (stats->grown_bytes)
-		fprintf(stderr, "%s: %s: %llu bytes larger than %s, for %s\n",
+		cli_tell("%s: %s: %llu bytes larger than %s, for %s\n",
 			prog, job->dst, (unsigned long long)stats->grown_bytes,
 			job->src, vhd_target_name(opts->target));
-	fprintf(stderr, "%s: %s: %s, %s, %s of data%s, %lld.%lld s%s\n", prog,
+	cli_tell("%s: %s: %s, %s, %s of data%s, %lld.%lld s%s\n", prog,
 		job->dst, vhd_format_name(opts->to), size, data, shared,
 		(long long)(stats->took_ms / 1000),
 		(long long)(stats->took_ms / 100 % 10),

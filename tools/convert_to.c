@@ -64,7 +64,7 @@ int convert_to_nbd(struct convert_job *job, const struct convert_opts *opts,
 	if (!rc && opts->verify)
 		rc = verify(job, opts, src, err);
 	if (!rc && vague && !opts->quiet)
-		fprintf(stderr, "vhd-convert: %s: the server knows neither "
+		cli_tell("vhd-convert: %s: the server knows neither "
 				"flush nor FUA, so when the data is safe there "
 				"is not known\n",
 			opts->dst);

@@ -3,6 +3,7 @@
  * for first. Numbers are exact, with a rounded form beside the long ones.
  */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -291,8 +292,11 @@ static void fault_rows(FILE *out, const struct inspect_report *r)
 void inspect_text(const struct inspect_report *r, FILE *out)
 {
 	const struct vhd_info *info = r->info;
+	char shown[PATH_MAX];
 
-	fprintf(out, "%s\n", r->path);
+	snprintf(shown, sizeof(shown), "%s", r->path);
+	cli_text_clean(shown);
+	fprintf(out, "%s\n", shown);
 	type_rows(out, info);
 	size_rows(out, r);
 	if (inspect_has_blocks(info))

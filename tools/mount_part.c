@@ -80,9 +80,9 @@ static int by_kernel(const char *prog, char *file, char *dir, char *options)
 	if (!status)
 		return CLI_OK;
 	if (status == 127)
-		fprintf(stderr, "%s: there is no mount(8)\n", prog);
+		cli_tell("%s: there is no mount(8)\n", prog);
 	else
-		fprintf(stderr,
+		cli_tell(
 			"%s: %s: the file system could not be mounted: see "
 			"above; where its journal is not empty, --overlay may "
 			"help\n",
@@ -111,12 +111,12 @@ static int by_driver(const char *prog, const struct driver *d, char *file,
 	if (!status && device_of(dir) != before)
 		return CLI_OK;
 	if (status == 127)
-		fprintf(stderr,
+		cli_tell(
 			"%s: %s needs %s, which is not installed: apt install "
 			"%s\n",
 			prog, d->fs_type, d->program, d->package);
 	else
-		fprintf(stderr, "%s: %s: %s could not mount it\n", prog, dir,
+		cli_tell("%s: %s: %s could not mount it\n", prog, dir,
 			d->program);
 	return CLI_REFUSED;
 }
@@ -135,13 +135,13 @@ int mount_part(const char *prog, const char *file, const char *fs_type,
 		     options ? options : "") < 0)
 		words = NULL;
 	if (!from || !to || !words)
-		fprintf(stderr, "%s: out of memory\n", prog);
+		cli_tell("%s: out of memory\n", prog);
 	else if (kernel)
 		status = by_kernel(prog, from, to, words);
 	else if (d)
 		status = by_driver(prog, d, from, to, words);
 	else
-		fprintf(stderr,
+		cli_tell(
 			"%s: only root can mount %s; its files are there "
 			"without --partition\n",
 			prog, fs_type);

@@ -13,6 +13,7 @@
 #include "gpt.h"
 #include "inspect.h"
 #include "verb.h"
+#include "verb_set.h"
 
 enum {
 	OPT_SHRINK = 256,
@@ -34,7 +35,7 @@ static const struct cli_option options[] = {
 	{"dry-run", 'n', NULL, "only show what would be done"},
 	{"force", 'f', NULL,
 	 "although partitions or data behind the new end are\n"
-	 "lost, or blktap says that other disks build on it"},
+	 "lost, or other disks build on it"},
 	{"format", OPT_FORMAT, "FORMAT",
 	 "take the file as fixed, dynamic or differencing\n"
 	 "instead of finding out by looking"},
@@ -225,6 +226,35 @@ static void gone_backup(const struct gpt *g, uint64_t old_bytes,
 		*gone = (struct vhd_resize_free){off, old_bytes - off};
 }
 
+static void child_found(void *ctx, const char *path)
+{
+	char *child = ctx;
+
+	if (!*child)
+		verb_shown(path, child);
+}
+
+/* A child of another size than its parent's is refused wherever it is opened:
+ * all that builds on the disk would be out of reach.
+ */
+static int children_allow(const struct resize_verb *v, const struct vhd *img,
+			  const struct vhd_resize_result *plan,
+			  struct vhd_err *err)
+{
+	char child[VERB_SHOWN_BYTES] = "";
+
+	if (v->opts.force || plan->new_size_bytes == plan->old_size_bytes)
+		return 0;
+	set_children_find(v->path, vhd_get_info(img)->unique_id, child_found,
+			  child);
+	if (!*child)
+		return 0;
+	return vhd_fail(err, -EBUSY, VHD_WHY_UNSUPPORTED, 0,
+			"%.60s builds on it and would no longer open; "
+			"--force does it nevertheless",
+			child);
+}
+
 static int look(struct resize_verb *v, struct vhd *img,
 		const struct vhd_resize_result *plan,
 		struct vhd_resize_free *gone, struct vhd_err *err)
@@ -232,9 +262,9 @@ static int look(struct resize_verb *v, struct vhd *img,
 	uint64_t new_sectors = plan->new_size_bytes / VHD_SECTOR_BYTES;
 	bool shrinks = plan->new_size_bytes < plan->old_size_bytes;
 	struct gpt g;
-	int rc = 0;
+	int rc = children_allow(v, img, plan, err);
 
-	if (shrinks)
+	if (!rc && shrinks)
 		rc = content_allows(v, img, plan->new_size_bytes, err);
 	if (rc)
 		return rc;

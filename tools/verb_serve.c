@@ -197,7 +197,7 @@ static int place_make(struct serve *s)
 		base = "/tmp";
 	n = snprintf(s->place, sizeof(s->place), "%s/vhd-serve.XXXXXX", base);
 	if (n < 0 || (size_t)n >= sizeof(s->place) || !mkdtemp(s->place)) {
-		fprintf(stderr, "%s: %s: no directory for the socket: %s\n",
+		cli_tell("%s: %s: no directory for the socket: %s\n",
 			s->prog, base, strerror(errno));
 		s->place[0] = '\0';
 		return CLI_IO;
@@ -205,6 +205,23 @@ static int place_make(struct serve *s)
 	snprintf(s->own_socket, sizeof(s->own_socket), "%s/nbd", s->place);
 	s->socket = s->own_socket;
 	return CLI_OK;
+}
+
+/* nbdkit says less plainly that it cannot have a socket there. */
+static int socket_dir_check(const struct serve *s)
+{
+	char dir[PATH_MAX];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", s->socket);
+	slash = strrchr(dir, '/');
+	if (slash)
+		slash[slash == dir] = '\0';
+	if (access(slash ? dir : ".", W_OK | X_OK) == 0)
+		return CLI_OK;
+	cli_tell("%s: %s: cannot listen there: %s: check the name\n", s->prog,
+		 s->socket, strerror(errno));
+	return CLI_REFUSED;
 }
 
 static int socket_choose(struct serve *s)
@@ -216,13 +233,13 @@ static int socket_choose(struct serve *s)
 	if (!s->socket)
 		return place_make(s);
 	if (lstat(s->socket, &st) == 0) {
-		fprintf(stderr,
+		cli_tell(
 			"%s: %s: exists: another server may listen there; "
 			"choose another name, or remove it\n",
 			s->prog, s->socket);
 		return CLI_REFUSED;
 	}
-	return CLI_OK;
+	return socket_dir_check(s);
 }
 
 static void socket_remove(struct serve *s)
@@ -245,14 +262,14 @@ static void run_nbdkit(const struct serve *s)
 	char **argv = serve_argv(s);
 
 	if (!argv) {
-		fprintf(stderr, "%s: out of memory\n", s->prog);
+		cli_tell("%s: out of memory\n", s->prog);
 		return;
 	}
 	execvp(argv[0], argv);
 	if (errno == ENOENT)
-		fprintf(stderr, "%s: %s\n", s->prog, no_nbdkit);
+		cli_tell("%s: %s\n", s->prog, no_nbdkit);
 	else
-		fprintf(stderr, "%s: cannot run nbdkit: %s\n", s->prog,
+		cli_tell("%s: cannot run nbdkit: %s\n", s->prog,
 			strerror(errno));
 	serve_argv_free(argv);
 }
@@ -301,7 +318,7 @@ static int await(const struct serve *s, pid_t child)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return CLI_OK;
 	if (WIFSIGNALED(status)) {
-		fprintf(stderr, "%s: nbdkit was ended by signal %d\n", s->prog,
+		cli_tell("%s: nbdkit was ended by signal %d\n", s->prog,
 			WTERMSIG(status));
 		return CLI_IO;
 	}
@@ -314,7 +331,7 @@ static int serve(struct serve *s)
 	pid_t child;
 
 	if (pipe(fds)) {
-		fprintf(stderr, "%s: %s\n", s->prog, strerror(errno));
+		cli_tell("%s: %s\n", s->prog, strerror(errno));
 		return CLI_IO;
 	}
 	s->ready_fd = fds[1];
@@ -327,7 +344,7 @@ static int serve(struct serve *s)
 	}
 	close(fds[1]);
 	if (child < 0) {
-		fprintf(stderr, "%s: %s\n", s->prog, strerror(errno));
+		cli_tell("%s: %s\n", s->prog, strerror(errno));
 		close(fds[0]);
 		return CLI_IO;
 	}

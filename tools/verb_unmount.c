@@ -168,7 +168,7 @@ static int flush(const struct unmount *u)
 	close(fd);
 	if (!rc)
 		return CLI_OK;
-	fprintf(stderr, "%s: %s: what was written could not be made durable: "
+	cli_tell("%s: %s: what was written could not be made durable: "
 			"%s\n",
 		u->prog, u->dir, strerror(errno));
 	return CLI_IO;
@@ -203,7 +203,7 @@ static int unmount(const struct unmount *u)
 		errno = EPERM;
 	}
 	refused = errno == EPERM || errno == EBUSY;
-	fprintf(stderr, "%s: %s: cannot unmount: %s\n", u->prog, u->dir,
+	cli_tell("%s: %s: cannot unmount: %s\n", u->prog, u->dir,
 		errno == EPERM && access("/etc/mtab", F_OK) < 0
 			? "fusermount3 needs /etc/mtab: "
 			  "ln -s ../proc/self/mounts /etc/mtab"
@@ -218,7 +218,7 @@ static int take_away(struct unmount *u)
 	pid_t pid;
 
 	if (!look_up(u)) {
-		fprintf(stderr, "%s: %s: nothing is mounted there\n", u->prog,
+		cli_tell("%s: %s: nothing is mounted there\n", u->prog,
 			u->dir);
 		return CLI_REFUSED;
 	}
@@ -226,7 +226,7 @@ static int take_away(struct unmount *u)
 	if (pid > 0)
 		pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (pidfd < 0) {
-		fprintf(stderr, "%s: %s: not mounted by vhd mount: use "
+		cli_tell("%s: %s: not mounted by vhd mount: use "
 				"umount\n",
 			u->prog, u->dir);
 		return CLI_REFUSED;
@@ -235,7 +235,7 @@ static int take_away(struct unmount *u)
 	if (!status)
 		status = unmount(u);
 	if (!status && !await(pidfd)) {
-		fprintf(stderr, "%s: %s: unmounted, but the image is still "
+		cli_tell("%s: %s: unmounted, but the image is still "
 				"open\n",
 			u->prog, u->dir);
 		status = CLI_IO;
@@ -267,7 +267,7 @@ int verb_unmount(const char *prog, int argc, char **argv)
 		return cli_usage(prog, "needs one directory");
 	u.dir = realpath(argv[o.first_operand], NULL);
 	if (!u.dir) {
-		fprintf(stderr, "%s: %s: %s: check the name\n", prog,
+		cli_tell("%s: %s: %s: check the name\n", prog,
 			argv[o.first_operand], strerror(errno));
 		return CLI_REFUSED;
 	}

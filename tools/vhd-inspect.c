@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <langinfo.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -385,6 +386,7 @@ int main(int argc, char **argv)
 	struct json_object *root = NULL, *list = NULL;
 	int status;
 
+	signal(SIGXFSZ, SIG_IGN); /* the file size limit becomes EFBIG */
 	/* Only what a character is: numbers stay as they are. */
 	setlocale(LC_CTYPE, "");
 	status = parse(argc, argv, &opts);

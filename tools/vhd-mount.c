@@ -122,7 +122,7 @@ static int absolute(const char *path, char **out)
 	*out = realpath(path, NULL);
 	if (*out)
 		return CLI_OK;
-	fprintf(stderr, "%s: %s: %s: check the name\n", prog, path,
+	cli_tell("%s: %s: %s: check the name\n", prog, path,
 		strerror(errno));
 	return CLI_REFUSED;
 }
@@ -134,7 +134,7 @@ static int dir_check(const char *dir)
 
 	if (stat(dir, &st) == 0 && S_ISDIR(st.st_mode))
 		return CLI_OK;
-	fprintf(stderr, "%s: %s: not a directory: make one first\n", prog,
+	cli_tell("%s: %s: not a directory: make one first\n", prog,
 		dir);
 	return CLI_REFUSED;
 }
@@ -233,11 +233,11 @@ static int partition_check(const struct mount *m)
 	if (fs && fs->type[0])
 		return CLI_OK;
 	if (fs)
-		fprintf(stderr, "%s: %s: no known file system there: vhd "
+		cli_tell("%s: %s: no known file system there: vhd "
 				"inspect shows what there is\n",
 			prog, m->path);
 	else
-		fprintf(stderr, "%s: %s: no partition %d: vhd inspect shows "
+		cli_tell("%s: %s: no partition %d: vhd inspect shows "
 				"what there is\n",
 			prog, m->path, m->partition);
 	return CLI_REFUSED;
@@ -252,7 +252,7 @@ static int place_make(struct mount *m)
 	if (snprintf(m->place, sizeof(m->place), "%s/vhd-mount.XXXXXX",
 		     base) >= (int)sizeof(m->place) ||
 	    !mkdtemp(m->place)) {
-		fprintf(stderr, "%s: %s: no directory for the disk: %s\n",
+		cli_tell("%s: %s: no directory for the disk: %s\n",
 			prog, base, strerror(errno));
 		return CLI_IO;
 	}
@@ -288,7 +288,7 @@ static int mount_it(struct mount *m, pid_t child)
 	if (!status && setxattr(m->place, MOUNT_ATTR_ONCE, "", 0, 0) == 0)
 		return CLI_OK;
 	if (!status) {
-		fprintf(stderr, "%s: %s: %s\n", prog, m->place,
+		cli_tell("%s: %s: %s\n", prog, m->place,
 			strerror(errno));
 		(void)umount2(m->dir, 0);
 		status = CLI_IO;
@@ -364,7 +364,7 @@ int main(int argc, char **argv)
 	int status;
 
 	if (!m) {
-		fprintf(stderr, "%s: out of memory\n", prog);
+		cli_tell("%s: out of memory\n", prog);
 		return CLI_IO;
 	}
 	m->partition = -1;

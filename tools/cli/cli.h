@@ -34,6 +34,11 @@ int cli_fail(const char *prog, const char *path, const struct vhd_err *err);
  */
 void cli_strip_path(struct vhd_err *err, const char *path);
 
+/* One line to standard error; `fmt` ends with a line feed. Names in it come
+ * from the user or from an image: what would steer a terminal is shown as '?'.
+ */
+__attribute__((format(printf, 1, 2))) void cli_tell(const char *fmt, ...);
+
 /* The same for a command line that makes no sense; returns CLI_USAGE. */
 __attribute__((format(printf, 2, 3))) int cli_usage(const char *prog,
 						    const char *fmt, ...);

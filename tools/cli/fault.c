@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -237,6 +238,22 @@ void cli_strip_path(struct vhd_err *err, const char *path)
 	else if (at > err->text && at[-1] == ' ')
 		at--;
 	memmove(at, after, strlen(after) + 1);
+}
+
+void cli_tell(const char *fmt, ...)
+{
+	char line[2 * PATH_MAX];
+	va_list ap;
+	size_t n;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	n = strlen(line);
+	if (n && line[n - 1] == '\n')
+		line[n - 1] = '\0';
+	cli_text_clean(line);
+	fprintf(stderr, "%s\n", line);
 }
 
 int cli_fail(const char *prog, const char *path, const struct vhd_err *fault)

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -160,12 +161,12 @@ int cli_options_next(struct cli_options *o, int *status)
 
 int cli_usage(const char *prog, const char *fmt, ...)
 {
+	char text[PATH_MAX];
 	va_list ap;
 
-	fprintf(stderr, "%s: ", prog);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	fprintf(stderr, ": see %s --help\n", prog);
+	cli_tell("%s: %s: see %s --help\n", prog, text, prog);
 	return CLI_USAGE;
 }
