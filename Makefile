@@ -223,6 +223,13 @@ FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
                       hv/gpa.c
 FUZZ += hv_pio_mmio
 FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
+FUZZ += tool_args
+FUZZ_SRC_tool_args  := $(filter-out tools/vhd-%,$(SRC_vhd-convert)) \
+                       tools/hv_args.c tools/hv_escape.c $(CLI_SRC) $(VHD_SRC)
+FUZZ_LIBS_tool_args := $(LIBS_VHD) $(LIBS_TOOLS)
+FUZZ += vhd_ops
+FUZZ_SRC_vhd_ops  := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c
+FUZZ_LIBS_vhd_ops := $(LIBS_VHD)
 FUZZ += hv_hypercall
 FUZZ_SRC_hv_hypercall := $(VMBUS_SRC) hv/hypercall.c tests/lib/guest.c \
                          tests/lib/guest_talk.c tests/lib/guest_ring.c \
@@ -396,6 +403,8 @@ FUZZ_OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
             -fno-omit-frame-pointer
 fuzz_obj = $(patsubst %.c,$(BUILD)/obj/fuzz-objects/%.o,$(1))
 
+$(BUILD)/obj/fuzz-objects/tools/cli/options.o: \
+  FUZZ_OPT += -DCLI_VERSION=\"$(VERSION)\"
 $(BUILD)/obj/fuzz-objects/%.o: %.c | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	$(CLANG) $(BASE) $(FUZZ_OPT) -fsanitize=fuzzer-no-link $(WARN) \
