@@ -549,6 +549,7 @@ cases()
 	locked locked
 	check-2040G reverse
 	repair mend
+	repair-cut repair_cut
 	repair-undo undo_files
 	repair-undecided undecided
 	repair-killed killed

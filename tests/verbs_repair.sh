@@ -3,6 +3,22 @@
 # Read by it, not run.
 # shellcheck shell=sh disable=SC2154 # dir, corpus are the reader's
 
+# What --lossy alone may give up, a repair without it leaves to the byte.
+repair_cut()
+{
+	head -c 8M /dev/urandom >r.raw
+	must vhd convert --quiet --from raw --to dynamic r.raw c.vhd
+	truncate -s 5000192 c.vhd
+	cp c.vhd was.vhd
+	expect 1 vhd repair --yes c.vhd
+	tail -c +513 c.vhd | head -c 4999680 >have
+	tail -c +513 was.vhd | cmp - have || fail "data was replaced"
+	lost=$(sed -n 's/.*lost: \([0-9]*\) bytes.*/\1/p' "$dir/out" | head -n 1)
+	must vhd repair --yes --lossy c.vhd
+	said "lost: $lost bytes"
+	must vhd check --quiet c.vhd
+}
+
 # The damage, and with "lossy" in front what must be agreed to.
 mendable()
 {

@@ -56,6 +56,8 @@ struct repair {
 	struct survey_place *places; /* owned */
 	uint32_t place_count;
 	uint64_t data_end_bytes; /* nothing that is used lies behind */
+	bool cut_stays; /* a block reaches up to the data's end and behind it,
+			 * and giving up the rest is held back */
 	bool footer_moves;	 /* it lies in a block's space */
 	uint64_t erase_at_bytes; /* ... that the disk uses; or 0 */
 };

@@ -124,8 +124,10 @@ static bool keep_cut(struct repair *r, uint32_t block, uint64_t start,
 	if (lossy && !repair_step_lossy(r, &loss,
 					"block %u keeps its first %llu "
 					"bytes; of the rest nothing is left",
-					block, kept))
+					block, kept)) {
+		r->cut_stays = true;
 		return false;
+	}
 	if (s->limit_bytes < s->file_bytes) {
 		r->footer_moves = true;
 		if (lossy)

@@ -303,6 +303,8 @@ int repair_choose_footer(struct repair *r, struct vhd_err *err)
 
 /* Where the trailing footer belongs: where it is, unless a block needs the
  * place; else in the last sector of the file, or of what the file becomes.
+ * Right behind a cut block that nobody gave up, no byte of it is replaced and
+ * none is added to what is told to be left of it.
  */
 static int end_place(const struct repair *r, uint64_t *at, struct vhd_err *err)
 {
@@ -322,6 +324,11 @@ static int end_place(const struct repair *r, uint64_t *at, struct vhd_err *err)
 	if (align_up_ovf(s->file_bytes, VHD_SECTOR_BYTES, &len))
 		return vhd_fail(err, -EFBIG, VHD_WHY_NO_SPACE, s->file_bytes,
 				"the file is too long");
+	if (r->cut_stays && s->limit_bytes == s->file_bytes &&
+	    len >= data_end) {
+		*at = len;
+		return 0;
+	}
 	if (len - VHD_FOOTER_BYTES < data_end &&
 	    align_up_ovf(data_end + VHD_FOOTER_BYTES, VHD_ALIGN_BYTES, &len))
 		return vhd_fail(err, -EFBIG, VHD_WHY_NO_SPACE, data_end,
