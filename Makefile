@@ -230,6 +230,10 @@ FUZZ_LIBS_tool_args := $(LIBS_VHD) $(LIBS_TOOLS)
 FUZZ += vhd_ops
 FUZZ_SRC_vhd_ops  := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c
 FUZZ_LIBS_vhd_ops := $(LIBS_VHD)
+FUZZ += vhd_chain
+FUZZ_SRC_vhd_chain  := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c \
+                       tests/lib/vhdimg.c tests/lib/diffimg.c
+FUZZ_LIBS_vhd_chain := $(LIBS_VHD)
 FUZZ += hv_hypercall
 FUZZ_SRC_hv_hypercall := $(VMBUS_SRC) hv/hypercall.c tests/lib/guest.c \
                          tests/lib/guest_talk.c tests/lib/guest_ring.c \
