@@ -91,8 +91,13 @@ bad_children()
 	refused 3 'vhd create: x.vhd: ' vhd create --parent raw x.vhd
 	refused 3 'vhd create: taken.vhd: ' \
 		vhd create --parent base.vhd taken.vhd
-	refused 3 'vhd create: base.vhd: ' \
-		vhd create --force --parent base.vhd base.vhd
+	ln -s base.vhd link.vhd
+	for name in base.vhd link.vhd; do
+		refused 2 "vhd create: $name: is the parent" \
+			vhd create --force --parent base.vhd $name
+	done
+	refused 2 'vhd create: --block-size 0' \
+		vhd create --block-size 0 --parent base.vhd x.vhd
 	hold_file base.vhd
 	refused 3 'vhd create: x.vhd: ' vhd create --parent base.vhd x.vhd
 	let_go

@@ -87,6 +87,19 @@ static int type_set(struct create *c, const char *text)
 	return CLI_OK;
 }
 
+/* 0 is what stands for no such option. */
+static int block_size_set(struct create *c, const char *text)
+{
+	int status = verb_size(c->prog, "block-size", text,
+			       &c->block_size_bytes);
+
+	if (status || c->block_size_bytes)
+		return status;
+	return cli_usage(c->prog,
+			 "--block-size %s: not a power of two from 4K to 256M",
+			 text);
+}
+
 static int option_apply(struct create *c, int id, const char *value)
 {
 	switch (id) {
@@ -95,8 +108,7 @@ static int option_apply(struct create *c, int id, const char *value)
 	case OPT_SIZE:
 		return verb_size(c->prog, "size", value, &c->asked_bytes);
 	case OPT_BLOCK:
-		return verb_size(c->prog, "block-size", value,
-				 &c->block_size_bytes);
+		return block_size_set(c, value);
 	case OPT_PARENT:
 		c->opts.parent_path = value;
 		return CLI_OK;
@@ -190,6 +202,15 @@ static int family(struct create *c)
 	return -1;
 }
 
+/* Through links, too. The lock on it would name somebody else as its user. */
+static bool same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
 /* What makes no sense together. Returns -1, or the exit code. */
 static int together(struct create *c)
 {
@@ -214,6 +235,10 @@ static int together(struct create *c)
 				 c->block_size_bytes);
 	if (c->prealloc && c->opts.format != VHD_FORMAT_FIXED)
 		return cli_usage(c->prog, "--prealloc is for fixed images");
+	if (c->opts.parent_path && same_file(c->opts.parent_path, c->path))
+		return cli_usage(c->prog,
+				 "%s: is the parent that it is to build on",
+				 c->path);
 	c->opts.block_size_bytes = (uint32_t)c->block_size_bytes;
 	return -1;
 }

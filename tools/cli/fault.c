@@ -85,8 +85,9 @@ static const struct fault faults[VHD_WHY_COUNT] = {
 	[VHD_WHY_PARENT_ID] = { "parent-id", CLI_REFUSED,
 				"put the parent it was made on there" },
 	[VHD_WHY_PARENT_SIZE] = { "parent-size", CLI_REFUSED,
-				  "see --larger-child, or restore a good copy "
-				  "of the parent" },
+				  "--larger-child allows a larger child, no "
+				  "smaller one; or restore a good copy of the "
+				  "parent" },
 	[VHD_WHY_CHAIN_CYCLE] = { "chain-cycle", CLI_REFUSED, damaged },
 	[VHD_WHY_LOOKS_LIKE_VHD] = { "looks-like-vhd", CLI_REFUSED,
 				     "--force does it nevertheless" },
