@@ -212,7 +212,7 @@ WATCHED      := vmbus_fetch storvsp_fetch
 
 # Fuzz targets: fuzz/NAME.c, seeds in fuzz/corpus/NAME/. FUZZ_SRC_NAME lists
 # what else is built into it, FUZZ_LIBS_NAME what is linked to it.
-TIME ?= 20
+TIME ?= 10
 FUZZ := vmbus_ring vmbus_message storvsp_session scsi_cdb
 FUZZ += vhd_open
 FUZZ += vhd_repair
@@ -230,6 +230,10 @@ FUZZ_LIBS_tool_args := $(LIBS_VHD) $(LIBS_TOOLS)
 FUZZ += vhd_ops
 FUZZ_SRC_vhd_ops  := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c
 FUZZ_LIBS_vhd_ops := $(LIBS_VHD)
+FUZZ += vhd_chain
+FUZZ_SRC_vhd_chain  := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c \
+                       tests/lib/vhdimg.c tests/lib/diffimg.c
+FUZZ_LIBS_vhd_chain := $(LIBS_VHD)
 FUZZ += hv_hypercall
 FUZZ_SRC_hv_hypercall := $(VMBUS_SRC) hv/hypercall.c tests/lib/guest.c \
                          tests/lib/guest_talk.c tests/lib/guest_ring.c \
@@ -255,6 +259,28 @@ FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
 FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/inquiry.c storvsp/mode.c \
                      storvsp/capacity.c storvsp/readwrite.c storvsp/sense.c \
                      storvsp/target.c
+
+# Where foreign bytes come in, FILE:TARGET; fuzz-build fails where a target is
+# missing or is not built from its file.
+FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open vhd/alloc.c:vhd_ops \
+                 vhd/zero.c:vhd_ops vhd/locator.c:vhd_chain \
+                 vhd/parent.c:vhd_chain vhd/chain.c:vhd_chain \
+                 vhd/repair.c:vhd_repair vhd/check.c:vhd_repair \
+                 vhd/resize.c:vhd_edit vhd/compact.c:vhd_edit \
+                 tools/gpt.c:vhd_edit vhd/merge.c:vhd_merge \
+                 storvsp/command.c:scsi_cdb storvsp/readwrite.c:scsi_cdb \
+                 storvsp/request.c:storvsp_session \
+                 storvsp/session.c:storvsp_session \
+                 storvsp/channel.c:storvsp_session \
+                 hv/vmbus/ring.c:vmbus_ring hv/vmbus/packet.c:vmbus_ring \
+                 hv/vmbus/message.c:vmbus_message \
+                 hv/vmbus/gpadl.c:vmbus_message \
+                 hv/hypercall.c:hv_hypercall hv/board.c:hv_pio_mmio \
+                 hv/chip/uart.c:hv_pio_mmio hv/chip/cmos.c:hv_pio_mmio \
+                 hv/chip/pm.c:hv_pio_mmio hv/bzimage.c:hv_loader \
+                 hv/boot_linux.c:hv_loader tools/convert_args.c:tool_args \
+                 tools/hv_args.c:tool_args tools/cli/options.c:tool_args \
+                 tools/cli/size.c:tool_args tools/cli/text.c:tool_args
 
 MANPAGES := tools/vhd-inspect.1 tools/vhd-convert.1 tools/hv.1
 MANPAGES += tools/vhd.1 tools/vhd-check.1 tools/vhd-compare.1 \
@@ -421,8 +447,23 @@ fuzz-$(1): $(BUILD)/fuzz/$(1)
 endef
 $(foreach t,$(FUZZ),$(eval $(call fuzz_rule,$(t))))
 
+# Every surface of FUZZ_SURFACES has a target that is built from it and has
+# seeds; every file in fuzz/ is a target.
+surface_file   = $(firstword $(subst :, ,$(1)))
+surface_target = $(lastword $(subst :, ,$(1)))
+surface_fault  = $(if $(filter $(surface_target),$(FUZZ)),$(if $(filter \
+  $(surface_file),$(FUZZ_SRC_$(surface_target))),$(if $(wildcard \
+  fuzz/corpus/$(surface_target)/*),,$(1):no-seeds),$(1):not-built-in),$(1))
+surface_faults = $(strip $(foreach s,$(FUZZ_SURFACES),$(call \
+  surface_fault,$(s))) $(filter-out $(FUZZ),$(patsubst fuzz/%.c,%,$(wildcard \
+  fuzz/*.c))))
+.PHONY: fuzz-surfaces
+fuzz-surfaces:
+	@if [ -n '$(surface_faults)' ]; then \
+	  echo 'surfaces without a fuzz target: $(surface_faults)'; exit 1; fi
+
 .PHONY: fuzz fuzz-build fuzz-replay
-fuzz-build: $(addprefix $(BUILD)/fuzz/,$(FUZZ))
+fuzz-build: fuzz-surfaces $(addprefix $(BUILD)/fuzz/,$(FUZZ))
 fuzz: fuzz-build
 	tests/run-fuzz.sh $(BUILD) $(TIME) $(FUZZ)
 fuzz-replay: fuzz-build
@@ -477,7 +518,7 @@ help:
 	@echo 'make demo AUTO=1     the same without a person; prints a summary'
 	@echo 'make check           every test of the quick suite (SAN=1: sanitized)'
 	@echo 'make unit            unit tests only'
-	@echo 'make fuzz            every fuzz target for TIME=20 seconds'
+	@echo 'make fuzz            every fuzz target for TIME=10 seconds'
 	@echo 'make fuzz-NAME       one of: $(FUZZ)'
 	@echo 'make fuzz-replay     their seeds only'
 	@echo 'make bench           measurements against fio and QEMU'

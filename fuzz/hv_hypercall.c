@@ -124,8 +124,8 @@ static void call(struct world *w, uint64_t input, uint64_t gpa)
 {
 	uint64_t want = expected(w, input, gpa);
 
-	must(hv_hypercall(guest_mem(w->g[0]), guest_bus(w->g[0]), input,
-			  gpa) == want);
+	must(hv_hypercall(guest_mem(w->g[0]), guest_bus(w->g[0]), input, gpa) ==
+	     want);
 }
 
 /* ------------------------------------------------------------- actions -- */
@@ -140,8 +140,14 @@ static void store(struct world *w, uint64_t gpa, const void *src, size_t len)
 static uint64_t place(struct input *in)
 {
 	static const uint64_t ends[8] = {
-		0x1000, 0x2000, LOW_BYTES, HIGH_GPA, HIGH_GPA + 0x1000,
-		HIGH_GPA + HIGH_BYTES, 0, 1ull << 63,
+		0x1000,
+		0x2000,
+		LOW_BYTES,
+		HIGH_GPA,
+		HIGH_GPA + 0x1000,
+		HIGH_GPA + HIGH_BYTES,
+		0,
+		1ull << 63,
 	};
 	unsigned how = (unsigned)take(in, 1);
 
@@ -154,10 +160,10 @@ static uint64_t place(struct input *in)
 /* A message the bus knows, from few bytes: contact, offers, GPADL, open... */
 static size_t message(struct input *in, uint8_t *m)
 {
-	static const uint8_t types[16] = {14, 3, 8, 9, 5, 7, 11, 13,
-					  16, 22, 21, 18, 14, 8, 5, 0};
-	static const uint8_t sizes[16] = {40, 8, 28, 16, 148, 12, 16, 12,
-					  8, 16, 40, 40, 40, 28, 148, 40};
+	static const uint8_t types[16] = {14, 3,  8,  9,  5,  7, 11, 13,
+					  16, 22, 21, 18, 14, 8, 5,  0};
+	static const uint8_t sizes[16] = {40, 8,  28, 16, 148, 12, 16,	12,
+					  8,  16, 40, 40, 40,  28, 148, 40};
 	static const uint32_t versions[4] = {0x50003, 0x40001, 0x60000,
 					     0x50000};
 	unsigned how = (unsigned)take(in, 1), pages;
@@ -294,8 +300,8 @@ static void act(struct world *w, struct input *in)
 
 static void same_memory(const struct world *w)
 {
-	must(memcmp(guest_ptr(w->g[0], 0), guest_ptr(w->g[1], 0),
-		    LOW_BYTES) == 0);
+	must(memcmp(guest_ptr(w->g[0], 0), guest_ptr(w->g[1], 0), LOW_BYTES) ==
+	     0);
 	must(memcmp(guest_ptr(w->g[0], HIGH_GPA), guest_ptr(w->g[1], HIGH_GPA),
 		    HIGH_BYTES) == 0);
 }

@@ -29,19 +29,19 @@
 #define FLAG_HONEST 0x01
 #define FLAG_INITRD 0x02
 
-#define CONTROL_BYTES 10u
-#define MIB (1ull << 20)
-#define KERNEL_MAX (192u << 10)
-#define INITRD_MAX (256u << 10)
-#define ENTRY_64 0x200u
+#define CONTROL_BYTES	10u
+#define MIB		(1ull << 20)
+#define KERNEL_MAX	(192u << 10)
+#define INITRD_MAX	(256u << 10)
+#define ENTRY_64	0x200u
 #define INITRD_UNIT_BIT 0x800000u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 static const uint64_t memories[] = {
-	32 * MIB, 34 * MIB, 64 * MIB, 256 * MIB, 3072 * MIB, 3074 * MIB,
-	31 * MIB, 33 * MIB,
+	32 * MIB,   34 * MIB,	64 * MIB, 256 * MIB,
+	3072 * MIB, 3074 * MIB, 31 * MIB, 33 * MIB,
 };
 
 static int kernel_fd, initrd_fd;
@@ -145,8 +145,8 @@ static void build(struct input *in, const uint8_t *data, size_t size)
 	in->fits = hv_layout_set(in->memory_bytes, 64, &in->layout, NULL) == 0;
 	memset(cmdline, 'x', letters);
 	cmdline[letters] = '\0';
-	in->initrd_bytes = (len & INITRD_UNIT_BIT ? len * 64 : len) %
-			   (INITRD_MAX + 1);
+	in->initrd_bytes =
+		(len & INITRD_UNIT_BIT ? len * 64 : len) % (INITRD_MAX + 1);
 	in->kernel_bytes = (uint32_t)little(data + 7, 3) % (KERNEL_MAX + 1);
 	if (data[0] & FLAG_HONEST)
 		honest(in->kernel_bytes);
@@ -161,7 +161,8 @@ static void build(struct input *in, const uint8_t *data, size_t size)
 		if (off < in->kernel_bytes)
 			memcpy(kernel + off, data + at,
 			       n < in->kernel_bytes - off
-				       ? n : in->kernel_bytes - off);
+				       ? n
+				       : in->kernel_bytes - off);
 		at += n;
 	}
 	write_file(kernel_fd, kernel, in->kernel_bytes);
@@ -235,15 +236,14 @@ static void check_loaded(const struct input *in, uint64_t entry)
 	must(little(page + 0x250, 8) == 0); /* setup_data */
 	must(memcmp(host + little(page + 0x70, 8), "RSD PTR ", 8) == 0);
 	check_e820(in, page);
-	check_initrd(in, page, load,
-		     load + (need > bytes ? need : bytes));
+	check_initrd(in, page, load, load + (need > bytes ? need : bytes));
 }
 
 /* Low memory beside the tables, and all of the rest, is as it was. */
 static void check_untouched(const struct input *in)
 {
-	uint64_t load = in->kernel_bytes >= 0x260 ? little(kernel + 0x258, 8)
-						  : 0;
+	uint64_t load =
+		in->kernel_bytes >= 0x260 ? little(kernel + 0x258, 8) : 0;
 
 	must(all_zero(host, MIB));
 	if (load < in->layout.low_bytes - 4096)
@@ -253,8 +253,8 @@ static void check_untouched(const struct input *in)
 static void load(struct input *in)
 {
 	const struct hv_boot_files files = {
-		kernel_path,
-		in->data[0] & FLAG_INITRD ? initrd_path : NULL, cmdline};
+		kernel_path, in->data[0] & FLAG_INITRD ? initrd_path : NULL,
+		cmdline};
 	struct vhd_err e = {0}, f = {0};
 	struct hv_mem *mem = NULL;
 	uint64_t entry = 0;

@@ -211,8 +211,9 @@ static uint8_t com_status_in(struct model *m, unsigned reg)
 static void com_in(struct model *m, unsigned reg, uint8_t got)
 {
 	bool dlab = m->lcr & 0x80;
-	const uint8_t plain[8] = {m->dll, dlab ? m->dlm : m->ier, 0, m->lcr,
-				  m->mcr, 0, 0, m->scr};
+	const uint8_t plain[8] = {
+		m->dll, dlab ? m->dlm : m->ier, 0, m->lcr, m->mcr, 0, 0,
+		m->scr};
 
 	if (reg == 2)
 		com_iir_in(m, got);
@@ -257,15 +258,14 @@ static void cmos_in(struct world *w, uint8_t got)
 		w->latched_s = w->now_s;
 	t = (time_t)w->latched_s;
 	must(gmtime_r(&t, &tm) != NULL);
-	must(from_bcd(got) ==
-	     (unsigned)(i == 0	 ? tm.tm_sec
-			: i == 2 ? tm.tm_min
-			: i == 4 ? tm.tm_hour
-			: i == 6 ? tm.tm_wday + 1
-			: i == 7 ? tm.tm_mday
-			: i == 8 ? tm.tm_mon + 1
-			: i == 9 ? tm.tm_year % 100
-				 : (tm.tm_year + 1900) / 100));
+	must(from_bcd(got) == (unsigned)(i == 0	  ? tm.tm_sec
+					 : i == 2 ? tm.tm_min
+					 : i == 4 ? tm.tm_hour
+					 : i == 6 ? tm.tm_wday + 1
+					 : i == 7 ? tm.tm_mday
+					 : i == 8 ? tm.tm_mon + 1
+					 : i == 9 ? tm.tm_year % 100
+						  : (tm.tm_year + 1900) / 100));
 }
 
 static void ask(struct model *m, enum hv_pm_request what)
@@ -432,7 +432,7 @@ static void access_any(struct world *w, struct input *in, bool out)
 {
 	static const uint16_t known[16] = {
 		0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe, 0x3ff,
-		0x70, 0x71, 0x600, 0x602, 0x604, 0xcf9, 0x64, 0x92};
+		0x70,  0x71,  0x600, 0x602, 0x604, 0xcf9, 0x64,	 0x92};
 	unsigned how = (unsigned)take(in, 1), port = known[how & 15];
 	unsigned size = 1u << (how >> 4 & 3) % 3;
 	uint32_t count = 1;

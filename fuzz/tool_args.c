@@ -30,22 +30,93 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 static const char *const pieces[] = {
-	"--from=", "--to=", "--in-place", "--block-size=", "--for=",
-	"--sparse=", "--reflink=", "--rate=", "--engine=", "--direct",
-	"--verify", "--no-sync", "--parent=", "--parent-dir=", "--no-parent",
-	"--larger-child", "--raw-parent", "--compress=", "--decompress=",
-	"--size=", "--digest=", "--json", "--force", "--resume", "--quiet",
-	"--verbose", "--kernel=", "--initrd=", "--append=", "--disk=",
-	"--memory=", "--cpus=", "--accel=", "--console=", "--timeout=",
-	"--help", "--version", "--", "raw", "fixed", "dynamic", "diff", "auto",
-	"qcow2", "vhdx", "yes", "no", "punch", "always", "never", "none",
-	"gzip", "gzip:", "hyperv", "azure", "virtualpc", "xenserver",
-	"virtualbox", "qemu", "uring", "sync", "kvm", "tcg", ",ro", ",rw",
-	",raw", "nbd://", "nbd+unix:///x?socket=", ".gz", ".vhd", "KiB", "MiB",
-	"18446744073709551615", "18446744073709551616", "4096", "2M", "256M",
-	"512", "64", "{0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9}",
-	"0a1b2c3d4e5f60718293a4b5c6d7e8f9", "2000-01-01", "2136-02-07",
-	"2024-11-13T17:17:10Z", "\xd8\x3d\xde\x00", "\xf0\x9f\x98\x80", "\1x",
+	"--from=",
+	"--to=",
+	"--in-place",
+	"--block-size=",
+	"--for=",
+	"--sparse=",
+	"--reflink=",
+	"--rate=",
+	"--engine=",
+	"--direct",
+	"--verify",
+	"--no-sync",
+	"--parent=",
+	"--parent-dir=",
+	"--no-parent",
+	"--larger-child",
+	"--raw-parent",
+	"--compress=",
+	"--decompress=",
+	"--size=",
+	"--digest=",
+	"--json",
+	"--force",
+	"--resume",
+	"--quiet",
+	"--verbose",
+	"--kernel=",
+	"--initrd=",
+	"--append=",
+	"--disk=",
+	"--memory=",
+	"--cpus=",
+	"--accel=",
+	"--console=",
+	"--timeout=",
+	"--help",
+	"--version",
+	"--",
+	"raw",
+	"fixed",
+	"dynamic",
+	"diff",
+	"auto",
+	"qcow2",
+	"vhdx",
+	"yes",
+	"no",
+	"punch",
+	"always",
+	"never",
+	"none",
+	"gzip",
+	"gzip:",
+	"hyperv",
+	"azure",
+	"virtualpc",
+	"xenserver",
+	"virtualbox",
+	"qemu",
+	"uring",
+	"sync",
+	"kvm",
+	"tcg",
+	",ro",
+	",rw",
+	",raw",
+	"nbd://",
+	"nbd+unix:///x?socket=",
+	".gz",
+	".vhd",
+	"KiB",
+	"MiB",
+	"18446744073709551615",
+	"18446744073709551616",
+	"4096",
+	"2M",
+	"256M",
+	"512",
+	"64",
+	"{0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9}",
+	"0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+	"2000-01-01",
+	"2136-02-07",
+	"2024-11-13T17:17:10Z",
+	"\xd8\x3d\xde\x00",
+	"\xf0\x9f\x98\x80",
+	"\1x",
 };
 
 static void must(bool ok)
@@ -78,8 +149,8 @@ struct words {
 
 static size_t piece(char *to, size_t room, uint8_t b)
 {
-	const char *p = pieces[(b & 0x7f) % (sizeof(pieces) /
-					     sizeof(pieces[0]))];
+	const char *p =
+		pieces[(b & 0x7f) % (sizeof(pieces) / sizeof(pieces[0]))];
 	size_t n = strlen(p);
 
 	if (n > room)
@@ -92,7 +163,7 @@ static void cut(struct words *w, const uint8_t *data, size_t size)
 {
 	size_t at = 0, start = 0;
 
-	w->argv[w->argc++] = (char *)(uintptr_t)"prog";
+	w->argv[w->argc++] = (char *)(uintptr_t) "prog";
 	for (size_t i = 0; i < size && at < BYTES_MAX - 2; i++) {
 		if (data[i] == 0xff && i + 1 < size)
 			w->bytes[at++] = (char)data[++i];
@@ -142,9 +213,9 @@ static void convert_sense(const struct words *w, const struct convert_opts *o)
 	must(!(o->quiet && o->verbose) && !(o->no_parent && o->parent_dir));
 	must(!o->in_place || (o->from != o->to && !o->resume && !o->verify &&
 			      !o->digest && !o->gzip_level));
-	must(!o->in_place ? !convert_nbd_is_uri(o->dst) ||
-				    o->to == VHD_FORMAT_RAW
-			  : o->to <= VHD_FORMAT_FIXED);
+	must(!o->in_place
+		     ? !convert_nbd_is_uri(o->dst) || o->to == VHD_FORMAT_RAW
+		     : o->to <= VHD_FORMAT_FIXED);
 	must(!o->resume || (!o->digest && !o->no_sync && !o->gzip_level));
 	must(!o->verify || strcmp(o->dst, "-") != 0);
 	convert_blocks(o);

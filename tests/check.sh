@@ -114,7 +114,7 @@ tier_fuzz()
 {
 	# Each target reads its seeds first and then looks further.
 	build_quietly fuzz -j2 fuzz-build &&
-	"$make" --no-print-directory -s fuzz TIME=20
+	"$make" --no-print-directory -s fuzz TIME=10
 }
 
 tier_guest()
