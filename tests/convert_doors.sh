@@ -82,10 +82,15 @@ disk() # FILE BYTES
 
 servers=
 
+# Their files are in the folder that is removed next.
 end_servers()
 {
 	for pid in $servers; do
 		kill "$pid" 2>/dev/null
+		(sleep 5; kill -KILL "$pid") >/dev/null 2>&1 &
+		guard=$!
+		wait "$pid" 2>/dev/null
+		kill "$guard" 2>/dev/null
 	done
 	servers=
 }
