@@ -42,9 +42,23 @@ sum() # DEVICE
 	say "md5 $1 $(md5sum <"$1" | cut -d' ' -f1)"
 }
 
+# The kernel looks at several disks at once and names them as it gets to them;
+# here a name means an address: sda is LUN 0.
+by_lun()
+{
+	for lun in 0:sda 1:sdb 2:sdc; do
+		for sys in /sys/block/sd?; do
+			at=$(readlink "$sys/device")
+			[ "${at##*:}" != "${lun%:*}" ] ||
+				ln -s "/dev/${sys##*/}" "/tmp/${lun#*:}"
+		done
+	done
+}
+
 describe() # NAME
 {
-	sys=/sys/block/$1
+	sys=$(readlink "/tmp/$1")
+	sys=/sys/block/${sys##*/}
 	say "disk $1 $(cat $sys/size) ro $(cat $sys/ro)" \
 		"vendor $(cat $sys/device/vendor)" \
 		"model $(cat $sys/device/model)" \
@@ -57,20 +71,24 @@ test_pattern()
 	load
 	for d in sda sdb sdc; do
 		wait_for /dev/$d
+	done
+	mkdir -p /tmp
+	by_lun
+	for d in sda sdb sdc; do
 		describe $d
 	done
 	dmesg | grep -E 'hv_vmbus|hv_storvsc|\[sd' | sed 's/^/guest: dmesg /'
 	for d in sda sdb; do
-		pattern /dev/$d "$(word seed)" "$(word operations)" ||
+		pattern /tmp/$d "$(word seed)" "$(word operations)" ||
 			say "pattern on $d failed"
 	done
-	if dd if=/dev/zero of=/dev/sdc bs=4k count=1 conv=fsync 2>/dev/null
+	if dd if=/dev/zero of=/tmp/sdc bs=4k count=1 conv=fsync 2>/dev/null
 	then
 		say "sdc was written to"
 	fi
 	sync
 	for d in sda sdb sdc; do
-		sum /dev/$d
+		sum /tmp/$d
 	done
 }
 
