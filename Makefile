@@ -238,13 +238,17 @@ FUZZ += hv_hypercall
 FUZZ_SRC_hv_hypercall := $(VMBUS_SRC) hv/hypercall.c tests/lib/guest.c \
                          tests/lib/guest_talk.c tests/lib/guest_ring.c \
                          tests/lib/fakedev.c
-FUZZ_SRC_vhd_merge  := $(VHD_SRC) tests/lib/memfile.c
+FUZZ_SRC_vhd_merge  := $(VHD_SRC) tests/lib/memfile.c \
+                       tests/lib/fuzzimg.c
 FUZZ_LIBS_vhd_merge := $(LIBS_VHD)
-FUZZ_SRC_vhd_edit  := $(VHD_SRC) tools/gpt.c tests/lib/memfile.c
+FUZZ_SRC_vhd_edit  := $(VHD_SRC) tools/gpt.c tests/lib/memfile.c \
+                       tests/lib/fuzzimg.c
 FUZZ_LIBS_vhd_edit := $(LIBS_VHD)
-FUZZ_SRC_vhd_repair  := $(VHD_SRC) tests/lib/memfile.c
+FUZZ_SRC_vhd_repair  := $(VHD_SRC) tests/lib/memfile.c \
+                       tests/lib/fuzzimg.c
 FUZZ_LIBS_vhd_repair := $(LIBS_VHD)
-FUZZ_SRC_vhd_open  := $(VHD_SRC) tests/lib/memfile.c
+FUZZ_SRC_vhd_open  := $(VHD_SRC) tests/lib/memfile.c \
+                       tests/lib/fuzzimg.c
 FUZZ_LIBS_vhd_open := $(LIBS_VHD)
 FUZZ_SRC_vmbus_ring    := hv/gpa.c hv/vmbus/ring.c hv/vmbus/packet.c
 FUZZ_SRC_vmbus_message := $(VMBUS_SRC) tests/lib/guest.c \

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/fuzzin.h"
 #include "hv/hypercall.h"
 #include "tests/lib/bytes.h"
 #include "tests/lib/fakedev.h"
@@ -25,35 +26,11 @@
 #define SIGNAL	   0x5du
 #define FAST	   (1ull << 16)
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
-
 struct world {
 	struct guest *g[2]; /* 0 makes hypercalls, 1 has messages posted */
 	struct vmbus_channel *offered[2];
 	unsigned opened[2];
 };
-
-static void must(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && in->left > 0; i++) {
-		v |= (uint64_t)*in->at++ << (8 * i);
-		in->left--;
-	}
-	return v;
-}
 
 /* -------------------------------------------------------------- device -- */
 

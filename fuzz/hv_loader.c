@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/lib/fuzzin.h"
 #include "hv/acpi.h"
 #include "hv/boot_linux.h"
 #include "hv/hv.h"
@@ -51,28 +52,13 @@ static char cmdline[256 * 257 + 1];
 static uint8_t *host; /* for the largest of `memories` */
 static uint64_t host_bytes;
 
-struct input {
+struct boot {
 	const uint8_t *data;
 	uint64_t memory_bytes;
 	uint32_t kernel_bytes, initrd_bytes, cpus;
 	struct hv_layout layout;
 	bool fits; /* the memory is one a guest can have */
 };
-
-static void must(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static uint64_t little(const uint8_t *p, unsigned n)
-{
-	uint64_t v = 0;
-
-	while (n--)
-		v = v << 8 | p[n];
-	return v;
-}
 
 static void set(size_t at, uint64_t v, unsigned n)
 {
@@ -133,7 +119,7 @@ static void write_file(int fd, const uint8_t *bytes, size_t len)
 	must(pwrite(fd, bytes, len, 0) == (ssize_t)len);
 }
 
-static void build(struct input *in, const uint8_t *data, size_t size)
+static void build(struct boot *in, const uint8_t *data, size_t size)
 {
 	size_t letters = data[3] * (data[3] == 255 ? 257u : 16u);
 	uint32_t len = (uint32_t)little(data + 4, 3);
@@ -182,7 +168,7 @@ static void apart(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 }
 
 /* The map's RAM is all of the guest's beside the PC's holes below 1 MiB. */
-static void check_e820(const struct input *in, const uint8_t *page)
+static void check_e820(const struct boot *in, const uint8_t *page)
 {
 	uint64_t ram = 0, end = 0;
 
@@ -201,7 +187,7 @@ static void check_e820(const struct input *in, const uint8_t *page)
 	must(ram == in->memory_bytes - MIB);
 }
 
-static void check_initrd(const struct input *in, const uint8_t *page,
+static void check_initrd(const struct boot *in, const uint8_t *page,
 			 uint64_t load, uint64_t load_end)
 {
 	uint64_t at = little(page + 0x218, 4), len = little(page + 0x21c, 4);
@@ -217,7 +203,7 @@ static void check_initrd(const struct input *in, const uint8_t *page,
 	must(memcmp(host + at, initrd, len) == 0);
 }
 
-static void check_loaded(const struct input *in, uint64_t entry)
+static void check_loaded(const struct boot *in, uint64_t entry)
 {
 	uint64_t load = little(kernel + 0x258, 8);
 	uint64_t off = (1 + (kernel[0x1f1] ? kernel[0x1f1] : 4u)) * 512u;
@@ -240,7 +226,7 @@ static void check_loaded(const struct input *in, uint64_t entry)
 }
 
 /* Low memory beside the tables, and all of the rest, is as it was. */
-static void check_untouched(const struct input *in)
+static void check_untouched(const struct boot *in)
 {
 	uint64_t load =
 		in->kernel_bytes >= 0x260 ? little(kernel + 0x258, 8) : 0;
@@ -250,7 +236,7 @@ static void check_untouched(const struct input *in)
 		must(all_zero(host + load, 4096));
 }
 
-static void load(struct input *in)
+static void load(struct boot *in)
 {
 	const struct hv_boot_files files = {
 		kernel_path, in->data[0] & FLAG_INITRD ? initrd_path : NULL,
@@ -285,7 +271,7 @@ static void load(struct input *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct vhd_err e = {0};
-	struct input in = {0};
+	struct boot in = {0};
 
 	if (size < CONTROL_BYTES)
 		return 0;

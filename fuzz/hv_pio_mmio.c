@@ -15,18 +15,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "tests/lib/fuzzin.h"
 #include "hv/board.h"
 
 #define ACCESS_MAX 4096u /* bytes of one access, as KVM hands them over */
 #define OUTPUT_MAX (4 * ACCESS_MAX)
 #define TIME_MAX   253402300799 /* year 9999 */
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
 
 struct model {
 	/* the serial port */
@@ -52,23 +46,6 @@ struct world {
 	uint8_t out[OUTPUT_MAX]; /* written, not yet taken */
 	size_t out_count;
 };
-
-static void must(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && in->left > 0; i++) {
-		v |= (uint64_t)*in->at++ << (8 * i);
-		in->left--;
-	}
-	return v;
-}
 
 /* ----------------------------------------------------------- the machine -- */
 

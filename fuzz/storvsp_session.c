@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/fuzzin.h"
 #include "tests/lib/memfile.h"
 #include "tests/lib/simengine.h"
 #include "tests/lib/vsc.h"
@@ -27,13 +28,6 @@
 #define ENGINES	   24u /* openings of a channel in one run */
 #define PAGES	   8u  /* of data; the rest of the numbers are hostile */
 #define WANTS	   VMBUS_PACKET_WANTS_COMPLETION
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
 
 struct world {
 	struct input in;
@@ -59,17 +53,6 @@ static void check(bool ok, const char *what)
 		return;
 	fprintf(stderr, "%s\n", what);
 	abort();
-}
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && in->left > 0; i++) {
-		v |= (uint64_t)*in->at++ << (8 * i);
-		in->left--;
-	}
-	return v;
 }
 
 static uint8_t byte(struct world *w)

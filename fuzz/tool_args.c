@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/fuzzin.h"
 #include "tools/convert.h"
 #include "tools/convert_nbd.h"
 #include "tools/hv.h"
@@ -118,12 +119,6 @@ static const char *const pieces[] = {
 	"\xf0\x9f\x98\x80",
 	"\1x",
 };
-
-static void must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 /* The parsers talk; nobody listens. libFuzzer keeps its own stream. */
 int LLVMFuzzerInitialize(int *argc, char ***argv)

@@ -26,6 +26,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/lib/fuzzin.h"
 #include "tests/lib/diffimg.h"
 #include "tests/lib/oracle.h"
 #include "vhd/locator.h"
@@ -71,29 +72,7 @@ static const char *const pieces[] = {
 	"raw.img",
 };
 
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
-
 static char root[PATH_MAX], dir[PATH_MAX];
-
-static void must(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && in->left > 0; i++) {
-		v |= (uint64_t)*in->at++ << (8 * i);
-		in->left--;
-	}
-	return v;
-}
 
 static const char *name(const char *what)
 {

@@ -10,89 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/lib/memfile.h"
+#include "tests/lib/fuzzimg.h"
 #include "tools/gpt.h"
 #include "vhd/checked.h"
 #include "vhd/compact.h"
 #include "vhd/resize.h"
 
-#define FLAG_SEAL 0x04 /* in byte 1 */
 
-#define CONTROL_BYTES  16u
 #define DATA_BYTES_MAX (256u << 10)
 #define FILE_BYTES_MAX (4u << 20)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static uint64_t little(const uint8_t *p, unsigned n)
-{
-	uint64_t v = 0;
-
-	while (n--)
-		v = v << 8 | p[n];
-	return v;
-}
-
-static void seal(struct memfile *m, uint64_t at, size_t len, size_t field)
-{
-	uint8_t b[1024];
-	be32 sum;
-
-	if (!range_ok(at, len, memfile_len(m)))
-		return;
-	memfile_peek(m, b, len, at);
-	sum = be32_put(vhd_wire_checksum(b, len, field));
-	must(memfile_poke(m, &sum, 4, at + field) == 0);
-}
-
-static void seal_all(struct memfile *m)
-{
-	uint64_t end = memfile_len(m);
-	struct vhd_footer_wire w;
-
-	if (end < VHD_FOOTER_BYTES)
-		return;
-	end -= VHD_FOOTER_BYTES;
-	memfile_peek(m, &w, sizeof(w), end);
-	seal(m, be64_get(w.data_offset), VHD_HEADER_BYTES,
-	     offsetof(struct vhd_header_wire, checksum));
-	seal(m, 0, VHD_FOOTER_BYTES,
-	     offsetof(struct vhd_footer_wire, checksum));
-	seal(m, end, VHD_FOOTER_BYTES,
-	     offsetof(struct vhd_footer_wire, checksum));
-}
-
-static struct memfile *build(const uint8_t *data, size_t size)
-{
-	struct memfile *m = memfile_create();
-	uint64_t len = little(data + 8, 8) % FILE_BYTES_MAX;
-	size_t at = CONTROL_BYTES;
-
-	must(m != NULL);
-	while (size - at >= 8) {
-		uint64_t off = little(data + at, 6);
-		size_t n = (size_t)little(data + at + 6, 2);
-
-		at += 8;
-		if (n > size - at)
-			n = size - at;
-		if (off < len && n > len - off)
-			n = (size_t)(len - off);
-		if (off < len && n)
-			must(memfile_poke(m, data + at, n, off) == 0);
-		at += n;
-	}
-	memfile_resize(m, len);
-	if (data[1] & FLAG_SEAL)
-		seal_all(m);
-	return m;
-}
 
 /* The disk as it reads, or NULL where it cannot be opened. */
 static uint8_t *content(struct memfile *m, uint64_t *size)
@@ -203,9 +129,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint64_t was_size = 0, now;
 	uint8_t *was;
 
-	if (size < CONTROL_BYTES)
+	if (size < FUZZIMG_CONTROL_BYTES)
 		return 0;
-	m = build(data, size);
+	m = fuzzimg_make(data, size, FILE_BYTES_MAX);
 	was = content(m, &was_size);
 	now = was_size;
 	if (was && !(data[2] & 1))

@@ -3,35 +3,28 @@
  * to, closed and opened again. What an accepted image gives must lie inside
  * its file, and what was written to it must be there afterwards.
  *
- * An input is a sparse file: control, length, pieces.
+ * An input is an image as in tests/lib/fuzzimg.h, and:
  *   0      format to name (modulo 5)
  *   1      flags, below
  *   2..7   seed of the reads and writes
- *   8..15  length of the file, little-endian
- *   16..   pieces: offset (6 bytes), length (2 bytes), bytes
  * With FLAG_FOLLOW a differencing disk gets a parent that fits it, so that it
  * is read and written to through a chain, and its locators are read for names.
- * Checksums would keep a fuzzer at the door, so a flag puts right those of
- * the footers and of the dynamic header the trailing footer points to.
- * Seeds come from real images: build/tests/cross_vhd seed IMAGE FLAGS OUTPUT.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/lib/memfile.h"
+#include "tests/lib/fuzzimg.h"
 #include "tests/lib/random.h"
 #include "vhd/checked.h"
 #include "vhd/image.h"
 
 #define FLAG_WRITABLE 0x01
 #define FLAG_INSPECT  0x02
-#define FLAG_SEAL     0x04
 #define FLAG_NO_ZERO  0x08 /* the medium cannot zero */
 #define FLAG_SHORT    0x10 /* it moves 100 bytes at a time */
 #define FLAG_FOLLOW   0x20 /* a parent is given to a child */
 
-#define CONTROL_BYTES 16u
 #define RUNS_MAX      4096u /* looked at of one map */
 #define READS	      24u
 #define WRITES	      12u
@@ -40,75 +33,10 @@
 #define PARENT_MAX    (64ull << 20) /* size of a disk that gets a parent */
 #define NAMES_MAX     64u
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static uint64_t little(const uint8_t *p, unsigned n)
-{
-	uint64_t v = 0;
-
-	while (n--)
-		v = v << 8 | p[n];
-	return v;
-}
-
-static void seal(struct memfile *m, uint64_t at, size_t len, size_t field)
-{
-	uint8_t b[1024];
-	be32 sum;
-
-	if (!range_ok(at, len, memfile_len(m)))
-		return;
-	memfile_peek(m, b, len, at);
-	sum = be32_put(vhd_wire_checksum(b, len, field));
-	must(memfile_poke(m, &sum, 4, at + field) == 0);
-}
-
-static void seal_all(struct memfile *m)
-{
-	uint64_t end = memfile_len(m);
-	struct vhd_footer_wire w;
-
-	if (end < VHD_FOOTER_BYTES)
-		return;
-	end -= VHD_FOOTER_BYTES;
-	memfile_peek(m, &w, sizeof(w), end);
-	seal(m, be64_get(w.data_offset), VHD_HEADER_BYTES,
-	     offsetof(struct vhd_header_wire, checksum));
-	seal(m, 0, VHD_FOOTER_BYTES,
-	     offsetof(struct vhd_footer_wire, checksum));
-	seal(m, end, VHD_FOOTER_BYTES,
-	     offsetof(struct vhd_footer_wire, checksum));
-}
-
 static struct memfile *build(const uint8_t *data, size_t size)
 {
-	struct memfile *m = memfile_create();
-	uint64_t len = little(data + 8, 8) % (MEMFILE_BYTES_MAX / 2);
-	size_t at = CONTROL_BYTES;
+	struct memfile *m = fuzzimg_make(data, size, MEMFILE_BYTES_MAX / 2);
 
-	must(m != NULL);
-	while (size - at >= 8) {
-		uint64_t off = little(data + at, 6);
-		size_t n = (size_t)little(data + at + 6, 2);
-
-		at += 8;
-		if (n > size - at)
-			n = size - at;
-		if (off < len && n > len - off)
-			n = (size_t)(len - off);
-		if (off < len && n)
-			must(memfile_poke(m, data + at, n, off) == 0);
-		at += n;
-	}
-	memfile_resize(m, len);
-	if (data[1] & FLAG_SEAL)
-		seal_all(m);
 	memfile_set_no_zero(m, data[1] & FLAG_NO_ZERO);
 	memfile_set_chunk(m, data[1] & FLAG_SHORT ? 100 : 0);
 	return m;
@@ -405,7 +333,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct vhd_err e;
 	uint64_t rnd;
 
-	if (size < CONTROL_BYTES)
+	if (size < FUZZIMG_CONTROL_BYTES)
 		return 0;
 	o.format = (enum vhd_format)(data[0] % 5);
 	o.writable = data[1] & FLAG_WRITABLE;

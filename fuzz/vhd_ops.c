@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/fuzzin.h"
 #include "tests/lib/memfile.h"
 #include "tests/lib/oracle.h"
 #include "vhd/check.h"
@@ -29,13 +30,6 @@
 #define FLAG_NO_ZERO  0x40
 #define FLAG_SHORT    0x80
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
-
 struct world {
 	struct memfile *m;
 	struct vhd *img;
@@ -48,23 +42,6 @@ struct world {
 static const enum vhd_format formats[] = {VHD_FORMAT_DYNAMIC, VHD_FORMAT_FIXED,
 					  VHD_FORMAT_RAW};
 static const uint32_t blocks[] = {4096, 8192, 65536, 32768};
-
-static void must(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && in->left > 0; i++) {
-		v |= (uint64_t)*in->at++ << (8 * i);
-		in->left--;
-	}
-	return v;
-}
 
 static uint8_t *at(struct world *w, uint64_t lba)
 {

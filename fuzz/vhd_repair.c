@@ -4,19 +4,17 @@
  * nothing; a repaired image opens, and a second repair finds nothing to do; a
  * repair that is refused, and one that is undone, leave the image as it was.
  *
- * An input is that of fuzz/vhd_open.c, so that its seeds serve both:
+ * An input is an image as in tests/lib/fuzzimg.h, like that of vhd_open, whose
+ * seeds serve here too, and:
  *   0      format to name (modulo 5); raw is taken for auto
  *   1      flags, below
  *   2      product to check for
  *   3      fields to set
- *   4..7   unused
- *   8..15  length of the file, little-endian
- *   16..   pieces: offset (6 bytes), length (2 bytes), bytes
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/lib/memfile.h"
+#include "tests/lib/fuzzimg.h"
 #include "vhd/check.h"
 #include "vhd/checked.h"
 #include "vhd/repair.h"
@@ -25,89 +23,20 @@
 
 #define FLAG_LOSSY  0x01
 #define FLAG_PREFER 0x02 /* the copy, else the trailing footer */
-#define FLAG_SEAL   0x04
 #define FLAG_SIZE   0x08 /* say a size where both footers are lost */
 #define FLAG_CHOOSE 0x10 /* say which footer */
 #define FLAG_FAR    0x20 /* a file of up to 2 TiB; only checked */
 
-#define CONTROL_BYTES 16u
 /* Beyond, data is not read: zeros by the gibibyte tell nothing. */
 #define DATA_BYTES_MAX (8u << 20)
 /* A table of 2^24 bad entries takes seconds here, and tells nothing more. */
 #define FILE_BYTES_MAX (4u << 20)
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static uint64_t little(const uint8_t *p, unsigned n)
-{
-	uint64_t v = 0;
-
-	while (n--)
-		v = v << 8 | p[n];
-	return v;
-}
-
-static void seal(struct memfile *m, uint64_t at, size_t len, size_t field)
-{
-	uint8_t b[1024];
-	be32 sum;
-
-	if (!range_ok(at, len, memfile_len(m)))
-		return;
-	memfile_peek(m, b, len, at);
-	sum = be32_put(vhd_wire_checksum(b, len, field));
-	must(memfile_poke(m, &sum, 4, at + field) == 0);
-}
-
-static void seal_all(struct memfile *m)
-{
-	uint64_t end = memfile_len(m);
-	struct vhd_footer_wire w;
-
-	if (end < VHD_FOOTER_BYTES)
-		return;
-	end -= VHD_FOOTER_BYTES;
-	memfile_peek(m, &w, sizeof(w), end);
-	seal(m, be64_get(w.data_offset), VHD_HEADER_BYTES,
-	     offsetof(struct vhd_header_wire, checksum));
-	seal(m, 0, VHD_FOOTER_BYTES,
-	     offsetof(struct vhd_footer_wire, checksum));
-	seal(m, end, VHD_FOOTER_BYTES,
-	     offsetof(struct vhd_footer_wire, checksum));
-}
-
 static struct memfile *build(const uint8_t *data, size_t size)
 {
-	struct memfile *m = memfile_create();
-	uint64_t len =
-		little(data + 8, 8) %
-		(data[1] & FLAG_FAR ? MEMFILE_BYTES_MAX / 2 : FILE_BYTES_MAX);
-	size_t at = CONTROL_BYTES;
-
-	must(m != NULL);
-	while (size - at >= 8) {
-		uint64_t off = little(data + at, 6);
-		size_t n = (size_t)little(data + at + 6, 2);
-
-		at += 8;
-		if (n > size - at)
-			n = size - at;
-		if (off < len && n > len - off)
-			n = (size_t)(len - off);
-		if (off < len && n)
-			must(memfile_poke(m, data + at, n, off) == 0);
-		at += n;
-	}
-	memfile_resize(m, len);
-	if (data[1] & FLAG_SEAL)
-		seal_all(m);
-	return m;
+	return fuzzimg_make(data, size,
+			    data[1] & FLAG_FAR ? MEMFILE_BYTES_MAX / 2
+					       : FILE_BYTES_MAX);
 }
 
 static enum vhd_format format_of(const uint8_t *data)
@@ -306,7 +235,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct memfile *m;
 
-	if (size < CONTROL_BYTES)
+	if (size < FUZZIMG_CONTROL_BYTES)
 		return 0;
 	m = build(data, size);
 	check(m, data);

@@ -14,17 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/fuzzin.h"
 #include "tests/lib/bytes.h"
 #include "tests/lib/fakedev.h"
 #include "tests/lib/guest.h"
 
 #define DEVICES	 3
 #define CHANNELS 16 /* sub-channel indices that are told apart */
-
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
 
 struct device {
 	bool refuse;
@@ -39,23 +35,10 @@ struct world {
 	bool deaf;
 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void check(bool ok)
 {
 	if (!ok)
 		abort();
-}
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && in->left > 0; i++) {
-		v |= (uint64_t)*in->at++ << (8 * i);
-		in->left--;
-	}
-	return v;
 }
 
 /* -------------------------------------------------------------- devices -- */

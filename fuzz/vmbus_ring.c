@@ -17,15 +17,11 @@
 
 #include "hv/vmbus/ring.h"
 #include "hv/vmbus/wire.h"
+#include "tests/lib/fuzzin.h"
 
 #define PAGES 16u
 #define GUARD 0xA7
 #define QUEUE 512
-
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
 
 static uint8_t ram[PAGES * 4096] __attribute__((aligned(4096)));
 static uint8_t rx[8192];
@@ -47,23 +43,10 @@ struct world {
 #define IN_CTRL	 1u
 #define OUT_CTRL 7u
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
+/* All numbers here have 4 bytes at most. */
+static uint32_t take32(struct input *in, unsigned bytes)
 {
-	if (!ok)
-		abort();
-}
-
-static uint32_t take(struct input *in, unsigned bytes)
-{
-	uint32_t v = 0;
-
-	for (unsigned i = 0; i < bytes && in->left > 0; i++) {
-		v |= (uint32_t)*in->at++ << (8 * i);
-		in->left--;
-	}
-	return v;
+	return (uint32_t)take(in, bytes);
 }
 
 static uint32_t *word(unsigned page, unsigned off)
@@ -92,22 +75,22 @@ static void honest_read(struct world *w)
 	uint32_t in = *word(OUT_CTRL, VMBUS_RING_IN), len, total;
 
 	if (in == out) {
-		check(w->count == w->unpublished);
+		must(w->count == w->unpublished);
 		return;
 	}
-	check(w->count > w->unpublished);
+	must(w->count > w->unpublished);
 	len = w->queue[w->first];
 	w->first = (w->first + 1) % QUEUE;
 	w->count--;
 	total = 16 + (len + 7) / 8 * 8;
-	check(out_word(w, out) == (2u << 16 | VMBUS_PACKET_COMPLETION));
-	check((out_word(w, out + 4) & 0xffff) == total / 8);
-	check(out_word(w, out + 8) == len);
+	must(out_word(w, out) == (2u << 16 | VMBUS_PACKET_COMPLETION));
+	must((out_word(w, out + 4) & 0xffff) == total / 8);
+	must(out_word(w, out + 8) == len);
 	for (uint32_t i = 0; i < total - 16; i++)
-		check(out_byte(w, out + 16 + i) ==
+		must(out_byte(w, out + 16 + i) ==
 		      (i < len ? (uint8_t)(len + i) : 0));
-	check(out_word(w, out + total) == 0);
-	check(out_word(w, out + total + 4) == out);
+	must(out_word(w, out + total) == 0);
+	must(out_word(w, out + total + 4) == out);
 	*word(OUT_CTRL, VMBUS_RING_OUT) = (out + total + 8) % w->size;
 }
 
@@ -115,42 +98,42 @@ static void honest_read(struct world *w)
 
 static void check_packet(const struct vmbus_packet *p, uint32_t len)
 {
-	check(p->payload >= rx && p->payload_len <= len &&
+	must(p->payload >= rx && p->payload_len <= len &&
 	      p->payload + p->payload_len == rx + len);
 	if (p->range_count == 0)
 		return;
-	check(p->type == VMBUS_PACKET_GPA_DIRECT);
-	check(p->pfns >= rx && p->pfns + 8ull * p->pfn_count <= p->payload);
-	check(p->range_offset < 4096);
-	check(((uint64_t)p->range_offset + p->range_len + 4095) / 4096 <=
+	must(p->type == VMBUS_PACKET_GPA_DIRECT);
+	must(p->pfns >= rx && p->pfns + 8ull * p->pfn_count <= p->payload);
+	must(p->range_offset < 4096);
+	must(((uint64_t)p->range_offset + p->range_len + 4095) / 4096 <=
 	      p->pfn_count);
 }
 
 static void receive(struct world *w, struct input *in)
 {
-	size_t cap = take(in, 1) * 32u;
+	size_t cap = take32(in, 1) * 32u;
 	uint32_t len = 0, from = w->in.cursor, there;
 	struct vmbus_packet p;
 	int rc = vmbus_ring_take(&w->in, rx, cap, &len);
 
-	check(!w->in_broken || rc == -EBADMSG);
+	must(!w->in_broken || rc == -EBADMSG);
 	if (rc == -EBADMSG) {
 		w->in_broken = true;
 		return;
 	}
 	there = (w->in.peer + w->size - from) % w->size;
-	check((w->in.peer + w->size - w->in.cursor) % w->size <= there);
+	must((w->in.peer + w->size - w->in.cursor) % w->size <= there);
 	if (rc != 1)
 		return;
-	check(len + 8 <= there);
-	check(len >= 16 && len <= cap && len % 8 == 0);
+	must(len + 8 <= there);
+	must(len >= 16 && len <= cap && len % 8 == 0);
 	vmbus_packet_parse(rx, len, &p);
 	check_packet(&p, len);
 }
 
 static void send_one(struct world *w, struct input *in)
 {
-	uint32_t len = take(in, 2), free_now;
+	uint32_t len = take32(in, 2), free_now;
 	uint8_t payload[6000];
 	int rc;
 
@@ -167,8 +150,8 @@ static void send_one(struct world *w, struct input *in)
 		return;
 	rc = vmbus_ring_put(&w->out, VMBUS_PACKET_COMPLETION, 0, len, payload,
 			    len);
-	check(!w->out_broken || rc == -EBADMSG);
-	check(!w->honest || rc != -EBADMSG);
+	must(!w->out_broken || rc == -EBADMSG);
+	must(!w->honest || rc != -EBADMSG);
 	w->out_broken |= rc == -EBADMSG;
 	if (rc == 0 && w->honest) {
 		w->queue[(w->first + w->count++) % QUEUE] = len;
@@ -179,13 +162,13 @@ static void send_one(struct world *w, struct input *in)
 /* An index that is nearly right, or anything. */
 static uint32_t some_index(const struct world *w, struct input *in)
 {
-	uint32_t how = take(in, 1);
+	uint32_t how = take32(in, 1);
 
 	if (how < 128)
 		return how * 8;
 	if (how < 144)
 		return w->size + (how - 136) * 8;
-	return take(in, 4);
+	return take32(in, 4);
 }
 
 static void scribble(struct world *w, struct input *in, bool ctrl)
@@ -194,7 +177,7 @@ static void scribble(struct world *w, struct input *in, bool ctrl)
 	unsigned page = IN_CTRL;
 
 	if (ctrl) {
-		unsigned how = take(in, 1), off = words[how & 7];
+		unsigned how = take32(in, 1), off = words[how & 7];
 		uint32_t v = some_index(w, in);
 
 		if (!w->honest && (how & 8))
@@ -202,12 +185,12 @@ static void scribble(struct world *w, struct input *in, bool ctrl)
 		memcpy(ram + page * 4096 + off, &v, sizeof(v));
 		return;
 	}
-	uint32_t at = take(in, 2) % w->size;
-	unsigned n = take(in, 1) % 64;
+	uint32_t at = take32(in, 2) % w->size;
+	unsigned n = take32(in, 1) % 64;
 
 	while (n-- > 0 && in->left > 0) {
 		ram[w->in_pfns[at / 4096] * 4096 + at % 4096] =
-			(uint8_t)take(in, 1);
+			(uint8_t)take32(in, 1);
 		at = (at + 1) % w->size;
 	}
 }
@@ -216,15 +199,15 @@ static void scribble(struct world *w, struct input *in, bool ctrl)
 static void produce(struct world *w, struct input *in)
 {
 	uint32_t at = *word(IN_CTRL, VMBUS_RING_IN);
-	unsigned type = take(in, 1) & 1 ? VMBUS_PACKET_GPA_DIRECT : 6;
-	unsigned off8 = 2 + take(in, 1) % 8, len8 = off8 + take(in, 1) % 32;
+	unsigned type = take32(in, 1) & 1 ? VMBUS_PACKET_GPA_DIRECT : 6;
+	unsigned off8 = 2 + take32(in, 1) % 8, len8 = off8 + take32(in, 1) % 32;
 	uint8_t d[32] = {(uint8_t)type, 0, (uint8_t)off8, 0, (uint8_t)len8};
 
 	if (at >= w->size || at % 8)
 		return;
-	d[20] = (uint8_t)(take(in, 1) % 3);
-	d[24] = (uint8_t)take(in, 1);
-	d[25] = (uint8_t)(take(in, 1) & 0x3f);
+	d[20] = (uint8_t)(take32(in, 1) % 3);
+	d[24] = (uint8_t)take32(in, 1);
+	d[25] = (uint8_t)(take32(in, 1) & 0x3f);
 	for (unsigned i = 0; i < sizeof(d); i++) {
 		uint32_t b = (at + i) % w->size;
 
@@ -241,13 +224,13 @@ static void publish(struct world *w)
 		    *word(OUT_CTRL, VMBUS_RING_OUT) == w->out.published;
 	bool told = vmbus_ring_put_done(&w->out);
 
-	check(!w->honest || told == want);
+	must(!w->honest || told == want);
 	w->unpublished = 0;
 }
 
 static void act(struct world *w, struct input *in)
 {
-	switch (take(in, 1) % 12) {
+	switch (take32(in, 1) % 12) {
 	case 0:
 	case 1:
 		receive(w, in);
@@ -268,10 +251,10 @@ static void act(struct world *w, struct input *in)
 		publish(w);
 		break;
 	case 7:
-		vmbus_ring_wait(&w->out, take(in, 4));
+		vmbus_ring_wait(&w->out, take32(in, 4));
 		break;
 	case 8:
-		check(vmbus_ring_space(&w->out) <= (int64_t)w->size - 8);
+		must(vmbus_ring_space(&w->out) <= (int64_t)w->size - 8);
 		break;
 	case 9:
 		scribble(w, in, true);
@@ -289,11 +272,11 @@ static void act(struct world *w, struct input *in)
 
 static void check_world(const struct world *w)
 {
-	check(w->in.cursor < w->size && w->in.cursor % 8 == 0);
-	check(w->in.peer < w->size && w->in.peer % 8 == 0);
-	check(w->out.cursor < w->size && w->out.cursor % 8 == 0);
-	check(w->out.peer < w->size && w->out.peer % 8 == 0);
-	check(!w->honest || !w->out.broken);
+	must(w->in.cursor < w->size && w->in.cursor % 8 == 0);
+	must(w->in.peer < w->size && w->in.peer % 8 == 0);
+	must(w->out.cursor < w->size && w->out.cursor % 8 == 0);
+	must(w->out.peer < w->size && w->out.peer % 8 == 0);
+	must(!w->honest || !w->out.broken);
 }
 
 static void check_guards(void)
@@ -304,7 +287,7 @@ static void check_guards(void)
 		const uint8_t *page = ram + guards[g] * 4096;
 
 		/* all bytes equal the first */
-		check(page[0] == GUARD && !memcmp(page, page + 1, 4095));
+		must(page[0] == GUARD && !memcmp(page, page + 1, 4095));
 	}
 }
 
@@ -314,7 +297,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					  12288, 4160, 128,  4096 * 3 + 8};
 	struct input in = {data, size};
 	struct world w = {.in_pfns = {4, 2, 5, 3}, .out_pfns = {8, 11, 9, 10}};
-	unsigned how = take(&in, 1);
+	unsigned how = take32(&in, 1);
 
 	w.size = sizes[how & 7];
 	w.honest = how & 8;
@@ -323,16 +306,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(ram + 6 * 4096, GUARD, 4096);
 	memset(ram + 12 * 4096, GUARD, 4 * 4096);
 	if (how & 16) {
-		*word(IN_CTRL, VMBUS_RING_IN) = take(&in, 2);
-		*word(IN_CTRL, VMBUS_RING_OUT) = take(&in, 2);
+		*word(IN_CTRL, VMBUS_RING_IN) = take32(&in, 2);
+		*word(IN_CTRL, VMBUS_RING_OUT) = take32(&in, 2);
 	}
 	if (how & 32) {
-		*word(OUT_CTRL, VMBUS_RING_IN) = take(&in, 2) & ~7u;
+		*word(OUT_CTRL, VMBUS_RING_IN) = take32(&in, 2) & ~7u;
 		*word(OUT_CTRL, VMBUS_RING_OUT) =
 			*word(OUT_CTRL, VMBUS_RING_IN);
 	}
-	if (hv_mem_create(&w.mem) || hv_mem_add(w.mem, 0, sizeof(ram), ram))
-		abort();
+	must(hv_mem_create(&w.mem) == 0);
+	must(hv_mem_add(w.mem, 0, sizeof(ram), ram) == 0);
 	if (vmbus_ring_open_in(&w.in, w.mem, IN_CTRL * 4096, w.in_pfns,
 			       w.size) == 0 &&
 	    vmbus_ring_open_out(&w.out, w.mem, OUT_CTRL * 4096, w.out_pfns,

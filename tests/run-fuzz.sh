@@ -1,6 +1,8 @@
 #!/bin/sh
 # Run fuzz targets given by name, one line each.
 # usage: run-fuzz.sh BUILD SECONDS NAME...     SECONDS 0: replay the seeds only
+# FUZZ_SEED, a number from 1, makes mutations the same in every run as long as
+# the code is; without it each run goes its own way. The log has the seed.
 # New inputs are kept in BUILD/fuzz/corpus/NAME and used the next time; seeds
 # in fuzz/corpus/NAME are only read.
 # Appends "fuzz NAME pass|fail SECONDS" lines to BUILD/results.
@@ -24,8 +26,8 @@ fuzz_one() {
 	if [ "$time" -eq 0 ]; then
 		set -- "$build/fuzz/$1" -runs=0 "$prefix" "$3"
 	else
-		set -- "$build/fuzz/$1" -max_total_time="$time" "$prefix" \
-			"$2" "$3"
+		set -- "$build/fuzz/$1" -max_total_time="$time" \
+			-seed="${FUZZ_SEED:-0}" "$prefix" "$2" "$3"
 	fi
 	# shellcheck disable=SC2086 # options are words
 	timeout $((time + 300)) "$@" $opts >"$log" 2>&1
@@ -44,11 +46,13 @@ for t in "$@"; do
 	bad=1
 	echo "fuzz $t fail $(($(date +%s) - start))" >>"$build/results"
 	echo "  FAIL  fuzz $t: see $log"
-	grep -E 'ERROR:|runtime error:|SUMMARY:' "$log" | head -5
+	grep -aE 'FINDING:|ERROR:|runtime error:|SUMMARY:' "$log" | head -5
 	input=$(sed -n 's/.*Test unit written to //p' "$log" | tail -1)
 	if [ -n "$input" ]; then
 		echo "        input:     $input"
 		echo "        reproduce: $build/fuzz/$t $input"
+		echo "        or from here: base64 -d | gunzip >INPUT"
+		gzip -9nc "$input" | base64 | head -c 20000
 	else
 		tail -3 "$log"
 	fi
