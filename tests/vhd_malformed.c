@@ -836,11 +836,14 @@ static void batmap_long(struct memfile *m)
 	img_poke(m, b, 4, IMG_BATMAP + 16);
 }
 
-ROW(r38_a_batmap_outside_the_file_is_ignored,
-    ODD_BY(batmap_far, blktap, VHD_NOTE_BATMAP | VHD_NOTE_BATMAP_BAD,
-	   BATMAP_PLACE, W, MENDS),
-    ODD_BY(batmap_long, blktap, VHD_NOTE_BATMAP | VHD_NOTE_BATMAP_BAD,
-	   BATMAP_PLACE, W, MENDS))
+#define BATMAP_OUTSIDE(by)                                                     \
+	{                                                                      \
+		.harm = by, .make = blktap, .rw = WHY(READ_ONLY_LAYOUT),       \
+		.notes = VHD_NOTE_BATMAP | VHD_NOTE_BATMAP_BAD,                \
+		.find = FIND(BATMAP_PLACE), .severity = W, .mends = MENDS      \
+	}
+ROW(r38_a_batmap_outside_the_file_is_only_read, BATMAP_OUTSIDE(batmap_far),
+    BATMAP_OUTSIDE(batmap_long))
 
 static void r39_data_under_a_0_bit_reads_as_zero(void **state)
 {
@@ -928,7 +931,7 @@ int main(void)
 		T(r35_circles_and_chains_without_end_are_refused),
 		T(r36_a_parent_of_another_size_is_refused),
 		T(r37_a_further_header_is_never_followed),
-		T(r38_a_batmap_outside_the_file_is_ignored),
+		T(r38_a_batmap_outside_the_file_is_only_read),
 		T(r39_data_under_a_0_bit_reads_as_zero),
 		T(r40_a_saved_state_is_noted),
 		T(r41_a_poisoned_image_is_refused_and_explained),

@@ -8,6 +8,7 @@
 #include "tests/lib/oracle.h"
 #include "tests/lib/random.h"
 #include "tests/lib/simengine.h"
+#include "vhd/locator.h"
 
 #define LAYERS 4u
 
@@ -532,6 +533,64 @@ static void a_batmap_that_would_become_untrue_is_not_written_over(void **state)
 	memfile_destroy(bad);
 }
 
+/* --------------------------------------------------- outside the file -- */
+
+/* A child whose one locator, of 16 bytes, lies `behind` the end of the file. */
+static struct memfile *with_locator_outside(uint64_t behind)
+{
+	struct memfile *m = diff_empty(1, MIB, 64 * KIB);
+
+	diff_locator_text(m, 0, VHD_LOCATOR_W2RU, "base.vhd");
+	img_set64(m, IMG_HEADER, 1024, IMG_H_LOCATOR + 16,
+		  memfile_len(m) + behind);
+	return m;
+}
+
+/* As after a rebase that was cut off: the file grows over the place. */
+static void a_locator_just_outside_keeps_its_place(void **state)
+{
+	(void)state;
+	const struct vhd_open_opts o = {.writable = true, .parent_dir = ""};
+	struct memfile *m = with_locator_outside(1024);
+	struct vhd_file f = memfile_file(m);
+	uint8_t b[512] = {1}, got[512];
+	struct vhd *img;
+	struct vhd_err e;
+
+	assert_int_equal(vhd_open_file(&f, &o, &img, &e), 0);
+	for (uint64_t at = 0; at < MIB; at += 64 * KIB)
+		assert_int_equal(vhd_write(img, at, b, 512, &e), 0);
+	assert_int_equal(vhd_close(img, &e), 0);
+	if (vhd_open_file(&f, &o, &img, &e))
+		fail_msg("opened again: %s", e.text);
+	assert_int_equal(vhd_read(img, MIB - 64 * KIB, got, 512, &e), 0);
+	assert_memory_equal(got, b, 512);
+	assert_int_equal(vhd_close(img, &e), 0);
+	memfile_destroy(m);
+}
+
+static void a_disk_with_a_locator_far_outside_is_only_read(void **state)
+{
+	(void)state;
+	struct memfile *near = with_locator_outside(VHD_OUTSIDE_ROOM_BYTES -
+						    16);
+	struct memfile *far = with_locator_outside(VHD_OUTSIDE_ROOM_BYTES -
+						   15);
+	const struct vhd_open_opts o = {.writable = true, .parent_dir = ""};
+	struct vhd_file f = memfile_file(near);
+	struct vhd *img;
+	struct vhd_err e;
+
+	assert_int_equal(vhd_open_file(&f, &o, &img, &e), 0);
+	vhd_abandon(img);
+	f = memfile_file(far);
+	assert_refused(vhd_open_file(&f, &o, &img, &e), &e, EROFS,
+		       VHD_WHY_READ_ONLY_LAYOUT);
+	vhd_abandon(open_on(f, false));
+	memfile_destroy(near);
+	memfile_destroy(far);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test(name)
@@ -548,6 +607,8 @@ int main(void)
 		T(a_full_host_refuses_new_blocks_only),
 		T(blocks_written_to_are_kept_past_the_bound),
 		T(a_batmap_that_would_become_untrue_is_not_written_over),
+		T(a_locator_just_outside_keeps_its_place),
+		T(a_disk_with_a_locator_far_outside_is_only_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,7 +18,9 @@ bool vhd_is_blktap(const struct vhd_info *info)
 	return memcmp(info->creator_app, "tap", 4) == 0;
 }
 
-/* One that points nowhere is ignored. */
+/* One that points nowhere is ignored. A place for its header is kept even
+ * where there is none: in a block's bitmap there, a guest could forge one.
+ */
 int vhd_batmap_find(struct vhd *img, struct vhd_range *ranges, unsigned *count,
 		    uint64_t table_end_bytes, struct vhd_err *err)
 {
@@ -26,8 +28,10 @@ int vhd_batmap_find(struct vhd *img, struct vhd_range *ranges, unsigned *count,
 	uint64_t off, len, end;
 	int rc;
 
-	if (!vhd_is_blktap(&img->info) ||
-	    !range_ok(table_end_bytes, sizeof(w), img->limit_bytes))
+	if (!vhd_is_blktap(&img->info))
+		return 0;
+	img->alloc_end_bytes = table_end_bytes + sizeof(w);
+	if (!range_ok(table_end_bytes, sizeof(w), img->limit_bytes))
 		return 0;
 	rc = vhd_file_read(&img->file, &w, sizeof(w), table_end_bytes, err);
 	if (rc)
@@ -37,7 +41,11 @@ int vhd_batmap_find(struct vhd *img, struct vhd_range *ranges, unsigned *count,
 	img->info.notes |= VHD_NOTE_BATMAP;
 	off = be64_get(w.map_offset);
 	len = (uint64_t)be32_get(w.map_sectors) * VHD_SECTOR_BYTES;
-	if (add_ovf(off, len, &end) || end > img->limit_bytes ||
+	if (add_ovf(off, len, &end))
+		end = UINT64_MAX;
+	if (end > img->limit_bytes)
+		vhd_outside(img, "blktap's batmap", end);
+	if (end > img->limit_bytes ||
 	    vhd_range_hit(ranges, *count, off, end)) {
 		img->info.notes |= VHD_NOTE_BATMAP_BAD;
 		return 0;

@@ -79,6 +79,7 @@ struct vhd {
 	uint64_t batmap_len_bytes;
 	uint32_t locator_count; /* usable ones, in the header's order */
 	struct vhd_locator locator[VHD_LOCATORS];
+	const char *outside; /* metadata that lies outside the file, or NULL */
 
 	/* bat.c; NULL where not `blocked` */
 	_Atomic uint32_t *bat;	/* host order, VHD_BAT_NONE for none */
@@ -171,6 +172,13 @@ struct vhd_range {
 	uint64_t end_bytes;
 	const char *what;
 };
+
+/* Metadata that would be `outside`, as its place ends behind the end of the
+ * file; open.c. Up to this far, new blocks leave it its place.
+ */
+#define VHD_OUTSIDE_ROOM_BYTES (1ull << 20)
+void vhd_outside(struct vhd *img, const char *what, uint64_t end_bytes);
+
 
 static inline void vhd_range_add(struct vhd_range *ranges, unsigned *count,
 				 uint64_t off_bytes, uint64_t end_bytes,

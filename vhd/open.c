@@ -32,6 +32,19 @@ static bool locator_len_ok(const struct vhd_locator *l)
 	       !(utf16 && l->len_bytes % 2);
 }
 
+/* What lies outside the file comes to lie inside as the file grows: over new
+ * blocks, and then it would be refused. An interrupted rebase leaves such a
+ * locator close behind the end: new blocks stay behind that place. Of one far
+ * away nothing is known: writable_check() refuses.
+ */
+void vhd_outside(struct vhd *img, const char *what, uint64_t end_bytes)
+{
+	if (end_bytes > img->info.file_bytes + VHD_OUTSIDE_ROOM_BYTES)
+		img->outside = what;
+	else if (end_bytes > img->alloc_end_bytes)
+		img->alloc_end_bytes = end_bytes;
+}
+
 /* All the space that a locator says it has, as far as it lies in the file: a
  * later, longer name goes there. Nothing is refused for it, as some writers
  * say anything; new blocks and the footer stay behind it.
@@ -61,9 +74,14 @@ static void find_locators(struct vhd *img, const struct vhd_header *h,
 
 		if (!l->platform || !l->len_bytes)
 			continue;
-		if (add_ovf(l->off_bytes, l->len_bytes, &end) ||
-		    end > img->limit_bytes ||
-		    vhd_range_hit(ranges, fixed_count, l->off_bytes, end)) {
+		if (add_ovf(l->off_bytes, l->len_bytes, &end))
+			end = UINT64_MAX;
+		if (end > img->limit_bytes) {
+			img->info.notes |= VHD_NOTE_LOCATOR_BAD;
+			vhd_outside(img, "a parent locator", end);
+			continue;
+		}
+		if (vhd_range_hit(ranges, fixed_count, l->off_bytes, end)) {
 			img->info.notes |= VHD_NOTE_LOCATOR_BAD;
 			continue;
 		}
@@ -266,6 +284,12 @@ static int writable_check(const struct vhd *img, const struct vhd_probe *p,
 	    img->info.footer_end_bytes % VHD_SECTOR_BYTES)
 		return refuse_writing(img->info.footer_end_bytes,
 				      "the footer is not on a sector", err);
+	if (img->outside)
+		return vhd_fail(err, -EROFS, VHD_WHY_READ_ONLY_LAYOUT,
+				img->limit_bytes,
+				"%s lies outside the file, where new blocks "
+				"would go; open it read-only",
+				img->outside);
 	if (img->blocked && vhd_file_is_device(&img->file))
 		return refuse_writing(0,
 				      "a dynamic disk on a block device "
