@@ -39,28 +39,24 @@ LIBS_TOOLS := -Wl,--as-needed -lext2fs -lcom_err -lfuse3 -lnbd -lcrypto -lz -lbl
 VHD_HEADERS := vhd/vhd.h vhd/vhd_check.h vhd/vhd_edit.h vhd/vhd_stream.h \
                vhd/err.h
 
-VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c \
-           vhd/file.c vhd/lock.c vhd/split.c vhd/probe.c vhd/open.c \
-           vhd/create.c vhd/create_child.c vhd/relate.c \
-           vhd/inplace.c \
-           vhd/info.c vhd/locator.c vhd/chain.c vhd/parent.c \
-           vhd/bat.c vhd/batmap.c vhd/bitmap.c vhd/map.c \
-           vhd/alloc.c vhd/written.c vhd/commit.c vhd/tail.c vhd/sync.c \
-           vhd/queue.c vhd/queue_image.c vhd/queue_io.c vhd/queue_flush.c \
-           vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c
-VHD_SRC += vhd/zero.c
-VHD_SRC += vhd/rebase.c vhd/rebase_copy.c vhd/rebase_header.c
-VHD_SRC += vhd/survey.c vhd/check.c vhd/check_code.c vhd/check_footer.c \
-           vhd/check_header.c vhd/check_bat.c vhd/check_batmap.c \
-           vhd/check_chain.c vhd/check_data.c vhd/check_host.c \
-           vhd/check_target.c
-VHD_SRC += vhd/stream.c
-VHD_SRC += vhd/layout.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c
-VHD_SRC += vhd/compact.c vhd/compact_scan.c vhd/compact_move.c \
-           vhd/compact_copy.c vhd/compact_punch.c
-VHD_SRC += vhd/undo.c vhd/repair.c vhd/repair_footer.c vhd/repair_bat.c \
-           vhd/repair_batmap.c vhd/salvage.c vhd/salvage_parent.c vhd/set.c
-VHD_SRC += vhd/merge.c vhd/merge_plan.c vhd/merge_copy.c
+VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
+           vhd/lock.c vhd/split.c vhd/probe.c vhd/open.c vhd/create.c \
+           vhd/create_child.c vhd/relate.c vhd/inplace.c vhd/info.c \
+           vhd/locator.c vhd/chain.c vhd/parent.c vhd/bat.c vhd/batmap.c \
+           vhd/bitmap.c vhd/map.c vhd/alloc.c vhd/written.c vhd/commit.c \
+           vhd/tail.c vhd/sync.c vhd/queue.c vhd/queue_image.c vhd/queue_io.c \
+           vhd/queue_flush.c vhd/engine_uring.c vhd/engine_aio.c \
+           vhd/engine_sync.c vhd/zero.c vhd/rebase.c vhd/rebase_copy.c \
+           vhd/rebase_header.c vhd/survey.c vhd/check.c vhd/check_code.c \
+           vhd/check_footer.c vhd/check_header.c vhd/check_bat.c \
+           vhd/check_batmap.c vhd/check_chain.c vhd/check_data.c \
+           vhd/check_host.c vhd/check_target.c vhd/stream.c vhd/layout.c \
+           vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c vhd/compact.c \
+           vhd/compact_scan.c vhd/compact_move.c vhd/compact_copy.c \
+           vhd/compact_punch.c vhd/undo.c vhd/repair.c vhd/repair_footer.c \
+           vhd/repair_bat.c vhd/repair_batmap.c vhd/salvage.c \
+           vhd/salvage_parent.c vhd/set.c vhd/merge.c vhd/merge_plan.c \
+           vhd/merge_copy.c
 
 VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \
              hv/vmbus/connection.c hv/vmbus/offer.c hv/vmbus/gpadl.c \
@@ -83,182 +79,151 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
            tools/cli/size.c tools/cli/text.c
 
 # Programs: sources beside the libraries they need are listed per program.
-PROGRAMS := hv vhd vhd-convert vhd-inspect
+PROGRAMS := hv vhd vhd-convert vhd-inspect vhd-mount
 # Names under which `vhd` is one of its verbs.
 VHD_VERBS := vhd-bench vhd-check vhd-compare vhd-create vhd-diff vhd-map \
-             vhd-repair
-VHD_VERBS += vhd-merge
-VHD_VERBS += vhd-set
-VHD_VERBS += vhd-serve
-SRC_vhd := tools/vhd.c tools/extent.c tools/verb_words.c tools/verb_check.c \
-           tools/verb_compare.c tools/verb_create.c tools/verb_map.c \
-           tools/verb_preset.c tools/verb_repair.c tools/verb_salvage.c \
-           tools/convert_job.c tools/convert_input.c tools/convert_extents.c \
-           tools/convert_image.c tools/convert_share.c tools/convert_output.c \
-           tools/convert_writeback.c tools/convert_verify.c
-VHD_VERBS += vhd-rebase vhd-snapshot
-SRC_vhd += tools/verb_rebase.c tools/verb_snapshot.c
-VHD_VERBS += vhd-resize vhd-compact
-SRC_vhd += tools/verb_compact.c tools/freemap.c tools/freemap_ext.c \
-           tools/freemap_tool.c tools/freemap_mount.c
-SRC_vhd += tools/verb_resize.c tools/gpt.c tools/inspect_content.c \
-           tools/inspect_hints.c tools/inspect_view.c tools/inspect_words.c
-SRC_vhd += tools/verb_merge.c tools/merge_others.c
-SRC_vhd += tools/verb_set.c tools/set_children.c
-SRC_vhd += tools/verb_diff.c tools/diff_report.c
-SRC_vhd += tools/verb_bench.c tools/bench_run.c
-SRC_vhd += tools/verb_serve.c tools/serve.c
-SRC_vhd-inspect := tools/vhd-inspect.c tools/extent.c tools/inspect_content.c \
-                   tools/inspect_hints.c tools/inspect_json.c \
-                   tools/inspect_text.c tools/inspect_view.c \
-                   tools/inspect_words.c tools/inspect_alloc.c \
-                   tools/inspect_chain.c tools/inspect_map.c \
-                   tools/inspect_svg.c tools/inspect_svg_band.c \
-                   tools/inspect_svg_legend.c \
-                   tools/convert_output.c tools/convert_input.c
-SRC_vhd-convert := tools/vhd-convert.c tools/convert_args.c \
-                   tools/convert_job.c \
-                   tools/convert_input.c tools/convert_extents.c \
-                   tools/convert_output.c tools/convert_writeback.c \
-                   tools/convert_image.c tools/convert_copy.c \
-                   tools/convert_file.c tools/convert_from.c \
-                   tools/convert_to.c tools/convert_to_stream.c \
-                   tools/convert_serial.c tools/convert_bytes.c \
-                   tools/convert_gzip.c tools/convert_feed.c \
-                   tools/convert_stream.c tools/convert_from_stream.c \
-                   tools/convert_spool.c tools/convert_digest.c \
-                   tools/convert_report.c tools/convert_nbd.c \
-                   tools/convert_nbd_ends.c tools/convert_qemu.c \
-                   tools/convert_verify.c tools/convert_place.c \
-                   tools/convert_inplace.c tools/convert_share.c \
-                   tools/convert_diff.c \
-                   tools/convert_journal.c tools/convert_resume.c \
-                   tools/verb_words.c tools/verb_preset.c
-SRC_hv          := tools/hv.c tools/hv_args.c tools/hv_disk.c tools/hv_run.c \
-                   tools/hv_terminal.c tools/hv_escape.c tools/hv_nested.c \
-                   tools/hv_qemu.c tools/hv_modules.c tools/hv_vmlinux.c \
-                   tools/hv_shares.c tools/hv_initramfs.c tools/hv_cpio.c \
-                   tools/hv_blob.c
+             vhd-repair vhd-merge vhd-set vhd-serve vhd-rebase vhd-snapshot \
+             vhd-resize vhd-compact vhd-unmount
+SRC_vhd := tools/verb/vhd.c tools/inspect/extent.c tools/verb/words.c \
+           tools/verb/check.c tools/verb/compare.c tools/verb/create.c \
+           tools/verb/map.c tools/verb/preset.c tools/verb/repair.c \
+           tools/verb/salvage.c tools/convert/job.c tools/convert/input.c \
+           tools/convert/extents.c tools/convert/image.c tools/convert/share.c \
+           tools/convert/output.c tools/convert/writeback.c \
+           tools/convert/verify.c tools/verb/rebase.c tools/verb/snapshot.c \
+           tools/verb/compact.c tools/verb/freemap.c tools/verb/freemap_ext.c \
+           tools/verb/freemap_tool.c tools/verb/freemap_mount.c \
+           tools/verb/resize.c tools/verb/gpt.c tools/inspect/content.c \
+           tools/inspect/hints.c tools/inspect/view.c tools/inspect/words.c \
+           tools/verb/merge.c tools/verb/merge_others.c tools/verb/set.c \
+           tools/verb/set_children.c tools/verb/diff.c \
+           tools/verb/diff_report.c tools/verb/bench.c tools/verb/bench_run.c \
+           tools/serve/verb_serve.c tools/serve/serve.c \
+           tools/serve/verb_unmount.c
+SRC_vhd-inspect := tools/inspect/vhd-inspect.c tools/inspect/extent.c \
+                   tools/inspect/content.c tools/inspect/hints.c \
+                   tools/inspect/json.c tools/inspect/text.c \
+                   tools/inspect/view.c tools/inspect/words.c \
+                   tools/inspect/alloc.c tools/inspect/chain.c \
+                   tools/inspect/map.c tools/inspect/svg.c \
+                   tools/inspect/svg_band.c tools/inspect/svg_legend.c \
+                   tools/convert/output.c tools/convert/input.c
+SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
+                   tools/convert/job.c tools/convert/input.c \
+                   tools/convert/extents.c tools/convert/output.c \
+                   tools/convert/writeback.c tools/convert/image.c \
+                   tools/convert/copy.c tools/convert/file.c \
+                   tools/convert/from.c tools/convert/to.c \
+                   tools/convert/to_stream.c tools/convert/serial.c \
+                   tools/convert/bytes.c tools/convert/gzip.c \
+                   tools/convert/feed.c tools/convert/stream.c \
+                   tools/convert/from_stream.c tools/convert/spool.c \
+                   tools/convert/digest.c tools/convert/report.c \
+                   tools/convert/nbd.c tools/convert/nbd_ends.c \
+                   tools/convert/qemu.c tools/convert/verify.c \
+                   tools/convert/place.c tools/convert/inplace.c \
+                   tools/convert/share.c tools/convert/diff.c \
+                   tools/convert/journal.c tools/convert/resume.c \
+                   tools/verb/words.c tools/verb/preset.c
+SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/disk.c tools/hv/run.c \
+          tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
+          tools/hv/qemu.c tools/hv/modules.c tools/hv/vmlinux.c \
+          tools/hv/shares.c tools/hv/initramfs.c tools/hv/cpio.c \
+          tools/hv/blob.c
 
-PROGRAMS += vhd-mount
-SRC_vhd-mount := tools/vhd-mount.c tools/mount_fs.c tools/mount_part.c \
-                 tools/mount_overlay.c tools/served.c tools/extent.c \
-                 tools/inspect_content.c tools/inspect_hints.c \
-                 tools/inspect_view.c tools/inspect_words.c \
-                 tools/verb_words.c
-VHD_VERBS += vhd-unmount
-SRC_vhd += tools/verb_unmount.c
+SRC_vhd-mount := tools/serve/vhd-mount.c tools/serve/mount_fs.c \
+                 tools/serve/mount_part.c tools/serve/mount_overlay.c \
+                 tools/serve/served.c tools/inspect/extent.c \
+                 tools/inspect/content.c tools/inspect/hints.c \
+                 tools/inspect/view.c tools/inspect/words.c tools/verb/words.c
 
 # The nbdkit plugin.
-SRC_plugin := tools/nbdkit_vhd.c tools/served.c tools/extent.c
+SRC_plugin := tools/serve/nbdkit_vhd.c tools/serve/served.c \
+              tools/inspect/extent.c
 
 # Unit tests: each is tests/NAME.c with cmocka, run from $(BUILD)/tests/NAME.
-UNIT_VHD     := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
-                vhd_creator vhd_probe vhd_open vhd_bitmap vhd_bat vhd_map \
-                vhd_alloc vhd_commit vhd_tail vhd_crash vhd_create vhd_file \
-                vhd_lock vhd_sync vhd_threads vhd_nomem vhd_inplace
-UNIT_VHD     += vhd_stream
-UNIT_VHD     += vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush \
-                vhd_queue_host vhd_queue_alloc vhd_queue_nomem vhd_model
-UNIT_VHD     += vhd_check vhd_check_data vhd_check_target
-UNIT_VHD     += vhd_chain vhd_layer vhd_written vhd_written_flush \
-                vhd_written_crash vhd_create_child
-UNIT_VHD     += vhd_rebase
-UNIT_VHD     += vhd_resize vhd_compact
-UNIT_VHD     += vhd_malformed vhd_split vhd_keep vhd_check_chain
-UNIT_VHD     += vhd_merge vhd_merge_file vhd_random
-UNIT_VHD     += vhd_set vhd_repair vhd_undo vhd_salvage vhd_oracle
-UNIT_VHD     += vhd_zero
-UNIT_VMBUS   := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet \
-                vmbus_connection vmbus_offer vmbus_gpadl vmbus_channel \
-                vmbus_flow vmbus_message vmbus_fetch vmbus_fence vmbus_nomem \
-                vmbus_stress
-UNIT_HV      := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall \
-                hv_synic
+UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
+            vhd_creator vhd_probe vhd_open vhd_bitmap vhd_bat vhd_map \
+            vhd_alloc vhd_commit vhd_tail vhd_crash vhd_create vhd_file \
+            vhd_lock vhd_sync vhd_threads vhd_nomem vhd_inplace vhd_stream \
+            vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush vhd_queue_host \
+            vhd_queue_alloc vhd_queue_nomem vhd_model vhd_check vhd_check_data \
+            vhd_check_target vhd_chain vhd_layer vhd_written vhd_written_flush \
+            vhd_written_crash vhd_create_child vhd_rebase vhd_resize \
+            vhd_compact vhd_malformed vhd_split vhd_keep vhd_check_chain \
+            vhd_merge vhd_merge_file vhd_random vhd_set vhd_repair vhd_undo \
+            vhd_salvage vhd_oracle vhd_zero
+UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
+              vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
+              vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress
+UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic
 UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
                 storvsp_request storvsp_drain storvsp_reset storvsp_fault \
-                storvsp_hostile storvsp_hostile_guest \
-                storvsp_fetch storvsp_thread
-UNIT_TOOLS   := tools_cli tools_convert tools_fault tools_hv tools_inspect \
-                tools_size
-UNIT_TOOLS   += tools_bench
-SRC_tools_bench := tools/bench_run.c
-UNIT_TOOLS   += tools_digest tools_stream
-SRC_tools_stream  := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
-SRC_tools_digest  := tools/convert_digest.c tools/convert_job.c
-UNIT_TOOLS   += tools_place
-SRC_tools_place   := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
-SRC_tools_convert := $(filter-out tools/vhd-%,$(SRC_vhd-convert))
-SRC_tools_hv      := tools/hv_args.c tools/hv_disk.c tools/hv_escape.c \
-                     tools/hv_terminal.c tools/hv_modules.c \
-                     tools/hv_shares.c tools/hv_cpio.c
-UNIT_TOOLS   += tools_gpt
-SRC_tools_gpt     := tools/gpt.c
-SRC_tools_inspect := $(filter-out tools/vhd-%,$(SRC_vhd-inspect))
-TESTLIB_SRC  := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
-                tests/lib/simengine.c
-TESTLIB_SRC  += tests/lib/scsitask.c tests/lib/vsc.c \
-                tests/lib/vsc_scsi.c tests/lib/simvsp.c
-TESTLIB_SRC  += tests/lib/guest.c tests/lib/guest_talk.c \
-                tests/lib/guest_ring.c tests/lib/fakedev.c
-TESTLIB_SRC  += tests/lib/diffimg.c
-TESTLIB_SRC  += tests/lib/malformed.c
-TESTLIB_SRC  += tests/lib/stack.c tests/lib/world.c tests/lib/world_write.c
-TESTLIB_SRC  += tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c
+                storvsp_hostile storvsp_hostile_guest storvsp_fetch \
+                storvsp_thread
+UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
+              tools_size tools_bench tools_digest tools_stream tools_place \
+              tools_gpt
+SRC_tools_bench := tools/verb/bench_run.c
+SRC_tools_stream  := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
+SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
+SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
+SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
+SRC_tools_hv      := tools/hv/args.c tools/hv/disk.c tools/hv/escape.c \
+                     tools/hv/terminal.c tools/hv/modules.c \
+                     tools/hv/shares.c tools/hv/cpio.c
+SRC_tools_gpt     := tools/verb/gpt.c
+SRC_tools_inspect := $(filter-out tools/inspect/vhd-%,$(SRC_vhd-inspect))
+TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
+               tests/lib/simengine.c tests/lib/scsitask.c tests/lib/vsc.c \
+               tests/lib/vsc_scsi.c tests/lib/simvsp.c tests/lib/guest.c \
+               tests/lib/guest_talk.c tests/lib/guest_ring.c \
+               tests/lib/fakedev.c tests/lib/diffimg.c tests/lib/malformed.c \
+               tests/lib/stack.c tests/lib/world.c tests/lib/world_write.c \
+               tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c
 # These have hv/gpa.c replaced by the door that counts and flips.
 WATCHED      := vmbus_fetch storvsp_fetch
 
 # Fuzz targets: fuzz/NAME.c, seeds in fuzz/corpus/NAME/. FUZZ_SRC_NAME lists
 # what else is built into it, FUZZ_LIBS_NAME what is linked to it.
 TIME ?= 10
-FUZZ := vmbus_ring vmbus_message storvsp_session scsi_cdb
-FUZZ += vhd_open
-FUZZ += vhd_repair
-FUZZ += vhd_edit
-FUZZ += vhd_merge
-FUZZ += hv_loader
+FUZZ := vmbus_ring vmbus_message storvsp_session scsi_cdb vhd_open vhd_repair \
+        vhd_edit vhd_merge hv_loader hv_pio_mmio tool_args vhd_ops vhd_chain \
+        hv_hypercall
 FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
                       hv/gpa.c
-FUZZ += hv_pio_mmio
 FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
-FUZZ += tool_args
-FUZZ_SRC_tool_args  := $(filter-out tools/vhd-%,$(SRC_vhd-convert)) \
-                       tools/hv_args.c tools/hv_escape.c $(CLI_SRC) $(VHD_SRC)
+FUZZ_SRC_tool_args := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
+                      tools/hv/args.c tools/hv/escape.c $(CLI_SRC) $(VHD_SRC)
 FUZZ_LIBS_tool_args := $(LIBS_VHD) $(LIBS_TOOLS)
-FUZZ += vhd_ops
-FUZZ_SRC_vhd_ops  := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c
+FUZZ_SRC_vhd_ops := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c
 FUZZ_LIBS_vhd_ops := $(LIBS_VHD)
-FUZZ += vhd_chain
-FUZZ_SRC_vhd_chain  := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c \
-                       tests/lib/vhdimg.c tests/lib/diffimg.c
+FUZZ_SRC_vhd_chain := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c \
+                      tests/lib/vhdimg.c tests/lib/diffimg.c
 FUZZ_LIBS_vhd_chain := $(LIBS_VHD)
-FUZZ += hv_hypercall
 FUZZ_SRC_hv_hypercall := $(VMBUS_SRC) hv/hypercall.c tests/lib/guest.c \
-                         tests/lib/guest_talk.c tests/lib/guest_ring.c \
-                         tests/lib/fakedev.c
-FUZZ_SRC_vhd_merge  := $(VHD_SRC) tests/lib/memfile.c \
-                       tests/lib/fuzzimg.c
+                      tests/lib/guest_talk.c tests/lib/guest_ring.c \
+                      tests/lib/fakedev.c
+FUZZ_SRC_vhd_merge := $(VHD_SRC) tests/lib/memfile.c tests/lib/fuzzimg.c
 FUZZ_LIBS_vhd_merge := $(LIBS_VHD)
-FUZZ_SRC_vhd_edit  := $(VHD_SRC) tools/gpt.c tests/lib/memfile.c \
-                       tests/lib/fuzzimg.c
+FUZZ_SRC_vhd_edit := $(VHD_SRC) tools/verb/gpt.c tests/lib/memfile.c \
+                     tests/lib/fuzzimg.c
 FUZZ_LIBS_vhd_edit := $(LIBS_VHD)
-FUZZ_SRC_vhd_repair  := $(VHD_SRC) tests/lib/memfile.c \
-                       tests/lib/fuzzimg.c
+FUZZ_SRC_vhd_repair := $(VHD_SRC) tests/lib/memfile.c tests/lib/fuzzimg.c
 FUZZ_LIBS_vhd_repair := $(LIBS_VHD)
-FUZZ_SRC_vhd_open  := $(VHD_SRC) tests/lib/memfile.c \
-                       tests/lib/fuzzimg.c
+FUZZ_SRC_vhd_open := $(VHD_SRC) tests/lib/memfile.c tests/lib/fuzzimg.c
 FUZZ_LIBS_vhd_open := $(LIBS_VHD)
-FUZZ_SRC_vmbus_ring    := hv/gpa.c hv/vmbus/ring.c hv/vmbus/packet.c
+FUZZ_SRC_vmbus_ring := hv/gpa.c hv/vmbus/ring.c hv/vmbus/packet.c
 FUZZ_SRC_vmbus_message := $(VMBUS_SRC) tests/lib/guest.c \
-                          tests/lib/guest_talk.c tests/lib/guest_ring.c \
-                          tests/lib/fakedev.c
+                      tests/lib/guest_talk.c tests/lib/guest_ring.c \
+                      tests/lib/fakedev.c
 FUZZ_SRC_storvsp_session := $(STORVSP_SRC) $(VMBUS_SRC) $(VHD_SRC) \
-                            tests/lib/guest.c tests/lib/guest_talk.c \
-                            tests/lib/guest_ring.c tests/lib/vsc.c \
-                            tests/lib/vsc_scsi.c tests/lib/memfile.c \
-                            tests/lib/simengine.c
+                      tests/lib/guest.c tests/lib/guest_talk.c \
+                      tests/lib/guest_ring.c tests/lib/vsc.c \
+                      tests/lib/vsc_scsi.c tests/lib/memfile.c \
+                      tests/lib/simengine.c
 FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
 FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/inquiry.c storvsp/mode.c \
                      storvsp/capacity.c storvsp/readwrite.c storvsp/sense.c \
@@ -271,7 +236,7 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open vhd/alloc.c:vhd_ops \
                  vhd/parent.c:vhd_chain vhd/chain.c:vhd_chain \
                  vhd/repair.c:vhd_repair vhd/check.c:vhd_repair \
                  vhd/resize.c:vhd_edit vhd/compact.c:vhd_edit \
-                 tools/gpt.c:vhd_edit vhd/merge.c:vhd_merge \
+                 tools/verb/gpt.c:vhd_edit vhd/merge.c:vhd_merge \
                  storvsp/command.c:scsi_cdb storvsp/readwrite.c:scsi_cdb \
                  storvsp/request.c:storvsp_session \
                  storvsp/session.c:storvsp_session \
@@ -282,26 +247,21 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open vhd/alloc.c:vhd_ops \
                  hv/hypercall.c:hv_hypercall hv/board.c:hv_pio_mmio \
                  hv/chip/uart.c:hv_pio_mmio hv/chip/cmos.c:hv_pio_mmio \
                  hv/chip/pm.c:hv_pio_mmio hv/bzimage.c:hv_loader \
-                 hv/boot_linux.c:hv_loader tools/convert_args.c:tool_args \
-                 tools/hv_args.c:tool_args tools/cli/options.c:tool_args \
+                 hv/boot_linux.c:hv_loader tools/convert/args.c:tool_args \
+                 tools/hv/args.c:tool_args tools/cli/options.c:tool_args \
                  tools/cli/size.c:tool_args tools/cli/text.c:tool_args
 
-MANPAGES := tools/vhd-inspect.1 tools/vhd-convert.1 tools/hv.1
-MANPAGES += tools/vhd.1 tools/vhd-check.1 tools/vhd-compare.1 \
-            tools/vhd-create.1 tools/vhd-map.1 tools/vhd-repair.1
-MANPAGES += tools/vhd-merge.1
-MANPAGES += tools/vhd-resize.1 tools/vhd-compact.1
-MANPAGES += tools/vhd-rebase.1 tools/vhd-snapshot.1
-
-MANPAGES += tools/vhd-set.1
-
-MANPAGES += tools/vhd-diff.1
+MANPAGES := tools/man/vhd-inspect.1 tools/man/vhd-convert.1 tools/man/hv.1 \
+            tools/man/vhd.1 tools/man/vhd-check.1 tools/man/vhd-compare.1 \
+            tools/man/vhd-create.1 tools/man/vhd-map.1 tools/man/vhd-repair.1 \
+            tools/man/vhd-merge.1 tools/man/vhd-resize.1 \
+            tools/man/vhd-compact.1 tools/man/vhd-rebase.1 \
+            tools/man/vhd-snapshot.1 tools/man/vhd-set.1 tools/man/vhd-diff.1 \
+            tools/man/vhd-bench.1 tools/man/vhd-serve.1 tools/man/vhd-mount.1 \
+            tools/man/vhd-unmount.1
 
 # libfuse3 has its headers in a folder of its own.
-$(BUILD)/obj/tools/freemap_mount.o: CFLAGS_ALL += -I/usr/include/fuse3
-MANPAGES += tools/vhd-bench.1
-
-MANPAGES += tools/vhd-serve.1 tools/vhd-mount.1 tools/vhd-unmount.1
+$(BUILD)/obj/tools/verb/freemap_mount.o: CFLAGS_ALL += -I/usr/include/fuse3
 
 # -------------------------------------------------------------------- rules
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -317,8 +277,8 @@ NBD_PLUGIN := $(BUILD)/lib/nbdkit/nbdkit-vhd-plugin.so
 
 UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_TOOLS)
 
-.PHONY: all clean layers style unit check install help deps demo bench \
-        unit-build unit-run bench-build
+.PHONY: all clean layers style unit check check-long proof install help deps \
+        demo bench unit-build unit-run bench-build
 .DELETE_ON_ERROR:
 all: $(addprefix $(BUILD)/bin/,$(PROGRAMS) $(VHD_VERBS)) $(LIBVHD) $(LIBVHD_SO) \
      $(NBD_PLUGIN)
@@ -356,16 +316,16 @@ $(LIBVHD_SO): $(call obj,$(VHD_SRC)) $(BUILD)/gen/libvhd.map
 $(NBD_PLUGIN): $(call obj,$(SRC_plugin)) $(LIBCLI) $(LIBVHD)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -shared -Wl,--exclude-libs,ALL \
-	  -Wl,--version-script=tools/nbdkit_vhd.map \
+	  -Wl,--version-script=tools/serve/nbdkit_vhd.map \
 	  -o $@ $^ -Wl,--as-needed $(LIBS_VHD)
 
 $(BUILD)/obj/%.o: %.c | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
-$(BUILD)/obj/tools/cli/options.o $(BUILD)/obj/tools/nbdkit_vhd.o: CFLAGS_ALL += -DCLI_VERSION=\"$(VERSION)\"
+$(BUILD)/obj/tools/cli/options.o $(BUILD)/obj/tools/serve/nbdkit_vhd.o: CFLAGS_ALL += -DCLI_VERSION=\"$(VERSION)\"
 
-$(BUILD)/obj/tools/mount_fs.o: CFLAGS_ALL += -I/usr/include/fuse3
+$(BUILD)/obj/tools/serve/mount_fs.o: CFLAGS_ALL += -I/usr/include/fuse3
 
 # The DSDT: from ASL at build time, into a header of bytes.
 $(BUILD)/gen/dsdt.h: hv/dsdt.asl | $(BUILD)/.deps
@@ -378,11 +338,11 @@ $(BUILD)/obj/hv/acpi.o $(BUILD)/obj/fuzz-objects/hv/acpi.o: \
 
 # The first process of hv's nested machine: static, never sanitized (it runs
 # without libraries), carried inside hv.
-$(BUILD)/gen/hv-init: tools/hv_init.c tools/hv_init.h | $(BUILD)/.deps
+$(BUILD)/gen/hv-init: tools/hv/init.c tools/hv/init.h | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	$(CC) $(BASE) $(WARN) -Os -static -s -o $@ $<
-$(BUILD)/obj/tools/hv_blob.o: $(BUILD)/gen/hv-init
-$(BUILD)/obj/tools/hv_blob.o: CFLAGS_ALL += -DHV_INIT_FILE=\"$(BUILD)/gen/hv-init\"
+$(BUILD)/obj/tools/hv/blob.o: $(BUILD)/gen/hv-init
+$(BUILD)/obj/tools/hv/blob.o: CFLAGS_ALL += -DHV_INIT_FILE=\"$(BUILD)/gen/hv-init\"
 
 define program_rule
 $(BUILD)/bin/$(1): $$(call obj,$$(SRC_$(1))) $(LIBCLI) \
@@ -495,6 +455,13 @@ style:
 export BUILD
 check:
 	+@MAKE='$(MAKE)' SAN='$(SAN)' tests/check.sh
+# The same with the long columns: hours. And the table of goals, of the figures
+# that either run leaves behind.
+check-long:
+	+@PROOF_LONG=1 MAKE='$(MAKE)' SAN='$(SAN)' tests/check.sh
+	@tests/proof/table.sh $(BUILD)
+proof: check
+	@tests/proof/table.sh $(BUILD)
 
 # Programs of benchmarks only are prerequisites of bench-build.
 bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain
@@ -521,6 +488,8 @@ help:
 	@echo 'make demo            boot Debian from a dynamic VHD to a login prompt'
 	@echo 'make demo AUTO=1     the same without a person; prints a summary'
 	@echo 'make check           every test of the quick suite (SAN=1: sanitized)'
+	@echo 'make proof           make check, then the table of goals with its figures'
+	@echo 'make check-long      the long columns of the same: hours'
 	@echo 'make unit            unit tests only'
 	@echo 'make fuzz            every fuzz target for TIME=10 seconds'
 	@echo 'make fuzz-NAME       one of: $(FUZZ)'

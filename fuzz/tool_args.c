@@ -17,10 +17,10 @@
 #include <string.h>
 
 #include "tests/lib/fuzzin.h"
-#include "tools/convert.h"
-#include "tools/convert_nbd.h"
-#include "tools/hv.h"
-#include "tools/verb.h"
+#include "tools/convert/convert.h"
+#include "tools/convert/nbd.h"
+#include "tools/hv/hv.h"
+#include "tools/verb/verb.h"
 
 #define WORDS_MAX 96
 #define BYTES_MAX 8192u

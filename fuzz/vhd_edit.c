@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "tests/lib/fuzzimg.h"
-#include "tools/gpt.h"
+#include "tools/verb/gpt.h"
 #include "vhd/checked.h"
 #include "vhd/compact.h"
 #include "vhd/resize.h"

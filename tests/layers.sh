@@ -26,7 +26,7 @@ rules()
 	hv/ic/          FLOOR hv/gpa.h hv/vmbus.h hv/ic/
 	hv/             FLOOR KVM hv/*.h hv/chip/
 	storvsp/        FLOOR hv/gpa.h hv/vmbus.h vhd/vhd.h storvsp/
-	tools/hv_init.  KVM tools/
+	tools/hv/init.  KVM tools/
 	tools/          FLOOR hv/gpa.h hv/vmbus.h hv/hv.h vhd/vhd.h storvsp/storvsp.h tools/
 	EOF
 }
@@ -157,7 +157,8 @@ self_test()
 	while read -r verdict file header; do
 		rm -rf "$tree/t"
 		mkdir -p "$tree/t/vhd" "$tree/t/hv/vmbus" "$tree/t/hv/chip" \
-			"$tree/t/storvsp" "$tree/t/tools/cli" "$tree/t/tests"
+			"$tree/t/storvsp" "$tree/t/tools/cli" \
+			"$tree/t/tools/hv" "$tree/t/tests"
 		for h in vhd/vhd.h vhd/endian.h vhd/err.h vhd/map.h hv/hv.h \
 			 hv/gpa.h hv/vmbus.h hv/vcpu.h hv/vmbus/ring.h \
 			 hv/chip/uart.h storvsp/storvsp.h storvsp/wire.h \
@@ -214,14 +215,14 @@ self_test()
 	bad  storvsp/sense.c hv/vmbus/ring.h
 	bad  storvsp/sense.c <linux/kvm.h>
 	bad  storvsp/sense.c dsdt.h
-	good tools/hv.c cli/size.h
-	good tools/hv.c hv/hv.h
-	good tools/hv.c storvsp/storvsp.h
-	bad  tools/hv.c storvsp/wire.h
-	bad  tools/hv.c vhd/map.h
-	bad  tools/hv.c <linux/kvm.h>
-	good tools/hv_init.c <linux/kvm.h>
-	bad  tools/hv_init.c hv/hv.h
+	good tools/hv/hv.c tools/cli/size.h
+	good tools/hv/hv.c hv/hv.h
+	good tools/hv/hv.c storvsp/storvsp.h
+	bad  tools/hv/hv.c storvsp/wire.h
+	bad  tools/hv/hv.c vhd/map.h
+	bad  tools/hv/hv.c <linux/kvm.h>
+	good tools/hv/init.c <linux/kvm.h>
+	bad  tools/hv/init.c hv/hv.h
 	EOF
 	[ $bad -eq 0 ] && echo "layers self-test: ok"
 	return $bad

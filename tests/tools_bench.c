@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* tools/bench_run.c: times are counted right, and requests as asked for. */
+/* tools/verb/bench_run.c: times are counted right, and requests as asked for. */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "tests/lib/random.h"
-#include "tools/bench.h"
+#include "tools/verb/bench.h"
 
 #define DISK_BYTES (8u << 20)
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* tools/convert_*.c: extents, output files, copy and verify, on small images
+/* tools/convert: extents, output files, copy and verify, on small images
  * in a temporary directory.
  */
 #include <errno.h>
@@ -11,7 +11,7 @@
 
 #include "tests/lib/cm.h"
 #include "tests/lib/random.h"
-#include "tools/convert.h"
+#include "tools/convert/convert.h"
 
 #define KIB UINT64_C(1024)
 #define MIB (KIB * 1024)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* tools/convert_digest.c: known answers, whatever the pieces, the gaps and
+/* tools/convert/digest.c: known answers, whatever the pieces, the gaps and
  * the order in which digests get done.
  */
 #include <errno.h>
@@ -8,7 +8,7 @@
 
 #include "tests/lib/cm.h"
 #include "tests/lib/random.h"
-#include "tools/convert_digest.h"
+#include "tools/convert/digest.h"
 
 #define IOS 16u
 

@@ -9,7 +9,7 @@
 #include "tests/lib/random.h"
 #include "tests/lib/recfile.h"
 #include "tests/lib/vhdimg.h"
-#include "tools/gpt.h"
+#include "tools/verb/gpt.h"
 
 #define SECTORS 400u /* of the disk */
 #define ENTRIES 128u

@@ -22,7 +22,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "tools/hv_nested.h"
+#include "tools/hv/nested.h"
 
 const char hv_prog[] = "hv";
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "tools/inspect.h"
+#include "tools/inspect/inspect.h"
 
 static void put_le(uint8_t *p, uint64_t n, int bytes)
 {

@@ -13,7 +13,7 @@
 #include "tests/lib/cm.h"
 #include "tests/lib/random.h"
 #include "tests/lib/vhdimg.h"
-#include "tools/convert_resume.h"
+#include "tools/convert/resume.h"
 
 #define KIB UINT64_C(1024)
 #define MIB (KIB * 1024)

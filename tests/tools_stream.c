@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* tools/convert_{feed,stream,bytes,gzip,serial}.c: what comes and goes as one
+/* tools/convert/{feed,stream,bytes,gzip,serial}.c: what comes and goes as one
  * sequence of bytes, against zlib's own gzip files and flat arrays.
  */
 #include <errno.h>
@@ -13,8 +13,8 @@
 
 #include "tests/lib/cm.h"
 #include "tests/lib/random.h"
-#include "tools/convert_serial.h"
-#include "tools/convert_stream.h"
+#include "tools/convert/serial.h"
+#include "tools/convert/stream.h"
 
 #define UNIT CONVERT_UNIT_BYTES
 

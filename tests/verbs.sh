@@ -219,7 +219,7 @@ complete_words() # LINE
 		COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
 		_vhd
 		printf "%s\n" "${COMPREPLY[@]}"
-	' bash "$root/tools/vhd.bash-completion" "$1"
+	' bash "$root/tools/verb/vhd.bash-completion" "$1"
 }
 
 # A name, from the command line or a directory, does not steer a terminal.
@@ -265,7 +265,7 @@ names_are_text()
 manuals()
 {
 	for verb in $ours; do
-		page=$root/tools/vhd-$verb.1
+		page=$root/tools/man/vhd-$verb.1
 		for option in $(options_of "$verb" |
 				grep -vxE -- '--(help|version)'); do
 			escaped=$(echo "$option" | sed 's/-/\\-/g')
@@ -276,15 +276,15 @@ manuals()
 	for word in $(sed -n 's/.*ROW([A-Z0-9_]*, "\([a-z0-9-]*\)".*/\1/p' \
 			"$root/vhd/check_code.c"); do
 		grep -qF "$(echo "$word" | sed 's/-/\\-/g')" \
-			"$root/tools/vhd-check.1" ||
+			"$root/tools/man/vhd-check.1" ||
 			fail "vhd-check.1 has no $word"
 	done
 	for verb in $verbs; do
-		[ "$(grep -cF "vhd\-$verb (1)" "$root/tools/vhd.1")" -eq 2 ] ||
+		[ "$(grep -cF "vhd\-$verb (1)" "$root/tools/man/vhd.1")" -eq 2 ] ||
 			fail "vhd.1 tells nothing of $verb"
 	done
 	command -v groff >/dev/null || return 0
-	for page in "$root"/tools/vhd*.1; do
+	for page in "$root"/tools/man/vhd*.1; do
 		groff -man -Tutf8 -ww -z "$page" 2>"$dir/err" ||
 			fail "$page: groff"
 		[ ! -s "$dir/err" ] || fail "$page: $(cat "$dir/err")"

@@ -19,7 +19,7 @@
 # nothing that rests on it: a Linux guest that finds AVX on such a processor
 # uses it in its AES module and dies of an invalid opcode. One processor: with
 # two, now and then the machine hung for good when KVM's first virtual machine
-# made the kernel patch its scheduler (hv_init.c tells how hv goes about it).
+# made the kernel patch its scheduler (as hv does: tools/hv/qemu.c).
 set -u
 
 usage()

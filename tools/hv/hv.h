@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the files of the program `hv` share. Private to tools/.
+ *
+ *   hv.c            the program: which command
+ *   args.c          the command line of `hv run`
+ *   disk.c          --disk: open, name, close
+ *   run.c           run a guest on this machine's KVM
+ *   terminal.c      raw mode and back; escape.c: Ctrl-A
+ *   nested.c        run the same in a QEMU machine: its life and the bytes
+ *   qemu.c          the QEMU process
+ *   modules.c       which kernel and modules; vmlinux.c: unpack it
+ *   shares.c        names of our files in there
+ *   initramfs.c     what it boots: an archive made by cpio.c
+ *   init.c          its first process; a program of its own, inside blob.c
+ */
+#ifndef TOOLS_HV_H
+#define TOOLS_HV_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tools/cli/cli.h"
+#include "hv/hv.h"
+#include "storvsp/storvsp.h"
+#include "vhd/vhd.h"
+
+extern const char hv_prog[];
+
+/* Exit codes beside those of cli.h (0 means: the guest switched itself off). */
+enum hv_exit {
+	HV_EXIT_CRASH = 10,
+	HV_EXIT_TRIPLE_FAULT = 11,
+	HV_EXIT_RESET = 12,
+	HV_EXIT_TIMEOUT = 13,
+	HV_EXIT_STOPPED = 14,
+};
+
+/* -------------------------------------------------------- command line -- */
+
+#define HV_DISKS_MAX 64
+
+enum hv_accel { HV_ACCEL_AUTO, HV_ACCEL_KVM, HV_ACCEL_TCG };
+
+struct hv_disk_arg {
+	char *path;
+	bool read_only;
+	enum vhd_format format; /* AUTO never means RAW */
+};
+
+struct hv_args {
+	struct hv_disk_arg disks[HV_DISKS_MAX];
+	unsigned disk_count;
+	const char *kernel, *initrd, *append, *console;
+	uint64_t memory_bytes;
+	uint32_t cpus;
+	uint32_t timeout_s; /* 0: none */
+	enum hv_accel accel;
+};
+
+/* Returns -1 to go on, or the exit code to end with. */
+int hv_args_parse(int argc, char **argv, struct hv_args *args);
+void hv_args_free(struct hv_args *args);
+
+/* --------------------------------------------------------------- disks -- */
+
+struct hv_disks {
+	const struct hv_args *args;
+	struct vhd *img[HV_DISKS_MAX];
+};
+
+/* Open (and so lock) all; reports failures. Returns an exit code. */
+int hv_disks_open(struct hv_disks *d, const struct hv_args *args);
+/* Commit and close all; reports failures. */
+int hv_disks_close(struct hv_disks *d);
+/* Let go of all without writing. */
+void hv_disks_abandon(struct hv_disks *d);
+/* As LUN 0, 1, ... of one controller. */
+int hv_disks_attach(struct hv_disks *d, struct storvsp *vsp,
+		    struct vhd_err *err);
+
+/* ------------------------------------------------------------ terminal -- */
+
+/* Put the terminal on fd 0 into raw mode, if there is one and it is ours; it
+ * is restored at exit, on fatal signals and while stopped (SIGTSTP).
+ * Returns whether it is raw now.
+ */
+bool hv_terminal_raw(void);
+void hv_terminal_restore(void);
+/* A line on stderr that looks right on a raw terminal, too. */
+void hv_say_line(void *unused, const char *line);
+
+/* Ctrl-A x, Ctrl-A h, Ctrl-A Ctrl-A in console input. */
+struct hv_escape {
+	bool pending; /* Ctrl-A came last */
+	bool quit;    /* Ctrl-A x was typed */
+	bool help;    /* Ctrl-A h was typed; the caller clears it */
+};
+
+/* Take the escapes out of `bytes`; returns how many bytes are left. */
+size_t hv_escape_filter(struct hv_escape *e, uint8_t *bytes, size_t len);
+void hv_escape_show_help(void);
+
+/* ----------------------------------------------------------- the runs ---- */
+
+/* Where the console goes. */
+struct hv_console {
+	int in_fd, out_fd;
+	bool terminal; /* input is a raw terminal: escapes are on */
+};
+
+int hv_run_kvm(const struct hv_args *args, struct hv_disks *disks,
+	       const struct hv_console *con);
+/* The disks are opened by name in there; they stay open here for the locks. */
+int hv_run_nested(const struct hv_args *args, const struct hv_console *con);
+
+/* Call `wake` on SIGINT, SIGTERM, SIGHUP and, after `timeout_s` (0: never), on
+ * SIGALRM; NULL ends that. `wake` must be async-signal-safe.
+ */
+void hv_signals_watch(void (*wake)(void *arg), void *arg, uint32_t timeout_s);
+bool hv_signals_timed_out(void);
+
+#endif

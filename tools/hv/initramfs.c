@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The nested machine's first and only file system. */
+#include <errno.h>
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "init.h"
+#include "nested.h"
+
+/* Our first process, built beside us and carried along (blob.c). */
+extern const char hv_init_blob[], hv_init_blob_end[];
+
+/* ------------------------------------------------------------ the plan -- */
+
+struct plan {
+	char *text;
+	size_t len;
+	FILE *f;
+};
+
+static void entry(struct plan *p, char kind, const char *value)
+{
+	fprintf(p->f, "%c%s", kind, value);
+	fputc('\0', p->f);
+}
+
+static void module_entry(struct plan *p, char kind, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	fprintf(p->f, "%c/mod%s", kind, slash);
+	fputc('\0', p->f);
+}
+
+static void number_words(struct plan *p, const char *option, uint64_t n)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)n);
+	entry(p, 'a', option);
+	entry(p, 'a', text);
+}
+
+static void disk_words(struct plan *p, const struct hv_disk_arg *d,
+		       const char *inner)
+{
+	/* Always a word at the end, so that no name is mistaken for one. */
+	fprintf(p->f, "a%s%s%s,%s", inner,
+		d->format == VHD_FORMAT_AUTO ? "" : ",",
+		d->format == VHD_FORMAT_AUTO ? ""
+					     : vhd_format_name(d->format),
+		d->read_only ? "ro" : "rw");
+	fputc('\0', p->f);
+}
+
+/* `inner`: kernel, initrd (or NULL), then the disks. */
+static void command(struct plan *p, const struct hv_args *args,
+		    char *const inner[])
+{
+	entry(p, 'a', hv_prog);
+	entry(p, 'a', "run");
+	entry(p, 'a', "--accel");
+	entry(p, 'a', "kvm");
+	entry(p, 'a', "--kernel");
+	entry(p, 'a', inner[0]);
+	if (args->initrd) {
+		entry(p, 'a', "--initrd");
+		entry(p, 'a', inner[1]);
+	}
+	entry(p, 'a', "--append");
+	entry(p, 'a', args->append);
+	number_words(p, "--memory", args->memory_bytes);
+	number_words(p, "--cpus", args->cpus);
+	for (unsigned i = 0; i < args->disk_count; i++) {
+		entry(p, 'a', "--disk");
+		disk_words(p, &args->disks[i], inner[2 + i]);
+	}
+}
+
+/* What makes this program find its libraries or behave under test. */
+static void environment(struct plan *p)
+{
+	static const char *const names[] = {"LD_LIBRARY_PATH", "ASAN_OPTIONS",
+					    "UBSAN_OPTIONS", "LSAN_OPTIONS"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const char *value = getenv(names[i]);
+
+		if (!value)
+			continue;
+		fprintf(p->f, "e%s=%s", names[i], value);
+		fputc('\0', p->f);
+	}
+}
+
+static bool make_plan(struct plan *p, const struct hv_args *args,
+		      const struct hv_l1_kernel *k,
+		      const struct hv_shares *shares, char *const inner[])
+{
+	char tag[8];
+	bool bad;
+
+	p->f = open_memstream(&p->text, &p->len);
+	if (!p->f)
+		return false;
+	for (unsigned i = 0; i < k->kvm_count; i++)
+		module_entry(p, 'k', k->kvm[i]);
+	for (unsigned i = 0; i < k->device_count; i++)
+		module_entry(p, 'm', k->devices[i]);
+	for (unsigned i = 0; i < shares->count; i++) {
+		hv_share_tag(shares, i, tag);
+		entry(p, tag[0], tag);
+	}
+	command(p, args, inner);
+	environment(p);
+	bad = ferror(p->f);
+	return fclose(p->f) == 0 && !bad;
+}
+
+/* ----------------------------------------------------------- the files -- */
+
+static void add_modules(struct hv_cpio *c, char *const *paths, unsigned count)
+{
+	char name[HV_PATH_MAX];
+
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "mod%s",
+			 strrchr(paths[i], '/'));
+		hv_cpio_file(c, name, 0644, paths[i]);
+	}
+}
+
+/* Each shared object at its own place, where the linker looks for it. */
+static int add_object(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	(void)size;
+	if (info->dlpi_name[0] == '/')
+		hv_cpio_file(arg, info->dlpi_name + 1, 0755, info->dlpi_name);
+	return 0;
+}
+
+static void add_files(struct hv_cpio *c, const struct hv_l1_kernel *k,
+		      const struct plan *plan)
+{
+	hv_cpio_dir(c, "dev");
+	hv_cpio_dir(c, "proc");
+	hv_cpio_data(c, "init", 0755, hv_init_blob,
+		     (size_t)(hv_init_blob_end - hv_init_blob));
+	hv_cpio_data(c, &HV_INIT_PLAN[1], 0644, plan->text, plan->len);
+	hv_cpio_file(c, &HV_INIT_COMMAND[1], 0755, "/proc/self/exe");
+	(void)dl_iterate_phdr(add_object, c);
+	add_modules(c, k->kvm, k->kvm_count);
+	add_modules(c, k->devices, k->device_count);
+	hv_cpio_end(c);
+}
+
+int hv_initramfs_make(const struct hv_args *args, const struct hv_l1_kernel *k,
+		      const struct hv_shares *shares, char *const inner[],
+		      struct vhd_err *err)
+{
+	struct plan plan = {0};
+	struct hv_cpio cpio = {.fd = memfd_create("initramfs", MFD_CLOEXEC)};
+
+	if (cpio.fd < 0)
+		return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
+				"cannot create a file in memory: %s",
+				strerror(errno));
+	if (make_plan(&plan, args, k, shares, inner))
+		add_files(&cpio, k, &plan);
+	else
+		(void)vhd_fail(&cpio.err, -ENOMEM, VHD_WHY_NOMEM, 0,
+			       "out of memory");
+	free(plan.text);
+	if (cpio.err.code < 0) {
+		(void)close(cpio.fd);
+		if (err)
+			*err = cpio.err;
+		return cpio.err.code;
+	}
+	return cpio.fd;
+}

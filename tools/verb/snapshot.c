@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* vhd snapshot: from now on a disk is written to in a child, and keeps what it
+ * holds. Either the child has a name of its own, or it takes the disk's, so
+ * that whoever uses the disk by name goes on in the child:
+ *
+ *   1. the disk gets BASE as its second name, durable
+ *   2. the child is made without a name, on BASE, durable
+ *   3. the child takes the disk's name in one step, durable
+ *
+ * The disk's name leads to a whole disk at every instant. After a cut behind
+ * the first step the same command goes on from there.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/convert/convert.h"
+#include "verb.h"
+#include "merge.h"
+
+enum { OPT_RENAME = 256, OPT_PARENT_DIR, OPT_BLOCK, OPT_LARGER, OPT_JSON };
+
+static const struct cli_option options[] = {
+	{"rename", OPT_RENAME, "BASE",
+	 "give DISK the name BASE and the child the name DISK"},
+	{"parent-dir", OPT_PARENT_DIR, "DIR",
+	 "all images are in or below DIR (default: the directory\n"
+	 "of the child)"},
+	{"larger-child", OPT_LARGER, NULL,
+	 "let DISK be larger than its own parent"},
+	{"block-size", OPT_BLOCK, "SIZE",
+	 "bytes per block of the child (default: what DISK has,\n"
+	 "or 2M)"},
+	{"force", 'f', NULL,
+	 "replace CHILD if it exists; with --rename: although\n"
+	 "other images build on DISK and will look for it by its\n"
+	 "old name"},
+	{"json", OPT_JSON, NULL, "print JSON for programs"},
+	{"quiet", 'q', NULL, "print nothing but errors"},
+	{0},
+};
+
+struct snapshot {
+	const char *prog;
+	const char *disk;  /* as given */
+	const char *child; /* as given; the same as `disk` with `base` */
+	const char *base;  /* --rename */
+	struct verb_parents parents;
+	struct vhd_create_opts opts;
+	uint64_t block_size_bytes;
+	bool force;
+	bool json;
+	bool quiet;
+	char *real; /* of the disk; owned */
+	struct stat disk_st;
+	bool linked; /* by this call: BASE is the disk's second name */
+};
+
+/* -------------------------------------------------------- command line -- */
+
+static int option_apply(struct snapshot *s, int id, const char *value)
+{
+	switch (id) {
+	case OPT_RENAME:
+		s->base = value;
+		return CLI_OK;
+	case OPT_PARENT_DIR:
+		s->parents.dir = value;
+		return CLI_OK;
+	case OPT_LARGER:
+		s->opts.larger_child = true;
+		return CLI_OK;
+	case OPT_BLOCK:
+		return verb_size(s->prog, "block-size", value,
+				 &s->block_size_bytes);
+	case OPT_JSON:
+		s->json = true;
+		return CLI_OK;
+	case 'f':
+		s->force = true;
+		return CLI_OK;
+	default:
+		s->quiet = true;
+		return CLI_OK;
+	}
+}
+
+/* Returns -1 to go on, or the exit code to end with. */
+static int parse(struct snapshot *s, int argc, char **argv)
+{
+	struct cli_options o = {
+		.prog = s->prog,
+		.usage = "[options] DISK CHILD | --rename BASE [options] DISK",
+		.about = "Keep what a disk holds and go on writing in a child "
+			 "of it.",
+		.table = options,
+		.argc = argc,
+		.argv = argv,
+	};
+	int id, status = CLI_OK;
+
+	while ((id = cli_options_next(&o, &status)) > 0) {
+		status = option_apply(s, id, o.value);
+		if (status)
+			return status;
+	}
+	if (id < 0)
+		return status;
+	if (s->block_size_bytes > UINT32_MAX)
+		return cli_usage(s->prog, "--block-size: too large a number");
+	s->opts.block_size_bytes = (uint32_t)s->block_size_bytes;
+	if (argc - o.first_operand != (s->base ? 1 : 2))
+		return cli_usage(s->prog, s->base
+						  ? "needs one disk"
+						  : "needs a disk and a name "
+						    "for its child");
+	s->disk = argv[o.first_operand];
+	s->child = s->base ? s->disk : argv[o.first_operand + 1];
+	return -1;
+}
+
+/* ----------------------------------------------------------- the child -- */
+
+static int fail(struct vhd_err *err, int code, const char *what)
+{
+	return vhd_fail(err, code, VHD_WHY_SYSTEM, 0, "%s: %s", what,
+			strerror(-code));
+}
+
+/* What is not needed for the disk to be used is tried and no more: the child
+ * is to be as usable as the disk is for whom it belongs to.
+ */
+static void give_away(const struct snapshot *s, int fd)
+{
+	if (fchown(fd, s->disk_st.st_uid, s->disk_st.st_gid) < 0)
+		return;
+}
+
+/* Make the child on `parent` in `out`, to be found as `final` later. */
+static int fill(struct snapshot *s, struct convert_output *out,
+		const char *parent, const char *final, struct vhd_err *err)
+{
+	struct vhd *img = NULL;
+	int rc = verb_new_id(s->opts.unique_id, err);
+
+	if (rc)
+		return rc;
+	s->opts.format = VHD_FORMAT_DIFF;
+	s->opts.now_unix_s = time(NULL);
+	s->opts.parent_path = parent;
+	s->opts.final_path = final;
+	s->opts.parent_dir = s->parents.dir ? s->parents.dir : out->dir;
+	rc = vhd_create(out->path, &s->opts, &img, err);
+	if (rc) {
+		cli_strip_path(err, out->path);
+		return rc;
+	}
+	s->opts.size_bytes = vhd_get_info(img)->size_bytes;
+	return vhd_close(img, err);
+}
+
+static int under_its_own_name(struct snapshot *s, struct vhd_err *err)
+{
+	struct convert_output out;
+	char final[PATH_MAX];
+	int rc = convert_output_open(&out, s->child, s->force, &s->disk_st, err);
+
+	if (rc)
+		return rc;
+	if (snprintf(final, sizeof(final), "%s/%s", out.dir, out.name) >=
+	    (int)sizeof(final))
+		rc = fail(err, -ENAMETOOLONG, "cannot create");
+	if (!rc)
+		rc = fill(s, &out, s->real, final, err);
+	if (!rc)
+		rc = convert_output_publish(&out, true, err);
+	convert_output_close(&out);
+	return rc;
+}
+
+/* ------------------------------------------------- under the disk's name -- */
+
+/* What looks for the disk by the name that the child gets would find another
+ * id there.
+ */
+static int others_check(struct snapshot *s, struct vhd *disk,
+			struct vhd_err *err)
+{
+	struct json_object *found = json_object_new_array();
+	char shown[VERB_SHOWN_BYTES];
+	struct vhd_layer layer;
+	int rc;
+
+	if (!found)
+		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
+				"out of memory");
+	(void)vhd_layer(disk, 0, &layer);
+	layer.path = s->real;
+	rc = merge_others_find(&layer, 1, true, found, err);
+	if (!rc && json_object_array_length(found) && !s->force) {
+		const char *path = json_object_get_string(
+			json_object_array_get_idx(found, 0));
+
+		rc = vhd_fail(err, -EBUSY, VHD_WHY_UNSUPPORTED, 0,
+			      "%.90s builds on it and would no longer find "
+			      "it; --force does it nevertheless",
+			      verb_shown(path, shown));
+	}
+	json_object_put(found);
+	return rc;
+}
+
+static int dir_sync(const char *path, struct vhd_err *err)
+{
+	char dir[PATH_MAX];
+	char *slash;
+	int fd, rc = 0;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (slash)
+		slash[slash == dir] = '\0';
+	fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* Some file systems do not sync directories; they say EINVAL. */
+	if (fd < 0 || (fsync(fd) < 0 && errno != EINVAL))
+		rc = fail(err, -errno, "cannot make its name durable");
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+/* BASE has no other name than the disk, as an interrupted call left it. */
+static bool is_disk(const struct snapshot *s, const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && st.st_dev == s->disk_st.st_dev &&
+	       st.st_ino == s->disk_st.st_ino;
+}
+
+static int second_name(struct snapshot *s, struct vhd_err *err)
+{
+	char shown[VERB_SHOWN_BYTES];
+	int code;
+
+	if (linkat(AT_FDCWD, s->real, AT_FDCWD, s->base, 0) == 0) {
+		s->linked = true;
+		return dir_sync(s->base, err);
+	}
+	code = -errno;
+	if (code == -EEXIST && is_disk(s, s->base) &&
+	    strcmp(s->base, s->disk) != 0)
+		return dir_sync(s->base, err);
+	verb_shown(s->base, shown);
+	if (code == -EEXIST)
+		return vhd_fail(err, code, VHD_WHY_UNSUPPORTED, 0,
+				"there is a %.90s already; choose another name",
+				shown);
+	if (code == -EXDEV)
+		return vhd_fail(err, code, VHD_WHY_UNSUPPORTED, 0,
+				"%.90s is on another file system: that would "
+				"take a copy",
+				shown);
+	if (code == -EPERM || code == -EOPNOTSUPP)
+		return vhd_fail(err, code, VHD_WHY_UNSUPPORTED, 0,
+				"the file system gives no second name; make "
+				"the child under a name of its own");
+	return vhd_fail(err, code, VHD_WHY_SYSTEM, 0, "cannot name it %.80s: %s",
+			shown, strerror(-code));
+}
+
+/* A name beside the disk's that nobody has, for the file while it has none. */
+static int output_open(struct snapshot *s, struct convert_output *out,
+		       struct vhd_err *err)
+{
+	const char *slash = strrchr(s->real, '/');
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "%.*s/.%.200s.child-%lld",
+		     (int)(slash - s->real), s->real, slash + 1,
+		     (long long)getpid()) >= (int)sizeof(path))
+		return fail(err, -ENAMETOOLONG, "cannot create");
+	return convert_output_open(out, path, false, &s->disk_st, err);
+}
+
+static int take_name(struct snapshot *s, struct vhd_err *err)
+{
+	struct convert_output out;
+	int rc = output_open(s, &out, err);
+
+	if (rc)
+		return rc;
+	rc = fill(s, &out, s->base, s->real, err);
+	if (!rc)
+		rc = convert_output_take(&out, strrchr(s->real, '/') + 1, err);
+	if (!rc)
+		give_away(s, out.fd);
+	if (!rc)
+		rc = convert_output_publish(&out, true, err);
+	convert_output_close(&out);
+	/* The disk has its own name still: the second one may go. */
+	if (rc && s->linked && is_disk(s, s->real))
+		(void)unlink(s->base);
+	return rc;
+}
+
+/* Signals wait: it does not take long. */
+static void signals_hold(sigset_t *old)
+{
+	sigset_t held;
+
+	sigemptyset(&held);
+	sigaddset(&held, SIGINT);
+	sigaddset(&held, SIGTERM);
+	sigaddset(&held, SIGHUP);
+	sigprocmask(SIG_BLOCK, &held, old);
+}
+
+/* The disk is held, and so locked against writers, until the child has its
+ * name.
+ */
+static int under_the_disks_name(struct snapshot *s, struct vhd_err *err)
+{
+	struct verb_parents parents = s->parents;
+	const struct vhd_open_opts how = {
+		.parent_dir = verb_parent_dir(&parents, s->real),
+		.larger_child = s->opts.larger_child,
+	};
+	struct vhd *disk = NULL;
+	sigset_t old;
+	int rc = vhd_open(s->real, &how, &disk, err);
+
+	if (!rc)
+		rc = others_check(s, disk, err);
+	if (!rc) {
+		signals_hold(&old);
+		rc = second_name(s, err);
+		if (!rc)
+			rc = take_name(s, err);
+		sigprocmask(SIG_SETMASK, &old, NULL);
+	}
+	vhd_abandon(disk);
+	verb_parents_fini(&parents);
+	return rc;
+}
+
+/* -------------------------------------------------------------- the end -- */
+
+static int disk_find(struct snapshot *s, struct vhd_err *err)
+{
+	s->real = realpath(s->disk, NULL);
+	if (!s->real || stat(s->real, &s->disk_st) < 0)
+		return fail(err, -errno, "cannot find the disk");
+	if (!S_ISREG(s->disk_st.st_mode))
+		return vhd_fail(err, -EINVAL, VHD_WHY_NOT_FILE, 0,
+				"is not a regular file");
+	return 0;
+}
+
+static struct json_object *report(const struct snapshot *s)
+{
+	struct json_object *o = json_object_new_object();
+	char hex[CLI_ID_TEXT], windows[CLI_ID_TEXT];
+
+	verb_put_text(o, "path", s->child);
+	verb_put_text(o, "parent", s->base ? s->base : s->disk);
+	verb_put_bool(o, "renamed", s->base != NULL);
+	verb_put_number(o, "size", s->opts.size_bytes);
+	verb_put_text(o, "id", cli_id_windows(s->opts.unique_id, windows));
+	verb_put_text(o, "id-hex", cli_id_hex(s->opts.unique_id, hex));
+	return o;
+}
+
+static void report_text(const struct snapshot *s)
+{
+	char size[CLI_SIZE_TEXT], shown[2][VERB_SHOWN_BYTES];
+
+	cli_size_text(s->opts.size_bytes, size, sizeof(size));
+	printf("%s: differencing, %s, on %s%s\n",
+	       verb_shown(s->child, shown[0]), size,
+	       verb_shown(s->base ? s->base : s->disk, shown[1]),
+	       s->base ? ", which is the disk that had this name" : "");
+}
+
+int verb_snapshot(const char *prog, int argc, char **argv)
+{
+	struct snapshot s = {.prog = prog};
+	struct json_object *root = NULL;
+	struct vhd_err err = {0};
+	int status = parse(&s, argc, argv);
+	int rc;
+
+	if (status >= 0)
+		return status;
+	rc = disk_find(&s, &err);
+	if (!rc)
+		rc = s.base ? under_the_disks_name(&s, &err)
+			    : under_its_own_name(&s, &err);
+	free(s.real);
+	if (rc)
+		return cli_fail(prog, s.child, &err);
+	if (s.json)
+		root = report(&s);
+	else if (!s.quiet)
+		report_text(&s);
+	return verb_finish(prog, root, CLI_OK);
+}
