@@ -12,6 +12,9 @@
 # BUILD/results; a tier that appends none gets one here, and one that fails
 # without a line that says so gets that line. The last line of the output is
 # "N passed, N failed", and ", N skipped" if some were.
+#
+# PROOF_LONG=1 runs the long columns (make check-long). What tests measure of
+# the goals in tests/proof/goals.tsv is gathered in BUILD/proof/figures.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 build=${BUILD:-build}
@@ -28,6 +31,7 @@ tiers()
 	cross    900
 	tools    1800
 	fuzz     900
+	proof    900
 	guest    1200
 	debian   1500
 	EOF
@@ -115,7 +119,25 @@ tier_fuzz()
 	# Each target reads its seeds first and then looks further; in the
 	# same direction every time, so that a commit passes or fails for good.
 	build_quietly fuzz -j2 fuzz-build &&
-	FUZZ_SEED=${FUZZ_SEED:-1} "$make" --no-print-directory -s fuzz TIME=10
+	if [ "${PROOF_LONG-}" = 1 ]; then
+		"$make" --no-print-directory -s fuzz TIME=900
+	else
+		FUZZ_SEED=${FUZZ_SEED:-1} "$make" --no-print-directory -s \
+			fuzz TIME=10
+	fi
+}
+
+# Harnesses that are no unit test of one module; each writes its figures.
+tier_proof()
+{
+	build_quietly all -j2 all && build_quietly proof -j2 unit-build || return
+	harnesses=
+	for script in tests/proof/*.sh; do
+		[ "$script" = tests/proof/table.sh ] ||
+			harnesses="$harnesses $script"
+	done
+	# shellcheck disable=SC2086 # names of this folder
+	run_scripts proof $harnesses
 }
 
 tier_guest()
@@ -173,13 +195,20 @@ trap '[ -z "$running" ] || kill "$running"; exit 130' INT TERM
 began=$(date +%s)
 tools/deps.sh || exit 1
 PATH=$PATH:/usr/sbin:/sbin
-mkdir -p "$build/logs"
+mkdir -p "$build/logs" "$build/proof"
 : >"$results"
+case $build in
+/*) PROOF=$build/proof/figures ;;
+*) PROOF=$PWD/$build/proof/figures ;;
+esac
+export PROOF
+: >"$PROOF"
 : >"$build/logs/failures"
 wanted=${*:-$(tiers | awk '{ print $1 }')}
 for word in $wanted; do
 	limit=$(tiers | awk -v name="$word" '$1 == name { print $2 }')
 	[ -n "$limit" ] || { echo "check.sh: no tier $word" >&2; exit 2; }
+	[ "${PROOF_LONG-}" != 1 ] || limit=$((limit * 20))
 	run_tier "$word" "$limit"
 done
 
@@ -197,6 +226,7 @@ while read -r name log; do
 	tail -n 15 "$log"
 done <"$build/logs/failures"
 echo
+tests/proof/table.sh "$build" | tail -n 1
 echo "$(($(date +%s) - began)) s; results: $results"
 skipped=$(count skip)
 [ "$skipped" -eq 0 ] && skipped='' || skipped=", $skipped skipped"
