@@ -13,6 +13,8 @@
 #include "engine.h"
 #include "fail.h"
 
+#define RETRIES_MAX 1000
+
 struct sync_engine {
 	struct vhd_io_list queued;
 	struct vhd_io_list done;
@@ -100,12 +102,17 @@ static int64_t transfer_direct(const struct vhd_io *io)
 
 static int64_t perform(const struct vhd_io *io)
 {
+	unsigned tries = 0;
 	int64_t res;
 	int rc;
 
 	if (io->op == VHD_IO_SYNC)
 		return io->file->ops->flush(io->file->state);
-	res = io->direct ? transfer_direct(io) : transfer(io);
+	/* The queue cannot tell an interrupted write from an interrupted sync.
+	 */
+	do
+		res = io->direct ? transfer_direct(io) : transfer(io);
+	while (res == -EINTR && io->dsync && ++tries <= RETRIES_MAX);
 	if (res <= 0 || !io->dsync)
 		return res;
 	rc = io->file->ops->flush(io->file->state);
