@@ -155,14 +155,16 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_salvage vhd_oracle vhd_zero
 UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
-              vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress
+              vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
+              vmbus_hostile
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic
 UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
                 storvsp_request storvsp_drain storvsp_reset storvsp_fault \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
-                storvsp_thread
+                storvsp_thread storvsp_hostile_scsi \
+                storvsp_hostile_flood
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt
@@ -182,9 +184,14 @@ TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                tests/lib/guest_talk.c tests/lib/guest_ring.c \
                tests/lib/fakedev.c tests/lib/diffimg.c tests/lib/malformed.c \
                tests/lib/stack.c tests/lib/world.c tests/lib/world_write.c \
-               tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c
-# These have hv/gpa.c replaced by the door that counts and flips.
-WATCHED      := vmbus_fetch storvsp_fetch
+               tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c \
+               tests/lib/tally.c
+# These have hv/gpa.c replaced by the door that counts and flips: all that run
+# a guest's packets.
+WATCHED      := vmbus_channel vmbus_flow vmbus_message vmbus_fetch \
+                vmbus_stress vmbus_hostile $(UNIT_STORVSP)
+# Fuzz targets whose corpus is replayed behind that door, without libFuzzer.
+REPLAYED     := storvsp_session vmbus_message
 
 # Fuzz targets: fuzz/NAME.c, seeds in fuzz/corpus/NAME/. FUZZ_SRC_NAME lists
 # what else is built into it, FUZZ_LIBS_NAME what is linked to it.
@@ -192,6 +199,8 @@ TIME ?= 10
 FUZZ := vmbus_ring vmbus_message storvsp_session scsi_cdb vhd_open vhd_repair \
         vhd_edit vhd_merge hv_loader hv_pio_mmio tool_args vhd_ops vhd_chain \
         hv_hypercall
+# The bus behind the door that counts fetches.
+WATCHED_VMBUS := $(filter-out hv/gpa.c,$(VMBUS_SRC)) tests/lib/gpa_watch.c
 FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
                       hv/gpa.c
 FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
@@ -216,14 +225,14 @@ FUZZ_LIBS_vhd_repair := $(LIBS_VHD)
 FUZZ_SRC_vhd_open := $(VHD_SRC) tests/lib/memfile.c tests/lib/fuzzimg.c
 FUZZ_LIBS_vhd_open := $(LIBS_VHD)
 FUZZ_SRC_vmbus_ring := hv/gpa.c hv/vmbus/ring.c hv/vmbus/packet.c
-FUZZ_SRC_vmbus_message := $(VMBUS_SRC) tests/lib/guest.c \
+FUZZ_SRC_vmbus_message := $(WATCHED_VMBUS) tests/lib/guest.c \
                       tests/lib/guest_talk.c tests/lib/guest_ring.c \
-                      tests/lib/fakedev.c
-FUZZ_SRC_storvsp_session := $(STORVSP_SRC) $(VMBUS_SRC) $(VHD_SRC) \
+                      tests/lib/fakedev.c tests/lib/tally.c
+FUZZ_SRC_storvsp_session := $(STORVSP_SRC) $(WATCHED_VMBUS) $(VHD_SRC) \
                       tests/lib/guest.c tests/lib/guest_talk.c \
                       tests/lib/guest_ring.c tests/lib/vsc.c \
                       tests/lib/vsc_scsi.c tests/lib/memfile.c \
-                      tests/lib/simengine.c
+                      tests/lib/simengine.c tests/lib/tally.c
 FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
 FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/inquiry.c storvsp/mode.c \
                      storvsp/capacity.c storvsp/readwrite.c storvsp/sense.c \
@@ -278,7 +287,7 @@ NBD_PLUGIN := $(BUILD)/lib/nbdkit/nbdkit-vhd-plugin.so
 UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_TOOLS)
 
 .PHONY: all clean layers style unit check check-long proof install help deps \
-        demo bench unit-build unit-run bench-build
+        demo bench unit-build unit-run bench-build watched
 .DELETE_ON_ERROR:
 all: $(addprefix $(BUILD)/bin/,$(PROGRAMS) $(VHD_VERBS)) $(LIBVHD) $(LIBVHD_SO) \
      $(NBD_PLUGIN)
@@ -379,9 +388,25 @@ $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
 $(BUILD)/tests/vhd_queue_nomem: LDFLAGS_ALL += \
   -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
-unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd)
+# $(1) fuzz target
+define replay_rule
+$(BUILD)/tests/replay_$(1): $$(call obj,fuzz/$(1).c tests/lib/replay.c \
+                            tests/lib/gpa_watch.c) $(LIBTEST) \
+                            $(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD)
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS_VHD)
+endef
+$(foreach t,$(REPLAYED),$(eval $(call replay_rule,$(t))))
+# gcc asks for the prototype that libFuzzer keeps to itself.
+$(BUILD)/obj/fuzz/%.o: CFLAGS_ALL += -Wno-missing-prototypes
+
+unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd \
+                                       $(addprefix replay_,$(REPLAYED)))
 unit: unit-build
 	tests/run-unit.sh $(BUILD) $(UNIT)
+# Those that count what is fetched, for tests/proof/hostile.sh.
+watched:
+	@echo $(WATCHED)
 # What is built; a test that is not fails.
 unit-run:
 	tests/run-unit.sh $(BUILD) $(UNIT)
