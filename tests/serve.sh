@@ -477,6 +477,8 @@ running()
 	expect 7 vhd serve --run 'exit 7' dynamic.vhd
 	expect 1 vhd serve --run "$(printf 'nbdcopy flat.raw "$uri"')" \
 		dynamic.vhd
+	expect 7 vhd serve --socket named --run 'exit 7' dynamic.vhd
+	[ ! -e named ] || fail "the socket stays when the command has ended"
 	# The server does not outlive who started it.
 	serve dynamic.vhd
 	child=$(nbdkit_pid)
