@@ -32,7 +32,7 @@ CFLAGS_ALL  := $(BASE) $(OPT) $(WARN) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
 
 LIBS_VHD   := -luring -laio -lisal
-LIBS_TOOLS := -Wl,--as-needed -lext2fs -lcom_err -lfuse3 -lnbd -lcrypto -lz -lblkid -ljson-c -lisal
+LIBS_TOOLS := -Wl,--as-needed -lext2fs -lcom_err -lfuse3 -lnbd -lcrypto -lz -lblkid -ljson-c -lseccomp -lisal
 
 # ------------------------------------------------------------------ sources
 # What is installed: vhd.h, and what it includes.
@@ -76,7 +76,12 @@ STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
 
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
            tools/cli/parent.c tools/cli/progress.c tools/cli/rate.c \
-           tools/cli/size.c tools/cli/text.c
+           tools/cli/sandbox.c tools/cli/size.c tools/cli/text.c
+
+# What a program gives up before it meets foreign bytes.
+SANDBOX_SRC := tools/sandbox/table.c tools/sandbox/filter.c \
+               tools/sandbox/landlock.c tools/sandbox/rights.c \
+               tools/sandbox/ring.c tools/sandbox/sandbox.c
 
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect vhd-mount
@@ -152,7 +157,7 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_written_crash vhd_create_child vhd_rebase vhd_resize \
             vhd_compact vhd_malformed vhd_split vhd_keep vhd_check_chain \
             vhd_merge vhd_merge_file vhd_random vhd_set vhd_repair vhd_undo \
-            vhd_salvage vhd_oracle vhd_zero
+            vhd_salvage vhd_oracle vhd_zero vhd_confine
 UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
               vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
@@ -281,6 +286,7 @@ LIBVMBUS   := $(BUILD)/lib/libvmbus.a
 LIBHV      := $(BUILD)/lib/libhv.a
 LIBSTORVSP := $(BUILD)/lib/libstorvsp.a
 LIBCLI     := $(BUILD)/lib/libcli.a
+LIBSANDBOX := $(BUILD)/lib/libsandbox.a
 LIBTEST    := $(BUILD)/lib/libtest.a
 NBD_PLUGIN := $(BUILD)/lib/nbdkit/nbdkit-vhd-plugin.so
 
@@ -300,6 +306,7 @@ $(LIBVMBUS): $(call obj,$(VMBUS_SRC))
 $(LIBHV): $(call obj,$(HV_SRC))
 $(LIBSTORVSP): $(call obj,$(STORVSP_SRC))
 $(LIBCLI): $(call obj,$(CLI_SRC))
+$(LIBSANDBOX): $(call obj,$(SANDBOX_SRC))
 $(LIBTEST): $(call obj,$(TESTLIB_SRC))
 $(BUILD)/lib/%.a:
 	@mkdir -p $(@D)
@@ -354,7 +361,7 @@ $(BUILD)/obj/tools/hv/blob.o: $(BUILD)/gen/hv-init
 $(BUILD)/obj/tools/hv/blob.o: CFLAGS_ALL += -DHV_INIT_FILE=\"$(BUILD)/gen/hv-init\"
 
 define program_rule
-$(BUILD)/bin/$(1): $$(call obj,$$(SRC_$(1))) $(LIBCLI) \
+$(BUILD)/bin/$(1): $$(call obj,$$(SRC_$(1))) $(LIBSANDBOX) $(LIBCLI) \
                    $(if $(filter hv,$(1)),$(LIBSTORVSP) $(LIBHV) $(LIBVMBUS)) \
                    $(LIBVHD)
 	@mkdir -p $$(@D)
@@ -374,7 +381,7 @@ $(foreach t,$(UNIT_VHD),$(eval $(call unit_rule,$(t),$(LIBVHD))))
 $(foreach t,$(UNIT_VMBUS),$(eval $(call unit_rule,$(t),$(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_HV),$(eval $(call unit_rule,$(t),$(LIBHV) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_STORVSP),$(eval $(call unit_rule,$(t),$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD))))
-$(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) $(LIBCLI) $(LIBVHD))))
+$(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) $(LIBSANDBOX) $(LIBCLI) $(LIBVHD))))
 
 # Allocations of this one can be made to fail.
 $(BUILD)/tests/vmbus_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wrap=eventfd
