@@ -162,14 +162,16 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
               vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
               vmbus_hostile
-UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic
+UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
+           hv_hypercall_fetch
 UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
                 storvsp_request storvsp_drain storvsp_reset storvsp_fault \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
                 storvsp_thread storvsp_hostile_scsi \
-                storvsp_hostile_flood
+                storvsp_hostile_flood storvsp_hostile_steps \
+                storvsp_hostile_flip
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt
@@ -194,7 +196,7 @@ TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
 # These have hv/gpa.c replaced by the door that counts and flips: all that run
 # a guest's packets.
 WATCHED      := vmbus_channel vmbus_flow vmbus_message vmbus_fetch \
-                vmbus_stress vmbus_hostile $(UNIT_STORVSP)
+                vmbus_stress vmbus_hostile hv_hypercall_fetch $(UNIT_STORVSP)
 # Fuzz targets whose corpus is replayed behind that door, without libFuzzer.
 REPLAYED     := storvsp_session vmbus_message
 

@@ -100,6 +100,7 @@ static uint8_t flip_mask;
 
 void gpa_watch_clear(void)
 {
+	published(); /* what comes is something else */
 	window_count = 0;
 	flip_all = 0;
 	flip_mask = 0;
