@@ -206,6 +206,7 @@ case $build in
 esac
 export PROOF
 : >"$PROOF"
+rm -f "$PROOF.tally" # what programs add up: tests/lib/tally.h
 : >"$build/logs/failures"
 wanted=${*:-$(tiers | awk '{ print $1 }')}
 for word in $wanted; do

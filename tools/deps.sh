@@ -22,6 +22,7 @@ packages()
 	build libisal-dev       zero scan
 	build libblkid-dev      partitions and file systems in vhd-inspect
 	build libjson-c-dev     JSON output
+	build libseccomp-dev    filters of system calls: the sandbox
 	build zlib1g-dev        gzip streams
 	build libssl-dev        digests of converted disks
 	build libnbd-dev        NBD servers as source and destination of vhd-convert
