@@ -17,15 +17,16 @@ struct kind {
 	uint16_t type, flags;
 	unsigned steps; /* of the negotiation, before it; 4 is all of it */
 	uint8_t op;
+	uint8_t lun; /* 0 is dynamic, 1 fixed */
 	uint8_t cdb[16];
 	uint8_t data_in;
 	uint32_t bytes; /* 0: in-band */
 	unsigned pages;
 };
 
-#define SRB	9, WANTS, 4, STORVSP_OP_EXECUTE_SRB
-#define PLAIN	6, WANTS, 4, STORVSP_OP_EXECUTE_SRB
-#define OP(s, o) 6, WANTS, s, STORVSP_OP_##o, {0}, 0, 0, 0
+#define SRB	9, WANTS, 4, STORVSP_OP_EXECUTE_SRB, 1
+#define PLAIN	6, WANTS, 4, STORVSP_OP_EXECUTE_SRB, 1
+#define OP(s, o) 6, WANTS, s, STORVSP_OP_##o, 1, {0}, 0, 0, 0
 
 static const struct kind kinds[] = {
 	{"begin", OP(0, BEGIN_INITIALIZATION)},
@@ -43,11 +44,11 @@ static const struct kind kinds[] = {
 	{"event", OP(4, EVENT_NOTIFICATION)},
 	{"begin again", OP(4, BEGIN_INITIALIZATION)},
 	{"request too early", OP(1, EXECUTE_SRB)},
-	{"unknown type", 0xFFFF, WANTS, 4, 3, {0}, 2, 0, 0},
-	{"no type", 0, WANTS, 4, 6, {0}, 2, 0, 0},
-	{"completion", 11, 0, 4, 1, {0}, 2, 0, 0},
-	{"no completion wanted", 6, 0, 4, 3, {0}, 2, 0, 0},
-	{"gpa of a reset", 9, WANTS, 4, 6, {0}, 2, 4096, 1},
+	{"unknown type", 0xFFFF, WANTS, 4, 3, 1, {0}, 2, 0, 0},
+	{"no type", 0, WANTS, 4, 6, 1, {0}, 2, 0, 0},
+	{"completion", 11, 0, 4, 1, 1, {0}, 2, 0, 0},
+	{"no completion wanted", 6, 0, 4, 3, 1, {0}, 2, 0, 0},
+	{"gpa of a reset", 9, WANTS, 4, 6, 1, {0}, 2, 4096, 1},
 	{"test unit ready", PLAIN, {0x00}, 2, 0, 0},
 	{"request sense", SRB, {0x03, 0, 0, 0, 18}, 1, 18, 1},
 	{"read 6", SRB, {0x08, 0, 0, 1, 8}, 1, 4096, 1},
@@ -146,7 +147,7 @@ static uint32_t send_kind(struct simvsp *w, const struct kind *k)
 		gpas[i] = w->b.gpas[i % 16];
 	r.gpas = gpas;
 	if (k->op == STORVSP_OP_EXECUTE_SRB) {
-		struct vsc_cmd cmd = {.lun = 1,
+		struct vsc_cmd cmd = {.lun = k->lun,
 				      .data_in = k->data_in,
 				      .bytes = k->bytes};
 
@@ -173,7 +174,7 @@ struct outcome {
 	bool answered;
 	struct vsc_answer a;
 	uint8_t data[16 * 4096];
-	uint8_t disk[64 * 512];
+	uint8_t disk[2][64 * 512];
 };
 
 /* Run it to its end, and go on as if nothing had been. */
@@ -188,8 +189,10 @@ static void finish(struct simvsp *w, const struct kind *k, struct outcome *out)
 							       : k->steps,
 		  4);
 	still_serves(w);
-	assert_int_equal(
-		vhd_read(w->img[1], 0, out->disk, sizeof(out->disk), NULL), 0);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(vhd_read(w->img[i], 0, out->disk[i],
+					  sizeof(out->disk[i]), NULL),
+				 0);
 	simvsp_stop(w);
 }
 
@@ -227,6 +230,52 @@ static void each_byte_of_each_packet_may_change_after_its_fetch(void **state)
 			if (memcmp(&got, &want, sizeof(got)) != 0)
 				fail_msg("%s: byte %u counts twice", k->name,
 					 b);
+		}
+	}
+}
+
+/* UNMAP of 8 sectors from LBA 16, and WRITE SAME of a pattern there: what lies
+ * in the buffer decides, so it is fetched once, too.
+ */
+static void each_byte_of_a_parameter_list_may_change_after_its_fetch(void **st)
+{
+	static const struct kind lists[] = {
+		{"unmap", 9, WANTS, 4, STORVSP_OP_EXECUTE_SRB, 0,
+		 {0x42, 0, 0, 0, 0, 0, 0, 0, 24}, 0, 24, 1},
+		{"write same", SRB, {0x41, 0, 0, 0, 0, 16, 0, 0, 8}, 0, 512, 1},
+	};
+	static const uint8_t unmap[24] = {0, 22, 0, 16, [15] = 16, [19] = 8};
+	static struct outcome want, got;
+
+	(void)st;
+	for (unsigned i = 0; i < 2; i++) {
+		for (uint32_t b = 0; b <= lists[i].bytes; b++) {
+			struct outcome *out = b ? &got : &want;
+			uint8_t before, *p;
+			struct simvsp w;
+
+			begin(&w, &lists[i]);
+			for (unsigned lba = 0; lba < 32; lba += 8)
+				simvsp_expect(w.c,
+					      simvsp_send(&w, w.c, 'w', 0, lba),
+					      "good");
+			if (i == 0)
+				vsc_buffer_put(&w.b, unmap, sizeof(unmap));
+			send_kind(&w, &lists[i]);
+			p = (uint8_t *)guest_ptr(vsc_guest(w.v), w.b.gpas[0]) +
+			    (b ? b - 1 : 0);
+			before = *p;
+			if (b)
+				gpa_watch_flip(w.b.gpas[0] + b - 1, 0xFF);
+			vsc_pump(w.v);
+			all += b > 0;
+			flipped += b && (*p ^ before) == 0xFF;
+			*p = before; /* it is part of what is compared */
+			finish(&w, &lists[i], out);
+			assert_true(vsc_good(&out->a));
+			if (b && memcmp(&got, &want, sizeof(got)) != 0)
+				fail_msg("%s: byte %u counts twice",
+					 lists[i].name, b - 1);
 		}
 	}
 }
@@ -278,14 +327,16 @@ int main(void)
 		cmocka_unit_test(
 			each_byte_of_each_packet_may_change_after_its_fetch),
 		cmocka_unit_test(
+			each_byte_of_a_parameter_list_may_change_after_its_fetch),
+		cmocka_unit_test(
 			each_byte_of_the_control_words_may_change_after_its_load),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
 	printf("%u of %u bytes\n", flipped, all);
 	proof_figure("G3", failed == 0 && flipped == all && all > 0,
-		     "%u of %u bytes flipped right after their fetch, %zu "
-		     "kinds of packet and the control words",
+		     "%u of %u bytes flipped right after their fetch: %zu "
+		     "kinds of packet, parameter lists, control words",
 		     flipped, all, KINDS);
 	return failed || flipped != all;
 }
