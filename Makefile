@@ -170,7 +170,7 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_request storvsp_drain storvsp_reset storvsp_fault \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
                 storvsp_thread storvsp_hostile_scsi \
-                storvsp_hostile_flood storvsp_provision
+                storvsp_hostile_flood storvsp_provision storvsp_select
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt
