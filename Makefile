@@ -183,6 +183,14 @@ TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                tests/lib/fakedev.c tests/lib/diffimg.c tests/lib/malformed.c \
                tests/lib/stack.c tests/lib/world.c tests/lib/world_write.c \
                tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c
+TESTLIB_SRC  += tests/lib/crashdisk.c tests/lib/crashstate.c
+# Programs of tests/proof/*.sh, each tests/NAME.c with SRC_NAME, built by
+# unit-build.
+PROOF_PROGRAMS := proof/crash
+SRC_proof/crash := tests/proof/crash_class.c tests/proof/crash_op.c \
+                   tests/proof/crash_edit.c tests/proof/crash_repair.c \
+                   tests/proof/crash_model.c tests/proof/crash_check.c \
+                   tests/proof/crash_run.c
 # These have hv/gpa.c replaced by the door that counts and flips.
 WATCHED      := vmbus_fetch storvsp_fetch
 
@@ -375,11 +383,19 @@ $(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
 
+define proof_rule
+$(BUILD)/tests/$(1): $$(call obj,tests/$(1).c $$(SRC_$(1))) $(LIBTEST) \
+                     $(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD)
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ -lcmocka $$(LIBS_VHD)
+endef
+$(foreach t,$(PROOF_PROGRAMS),$(eval $(call proof_rule,$(t))))
+
 # This one counts and refuses the library's allocations.
 $(BUILD)/tests/vhd_queue_nomem: LDFLAGS_ALL += \
   -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
-unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd)
+unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd $(PROOF_PROGRAMS))
 unit: unit-build
 	tests/run-unit.sh $(BUILD) $(UNIT)
 # What is built; a test that is not fails.
