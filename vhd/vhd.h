@@ -68,7 +68,9 @@ struct vhd_open_opts {
 /* Open an existing image by path. NAME.vhd that has no footer of its own and
  * has NAME.v01 beside it is a split set, which is read as one file.
  * AUTO never takes a file for raw unless it carries no VHD structure at all.
- * Locks the file (OFD) before the first metadata read.
+ * Locks the file (OFD) before the first metadata read: exclusively where it is
+ * writable, else shared with other readers. Such locks are advisory and of this
+ * host; whether they reach over a network file system is its own affair.
  * Errors: -ENOENT and other open errors (SYSTEM), -EBUSY (LOCKED), -EISDIR
  *   and -EINVAL (NOT_FILE), -EUCLEAN for every malformed structure with its
  *   own `why`, -ENOTSUP (NEEDS_PARENT, UNSUPPORTED), -EROFS

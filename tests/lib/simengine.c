@@ -165,6 +165,8 @@ static int64_t carry_out(const struct vhd_io *io, const struct sim_fate *fate)
 
 static void record(struct simengine *s, const struct vhd_io *io)
 {
+	if (s->opts.forgetful)
+		return;
 	if (s->event_count == s->event_room) {
 		s->event_room = s->event_room ? s->event_room * 2 : 64;
 		s->events = realloc(s->events,

@@ -107,7 +107,7 @@ static unsigned run_one(uint64_t seed)
 	struct run_opts o = {
 		.seed = seed,
 		.exhaustive = 7,
-		.samples = {140, 24, 40, 20},
+		.samples = {180, 30, 50, 24},
 		.deep_every = 16,
 		.depth2 = 3,
 		.depth2_samples = 10,
