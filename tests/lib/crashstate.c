@@ -254,7 +254,7 @@ static void lengths_hold(struct flight *f)
 			continue;
 		for (size_t k = l->first; k < l->last; k++)
 			if (f->fate[k] == FATE_OLD)
-				f->fate[k] = FATE_NEW;
+				f->fate[k] = (uint8_t)FATE_NEW;
 	}
 }
 
@@ -351,10 +351,10 @@ static void some_fates(struct flight *f)
 		else if (kind == 2)
 			f->fate[i] = i < one;
 		else
-			f->fate[i] = any_fate(f, share);
+			f->fate[i] = (uint8_t)any_fate(f, share);
 	}
 	if (f->o->mode == CRASH_GARBAGE && kind != 3)
-		f->fate[one] = FATE_TORN;
+		f->fate[one] = (uint8_t)FATE_TORN;
 }
 
 static void some_lengths(struct flight *f)
@@ -396,7 +396,7 @@ static bool next_choice(struct flight *f, unsigned fates)
 	for (size_t i = 0; i < f->piece_count; i++) {
 		if (++f->fate[i] < fates)
 			return true;
-		f->fate[i] = FATE_OLD;
+		f->fate[i] = (uint8_t)FATE_OLD;
 	}
 	return false;
 }
