@@ -72,7 +72,7 @@ STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                storvsp/target.c storvsp/command.c storvsp/inquiry.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
-               storvsp/sense.c
+               storvsp/sense.c storvsp/provision.c
 
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
            tools/cli/parent.c tools/cli/progress.c tools/cli/rate.c \
@@ -152,7 +152,8 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_alloc vhd_commit vhd_tail vhd_crash vhd_create vhd_file \
             vhd_lock vhd_sync vhd_threads vhd_nomem vhd_inplace vhd_stream \
             vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush vhd_queue_host \
-            vhd_queue_alloc vhd_queue_nomem vhd_model vhd_check vhd_check_data \
+            vhd_queue_alloc vhd_queue_nomem vhd_queue_zero vhd_model \
+            vhd_check vhd_check_data \
             vhd_check_target vhd_chain vhd_layer vhd_written vhd_written_flush \
             vhd_written_crash vhd_create_child vhd_rebase vhd_resize \
             vhd_compact vhd_malformed vhd_split vhd_keep vhd_check_chain \
@@ -169,7 +170,7 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_request storvsp_drain storvsp_reset storvsp_fault \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
                 storvsp_thread storvsp_hostile_scsi \
-                storvsp_hostile_flood
+                storvsp_hostile_flood storvsp_provision
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt
@@ -252,7 +253,9 @@ FUZZ_SRC_storvsp_session := $(STORVSP_SRC) $(WATCHED_VMBUS) $(VHD_SRC) \
 FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
 FUZZ_SRC_storvsp_packet := $(FUZZ_SRC_storvsp_session)
 FUZZ_LIBS_storvsp_packet := $(LIBS_VHD)
+FUZZ_LIBS_scsi_cdb := $(LIBS_VHD)
 FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/inquiry.c storvsp/mode.c \
+                     storvsp/provision.c $(VHD_SRC) tests/lib/memfile.c \
                      storvsp/capacity.c storvsp/readwrite.c storvsp/sense.c \
                      storvsp/target.c
 
@@ -272,6 +275,7 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  tools/verb/gpt.c:vhd_edit vhd/merge_plan.c:vhd_merge \
                  vhd/merge_copy.c:vhd_merge \
                  storvsp/command.c:scsi_cdb storvsp/readwrite.c:scsi_cdb \
+                 storvsp/provision.c:scsi_cdb \
                  storvsp/request.c:storvsp_packet \
                  storvsp/buffer.c:storvsp_packet \
                  storvsp/session.c:storvsp_packet \

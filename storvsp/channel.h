@@ -73,8 +73,13 @@ struct request {
 	bool doomed; /* a reset waits for its end */
 	const struct storvsp_disk *disk;
 	struct scsi_io io;
+	uint64_t sectors; /* of `req` */
 	struct vhd_req req;
 	struct iovec *iov;
+	/* a command of several steps: what has not been sent yet */
+	struct scsi_extent extent[SCSI_EXTENTS_MAX];
+	unsigned at, count;
+	uint8_t pattern[VHD_SECTOR_BYTES];
 };
 
 struct channel {

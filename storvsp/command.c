@@ -16,6 +16,8 @@ enum data_dir {
 
 /* Answered where no LUN is. */
 #define ABSENT_TOO 1u
+/* The guest's buffer holds parameters, not the disk's data. */
+#define PARAMS 2u
 
 struct command {
 	enum scsi_verdict (*run)(struct scsi_task *t);
@@ -43,10 +45,13 @@ static const struct command commands[256] = {
 	[SCSI_READ_10] = {scsi_read_10, 10, DIR_IN, 0},
 	[SCSI_WRITE_10] = {scsi_write_10, 10, DIR_OUT, 0},
 	[SCSI_SYNCHRONIZE_CACHE_10] = {scsi_synchronize_cache_10, 10, DIR_NONE, 0},
+	[SCSI_WRITE_SAME_10] = {scsi_write_same_10, 10, DIR_OUT, PARAMS},
+	[SCSI_UNMAP] = {scsi_unmap, 10, DIR_OUT, PARAMS},
 	[SCSI_MODE_SENSE_10] = {scsi_mode_sense_10, 10, DIR_IN, 0},
 	[SCSI_READ_16] = {scsi_read_16, 16, DIR_IN, 0},
 	[SCSI_WRITE_16] = {scsi_write_16, 16, DIR_OUT, 0},
 	[SCSI_SYNCHRONIZE_CACHE_16] = {scsi_synchronize_cache_16, 16, DIR_NONE, 0},
+	[SCSI_WRITE_SAME_16] = {scsi_write_same_16, 16, DIR_OUT, PARAMS},
 	[SCSI_SERVICE_ACTION_IN_16] = {scsi_service_action_in_16, 16, DIR_IN, 0},
 	[SCSI_REPORT_LUNS] = {scsi_report_luns, 12, DIR_IN, ABSENT_TOO},
 	[SCSI_READ_12] = {scsi_read_12, 12, DIR_IN, 0},
@@ -78,6 +83,7 @@ enum scsi_verdict scsi_run(struct scsi_task *t, uint8_t cdb_bytes)
 
 	t->reply_bytes = 0;
 	t->alloc_bytes = 0;
+	t->extent_count = 0;
 	memset(&t->io, 0, sizeof(t->io));
 	if (!t->disk && !(c->flags & ABSENT_TOO))
 		return SCSI_NO_LUN;
@@ -94,6 +100,16 @@ enum scsi_verdict scsi_run(struct scsi_task *t, uint8_t cdb_bytes)
 	if (!direction_ok(t, c->dir))
 		return SCSI_BAD_FIELD;
 	return c->run(t);
+}
+
+uint32_t scsi_param_wanted(const struct scsi_task *t)
+{
+	const struct command *c = &commands[t->cdb[0]];
+
+	if (!t->disk || !(c->flags & PARAMS) || !direction_ok(t, c->dir))
+		return 0;
+	return t->buffer_bytes < SCSI_PARAM_BYTES_MAX ? t->buffer_bytes
+						      : SCSI_PARAM_BYTES_MAX;
 }
 
 uint8_t *scsi_reply(struct scsi_task *t, uint32_t bytes, uint32_t alloc_bytes)

@@ -26,6 +26,8 @@ struct storvsp_disk {
 	uint64_t sectors;
 	uint8_t path, target, lun;
 	bool read_only;
+	bool unmap;	 /* takes space back */
+	bool reads_zero; /* what was unmapped reads as zero: no parent */
 	uint8_t unique_id[16];
 };
 

@@ -29,10 +29,13 @@ static const struct known {
 	{10, 'i', SCSI_IO, {0x28, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{10, 'o', SCSI_IO, {0x2A, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{10, '-', SCSI_IO, {0x35}},
+	{10, 'o', SCSI_IO, {0x41, 0, 0, 0, 0, 0, 0, 0, 1}},
+	{10, 'o', SCSI_GOOD, {0x42}},
 	{10, 'i', SCSI_GOOD, {0x5A, 0, 0x3F, 0, 0, 0, 0, 0, 8}},
 	{16, 'i', SCSI_IO, {0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{16, 'o', SCSI_IO, {0x8A, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{16, '-', SCSI_IO, {0x91}},
+	{16, 'o', SCSI_IO, {0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{16, 'i', SCSI_GOOD, {0x9E, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32}},
 	{12, 'i', SCSI_GOOD, {0xA0, 0, 0, 0, 0, 0, 0, 0, 0x10}},
 	{12, 'i', SCSI_IO, {0xA8, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
@@ -65,6 +68,8 @@ static enum scsi_verdict run(const struct known *c, uint8_t cdb_bytes,
 	k.t.luns = &k.luns;
 	k.t.disk = &k.disk;
 	memcpy(k.t.cdb, c->cdb, 16);
+	k.disk.unmap = true;
+	k.t.param_bytes = scsi_param_wanted(&k.t);
 	return scsi_run(&k.t, cdb_bytes);
 }
 

@@ -185,19 +185,6 @@ static void verbs_that_a_disk_may_lack_are_unknown(void **state)
 	static const struct row rows[] = {
 		{{0x15, 0x10, 0, 0, 24}, OUT, 24, UNKNOWN}, /* MODE SELECT */
 		{{0x55, 0x11, 0, 0, 0, 0, 0, 0xFF, 0xFF}, OUT, 65535, UNKNOWN},
-		/* UNMAP: no list, a truncated one, 4096 entries, too many */
-		{{0x42}, OUT, 0, UNKNOWN},
-		{{0x42, 0, 0, 0, 0, 0, 0, 0, 7}, OUT, 7, UNKNOWN},
-		{{0x42, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF}, OUT, 65535, UNKNOWN},
-		{{0x42, 1, 0, 0, 0, 0, 0, 0, 24}, OUT, 24, UNKNOWN},
-		/* WRITE SAME of the whole disk, zero blocks meaning all */
-		{{0x41}, OUT, 512, UNKNOWN},
-		{{0x41, 0x08, 0, 0, 0, 0, 0, 0xFF, 0xFF}, OUT, 512, UNKNOWN},
-		{{0x93}, OUT, 512, UNKNOWN},
-		{{0x93, 0x09, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF},
-		 OUT,
-		 512,
-		 UNKNOWN},
 		/* reservations, plain and persistent */
 		{{0x16}, NONE, 0, UNKNOWN},
 		{{0x17}, NONE, 0, UNKNOWN},
