@@ -172,7 +172,7 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
                 storvsp_thread storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
-                storvsp_hostile_flip storvsp_provision
+                storvsp_hostile_flip storvsp_provision storvsp_select
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt
@@ -193,7 +193,14 @@ TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                tests/lib/fakedev.c tests/lib/diffimg.c tests/lib/malformed.c \
                tests/lib/stack.c tests/lib/world.c tests/lib/world_write.c \
                tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c \
-               tests/lib/tally.c
+               tests/lib/tally.c tests/lib/crashdisk.c tests/lib/crashstate.c
+# Programs of tests/proof/*.sh, each tests/NAME.c with SRC_NAME, built by
+# unit-build.
+PROOF_PROGRAMS := proof/crash
+SRC_proof/crash := tests/proof/crash_class.c tests/proof/crash_op.c \
+                   tests/proof/crash_edit.c tests/proof/crash_repair.c \
+                   tests/proof/crash_model.c tests/proof/crash_check.c \
+                   tests/proof/crash_run.c
 # These have hv/gpa.c replaced by the door that counts and flips: all that run
 # a guest's packets.
 WATCHED      := vmbus_channel vmbus_flow vmbus_message vmbus_fetch \
@@ -412,6 +419,14 @@ $(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
 
+define proof_rule
+$(BUILD)/tests/$(1): $$(call obj,tests/$(1).c $$(SRC_$(1))) $(LIBTEST) \
+                     $(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD)
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ -lcmocka $$(LIBS_VHD)
+endef
+$(foreach t,$(PROOF_PROGRAMS),$(eval $(call proof_rule,$(t))))
+
 # This one counts and refuses the library's allocations.
 $(BUILD)/tests/vhd_queue_nomem: LDFLAGS_ALL += \
   -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
@@ -429,7 +444,8 @@ $(foreach t,$(REPLAYED),$(eval $(call replay_rule,$(t))))
 $(BUILD)/obj/fuzz/%.o: CFLAGS_ALL += -Wno-missing-prototypes
 
 unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd \
-                                       $(addprefix replay_,$(REPLAYED)))
+                                       $(addprefix replay_,$(REPLAYED)) \
+                                       $(PROOF_PROGRAMS))
 unit: unit-build
 	tests/run-unit.sh $(BUILD) $(UNIT)
 # Those that count what is fetched, for tests/proof/hostile.sh.

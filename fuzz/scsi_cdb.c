@@ -30,6 +30,8 @@ static void check(bool ok, const char *what)
 
 static const uint64_t sizes[] = {1, 64, 0xFFFFFFFF, 1ull << 40};
 
+static struct storvsp_switches switches[DISKS];
+
 static struct vhd *image(unsigned i)
 {
 	static struct vhd *images[DISKS];
@@ -53,6 +55,7 @@ static void add_disks(struct storvsp_luns *luns, struct storvsp_disk *d,
 	for (unsigned i = 0; i < (shape & 3) + 1u; i++) {
 		d[i] = (struct storvsp_disk){
 			.img = image(i),
+			.switches = &switches[i],
 			.sectors = sizes[(shape >> 2 & 3) ^ i],
 			.path = i == 3,
 			.target = i == 2,
@@ -81,8 +84,11 @@ static void check_extents(const struct scsi_task *t)
 		      "outside the disk");
 		sum += e->sectors;
 	}
-	check(sum <= SCSI_UNMAP_SECTORS_MAX, "more than was said");
-	check(t->io.op == VHD_OP_ZERO || t->io.op == VHD_OP_WRITE, "op");
+	check(sum <= SCSI_UNMAP_SECTORS_MAX || t->io.verify,
+	      "more than was said");
+	check(t->io.op == VHD_OP_ZERO || t->io.op == VHD_OP_WRITE ||
+		      t->io.verify,
+	      "op");
 	check(!t->io.unmap || t->disk->unmap, "unmap");
 }
 
@@ -94,7 +100,8 @@ static void check_io(const struct scsi_task *t)
 
 	check(t->disk, "I/O without a disk");
 	if (t->extent_count) {
-		check(!t->disk->read_only, "write protection");
+		check(!t->disk->read_only || t->io.op == VHD_OP_READ,
+		      "write protection");
 		check_extents(t);
 		return;
 	}

@@ -105,6 +105,7 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 	d = &vsp->disks[vsp->luns.count];
 	*d = (struct storvsp_disk){
 		.img = img,
+		.switches = &vsp->switches[vsp->luns.count],
 		.sectors = vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES,
 		.path = o->path,
 		.target = o->target,

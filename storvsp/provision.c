@@ -100,7 +100,11 @@ static enum scsi_verdict same(struct scsi_task *t, uint64_t lba,
 	if (!no_data && t->param_bytes < VHD_SECTOR_BYTES)
 		return SCSI_BAD_FIELD;
 	t->extent[t->extent_count++] = (struct scsi_extent){lba, sectors};
-	t->io.op = no_data || all_zero(t->param, VHD_SECTOR_BYTES)
+	if (no_data)
+		memset(t->param, 0, VHD_SECTOR_BYTES);
+	/* a hole is durable only with a flush: with the cache off, zeros */
+	t->io.fua = atomic_load(&t->disk->switches->cache_off);
+	t->io.op = all_zero(t->param, VHD_SECTOR_BYTES) && !t->io.fua
 			   ? VHD_OP_ZERO
 			   : VHD_OP_WRITE;
 	t->io.bytes = no_data ? 0 : VHD_SECTOR_BYTES;

@@ -62,6 +62,34 @@ static void send(struct channel *ch, struct request *r)
 	vhd_queue_submit(ch->queue, &r->req);
 }
 
+/* The same `len` bytes again and again, for at most `n` sectors and `max`
+ * times. Returns for how many sectors.
+ */
+static uint64_t fill_iov(struct request *r, uint32_t *iovs, void *bytes,
+			 size_t len, uint64_t n, unsigned max)
+{
+	uint64_t left = n * VHD_SECTOR_BYTES;
+
+	while (left && *iovs < max) {
+		size_t part = left < len ? (size_t)left : len;
+
+		r->iov[(*iovs)++] = (struct iovec){bytes, part};
+		left -= part;
+	}
+	return n - left / VHD_SECTOR_BYTES;
+}
+
+/* A pattern written with the cache off is durable by its last step's end as
+ * any other write: each step is.
+ */
+static uint32_t step_flags(const struct request *r)
+{
+	if (r->io.verify)
+		return 0;
+	return (r->io.unmap ? VHD_REQ_UNMAP : 0) |
+	       (r->io.fua ? VHD_REQ_FUA : 0);
+}
+
 /* The next of the request's extents, or as much of it as one transfer takes.
  */
 static void send_step(struct channel *ch, struct request *r)
@@ -70,18 +98,19 @@ static void send_step(struct channel *ch, struct request *r)
 	uint64_t n = e->sectors;
 	uint32_t iovs = 0;
 
-	if (r->io.op == VHD_OP_WRITE) {
-		if (n > ch->iov_max)
-			n = ch->iov_max;
-		while (iovs < n)
-			r->iov[iovs++] = (struct iovec){r->pattern,
-							sizeof(r->pattern)};
-	}
+	if (r->io.verify)
+		n = fill_iov(r, &iovs, ch->sink, STORVSP_SINK_BYTES, n,
+			     ch->iov_max < STORVSP_VERIFY_IOVS
+				     ? ch->iov_max
+				     : STORVSP_VERIFY_IOVS);
+	else if (r->io.op == VHD_OP_WRITE)
+		n = fill_iov(r, &iovs, r->pattern, sizeof(r->pattern), n,
+			     ch->iov_max);
 	r->sectors = n;
 	r->req = (struct vhd_req){
 		.img = r->disk->img,
-		.op = r->io.op,
-		.flags = r->io.unmap ? VHD_REQ_UNMAP : 0,
+		.op = r->io.verify ? VHD_OP_READ : r->io.op,
+		.flags = step_flags(r),
 		.lba = e->lba,
 		.sectors = n,
 		.iov = r->iov,
@@ -102,6 +131,7 @@ static void take(struct channel *ch, struct request *r)
 	r->io = ch->task.io;
 	r->at = 0;
 	r->count = ch->task.extent_count;
+	memcpy(r->extent, ch->task.extent, r->count * sizeof(r->extent[0]));
 	ch->on_disk++;
 }
 
@@ -110,7 +140,6 @@ static enum scsi_verdict submit_steps(struct channel *ch, struct request *r)
 	const struct scsi_task *t = &ch->task;
 
 	take(ch, r);
-	memcpy(r->extent, t->extent, r->count * sizeof(r->extent[0]));
 	if (r->io.op == VHD_OP_WRITE)
 		memcpy(r->pattern, t->param, sizeof(r->pattern));
 	send_step(ch, r);
@@ -122,7 +151,8 @@ static enum scsi_verdict submit(struct channel *ch, struct request *r)
 	const struct scsi_io *io = &ch->task.io;
 	int iovs = 0;
 
-	if (ch->task.extent_count)
+	/* to write and verify begins as a write */
+	if (ch->task.extent_count && !(io->verify && io->op == VHD_OP_WRITE))
 		return submit_steps(ch, r);
 	if (io->op != VHD_OP_FLUSH) {
 		iovs = storvsp_buffer_iov(&ch->buffer, ch->mem,
@@ -192,7 +222,7 @@ static void complain(struct channel *ch, const struct request *r)
 
 	storvsp_log_line(ch->log,
 			 "disk %u:%u:%u: %s of %llu sectors at %llu failed: %s",
-			 d->path, d->target, d->lun, names[r->io.op],
+			 d->path, d->target, d->lun, names[r->req.op],
 			 (unsigned long long)r->sectors,
 			 (unsigned long long)r->req.lba,
 			 storvsp_errno_text(r->req.result));
@@ -202,7 +232,7 @@ void storvsp_request_end(struct channel *ch, struct request *r)
 {
 	const struct scsi_io *io = &r->io;
 	struct scsi_end end = {
-		.verdict = scsi_verdict_from_vhd(io->op, r->req.result,
+		.verdict = scsi_verdict_from_vhd(r->req.op, r->req.result,
 						 r->req.why),
 		.bad_lba = r->req.bad_lba,
 	};

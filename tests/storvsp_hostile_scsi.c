@@ -183,11 +183,7 @@ static void allocation_lengths_bound_what_is_written(void **state)
 static void verbs_that_a_disk_may_lack_are_unknown(void **state)
 {
 	static const struct row rows[] = {
-		{{0x15, 0x10, 0, 0, 24}, OUT, 24, UNKNOWN}, /* MODE SELECT */
-		{{0x55, 0x11, 0, 0, 0, 0, 0, 0xFF, 0xFF}, OUT, 65535, UNKNOWN},
-		/* reservations, plain and persistent */
-		{{0x16}, NONE, 0, UNKNOWN},
-		{{0x17}, NONE, 0, UNKNOWN},
+		/* reservations */
 		{{0x56}, NONE, 0, UNKNOWN},
 		{{0x57}, NONE, 0, UNKNOWN},
 		{{0x5E, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF}, IN, 4096, UNKNOWN},
@@ -200,7 +196,6 @@ static void verbs_that_a_disk_may_lack_are_unknown(void **state)
 		{{0x3B, 0x07}, OUT, 64, UNKNOWN}, /* WRITE BUFFER */
 		{{0x07}, OUT, 16, UNKNOWN},	  /* REASSIGN BLOCKS */
 		{{0x3F}, OUT, 512, UNKNOWN},	  /* WRITE LONG */
-		{{0x2E, 0, 0, 0, 0, 0, 0, 0, 1}, OUT, 512, UNKNOWN},
 		{{0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, OUT, 1024,
 		 UNKNOWN},			  /* COMPARE AND WRITE */
 		{{0x83, 0x11}, OUT, 64, UNKNOWN}, /* token copies */
