@@ -25,6 +25,9 @@ ifeq ($(SAN),1)
 BUILD := build-san
 OPT  := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
         -fno-omit-frame-pointer
+else ifeq ($(COV),1)
+BUILD := build-cov
+OPT  := -O0 -g --coverage -fprofile-update=atomic
 else
 OPT  := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
 endif
@@ -416,6 +419,8 @@ $(BUILD)/tests/vmbus_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wra
 $(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
   -Wl,--wrap=strdup,--wrap=realpath,--wrap=fdopendir \
   -Wl,--wrap=aligned_alloc
+# This one does what a guest may do between two looks at its slot.
+$(BUILD)/tests/hv_synic: LDFLAGS_ALL += -Wl,--wrap=hv_gpa_or32
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
 
@@ -569,6 +574,11 @@ check-long:
 proof: check
 	@tests/proof/table.sh $(BUILD)
 
+# Tests of the tests: planted defects (all of them; a sample is part of check).
+.PHONY: mutants
+mutants:
+	+@PROOF_LONG=1 MAKE='$(MAKE)' SAN='$(SAN)' tests/proof/mutants.sh $(BUILD)
+
 # Programs of benchmarks only are prerequisites of bench-build.
 bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain
 $(BUILD)/bench/measure: $(call obj,tests/bench/measure.c)
@@ -597,6 +607,7 @@ help:
 	@echo 'make proof           make check, then the table of goals with its figures'
 	@echo 'make check-long      the long columns of the same: hours'
 	@echo 'make unit            unit tests only'
+	@echo 'make mutants         planted defects that the unit tests must notice'
 	@echo 'make fuzz            every fuzz target for TIME=10 seconds'
 	@echo 'make fuzz-NAME       one of: $(FUZZ)'
 	@echo 'make fuzz-replay     their seeds only'
