@@ -19,47 +19,12 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/doors.XXXXXX") || exit 1
 trap 'end_servers; rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
+tier=tools prefix=doors-
+. tests/lib/case.sh
 
-# --- what cases say and ask
-
-fail()
+case_begins()
 {
-	echo "$*" >&2
-	exit 1
-}
-
-status_of() # COMMAND...
-{
-	"$@" >"$dir/out" 2>"$dir/err"
-	echo $?
-}
-
-must() # COMMAND...
-{
-	"$@" >"$dir/out" 2>"$dir/err" ||
-		fail "status $? from: $*; $(cat "$dir/err")"
-}
-
-# One status, one line on stderr that has WORDS, and no file more or less.
-refused() # STATUS WORDS COMMAND...
-{
-	want=$1
-	words=$2
-	shift 2
-	before=$(state)
-	got=$(status_of "$@")
-	[ "$got" = "$want" ] ||
-		fail "status $got, not $want: $*; $(cat "$dir/err")"
-	[ "$(wc -l <"$dir/err")" -eq 1 ] ||
-		fail "not one line: $*; $(cat "$dir/err")"
-	grep -q -- "$words" "$dir/err" ||
-		fail "no '$words' in: $(cat "$dir/err")"
-	[ "$before" = "$(state)" ] || fail "changed something: $*"
-}
-
-state()
-{
-	find . -mindepth 1 -type f -printf '%p %s %T@\n' | sort
+	trap end_servers EXIT
 }
 
 # A raw disk of data, holes, and zeros that are no holes.
@@ -279,8 +244,8 @@ nbd_tls()
 	must vhd-convert --verify raw "$tls/right.psk"
 	must vhd-convert --to raw "$tls/right.psk" out
 	cmp -n $((5 * 1024 * 1024)) raw out
-	refused 3 'cannot connect' vhd-convert raw "$tls/wrong.psk"
-	refused 3 'requires TLS' vhd-convert raw "$(uri s)"
+	refused_for 3 'cannot connect' vhd-convert raw "$tls/wrong.psk"
+	refused_for 3 'requires TLS' vhd-convert raw "$(uri s)"
 }
 
 formats()
@@ -290,7 +255,7 @@ formats()
 		must qemu-img convert -f raw -O $f raw "x,y.$f"
 		must vhd-convert --from $f --to dynamic --verify "x,y.$f" out.$f
 		must qemu-img compare -f raw -F vpc raw out.$f
-		refused 3 "from $f" vhd-convert --to raw "x,y.$f" no
+		refused_for 3 "from $f" vhd-convert --to raw "x,y.$f" no
 	done
 	must vhd-convert --from raw --to raw x,y.qcow2 same
 	cmp x,y.qcow2 same
@@ -300,17 +265,17 @@ formats()
 	must qemu-img create -f qcow2 -b x,y.qcow2 -F qcow2 child.qcow2
 	must vhd-convert --from qcow2 --to raw child.qcow2 flat
 	cmp raw flat
-	refused 3 'backing file' vhd-convert --from qcow2 --no-parent \
+	refused_for 3 'backing file' vhd-convert --from qcow2 --no-parent \
 		--to raw child.qcow2 no
 	must vhd-convert -f --from qcow2 --no-parent --to raw x,y.qcow2 flat
-	refused 3 'qemu-nbd says' vhd-convert --from vmdk --to raw \
+	refused_for 3 'qemu-nbd says' vhd-convert --from vmdk --to raw \
 		x,y.qcow2 no
-	refused 3 'qemu-nbd says' vhd-convert --from qcow2 --to raw none no
+	refused_for 3 'qemu-nbd says' vhd-convert --from qcow2 --to raw none no
 	mkdir bin
 	for program in vhd-convert; do
 		ln -s "$(command -v $program)" bin/
 	done
-	refused 3 'not installed' env "PATH=$PWD/bin" vhd-convert \
+	refused_for 3 'not installed' env "PATH=$PWD/bin" vhd-convert \
 		--from qcow2 --to raw x,y.qcow2 no
 	no_qemu_left
 }
@@ -343,23 +308,23 @@ format_sinks()
 nbd_refused()
 {
 	disk raw 5242880
-	refused 3 'cannot connect' vhd-convert --to raw "$(uri none)" out
-	refused 3 'cannot connect' vhd-convert raw "$(uri none)"
-	refused 3 'cannot connect' vhd-convert raw nbd://localhost:1/
+	refused_for 3 'cannot connect' vhd-convert --to raw "$(uri none)" out
+	refused_for 3 'cannot connect' vhd-convert raw "$(uri none)"
+	refused_for 3 'cannot connect' vhd-convert raw nbd://localhost:1/
 	kit s memory 5242368
-	refused 3 'at least as large' vhd-convert raw "$(uri s)"
+	refused_for 3 'at least as large' vhd-convert raw "$(uri s)"
 	kit ro -r memory 6M
-	refused 3 'only be read' vhd-convert raw "$(uri ro)"
+	refused_for 3 'only be read' vhd-convert raw "$(uri ro)"
 	kit odd memory 1000
-	refused 3 'multiple of 512' vhd-convert --to raw "$(uri odd)" out
+	refused_for 3 'multiple of 512' vhd-convert --to raw "$(uri odd)" out
 	kit none0 memory 0
-	refused 3 '0 bytes' vhd-convert --to raw "$(uri none0)" out
+	refused_for 3 '0 bytes' vhd-convert --to raw "$(uri none0)" out
 	kit name --filter=exportname memory 6M exportname=right \
 		exportname-strict=true
 	must vhd-convert raw "$(uri name right)"
-	refused 3 'cannot connect' vhd-convert raw "$(uri name wrong)"
-	refused 2 'see vhd-convert --help' vhd-convert --to fixed raw "$(uri s)"
-	refused 2 'see vhd-convert --help' vhd-convert --from fixed --to raw \
+	refused_for 3 'cannot connect' vhd-convert raw "$(uri name wrong)"
+	refused_for 2 'see vhd-convert --help' vhd-convert --to fixed raw "$(uri s)"
+	refused_for 2 'see vhd-convert --help' vhd-convert --from fixed --to raw \
 		"$(uri s)" out
 }
 
@@ -367,14 +332,14 @@ nbd_errors()
 {
 	disk raw $((20 * 1024 * 1024))
 	kit bad-read --filter=error file raw error-pread-rate=60%
-	refused 4 'cannot read at disk offset' vhd-convert --to dynamic \
+	refused_for 4 'cannot read at disk offset' vhd-convert --to dynamic \
 		"$(uri bad-read)" out
 	kit bad-status --filter=error file raw error-extents-rate=100%
-	refused 4 'cannot learn where there is data' vhd-convert --to raw \
+	refused_for 4 'cannot learn where there is data' vhd-convert --to raw \
 		"$(uri bad-status)" out
 	kit bad-write --filter=error memory 20M error-pwrite-rate=60% \
 		error=ENOSPC
-	refused 4 'cannot write at disk offset.*No space' vhd-convert raw \
+	refused_for 4 'cannot write at disk offset.*No space' vhd-convert raw \
 		"$(uri bad-write)"
 	head -c 20M /dev/urandom >store
 	kit bad-zero --filter=error file store error-zero-rate=100%
@@ -498,9 +463,9 @@ digests()
 	head -c -512 out >grown
 	grep -qx "sha256  $(hex_of sha256sum grown)" "$dir/out" || fail grown
 	rm -f out
-	refused 2 'not one of' vhd-convert --digest sha256,none --to raw raw out
-	refused 2 'not one of' vhd-convert --digest sha256, --to raw raw out
-	refused 2 'more than 8' vhd-convert --to raw --digest \
+	refused_for 2 'not one of' vhd-convert --digest sha256,none --to raw raw out
+	refused_for 2 'not one of' vhd-convert --digest sha256, --to raw raw out
+	refused_for 2 'more than 8' vhd-convert --to raw --digest \
 		md5,md5,md5,md5,md5,md5,md5,md5,md5 raw out
 }
 
@@ -559,37 +524,4 @@ cases()
 	EOF
 }
 
-run_case() # NAME WORD...
-{
-	name=$1
-	shift
-	start=$(date +%s)
-	mkdir "$dir/case"
-	if (
-		trap end_servers EXIT
-		cd "$dir/case" && "$@"
-	) 2>"$dir/log" >&2; then
-		verdict=pass
-		echo "  ok    tools doors-$name"
-	else
-		verdict=fail
-		echo "  FAIL  tools doors-$name: $(tail -n 12 "$dir/log")"
-		bad=1
-	fi
-	echo "tools doors-$name $verdict $(($(date +%s) - start))" \
-		>>"$build/results"
-	rm -rf "$dir/case"
-}
-
-bad=0
-wanted=" $* "
-cases >"$dir/cases"
-while read -r name words <&4; do
-	case $wanted in
-	'  ' | *" $name "*) ;;
-	*) continue ;;
-	esac
-	# shellcheck disable=SC2086 # lists of words
-	run_case "$name" $words
-done 4<"$dir/cases"
-exit $bad
+run_cases "$@"

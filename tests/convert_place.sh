@@ -19,59 +19,13 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/place.XXXXXX") || exit 1
 trap 'umount "$dir/xfs" 2>/dev/null; rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
+tier=tools prefix=place-
+. tests/lib/case.sh
 
-# --- what cases say and ask
-
-fail()
+case_over()
 {
-	echo "$*" >&2
-	exit 1
-}
-
-skip()
-{
-	echo "$*" >"$dir/skip"
-	exit 0
-}
-
-status_of() # COMMAND...
-{
-	"$@" >"$dir/out" 2>"$dir/err"
-	echo $?
-}
-
-must() # COMMAND...
-{
-	"$@" >"$dir/out" 2>"$dir/err" ||
-		fail "status $? from: $*; $(cat "$dir/err")"
-}
-
-# One status, one line on stderr that has WORDS, and nothing else changed.
-refused() # STATUS WORDS COMMAND...
-{
-	want=$1
-	words=$2
-	shift 2
-	before=$(state)
-	got=$(status_of "$@")
-	[ "$got" = "$want" ] ||
-		fail "status $got, not $want: $*; $(cat "$dir/err")"
-	[ "$(wc -l <"$dir/err")" -eq 1 ] ||
-		fail "not one line: $*; $(cat "$dir/err")"
-	grep -q -- "$words" "$dir/err" ||
-		fail "no '$words' in: $(cat "$dir/err")"
-	[ "$before" = "$(state)" ] || fail "changed something: $*"
-}
-
-said() # WORDS
-{
-	grep -q -- "$1" "$dir/err" || fail "no '$1' in: $(cat "$dir/err")"
-}
-
-state()
-{
-	find . -mindepth 1 -type d -printf '%p\n' -o \
-		-mindepth 1 -printf '%p %s %T@ %C@\n' | sort
+	umount "$dir/xfs" 2>/dev/null
+	rm -f "$dir/xfs.img"
 }
 
 # Whether calls can be made to fail. The leak sanitizer cannot be traced.
@@ -135,10 +89,10 @@ output()
 		done
 	done
 	disk r 4
-	refused 3 'an empty name' vhd-convert --to raw r ''
-	refused 3 'ends in a slash' vhd-convert --to raw r new/
+	refused_for 3 'an empty name' vhd-convert --to raw r ''
+	refused_for 3 'ends in a slash' vhd-convert --to raw r new/
 	mkdir there
-	refused 3 'is a directory' vhd-convert --to raw r there/
+	refused_for 3 'is a directory' vhd-convert --to raw r there/
 	for mode in 600 640 644 444 755; do
 		chmod $mode r
 		must vhd-convert -f --to raw r out
@@ -151,7 +105,7 @@ output()
 	rm out
 	[ "$(status_of strace -o /dev/null -e inject=fsync:error=EIO:when=2 \
 		vhd-convert -q --to raw r out)" = 4 ] || fail "not told"
-	said 'complete and in place'
+	complained 'complete and in place'
 	cmp r out || fail "not there"
 }
 
@@ -160,7 +114,7 @@ usage()
 	disk r 4
 	while read -r line; do
 		# shellcheck disable=SC2086 # words are the point
-		refused 2 vhd-convert: vhd-convert $line
+		refused_for 2 vhd-convert: vhd-convert $line
 	done <<-EOL
 	--in-place r
 	--in-place --from raw r r
@@ -200,33 +154,33 @@ in_place()
 	disk r 8
 	cp r d
 	must vhd-convert --in-place --from raw d
-	said 'd: now a fixed VHD$'
+	complained 'd: now a fixed VHD$'
 	holds d fixed r
 	must qemu-img convert -f vpc -O raw d q
 	cmp q r || fail "qemu-img reads otherwise"
-	refused 3 'looks like a VHD already' \
+	refused_for 3 'looks like a VHD already' \
 		vhd-convert --in-place --from raw d
 	# the whole file as one disk, because the user insists
 	cp d once
 	must vhd-convert --force --in-place --from raw d
-	refused 3 'disk itself looks like' vhd-convert --in-place --from fixed d
+	refused_for 3 'disk itself looks like' vhd-convert --in-place --from fixed d
 	must vhd-convert --force --in-place --from fixed d
 	cmp d once || fail "not as before"
 	must vhd-convert -q --in-place --from fixed d
 	[ ! -s "$dir/err" ] || fail "--quiet said: $(cat "$dir/err")"
 	cmp d r || fail "not the raw disk again"
-	refused 3 'no VHD footer' vhd-convert --in-place --from fixed d
+	refused_for 3 'no VHD footer' vhd-convert --in-place --from fixed d
 	must vhd-convert --in-place --from raw --for azure d
-	said '[0-9]* bytes larger, for azure'
+	complained '[0-9]* bytes larger, for azure'
 	taken_by azure d
 	truncate -s 1000 odd
-	refused 3 'not whole sectors' vhd-convert --in-place --from raw odd
+	refused_for 3 'not whole sectors' vhd-convert --in-place --from raw odd
 	: >empty
-	refused 3 'of no use' vhd-convert --in-place --from raw empty
-	refused 3 'is a directory' vhd-convert --in-place --from raw .
-	refused 3 'check the name' vhd-convert --in-place --from raw nothing
+	refused_for 3 'of no use' vhd-convert --in-place --from raw empty
+	refused_for 3 'is a directory' vhd-convert --in-place --from raw .
+	refused_for 3 'check the name' vhd-convert --in-place --from raw nothing
 	must vhd-convert --to dynamic r dyn
-	refused 3 'footer says dynamic' vhd-convert --in-place --from fixed dyn
+	refused_for 3 'footer says dynamic' vhd-convert --in-place --from fixed dyn
 }
 
 # As long as anybody has it, it does not change.
@@ -241,7 +195,7 @@ in_place_locked()
 		grep -q held "$dir/held" && break
 		sleep 0.2
 	done
-	refused 3 'is open elsewhere' vhd-convert --in-place --from raw r
+	refused_for 3 'is open elsewhere' vhd-convert --in-place --from raw r
 	exec 3>&-
 	wait $holder
 	must vhd-convert --in-place --from raw r
@@ -283,7 +237,7 @@ presets()
 		rm out.vhd back
 	done
 	must vhd-convert --for azure r azure.vhd
-	said '1048064 bytes larger than r, for azure'
+	complained '1048064 bytes larger than r, for azure'
 	[ "$(stat -c %s azure.vhd)" -eq $((22 * 1048576 + 512)) ] ||
 		fail "size $(stat -c %s azure.vhd)"
 	truncate -s 1M small
@@ -291,10 +245,10 @@ presets()
 	[ "$(stat -c %s azure.vhd)" -eq $((20 * 1048576 + 512)) ] ||
 		fail "not as large as azure wants at least"
 	truncate -s 2041G large
-	refused 3 'hyperv takes up to 2190433320960' \
+	refused_for 3 'hyperv takes up to 2190433320960' \
 		vhd-convert --for hyperv large out
 	must vhd-convert -f --for hyperv --to fixed r out.vhd
-	said 'out.vhd: fixed'
+	complained 'out.vhd: fixed'
 }
 
 sparse()
@@ -375,20 +329,20 @@ child()
 	done
 	must vhd-convert -f --block-size 64K --sparse no --parent p.vhd n c.vhd
 	holds c.vhd auto n
-	refused 2 'is the parent' vhd-convert -f --parent p.vhd r p.vhd
-	refused 3 nothing.vhd vhd-convert --parent nothing.vhd r new
-	refused 3 'raw disk has no id' vhd-convert --parent r n new
+	refused_for 2 'is the parent' vhd-convert -f --parent p.vhd r p.vhd
+	refused_for 3 nothing.vhd vhd-convert --parent nothing.vhd r new
+	refused_for 3 'raw disk has no id' vhd-convert --parent r n new
 	mkdir below
-	refused 3 'not below' vhd-convert --parent p.vhd r below/new
+	refused_for 3 'not below' vhd-convert --parent p.vhd r below/new
 	must vhd-convert --parent-dir . --parent p.vhd n below/c.vhd
 	cp r s
 	truncate -s +1M s
-	refused 2 "more than the parent's" vhd-convert --parent p.vhd s new
+	refused_for 2 "more than the parent's" vhd-convert --parent p.vhd s new
 	must vhd-convert --larger-child --verify --parent p.vhd s new
 	must vhd-convert -f --larger-child --to raw new back
 	cmp s back || fail "the larger one differs"
 	truncate -s 1M s
-	refused 2 "less than the parent's" vhd-convert --parent p.vhd s no
+	refused_for 2 "less than the parent's" vhd-convert --parent p.vhd s no
 }
 
 inspect_type() # FILE
@@ -424,7 +378,7 @@ shared()
 		for to in raw fixed dynamic; do
 			must vhd-convert -v --reflink always --verify \
 				--from $from --to $to $src $from.$to
-			said ': 0 bytes read, 0 bytes written'
+			complained ': 0 bytes read, 0 bytes written'
 			holds $from.$to $to r
 		done
 	done
@@ -442,7 +396,7 @@ shared()
 	# Zeros that are allocated stay so, or are looked for.
 	must vhd-convert -f --to raw kept all
 	must vhd-convert -v -f --sparse punch --to raw kept punched
-	said ' shared,'
+	complained ' shared,'
 	cmp kept punched || fail "differs"
 	[ "$(kib punched)" -lt "$(kib all)" ] ||
 		fail "$(kib punched) KiB, no fewer than $(kib all)"
@@ -452,14 +406,14 @@ shared()
 	must qemu-img convert -f raw -O vpc -o force_size=on kept q.vhd
 	must vhd-convert --verify --to raw q.vhd q.raw
 	cmp kept q.raw || fail "differs"
-	said ' shared,'
-	refused 3 'does not lie on whole blocks' \
+	complained ' shared,'
+	refused_for 3 'does not lie on whole blocks' \
 		vhd-convert --reflink always --to raw q.vhd out
 	# What the file system refuses of its own is copied.
-	refused 3 'Invalid cross-device link' \
+	refused_for 3 'Invalid cross-device link' \
 		vhd-convert --reflink always --to raw r "$dir/other"
 	must vhd-convert -v --to raw r "$dir/other"
-	said 'cannot be shared with SRC: Invalid cross-device link'
+	complained 'cannot be shared with SRC: Invalid cross-device link'
 	cmp r "$dir/other" || fail "differs"
 	rm "$dir/other"
 	shared_refused
@@ -499,10 +453,10 @@ unshared()
 	stat -f -c %T . | grep -q -e xfs -e btrfs && skip "blocks are shared here"
 	disk r 8
 	must vhd-convert -v --to dynamic r out
-	said 'blocks cannot be shared with SRC'
+	complained 'blocks cannot be shared with SRC'
 	holds out dynamic r
-	refused 3 'cannot share' vhd-convert --reflink always --to raw r no
-	cat r | refused 3 'is a stream' \
+	refused_for 3 'cannot share' vhd-convert --reflink always --to raw r no
+	cat r | refused_for 3 'is a stream' \
 		vhd-convert --reflink always --to raw - no
 }
 
@@ -533,7 +487,7 @@ resumed() # TO
 	disk r 80
 	for signal in INT KILL; do
 		ended_by $signal "$1"
-		[ $signal = KILL ] || said 'what is done is kept'
+		[ $signal = KILL ] || complained 'what is done is kept'
 		mark=$(mark_of .out.partial.journal)
 		[ "$mark" -gt 0 ] || fail "no mark after 3 s"
 		# What lies behind the mark may be anything at all.
@@ -544,7 +498,7 @@ resumed() # TO
 			sleep 0.2
 		done
 		must vhd-convert --resume --verify --to "$1" r out
-		said 'resumed at'
+		complained 'resumed at'
 		only r out
 		holds out "$1" r
 		[ "$1" = raw ] || must vhd check --quiet out
@@ -559,32 +513,32 @@ resume_refused()
 	for what in '--to raw' '--to fixed' '--block-size 512K --to dynamic' \
 		'--for xenserver'; do
 		# shellcheck disable=SC2086 # words are the point
-		refused 3 'of another copy' vhd-convert --resume $what r out
+		refused_for 3 'of another copy' vhd-convert --resume $what r out
 	done
 	cp -p r other
-	refused 3 'SRC is another file' \
+	refused_for 3 'SRC is another file' \
 		vhd-convert --resume --to dynamic other out
 	rm other
 	touch -r r "$dir/stamp"
 	printf x | dd of=r bs=1 seek=5 conv=notrunc status=none
-	refused 3 'SRC was changed since' \
+	refused_for 3 'SRC was changed since' \
 		vhd-convert --resume --to dynamic r out
 	touch -r "$dir/stamp" r
 	truncate -s +512 r
-	refused 3 'another length' vhd-convert --resume --to dynamic r out
+	refused_for 3 'another length' vhd-convert --resume --to dynamic r out
 	truncate -s -512 r
 	touch -r "$dir/stamp" r
 	must vhd-convert --resume --to dynamic r out
-	said 'resumed at'
+	complained 'resumed at'
 	rm out
 	# A partial file that nothing tells of, and one of somebody's own.
 	ended_by KILL dynamic
 	mv .out.partial.journal j
-	refused 3 'no journal tells' vhd-convert --resume --to dynamic r out
+	refused_for 3 'no journal tells' vhd-convert --resume --to dynamic r out
 	rm -f .out.partial.journal
 	mv j .out.partial.journal
 	cp .out.partial copy && mv copy .out.partial
-	refused 3 'partial file is another' \
+	refused_for 3 'partial file is another' \
 		vhd-convert --resume --to dynamic r out
 	rm .out.partial
 	must vhd-convert --resume --to dynamic r out
@@ -594,12 +548,12 @@ resume_refused()
 	ended_by KILL dynamic
 	must vhd-convert --to dynamic r out
 	only r out .out.partial .out.partial.journal
-	refused 3 'exists already' vhd-convert --resume --to dynamic r out
+	refused_for 3 'exists already' vhd-convert --resume --to dynamic r out
 	must vhd-convert --resume --force --to dynamic r out
 	only r out
 	holds out dynamic r
 	long=$(printf '%0245d' 0)
-	refused 3 'long' vhd-convert --resume --to raw r "$long"
+	refused_for 3 'long' vhd-convert --resume --to raw r "$long"
 }
 
 # Two records: one may be damaged, both may not.
@@ -624,7 +578,7 @@ resume_torn()
 		printf '\377' | dd of=.out.partial.journal bs=1 \
 			seek=$((place + 30)) conv=notrunc status=none
 	done
-	refused 3 'no journal tells' vhd-convert --resume --to raw r out
+	refused_for 3 'no journal tells' vhd-convert --resume --to raw r out
 }
 
 resume_two()
@@ -634,7 +588,7 @@ resume_two()
 		2>"$dir/first" &
 	pid=$!
 	sleep 1
-	refused 3 'another copy to it is under way' \
+	refused_for 3 'another copy to it is under way' \
 		vhd-convert --resume --to raw r out
 	kill $pid
 	wait $pid
@@ -653,9 +607,9 @@ resume_finished()
 	must vhd-convert --resume --to raw r out
 	cp -p "$dir/journal" .out.partial.journal
 	must vhd-convert --resume --to raw r out
-	said 'was complete already'
+	complained 'was complete already'
 	only r out
-	refused 3 'exists already' vhd-convert --resume --to raw r out
+	refused_for 3 'exists already' vhd-convert --resume --to raw r out
 }
 
 # Errors of either side, and then none.
@@ -671,7 +625,7 @@ resume_failed()
 		[ "$(wc -l <"$dir/err")" -eq 1 ] || fail "$(cat "$dir/err")"
 		only r .out.partial .out.partial.journal
 		must vhd-convert --resume --verify --to $to r out
-		said 'resumed at'
+		complained 'resumed at'
 		only r out
 		holds out $to r
 		rm out
@@ -733,41 +687,5 @@ cases()
 	EOF
 }
 
-run_case() # NAME WORD...
-{
-	name=$1
-	shift
-	start=$(date +%s)
-	mkdir "$dir/case"
-	rm -f "$dir/skip"
-	if ! (cd "$dir/case" && "$@") 2>"$dir/log" >&2; then
-		verdict=fail
-		echo "  FAIL  tools place-$name: $(tail -n 12 "$dir/log")"
-		bad=1
-	elif [ -e "$dir/skip" ]; then
-		verdict=skip
-		echo "  skip  tools place-$name: $(cat "$dir/skip")"
-	else
-		verdict=pass
-		echo "  ok    tools place-$name"
-	fi
-	echo "tools place-$name $verdict $(($(date +%s) - start))" \
-		>>"$build/results"
-	umount "$dir/xfs" 2>/dev/null
-	rm -rf "$dir/case" "$dir/xfs.img"
-}
-
-${CC:-cc} -D_GNU_SOURCE -Wall -Wextra -Werror -o "$dir/hold" \
-	tests/tools_hold.c || exit 1
-bad=0
-wanted=" $* "
-cases >"$dir/cases"
-while read -r name words <&4; do
-	case $wanted in
-	'  ' | *" $name "*) ;;
-	*) continue ;;
-	esac
-	# shellcheck disable=SC2086 # lists of words
-	run_case "$name" $words
-done 4<"$dir/cases"
-exit $bad
+compile tools_hold hold
+run_cases "$@"

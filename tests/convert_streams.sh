@@ -40,12 +40,12 @@ to_stdout()
 	got=$(status_of script -qec 'vhd-convert --to raw raw -' /dev/null)
 	[ "$got" = 3 ] || fail "a terminal: status $got"
 	grep -q 'standard output: is a terminal' "$dir/out" || fail terminal
-	refused 2 '--verify' vhd-convert --verify --to raw raw -
-	refused 3 'batmap' vhd-convert --for xenserver raw out.vhd.gz
+	refused_for 2 '--verify' vhd-convert --verify --to raw raw -
+	refused_for 3 'batmap' vhd-convert --for xenserver raw out.vhd.gz
 	vhd-convert -q --from raw --to fixed raw - |
 		vhd convert -q --to dynamic - - |
 		vhd convert -q --to raw - - | cmp - raw || fail "three in a row"
-	refused 2 '--sparse no' vhd-convert --sparse no --to raw raw -
+	refused_for 2 '--sparse no' vhd-convert --sparse no --to raw raw -
 }
 
 from_stdin()
@@ -86,24 +86,24 @@ stdin_refused()
 			--to dynamic - out" 2>"$dir/err"
 		[ $? = 3 ] || fail "size $size: $(cat "$dir/err")"
 	done
-	refused 2 '512' vhd-convert --from raw --size 1000 --to raw - out
-	refused 2 'has a size' vhd-convert --size 512 --to raw raw out
-	refused 2 '--from raw' sh -c \
+	refused_for 2 '512' vhd-convert --from raw --size 1000 --to raw - out
+	refused_for 2 'has a size' vhd-convert --size 512 --to raw raw out
+	refused_for 2 '--from raw' sh -c \
 		'cat raw | vhd-convert --size 512 --to raw - out'
-	refused 3 'sector' sh -c 'head -c 1000 raw | vhd-convert --to raw - out'
-	refused 3 '.' sh -c ': | vhd-convert --to raw - out'
-	refused 3 'footer' sh -c \
+	refused_for 3 'sector' sh -c 'head -c 1000 raw | vhd-convert --to raw - out'
+	refused_for 3 '.' sh -c ': | vhd-convert --to raw - out'
+	refused_for 3 'footer' sh -c \
 		'head -c 5120 raw | vhd-convert --from fixed --to raw - out'
 	must vhd-convert --quiet --to dynamic raw d.vhd
 	for size in 0 1000 4096; do
 		for to in raw dynamic; do
-			refused 3 '.' sh -c "head -c $size d.vhd |
+			refused_for 3 '.' sh -c "head -c $size d.vhd |
 				vhd-convert --from dynamic --to $to - out"
 		done
 	done
 	rm d.vhd
-	refused 3 'is not open' sh -c 'vhd-convert --to raw - out <&-'
-	refused 3 'is not open' sh -c 'vhd-convert --to raw raw - >&-'
+	refused_for 3 'is not open' sh -c 'vhd-convert --to raw - out <&-'
+	refused_for 3 'is not open' sh -c 'vhd-convert --to raw raw - >&-'
 	got=$(status_of script -qec 'vhd-convert --to raw - out' /dev/null)
 	[ "$got" = 3 ] || fail "a terminal: status $got"
 }
@@ -137,9 +137,9 @@ gzip_out()
 	must vhd-convert --from raw --to fixed empty empty.gz
 	[ "$(stat -c %s empty.gz)" -lt 600000 ] || fail "zeros are large"
 	zcat empty.gz | cmp -n $((512 * 1024 * 1024)) - empty
-	refused 2 'gzip:LEVEL\|gzip:1' vhd-convert --compress gzip:0 --to raw \
+	refused_for 2 'gzip:LEVEL\|gzip:1' vhd-convert --compress gzip:0 --to raw \
 		raw no
-	refused 2 'not gzip' vhd-convert --compress xz --to raw raw no
+	refused_for 2 'not gzip' vhd-convert --compress xz --to raw raw no
 }
 
 gzip_in()
@@ -183,10 +183,10 @@ gzip_in()
 		fail "said nothing: $(cat "$dir/err")"
 	# a raw disk that begins so is not inflated where that is said
 	truncate -s 1M two
-	refused 3 '--decompress' vhd-convert --from raw --to raw two no
+	refused_for 3 '--decompress' vhd-convert --from raw --to raw two no
 	must vhd-convert -f --from raw --decompress none --to raw two out
 	cmp two out
-	refused 3 'as gzip does' vhd-convert --decompress gzip --to raw raw no
+	refused_for 3 'as gzip does' vhd-convert --decompress gzip --to raw raw no
 }
 
 gzip_damaged()
@@ -197,14 +197,14 @@ gzip_damaged()
 	for to in raw fixed dynamic; do
 		for at in 5 18 1000 $((size - 4)) $((size - 9)) $((size - 1)); do
 			head -c $at raw.gz >cut.gz
-			refused 3 'too early, at offset' vhd-convert --to $to \
+			refused_for 3 'too early, at offset' vhd-convert --to $to \
 				cut.gz no
 		done
 		for at in 12 5000 $((size / 2)) $((size - 6)); do
 			cp raw.gz bad.gz
 			printf '\252\125\252' |
 				dd of=bad.gz bs=1 seek=$at conv=notrunc status=none
-			refused 3 'damaged gzip data' vhd-convert --to $to \
+			refused_for 3 'damaged gzip data' vhd-convert --to $to \
 				bad.gz no
 		done
 	done
@@ -254,11 +254,11 @@ streams_full()
 	disk raw $((40 * 1024 * 1024))
 	gzip -1 -k raw
 	head -c 30000000 /dev/urandom | gzip -1 >noise.gz
-	refused 4 '.' sh -c 'ulimit -f 2000; exec vhd-convert --to raw \
+	refused_for 4 '.' sh -c 'ulimit -f 2000; exec vhd-convert --to raw \
 		noise.gz out'
-	refused 4 '.' sh -c 'ulimit -f 2000; exec vhd-convert -q --to dynamic \
+	refused_for 4 '.' sh -c 'ulimit -f 2000; exec vhd-convert -q --to dynamic \
 		noise.gz out'
-	refused 4 'cannot write' sh -c 'ulimit -f 500; exec vhd-convert \
+	refused_for 4 'cannot write' sh -c 'ulimit -f 500; exec vhd-convert \
 		--to raw noise.gz out.gz'
 }
 

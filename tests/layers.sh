@@ -12,7 +12,7 @@ set -u
 
 # FLOOR: header-only, without state, open to all.
 # KVM: the file may include <linux/kvm.h>; hv_init is a program of its own that
-# prepares a machine for hv.
+# prepares a machine for hv; the sandbox lists the requests that hv/ makes.
 rules()
 {
 	cat <<-EOF
@@ -27,6 +27,7 @@ rules()
 	hv/             FLOOR KVM hv/*.h hv/chip/
 	storvsp/        FLOOR hv/gpa.h hv/vmbus.h vhd/vhd.h storvsp/
 	tools/hv/init.  KVM tools/
+	tools/sandbox/table. FLOOR KVM tools/
 	tools/          FLOOR hv/gpa.h hv/vmbus.h hv/hv.h vhd/vhd.h storvsp/storvsp.h tools/
 	EOF
 }

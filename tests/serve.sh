@@ -18,6 +18,8 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/serve.XXXXXX") || exit 1
 trap 'finish' EXIT
 trap 'exit 130' INT TERM
 umask 022
+tier=serve prefix=''
+. tests/lib/case.sh
 seed=${SEED:-$(date +%s)}
 plugin=$build/lib/nbdkit/nbdkit-vhd-plugin.so
 mib=1048576
@@ -40,59 +42,13 @@ finish()
 	rm -rf --one-file-system "$dir"
 }
 
-# --- what cases say and ask
-
-fail()
+case_over()
 {
-	echo "$*" >&2
-	exit 1
+	unmount_all
+	rm -rf --one-file-system "$dir"/run/*
 }
 
-expect() # STATUS COMMAND...
-{
-	want=$1
-	shift
-	"$@" >"$dir/out" 2>"$dir/err"
-	got=$?
-	[ "$got" = "$want" ] ||
-		fail "status $got, not $want: $*; $(cat "$dir/err" "$dir/out")"
-}
-
-must() # COMMAND...
-{
-	expect 0 "$@"
-}
-
-said() # WORD
-{
-	grep -q -- "$1" "$dir/out" || fail "no $1 in: $(cat "$dir/out")"
-}
-
-complained() # WORD
-{
-	grep -q -- "$1" "$dir/err" || fail "no $1 in: $(cat "$dir/err")"
-}
-
-# Exit status and the beginning of the only line on stderr.
-refused() # STATUS BEGIN COMMAND...
-{
-	status=$1
-	begin=$2
-	shift 2
-	expect "$status" "$@"
-	[ "$(wc -l <"$dir/err")" -eq 1 ] ||
-		fail "not one line: $*; $(cat "$dir/err")"
-	case $(cat "$dir/err") in
-	"$begin"*) ;;
-	*) fail "not '$begin...': $(cat "$dir/err")" ;;
-	esac
-}
-
-skip()
-{
-	echo "$*" >"$dir/skip"
-	exit 0
-}
+# --- what cases ask
 
 # Until a command succeeds, 10 s at most.
 within() # COMMAND...
@@ -477,6 +433,8 @@ running()
 	expect 7 vhd serve --run 'exit 7' dynamic.vhd
 	expect 1 vhd serve --run "$(printf 'nbdcopy flat.raw "$uri"')" \
 		dynamic.vhd
+	expect 7 vhd serve --socket named --run 'exit 7' dynamic.vhd
+	[ ! -e named ] || fail "the socket stays when the command has ended"
 	# The server does not outlive who started it.
 	serve dynamic.vhd
 	child=$(nbdkit_pid)
@@ -642,29 +600,6 @@ cases()
 	EOF
 }
 
-run_case() # NAME FUNCTION
-{
-	name=$1
-	start=$(date +%s)
-	mkdir "$dir/case"
-	rm -f "$dir/skip"
-	if ! (cd "$dir/case" && "$2") 2>"$dir/log" >&2; then
-		verdict=fail
-		echo "  FAIL  serve $name: $(tail -n 12 "$dir/log")"
-		bad=1
-	elif [ -e "$dir/skip" ]; then
-		verdict=skip
-		echo "  skip  serve $name: $(cat "$dir/skip")"
-	else
-		verdict=pass
-		echo "  ok    serve $name"
-	fi
-	echo "serve $name $verdict $(($(date +%s) - start))" \
-		>>"$build/results"
-	unmount_all
-	rm -rf --one-file-system "$dir/case" "$dir"/run/*
-}
-
 # nbdkit is not sanitized; what a sanitized plugin needs is given to it, and
 # not to the commands it runs. With libasan so loaded p11-kit's destructor, which
 # frees a locale, waits forever.
@@ -693,25 +628,8 @@ for need in nbdkit nbdcopy nbdinfo qemu-io; do
 		exit 1
 	}
 done
-${CC:-cc} -D_GNU_SOURCE -I. -Wall -Wextra -Werror -o "$dir/client" \
-	tests/serve_client.c -lnbd -pthread || exit 1
-${CC:-cc} -D_GNU_SOURCE -Wall -Wextra -Werror -o "$dir/hold" \
-	tests/tools_hold.c || exit 1
-san=
-[ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
-${CC:-cc} -D_GNU_SOURCE -I. -Wall -Wextra -Werror -o "$dir/chain" \
-	tests/tools_chain.c tests/lib/diffimg.c tests/lib/vhdimg.c \
-	tests/lib/memfile.c "$build/lib/libvhd.a" -luring -laio -lisal \
-	-pthread $san || exit 1
+compile serve_client client -lnbd -pthread
+compile tools_hold hold
+compile_chain
 [ "${SAN-}" != 1 ] || sanitized_nbdkit
-bad=0
-wanted=" $* "
-cases >"$dir/cases"
-while read -r name function <&4; do
-	case $wanted in
-	'  ' | *" $name "*) ;;
-	*) continue ;;
-	esac
-	run_case "$name" "$function"
-done 4<"$dir/cases"
-exit $bad
+run_cases "$@"

@@ -249,8 +249,8 @@ mount_user()
 	dir='$dir'
 	mib=$mib
 	cd '$PWD'
+	. '$root/tests/lib/case.sh'
 	. '$root/tests/serve_mount.sh'
-	$(sed -n '/^fail()/,/^skip()/p' "$root/tests/serve.sh" | sed '$d')
 	$(sed -n '/^within()/,/^}/p' "$root/tests/serve.sh")
 	file_system_works
 	EOF2

@@ -22,55 +22,23 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/tools.XXXXXX") || exit 1
 trap 'umount "$dir/full" 2>/dev/null; rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
+tier=tools prefix=''
+. tests/lib/case.sh
 
-# --- what cases say and ask
-
-fail()
+case_over()
 {
-	echo "$*" >&2
-	exit 1
+	rm -rf "$dir/root"
 }
 
-# The exit status, and standard error in $dir/err.
-status_of() # COMMAND...
+# One line that begins with the program, "limited" or not, and the path.
+refused_at() # STATUS PATH COMMAND...
 {
-	"$@" >"$dir/out" 2>"$dir/err"
-	echo $?
-}
-
-must() # COMMAND...
-{
-	"$@" >"$dir/out" 2>"$dir/err" ||
-		fail "status $? from: $*; $(cat "$dir/err")"
-}
-
-# One line on stderr that begins with program and path, one exit status, no
-# file beyond those that were there, and the source as it was.
-refused() # STATUS PATH COMMAND...
-{
-	want=$1
-	path=$2
+	at=$2
+	program=$3
+	[ "$3" != limited ] || program=$4
+	wanted_status=$1
 	shift 2
-	program=$1
-	[ "$1" != limited ] || program=$2
-	before=$(state)
-	got=$(status_of "$@")
-	[ "$got" = "$want" ] ||
-		fail "status $got, not $want: $*; $(cat "$dir/err")"
-	[ "$(wc -l <"$dir/err")" -eq 1 ] ||
-		fail "not one line: $*; $(cat "$dir/err")"
-	case $(cat "$dir/err") in
-	"$program: $path: "*) ;;
-	*) fail "not '$program: $path: ...': $(cat "$dir/err")" ;;
-	esac
-	[ "$before" = "$(state)" ] || fail "changed something: $*"
-}
-
-# Every file of the case; its change time tells of any write.
-state()
-{
-	find . -mindepth 1 -type d -printf '%p\n' -o \
-		-mindepth 1 -printf '%p %s %T@ %C@\n' | sort
+	refused "$wanted_status" "$program: $at: " "$@"
 }
 
 # Large sparse files by their data only.
@@ -86,13 +54,6 @@ same() # A B
 inspect_value() # FILE KEY
 {
 	vhd-inspect --json "$1" 2>/dev/null | "$dir/json" "images.0.$2"
-}
-
-# Write bytes, given as printf's \ooo escapes, over a file at an offset.
-poke() # FILE OFFSET BYTES
-{
-	# shellcheck disable=SC2059 # escapes are the point
-	printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
 # A raw disk with data at both ends and in between, and holes.
@@ -210,9 +171,9 @@ probe()
 	must vhd-convert --to raw fixed back
 	grep -q 'taken as fixed' "$dir/err" || fail "fixed not probed"
 	cmp raw back || fail "the forged start was believed"
-	refused 3 raw vhd-convert --to raw raw other
-	refused 3 d vhd-convert --from fixed --to raw d other
-	refused 3 back vhd-convert --from dynamic --to raw back other
+	refused_at 3 raw vhd-convert --to raw raw other
+	refused_at 3 d vhd-convert --from fixed --to raw d other
+	refused_at 3 back vhd-convert --from dynamic --to raw back other
 }
 
 terminal()
@@ -238,8 +199,8 @@ two_blocks()
 
 both_refuse() # STATUS FILE
 {
-	refused "$1" "$2" vhd-convert --to raw "$2" out
-	refused "$1" "$2" vhd-inspect "$2"
+	refused_at "$1" "$2" vhd-convert --to raw "$2" out
+	refused_at "$1" "$2" vhd-inspect "$2"
 }
 
 damaged()
@@ -283,7 +244,7 @@ no_image()
 	both_refuse 3 odd
 	both_refuse 3 fifo
 	both_refuse 3 missing/file
-	refused 3 "$(printf 'a\nb' | tr '\n' ' ')" vhd-inspect 'a b'
+	refused_at 3 "$(printf 'a\nb' | tr '\n' ' ')" vhd-inspect 'a b'
 }
 
 locked()
@@ -309,23 +270,23 @@ existing()
 {
 	two_blocks
 	echo precious >dst
-	refused 3 dst vhd-convert --to raw good dst
+	refused_at 3 dst vhd-convert --to raw good dst
 	[ "$(cat dst)" = precious ] || fail "destination changed"
 	# Replaced only by what is complete.
 	cp good bad
 	poke bad 1536 '\000\000\000\000'
-	refused 3 bad vhd-convert --force --to raw bad dst
+	refused_at 3 bad vhd-convert --force --to raw bad dst
 	must vhd-convert --force --to raw good dst
 	cmp raw dst || fail "--force did not replace"
 	ln good hard
 	ln -s good soft
 	for name in good hard soft ./good; do
-		refused 2 "$name" vhd-convert --force --to raw good "$name"
+		refused_at 2 "$name" vhd-convert --force --to raw good "$name"
 	done
 	mkdir directory
-	refused 3 directory vhd-convert --force --to raw good directory
-	refused 3 nowhere/dst vhd-convert --to raw good nowhere/dst
-	refused 3 /dev/null vhd-convert --force --to raw good /dev/null
+	refused_at 3 directory vhd-convert --force --to raw good directory
+	refused_at 3 nowhere/dst vhd-convert --to raw good nowhere/dst
+	refused_at 3 /dev/null vhd-convert --force --to raw good /dev/null
 }
 
 usage()
@@ -376,14 +337,14 @@ full()
 	head -c 33554432 /dev/urandom >raw
 	for to in raw fixed dynamic; do
 		for engine in auto sync; do
-			refused 4 out limited vhd-convert \
+			refused_at 4 out limited vhd-convert \
 				--engine $engine --to $to raw out
 		done
 	done
 	mkdir -p "$dir/full"
 	mount -t tmpfs -o size=8m none "$dir/full" 2>/dev/null || return 0
 	for to in raw fixed dynamic; do
-		refused 4 "$dir/full/out" vhd-convert --to $to raw \
+		refused_at 4 "$dir/full/out" vhd-convert --to $to raw \
 			"$dir/full/out"
 		[ -z "$(ls -A "$dir/full")" ] || fail "left: $(ls -A \
 			"$dir/full")"
@@ -515,8 +476,8 @@ chains()
 	grep -q "Chain *0: $PWD/l7.vhd" "$dir/out" &&
 	grep -q " 1: $PWD/l6.vhd" "$dir/out" &&
 	grep -q "7: $PWD/l0.vhd" "$dir/out" || fail "text: $(cat "$dir/out")"
-	refused 2 l2.vhd vhd-convert --force --to raw l7.vhd l2.vhd
-	refused 3 l7.vhd vhd-convert --no-parent --to raw l7.vhd new
+	refused_at 2 l2.vhd vhd-convert --force --to raw l7.vhd l2.vhd
+	refused_at 3 l7.vhd vhd-convert --no-parent --to raw l7.vhd new
 }
 
 # Where parents may be, and what is said when they are not there.
@@ -525,7 +486,7 @@ parents()
 	"$dir/chain" 2 1049088 "$(date +%s)" || fail "no chain"
 	mkdir sub
 	mv l1.vhd sub
-	refused 3 sub/l1.vhd vhd-convert --to raw sub/l1.vhd new
+	refused_at 3 sub/l1.vhd vhd-convert --to raw sub/l1.vhd new
 	grep -q 'l0.vhd is missing below .*--parent-dir' "$dir/err" ||
 		fail "says: $(cat "$dir/err")"
 	[ "$(status_of vhd-inspect sub/l1.vhd)" = 3 ] || fail "inspect agrees"
@@ -534,21 +495,21 @@ parents()
 	grep -q '"why": *"parent-missing"' "$dir/out" || fail "$(cat "$dir/out")"
 	# A link that leads out of the directory is not followed, unless ...
 	ln -s ../l0.vhd sub/l0.vhd
-	refused 3 sub/l1.vhd vhd-convert --to raw sub/l1.vhd new
+	refused_at 3 sub/l1.vhd vhd-convert --to raw sub/l1.vhd new
 	must vhd-convert --parent-dir . --to raw sub/l1.vhd new
 	cmp new flat.raw || fail "differs"
 	mkdir else
-	refused 2 sub/l1.vhd vhd-convert --parent-dir else --to raw \
+	refused_at 2 sub/l1.vhd vhd-convert --parent-dir else --to raw \
 		sub/l1.vhd other
 	rm sub/l0.vhd
 	truncate -s 1M sub/l0.vhd
-	refused 3 sub/l1.vhd vhd-convert --to raw sub/l1.vhd other
+	refused_at 3 sub/l1.vhd vhd-convert --to raw sub/l1.vhd other
 	grep -q 'not the disk it was made on' "$dir/err" ||
 		fail "says: $(cat "$dir/err")"
 	corpus=${CORPUS:-$OLDPWD/../shared/corpus}/fat-differential.vhd.gz
 	[ -e "$corpus" ] || return 0
 	gzip -dc "$corpus" >win10.vhd
-	refused 3 win10.vhd vhd-convert --to raw win10.vhd other
+	refused_at 3 win10.vhd vhd-convert --to raw win10.vhd other
 	[ "$(status_of vhd-inspect win10.vhd)" = 3 ] || fail "inspect agrees"
 	grep -q 'looked for fat-parent.vhd' "$dir/out" ||
 		fail "$(cat "$dir/out")"
@@ -720,7 +681,7 @@ split_set()
 		grep -q '"split"' "$dir/out" || fail "no note of it"
 		must vhd-convert --to raw --verify set.vhd back
 		cmp raw back || fail "$type: differs"
-		refused 3 set.v01 vhd-convert --to raw set.v01 new
+		refused_at 3 set.v01 vhd-convert --to raw set.v01 new
 		grep -q 'open set.vhd' "$dir/err" || fail "$(cat "$dir/err")"
 		before=$(state)
 		for program in 'vhd repair --yes' 'vhd compact' \
@@ -733,7 +694,7 @@ split_set()
 		done
 		[ "$before" = "$(state)" ] || fail "a set was changed"
 		rm set.v01
-		refused 3 set.vhd vhd-convert --to raw set.vhd new
+		refused_at 3 set.vhd vhd-convert --to raw set.vhd new
 		grep -q 'part .v01 is missing' "$dir/err" ||
 			fail "$(cat "$dir/err")"
 		rm -f set.* back one.vhd
@@ -814,45 +775,7 @@ cases()
 	EOL
 }
 
-run_case() # NAME FUNCTION ARGUMENT...
-{
-	name=$1
-	shift
-	start=$(date +%s)
-	mkdir "$dir/case"
-	if (cd "$dir/case" && "$@") 2>"$dir/log" >&2; then
-		verdict=pass
-		echo "  ok    tools $name"
-	else
-		verdict=fail
-		echo "  FAIL  tools $name: $(tail -n 12 "$dir/log")"
-		bad=1
-	fi
-	echo "tools $name $verdict $(($(date +%s) - start))" \
-		>>"$build/results"
-	rm -rf "$dir/case" "$dir/root"
-}
-
-for program in json hold; do
-	${CC:-cc} -D_GNU_SOURCE -Wall -Wextra -Werror \
-		-o "$dir/$program" \
-		tests/tools_$program.c -ljson-c || exit 1
-done
-# shellcheck disable=SC2086 # lists of words
-${CC:-cc} -D_GNU_SOURCE -I. -Wall -Wextra -Werror $san -o "$dir/chain" \
-	tests/tools_chain.c tests/lib/diffimg.c tests/lib/vhdimg.c \
-	tests/lib/memfile.c "$build/lib/libvhd.a" -luring -laio -lisal \
-	-pthread || exit 1
-bad=0
-wanted=" $* "
-# shellcheck disable=SC2034 # OLDPWD is used by cases
-cases >"$dir/cases"
-while read -r name words <&4; do
-	case $wanted in
-	'  ' | *" $name "*) ;;
-	*) continue ;;
-	esac
-	# shellcheck disable=SC2086 # lists of words
-	run_case "$name" $words
-done 4<"$dir/cases"
-exit $bad
+compile tools_json json -ljson-c
+compile tools_hold hold
+compile_chain
+run_cases "$@"

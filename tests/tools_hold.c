@@ -2,7 +2,7 @@
 /* Hold a file open and locked as a program that writes to it does; for
  * tests/tools.sh. Says "held" and waits for the end of standard input.
  *
- * usage: tools_hold FILE
+ * usage: tools_hold FILE [read]        read: as one that only reads it
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,8 +14,10 @@ int main(int argc, char **argv)
 	char c;
 	int fd;
 
-	if (argc != 2)
+	if (argc != 2 && argc != 3)
 		return 2;
+	if (argc == 3)
+		lock.l_type = F_RDLCK;
 	fd = open(argv[1], O_RDWR);
 	if (fd < 0 || fcntl(fd, F_OFD_SETLK, &lock) < 0) {
 		perror(argv[1]);

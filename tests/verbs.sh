@@ -21,82 +21,20 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/verbs.XXXXXX") || exit 1
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 umask 022
+tier=verbs prefix=''
+. tests/lib/case.sh
 
 verbs='bench check compact compare convert create diff inspect map merge rebase
 repair resize set snapshot serve mount unmount'
 ours='bench check compact compare create diff map merge rebase repair resize set
 snapshot serve unmount'
-san=
-[ "${SAN-}" != 1 ] || san='-fsanitize=address,undefined'
 products='hyperv azure virtualpc xenserver virtualbox qemu'
 
-# --- what cases say and ask
-
-fail()
-{
-	echo "$*" >&2
-	exit 1
-}
-
-# The exit status; the outputs in $dir/out and $dir/err.
-status_of() # COMMAND...
-{
-	"$@" >"$dir/out" 2>"$dir/err"
-	echo $?
-}
-
-expect() # STATUS COMMAND...
-{
-	want=$1
-	shift
-	got=$(status_of "$@")
-	[ "$got" = "$want" ] ||
-		fail "status $got, not $want: $*; $(cat "$dir/err" "$dir/out")"
-}
-
-must() # COMMAND...
-{
-	expect 0 "$@"
-}
-
-# What the last command printed has this word.
-said() # WORD
-{
-	grep -q -- "$1" "$dir/out" || fail "no $1 in: $(cat "$dir/out")"
-}
-
-# One line on stderr that begins with program and path, one status, and no
-# other change to the folder.
-refused() # STATUS BEGIN COMMAND...
-{
-	status=$1
-	begin=$2
-	shift 2
-	before=$(state)
-	expect "$status" "$@"
-	[ "$(wc -l <"$dir/err")" -eq 1 ] ||
-		fail "not one line: $*; $(cat "$dir/err")"
-	case $(cat "$dir/err") in
-	"$begin"*) ;;
-	*) fail "not '$begin...': $(cat "$dir/err")" ;;
-	esac
-	[ "$before" = "$(state)" ] || fail "changed something: $*"
-}
-
-state()
-{
-	find . -mindepth 1 -printf '%p %s %T@ %C@\n' | sort
-}
+# --- what cases ask
 
 value() # KEY, of the last command's JSON
 {
 	"$dir/json" "$1" <"$dir/out"
-}
-
-poke() # FILE OFFSET BYTES-AS-OCTAL-ESCAPES
-{
-	# shellcheck disable=SC2059 # escapes are the point
-	printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
 end_of() # FILE: where its trailing footer is
@@ -131,12 +69,6 @@ three() # FILE
 	qemu-img create -q -f vpc -o force_size=on "$1" 16M
 	qemu-io -f vpc -c 'write -P 3 5M 64k' -c 'write -P 1 0 2M' \
 		-c 'write -P 5 11M 512' "$1" >/dev/null
-}
-
-skip()
-{
-	echo "$*" >"$dir/skip"
-	exit 0
 }
 
 # --- cases: the front
@@ -219,7 +151,7 @@ complete_words() # LINE
 		COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
 		_vhd
 		printf "%s\n" "${COMPREPLY[@]}"
-	' bash "$root/tools/verb/vhd.bash-completion" "$1"
+	' bash "$root/tools/vhd.bash-completion" "$1"
 }
 
 # A name, from the command line or a directory, does not steer a terminal.
@@ -604,57 +536,9 @@ cases()
 	EOF
 }
 
-run_case() # NAME FUNCTION ARGUMENT...
-{
-	name=$1
-	shift
-	start=$(date +%s)
-	mkdir "$dir/case"
-	rm -f "$dir/skip"
-	if ! (cd "$dir/case" && "$@") 2>"$dir/log" >&2; then
-		verdict=fail
-		echo "  FAIL  verbs $name: $(tail -n 12 "$dir/log")"
-		bad=1
-	elif [ -e "$dir/skip" ]; then
-		verdict=skip
-		echo "  skip  verbs $name: $(cat "$dir/skip")"
-	else
-		verdict=pass
-		echo "  ok    verbs $name"
-	fi
-	echo "verbs $name $verdict $(($(date +%s) - start))" \
-		>>"$build/results"
-	rm -rf "$dir/case"
-}
-
-compile() # SOURCE PROGRAM LIBRARY...
-{
-	source=$1
-	program=$2
-	shift 2
-	${CC:-cc} -D_GNU_SOURCE -Wall -Wextra -Werror -o "$dir/$program" \
-		"tests/$source.c" "$@" || exit 1
-}
-
 compile tools_json json -ljson-c
 compile tools_hold hold
 compile verbs_tool tool
-${CC:-cc} -D_GNU_SOURCE -I. -Wall -Wextra -Werror -o "$dir/chain" \
-	tests/tools_chain.c tests/lib/diffimg.c tests/lib/vhdimg.c \
-	tests/lib/memfile.c "$build/lib/libvhd.a" -luring -laio -lisal \
-	-pthread $san || exit 1
-${CC:-cc} -D_GNU_SOURCE -I. -Wall -Wextra -Werror -o "$dir/write" \
-	tests/verbs_write.c "$build/lib/libvhd.a" -luring -laio -lisal \
-	-pthread $san || exit 1
-bad=0
-wanted=" $* "
-cases >"$dir/cases"
-while read -r name words <&4; do
-	case $wanted in
-	'  ' | *" $name "*) ;;
-	*) continue ;;
-	esac
-	# shellcheck disable=SC2086 # lists of words
-	run_case "$name" $words
-done 4<"$dir/cases"
-exit $bad
+compile_chain
+compile_with_vhd verbs_write write
+run_cases "$@"

@@ -68,6 +68,7 @@ static const struct fault_allow allow[] = {
 	 "where it was waited for them, not only looked"},
 	{"queue auto", FAULT_RING_SETUP, 0, "", 0, 0,
 	 "another engine is taken"},
+	{"queue auto", FAULT_RING_RESTRICT, 0, "", 0, 0, "as above"},
 	{"", FAULT_RING_UPDATE, 0, "", 0, 0,
 	 "a place that is not emptied is overwritten by the next file"},
 	{"", FAULT_STAT, 0, "file_time", 0, 0,

@@ -6,8 +6,14 @@
  * step down to none. The ring is made disabled and enabled by the first call
  * that submits, which so names its owner thread: the ring may be made by one
  * thread and used by another. Files are registered in a sparse table, two
- * places an image (buffered, direct); where the table is refused, descriptors
- * are used as they are.
+ * places an image (buffered, direct), and one for `wake_fd`; where the table is
+ * refused, descriptors are used as they are.
+ *
+ * Before it is enabled the ring is restricted, for good, to what stands in
+ * `operations` and `registrations` below, and to registered files: whoever
+ * takes over this process cannot open, connect or run anything through it,
+ * where a seccomp filter does not look. A kernel without restrictions (before
+ * 5.10) gets a ring without them.
  *
  * A completion's user data is the operation, or one of the small numbers below
  * for the engine's own requests. `wake_fd` is watched by one poll request that
@@ -15,6 +21,7 @@
  * number, so that the end of an old one is not taken for the new one's.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -24,8 +31,11 @@
 #include "engine.h"
 #include "fail.h"
 
-/* liburing 2.3 exports io_uring_register, but not io_uring_enable_rings. */
-#define FILES (2 * VHD_ENGINE_FILES_MAX)
+/* liburing 2.3 exports io_uring_register, but neither io_uring_enable_rings
+ * nor io_uring_register_restrictions.
+ */
+#define WAKE_PLACE (2 * VHD_ENGINE_FILES_MAX)
+#define FILES (WAKE_PLACE + 1)
 /* Submission places beyond the queue's depth: poll, its removal, cancels. */
 #define SPARE 8u
 
@@ -45,6 +55,7 @@ struct uring_engine {
 	bool enabled;
 	bool registered;            /* the table of files is there */
 	int poll_fd;                /* watched by an armed poll, or -1 */
+	int wake_fd;                /* in WAKE_PLACE, or -1 */
 	uint64_t poll_tag;
 	uint32_t placed;            /* operations in the ring or the kernel */
 	struct vhd_io_list stalled; /* found no place in the ring */
@@ -88,6 +99,58 @@ static bool register_table(struct uring_engine *e)
 	return io_uring_register_files(&e->ring, fds, FILES) == 0;
 }
 
+/* --------------------------------------------------------- restrictions -- */
+
+static const uint8_t operations[] = {
+	IORING_OP_READ, IORING_OP_READV,       /* data */
+	IORING_OP_WRITE, IORING_OP_WRITEV,
+	IORING_OP_FSYNC, IORING_OP_FALLOCATE,
+	IORING_OP_POLL_ADD, IORING_OP_POLL_REMOVE, /* wake_fd */
+	IORING_OP_ASYNC_CANCEL,                /* vhd_queue_cancel */
+};
+
+static const uint8_t registrations[] = {
+	IORING_REGISTER_FILES_UPDATE, /* attach, detach, wake_fd */
+	IORING_REGISTER_ENABLE_RINGS,
+};
+
+/* A kernel that cannot bound a wait by itself (before 5.11) has liburing add
+ * an operation for it.
+ */
+static int restrict_ring(struct uring_engine *e)
+{
+	enum {
+		OPERATIONS = sizeof(operations),
+		REGISTRATIONS = sizeof(registrations),
+		MORE = 2,
+	};
+	struct io_uring_restriction r[OPERATIONS + REGISTRATIONS + MORE];
+	bool whole = e->registered &&
+		     (e->ring.features & IORING_FEAT_EXT_ARG);
+	unsigned n = 0;
+
+	memset(r, 0, sizeof(r));
+	for (unsigned i = 0; i < OPERATIONS; i++) {
+		r[n].opcode = IORING_RESTRICTION_SQE_OP;
+		r[n++].sqe_op = operations[i];
+	}
+	for (unsigned i = 0; i < REGISTRATIONS; i++) {
+		r[n].opcode = IORING_RESTRICTION_REGISTER_OP;
+		r[n++].register_op = registrations[i];
+	}
+	if (whole) {
+		r[n].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
+		r[n++].sqe_flags = IOSQE_FIXED_FILE;
+	} else {
+		r[n].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+		r[n++].sqe_flags = IOSQE_FIXED_FILE;
+		r[n].opcode = IORING_RESTRICTION_SQE_OP;
+		r[n++].sqe_op = IORING_OP_TIMEOUT;
+	}
+	return io_uring_register((unsigned)e->ring.ring_fd,
+				 IORING_REGISTER_RESTRICTIONS, r, n);
+}
+
 static int uring_create(uint32_t depth, void **state, struct vhd_err *err)
 {
 	struct uring_engine *e = calloc(1, sizeof(*e));
@@ -104,7 +167,16 @@ static int uring_create(uint32_t depth, void **state, struct vhd_err *err)
 				depth, vhd_errno_text(rc));
 	}
 	e->registered = register_table(e);
+	rc = e->enabled ? 0 : restrict_ring(e);
+	if (rc < 0) {
+		io_uring_queue_exit(&e->ring);
+		free(e);
+		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+				"cannot restrict a ring of io_uring: %s; "
+				"another engine may work", vhd_errno_text(rc));
+	}
 	e->poll_fd = -1;
+	e->wake_fd = -1;
 	e->poll_tag = TAG_POLL_FIRST;
 	*state = e;
 	return 0;
@@ -192,6 +264,12 @@ static void uring_detach(void *state, const struct vhd_file *f, uint32_t slot)
 
 /* ---------------------------------------------------------- submission -- */
 
+static void fixed(const struct uring_engine *e, struct io_uring_sqe *sqe)
+{
+	if (e->registered)
+		sqe->flags = IOSQE_FIXED_FILE;
+}
+
 static void fill(struct uring_engine *e, struct io_uring_sqe *sqe,
 		 struct vhd_io *io)
 {
@@ -202,6 +280,10 @@ static void fill(struct uring_engine *e, struct io_uring_sqe *sqe,
 		fd = (int)(2 * io->file_slot + io->direct);
 	if (io->op == VHD_IO_SYNC)
 		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+	else if (io->op == VHD_IO_ZERO)
+		io_uring_prep_fallocate(
+			sqe, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			(off_t)io->off_bytes, (off_t)io->zero_bytes);
 	else if (io->iov_count == 1)
 		io_uring_prep_rw(read ? IORING_OP_READ : IORING_OP_WRITE, sqe,
 				 fd, io->iov->iov_base,
@@ -212,8 +294,7 @@ static void fill(struct uring_engine *e, struct io_uring_sqe *sqe,
 				 io->off_bytes);
 	if (io->dsync)
 		sqe->rw_flags = RWF_DSYNC;
-	if (e->registered)
-		sqe->flags = IOSQE_FIXED_FILE;
+	fixed(e, sqe);
 	sqe->user_data = (uint64_t)(uintptr_t)io;
 	e->placed++;
 }
@@ -312,6 +393,8 @@ static uint32_t take_done(struct uring_engine *e, struct vhd_io_list *list)
 				(struct vhd_io *)(uintptr_t)cqe->user_data;
 
 			io->res = cqe->res;
+			if (io->op == VHD_IO_ZERO && !io->res)
+				io->res = (int64_t)io->zero_bytes;
 			vhd_io_list_add(list, io);
 			e->placed--;
 		}
@@ -339,6 +422,18 @@ static struct vhd_io *uring_reap(void *state)
 
 /* -------------------------------------------------------------- waiting -- */
 
+/* Have `wake_fd` in its place; -1 empties it. */
+static bool wake_place(struct uring_engine *e, int wake_fd)
+{
+	if (!e->registered || e->wake_fd == wake_fd)
+		return true;
+	if (io_uring_register_files_update(&e->ring, WAKE_PLACE, &wake_fd,
+					   1) != 1)
+		return false;
+	e->wake_fd = wake_fd;
+	return true;
+}
+
 /* Have exactly `wake_fd` watched. Without a place in the ring for it the call
  * must not block; false then.
  */
@@ -346,6 +441,8 @@ static bool watch(struct uring_engine *e, int wake_fd)
 {
 	struct io_uring_sqe *sqe;
 
+	if (!wake_place(e, wake_fd))
+		return false;
 	if (e->poll_fd == wake_fd)
 		return true;
 	if (e->poll_fd >= 0) {
@@ -353,6 +450,7 @@ static bool watch(struct uring_engine *e, int wake_fd)
 		if (!sqe)
 			return false;
 		io_uring_prep_poll_remove(sqe, e->poll_tag);
+		fixed(e, sqe);
 		sqe->user_data = TAG_IGNORE;
 		e->poll_fd = -1;
 	}
@@ -362,7 +460,9 @@ static bool watch(struct uring_engine *e, int wake_fd)
 	sqe = place(e);
 	if (!sqe)
 		return false;
-	io_uring_prep_poll_add(sqe, wake_fd, POLLIN);
+	io_uring_prep_poll_add(
+		sqe, e->registered ? (int)WAKE_PLACE : wake_fd, POLLIN);
+	fixed(e, sqe);
 	sqe->user_data = e->poll_tag;
 	e->poll_fd = wake_fd;
 	return true;
@@ -414,6 +514,7 @@ static void uring_cancel(void *state, struct vhd_io *io)
 	if (!sqe)
 		return;
 	io_uring_prep_cancel(sqe, io, 0);
+	fixed(e, sqe);
 	sqe->user_data = TAG_IGNORE;
 }
 

@@ -8,22 +8,13 @@
  */
 #include <errno.h>
 
+#include "alloc.h"
 #include "filesys.h"
 #include "image.h"
 
-static int punch(struct vhd *img, const struct vhd_run *run,
-		 struct vhd_err *err)
+int vhd_map_zero(struct vhd *img, uint64_t lba, uint64_t sectors,
+		 struct vhd_run *run, struct vhd_err *err)
 {
-	uint64_t len = run->sectors * VHD_SECTOR_BYTES;
-
-	atomic_store(&img->touched, true);
-	return vhd_file_punch(&img->file, run->off_bytes, len, err);
-}
-
-int vhd_zero(struct vhd *img, uint64_t lba, uint64_t sectors,
-	     uint64_t *done_sectors, struct vhd_err *err)
-{
-	struct vhd_run run;
 	unsigned layer;
 	int rc;
 
@@ -34,13 +25,38 @@ int vhd_zero(struct vhd *img, uint64_t lba, uint64_t sectors,
 		return vhd_fail(err, -EIO, VHD_WHY_POISONED, 0,
 				"an earlier flush failed; open the image "
 				"again");
-	rc = vhd_map_chain(img, lba, sectors, &run, &layer, err);
+	rc = vhd_map_chain(img, lba, sectors, run, &layer, err);
+	if (rc)
+		return rc;
+	if (run->kind == VHD_RUN_ZERO)
+		run->kind = VHD_RUN_HOLE;
+	else if (run->kind == VHD_RUN_FILE && layer)
+		run->kind = VHD_RUN_PARENT;
+	if (run->kind == VHD_RUN_FILE)
+		atomic_store(&img->touched, true);
+	return 0;
+}
+
+static int punch(struct vhd *img, const struct vhd_run *run,
+		 struct vhd_err *err)
+{
+	uint64_t len = run->sectors * VHD_SECTOR_BYTES;
+
+	return vhd_file_punch(&img->file, run->off_bytes, len, err);
+}
+
+int vhd_zero(struct vhd *img, uint64_t lba, uint64_t sectors,
+	     uint64_t *done_sectors, struct vhd_err *err)
+{
+	struct vhd_run run;
+	int rc = vhd_map_zero(img, lba, sectors, &run, err);
+
 	if (rc)
 		return rc;
 	*done_sectors = run.sectors;
-	if (run.kind == VHD_RUN_HOLE || run.kind == VHD_RUN_ZERO)
+	if (run.kind == VHD_RUN_HOLE)
 		return 0;
-	if (run.kind == VHD_RUN_FILE && !layer)
+	if (run.kind == VHD_RUN_FILE)
 		return punch(img, &run, err);
 	return vhd_fail(err, -EOPNOTSUPP, VHD_WHY_UNSUPPORTED, 0,
 			"a parent holds these sectors");

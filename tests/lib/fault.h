@@ -50,6 +50,7 @@ enum fault_call {
 	FAULT_RING_SPARSE, /* io_uring_register_files_sparse */
 	FAULT_RING_FILES,  /* io_uring_register_files */
 	FAULT_RING_UPDATE, /* io_uring_register_files_update */
+	FAULT_RING_RESTRICT,
 	FAULT_RING_ENABLE,
 	FAULT_RING_SUBMIT,
 	FAULT_RING_WAIT,
@@ -60,6 +61,7 @@ enum fault_call {
 	FAULT_DONE_READ,  /* the result in a completion, of either kind */
 	FAULT_DONE_WRITE,
 	FAULT_DONE_SYNC,
+	FAULT_DONE_ZERO,     /* a hole made by the ring */
 	FAULT_EVENTFD,
 	FAULT_EVENTFD_READ,
 	FAULT_POLL,

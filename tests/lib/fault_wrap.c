@@ -344,7 +344,8 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 
 static uint64_t io_bytes(const struct vhd_io *io)
 {
-	return sum(io->iov, (int)io->iov_count);
+	return io->op == VHD_IO_ZERO ? io->zero_bytes
+				     : sum(io->iov, (int)io->iov_count);
 }
 
 /* The result that the engine is to see instead. */
@@ -354,11 +355,12 @@ static int64_t result(const struct vhd_io *io, const void *from, int64_t res)
 		[VHD_IO_READ] = FAULT_DONE_READ,
 		[VHD_IO_WRITE] = FAULT_DONE_WRITE,
 		[VHD_IO_SYNC] = FAULT_DONE_SYNC,
+		[VHD_IO_ZERO] = FAULT_DONE_ZERO,
 	};
 	enum fault_kind k =
 		fault_ask(calls[io->op], from, io->off_bytes, io_bytes(io));
 
-	if (io->op == VHD_IO_WRITE)
+	if (io->op == VHD_IO_WRITE || io->op == VHD_IO_ZERO)
 		mark(io->file->fd, true);
 	if (k == FAULT_ZERO)
 		return 0;
@@ -432,7 +434,10 @@ WRAP(int, io_uring_register_files_update, struct io_uring *ring, unsigned at,
 WRAP(int, io_uring_register, unsigned fd, unsigned op, const void *arg,
      unsigned n)
 {
-	enum fault_kind k = fault_ask(FAULT_RING_ENABLE, FROM, 0, 0);
+	enum fault_call call = op == IORING_REGISTER_RESTRICTIONS
+				       ? FAULT_RING_RESTRICT
+				       : FAULT_RING_ENABLE;
+	enum fault_kind k = fault_ask(call, FROM, 0, 0);
 
 	return fault_errno(k) ? -fault_errno(k)
 			      : __real_io_uring_register(fd, op, arg, n);

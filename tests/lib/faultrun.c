@@ -164,6 +164,7 @@ static bool why_fits(const struct fault_event *hit, int code,
 	case FAULT_DONE_READ:
 	case FAULT_DONE_WRITE:
 	case FAULT_DONE_SYNC:
+	case FAULT_DONE_ZERO:
 		if (code == -ECANCELED && hit->call == FAULT_DONE_SYNC)
 			return e->why == VHD_WHY_IO;
 		if (code == -ENOSPC || code == -EDQUOT || code == -EFBIG)

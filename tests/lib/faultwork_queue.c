@@ -39,13 +39,16 @@ static void add(struct session *s, enum vhd_op op, uint64_t lba,
 	s->iov[i][0] = (struct iovec){room[i], third};
 	s->iov[i][1] = (struct iovec){room[i] + third, third};
 	s->iov[i][2] = (struct iovec){room[i] + 2 * third, len - 2 * third};
+	if (op == VHD_OP_ZERO)
+		memset(s->f->high + lba * 512, 0, len);
 	s->req[i] = (struct vhd_req){
 		.img = s->img,
 		.op = op,
 		.flags = flags,
 		.lba = lba,
+		.sectors = op == VHD_OP_ZERO ? sectors : 0,
 		.iov = s->iov[i],
-		.iov_count = op == VHD_OP_FLUSH ? 0 : 3,
+		.iov_count = op == VHD_OP_FLUSH || op == VHD_OP_ZERO ? 0 : 3,
 	};
 	vhd_queue_submit(s->q, &s->req[i]);
 }
@@ -126,6 +129,8 @@ static int again(struct session *s, struct vhd_err *e)
 	rc = all_done(s, e);
 	if (!rc)
 		add(s, VHD_OP_WRITE, 128, 3, 0);
+	if (!rc)
+		add(s, VHD_OP_ZERO, 98, 9, 0);
 	if (!rc)
 		rc = all_done(s, e);
 	if (!rc)

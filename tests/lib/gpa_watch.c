@@ -25,6 +25,9 @@
 #undef hv_gpa_iov
 
 #include "gpa_watch.h"
+#include "tally.h"
+
+#include <stdio.h>
 
 /* gpa.h has declared the other names only. */
 int hv_mem_create(struct hv_mem **out);
@@ -41,6 +44,66 @@ bool hv_gpa_ok(const struct hv_mem *mem, uint64_t gpa, uint64_t len);
 int hv_gpa_iov(const struct hv_mem *mem, const uint64_t *pfns, size_t pfn_count,
 	       uint32_t offset, uint64_t len, struct iovec *iov, unsigned max);
 
+/* --------------------------------------------- fetched and not given back -- */
+
+/* What this thread has fetched of a packet: since it last published an index
+ * or fetched a descriptor (16 bytes, or 8 where pages cut it), for the next
+ * packet may name the same parameter list again. Beyond the limit the oldest
+ * are forgotten.
+ */
+#define RECENT		 256u
+#define DESCRIPTOR_BYTES 16u
+
+static _Thread_local struct {
+	uint64_t gpa;
+	size_t len;
+} recent[RECENT];
+static _Thread_local unsigned recent_first, recent_count;
+
+/* The second piece of a buffer that goes on in another page, which may be the
+ * same page again: that is the guest's own list.
+ */
+static bool next_page(uint64_t gpa)
+{
+	unsigned last = (recent_first + recent_count + RECENT - 1) % RECENT;
+
+	return recent_count > 0 && gpa % HV_PAGE_BYTES == 0 &&
+	       (recent[last].gpa + recent[last].len) % HV_PAGE_BYTES == 0;
+}
+
+static void fetched_once(uint64_t gpa, size_t len)
+{
+	bool fresh = next_page(gpa);
+
+	for (unsigned i = 0; i < recent_count && !fresh; i++) {
+		unsigned at = (recent_first + i) % RECENT;
+
+		if (gpa >= recent[at].gpa + recent[at].len ||
+		    recent[at].gpa >= gpa + len)
+			continue;
+		tally_add(TALLY_FETCHED_2, len);
+		fprintf(stderr, "fetched twice: %zu bytes at %#llx\n", len,
+			(unsigned long long)gpa);
+		abort();
+	}
+	if (len <= DESCRIPTOR_BYTES)
+		recent_count = 0;
+	tally_add(TALLY_FETCHED, len);
+	if (recent_count == RECENT)
+		recent_first = (recent_first + 1) % RECENT;
+	else
+		recent_count++;
+	recent[(recent_first + recent_count - 1) % RECENT].gpa = gpa;
+	recent[(recent_first + recent_count - 1) % RECENT].len = len;
+}
+
+static void published(void)
+{
+	recent_count = 0;
+}
+
+/* ------------------------------------------------------ windows and flips -- */
+
 struct window {
 	uint64_t gpa;
 	uint32_t len;
@@ -55,6 +118,7 @@ static uint8_t flip_mask;
 
 void gpa_watch_clear(void)
 {
+	published(); /* what comes is something else */
 	window_count = 0;
 	flip_all = 0;
 	flip_mask = 0;
@@ -149,8 +213,10 @@ int hv_gpa_read(const struct hv_mem *mem, uint64_t gpa, void *dst, size_t len)
 {
 	int rc = plain_gpa_read(mem, gpa, dst, len);
 
-	if (rc == 0)
+	if (rc == 0) {
+		fetched_once(gpa, len);
 		fetched(mem, gpa, len);
+	}
 	return rc;
 }
 
@@ -175,6 +241,7 @@ int hv_gpa_or32(const struct hv_mem *mem, uint64_t gpa, uint32_t bits,
 
 int hv_mem_create(struct hv_mem **out)
 {
+	published(); /* another guest */
 	return plain_mem_create(out);
 }
 
@@ -196,6 +263,7 @@ int hv_gpa_write(const struct hv_mem *mem, uint64_t gpa, const void *src,
 
 int hv_gpa_store32(const struct hv_mem *mem, uint64_t gpa, uint32_t val)
 {
+	published();
 	return plain_gpa_store32(mem, gpa, val);
 }
 

@@ -70,8 +70,8 @@ const char *cli_size_text(uint64_t bytes, char *buf, size_t n);
 /* ------------------------------------------------------------- options -- */
 
 /* One option. The table ends with an entry whose name is NULL; the same table
- * parses the command line and prints --help. `--help` and `--version` are
- * understood without being listed.
+ * parses the command line and prints --help. `--help`, `--version` and
+ * `--sandbox` are understood without being listed.
  */
 struct cli_option {
 	const char *name; /* long name without the dashes */
@@ -97,6 +97,23 @@ struct cli_options {
  * with `*status`: help was printed, or a bad option was reported.
  */
 int cli_options_next(struct cli_options *o, int *status);
+
+/* What --sandbox said, or else the variable VHD_SANDBOX; ON by default (OFF
+ * where built with a sanitizer, which calls the system behind the program's
+ * back). Every program takes the option.
+ */
+enum cli_sandbox {
+	CLI_SANDBOX_ON,          /* or refuse to run */
+	CLI_SANDBOX_BEST_EFFORT, /* as far as this kernel can; says what not */
+	CLI_SANDBOX_OFF,
+};
+
+enum cli_sandbox cli_sandbox_mode(void);
+/* CLI_OK, or CLI_USAGE after saying which words there are: what the option
+ * says; the variable.
+ */
+int cli_sandbox_set(const char *prog, const char *text);
+int cli_sandbox_check(const char *prog);
 
 /* ------------------------------------------------------------- parents -- */
 

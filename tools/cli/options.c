@@ -12,6 +12,7 @@
 #include "cli.h"
 
 #define OPTIONS_MAX 48
+#define ID_SANDBOX 0x7ffffffd
 #define ID_HELP 0x7ffffffe
 #define ID_VERSION 0x7fffffff
 #define HELP_COLUMN 26
@@ -43,6 +44,9 @@ static void help_option(const struct cli_option *opt)
 static void help(const struct cli_options *o)
 {
 	static const struct cli_option common[] = {
+		{ "sandbox", ID_SANDBOX, "MODE",
+		  "on (default), best-effort or off: what is given up\n"
+		  "before an image or a guest is met" },
 		{ "help", ID_HELP, NULL, "show this text" },
 		{ "version", ID_VERSION, NULL, "show the version" },
 	};
@@ -60,8 +64,8 @@ static void help(const struct cli_options *o)
 	printf("\n%s\n\n", o->about);
 	for (const struct cli_option *opt = o->table; opt->name; opt++)
 		help_option(opt);
-	help_option(&common[0]);
-	help_option(&common[1]);
+	for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
+		help_option(&common[i]);
 }
 
 /* What was asked for has been printed, if standard output took it. */
@@ -95,11 +99,13 @@ static size_t tables(const struct cli_option *table, struct option *longs,
 		}
 	}
 	*shorts = '\0';
-	longs[n] = (struct option){ "help", no_argument, NULL, ID_HELP };
-	longs[n + 1] =
+	longs[n++] =
+		(struct option){ "sandbox", required_argument, NULL, ID_SANDBOX };
+	longs[n++] = (struct option){ "help", no_argument, NULL, ID_HELP };
+	longs[n++] =
 		(struct option){ "version", no_argument, NULL, ID_VERSION };
-	longs[n + 2] = (struct option){ 0 };
-	return n + 2;
+	longs[n] = (struct option){ 0 };
+	return n;
 }
 
 static const char *name_of(const struct cli_options *o, int id)
@@ -107,7 +113,7 @@ static const char *name_of(const struct cli_options *o, int id)
 	for (const struct cli_option *t = o->table; t->name; t++)
 		if (t->id == id)
 			return t->name;
-	return "?";
+	return id == ID_SANDBOX ? "sandbox" : "?";
 }
 
 /* What getopt stumbled over: a letter it names, or the word just passed. */
@@ -123,39 +129,60 @@ static int bad_option(const struct cli_options *o, int at)
 	return cli_usage(o->prog, "%s: no such option", word);
 }
 
+static int end_of_options(struct cli_options *o, int *status)
+{
+	o->first_operand = optind;
+	*status = cli_sandbox_check(o->prog);
+	return *status == CLI_OK ? 0 : -1;
+}
+
+/* What every program has. Returns 0 to go on, or -1. */
+static int common_option(struct cli_options *o, int id, int *status)
+{
+	if (id == ID_SANDBOX) {
+		*status = cli_sandbox_set(o->prog, o->value);
+		return *status == CLI_OK ? 0 : -1;
+	}
+	if (id == ID_HELP)
+		help(o);
+	else
+		printf("%s %s\n", o->prog, CLI_VERSION);
+	*status = printed(o->prog);
+	return -1;
+}
+
 int cli_options_next(struct cli_options *o, int *status)
 {
-	struct option longs[OPTIONS_MAX + 3];
+	struct option longs[OPTIONS_MAX + 4];
 	char shorts[2 * OPTIONS_MAX + 2];
-	int at = optind ? optind : 1;
-	int id;
 
 	tables(o->table, longs, shorts);
 	opterr = 0;
-	id = getopt_long(o->argc, o->argv, shorts, longs, NULL);
-	o->value = optarg;
-	switch (id) {
-	case -1:
-		o->first_operand = optind;
-		return 0;
-	case ':':
-		*status = cli_usage(o->prog, "--%s: needs a value",
-				    name_of(o, optopt));
-		return -1;
-	case '?':
-		/* Operands before it have been skipped over. */
-		*status = bad_option(o, optind > at ? optind - 1 : at);
-		return -1;
-	case ID_HELP:
-		help(o);
-		*status = printed(o->prog);
-		return -1;
-	case ID_VERSION:
-		printf("%s %s\n", o->prog, CLI_VERSION);
-		*status = printed(o->prog);
-		return -1;
-	default:
-		return id;
+	for (;;) {
+		int at = optind ? optind : 1;
+		int id = getopt_long(o->argc, o->argv, shorts, longs, NULL);
+
+		o->value = optarg;
+		switch (id) {
+		case -1:
+			return end_of_options(o, status);
+		case ':':
+			*status = cli_usage(o->prog, "--%s: needs a value",
+					    name_of(o, optopt));
+			return -1;
+		case '?':
+			/* Operands before it have been skipped over. */
+			*status = bad_option(o, optind > at ? optind - 1 : at);
+			return -1;
+		case ID_SANDBOX:
+		case ID_HELP:
+		case ID_VERSION:
+			if (common_option(o, id, status))
+				return -1;
+			break;
+		default:
+			return id;
+		}
 	}
 }
 

@@ -13,9 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "picture.h"
+#include "tools/sandbox/sandbox.h"
 
 static const char prog[] = "vhd-inspect";
 
@@ -234,6 +236,29 @@ static int parse(int argc, char **argv, struct inspect_opts *opts)
 	return combination_check(opts);
 }
 
+/* All files are named by now: the images, where their parents may be, and the
+ * picture's directory.
+ */
+static int sandbox(const struct inspect_opts *opts)
+{
+	struct sandbox s = {
+		.role = opts->svg ? SANDBOX_WRITER : SANDBOX_READER,
+	};
+
+	tzset(); /* reads its file now */
+	for (int i = 0; i < opts->path_count; i++) {
+		char *own = opts->no_parent || opts->parent_dir
+				    ? NULL
+				    : cli_parent_dir(opts->paths[i]);
+
+		sandbox_allow_image(&s, opts->paths[i],
+				    opts->parent_dir ? opts->parent_dir : own);
+		free(own);
+	}
+	sandbox_allow_dir_of(&s, opts->svg, SANDBOX_MAKE);
+	return sandbox_enter(&s, prog);
+}
+
 /* Open as for use; failing that, to look. `r->fault` tells why the former
  * was refused.
  */
@@ -392,7 +417,9 @@ int main(int argc, char **argv)
 	status = parse(argc, argv, &opts);
 	if (status >= 0)
 		return status;
-	status = CLI_OK;
+	status = sandbox(&opts);
+	if (status != CLI_OK)
+		return status;
 	if (opts.json) {
 		root = json_object_new_object();
 		list = json_object_new_array();

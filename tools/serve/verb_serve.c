@@ -256,7 +256,7 @@ static const char no_nbdkit[] =
 	"nbdkit, which does the serving, is not installed: "
 	"apt install nbdkit";
 
-/* In the child, or with --run in this process itself. */
+/* In the child, or with --run perhaps in this process itself. */
 static void run_nbdkit(const struct serve *s)
 {
 	char **argv = serve_argv(s);
@@ -305,16 +305,26 @@ static void signals_catch(void)
 		sigaction(numbers[i], &act, NULL);
 }
 
-static int await(const struct serve *s, pid_t child)
+/* As waitpid gives it; -1 where that fails. */
+static int end_of(pid_t child)
 {
 	int status;
 
 	while (waitpid(child, &status, 0) < 0) {
 		if (errno != EINTR)
-			return CLI_IO;
+			return -1;
 		if (stop)
 			kill(child, SIGTERM);
 	}
+	return status;
+}
+
+static int await(const struct serve *s, pid_t child)
+{
+	int status = end_of(child);
+
+	if (status < 0)
+		return CLI_IO;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return CLI_OK;
 	if (WIFSIGNALED(status)) {
@@ -356,6 +366,39 @@ static int serve(struct serve *s)
 	return status;
 }
 
+/* nbdkit ends as the command does, and so does this. It removes a socket that
+ * it has chosen, not one that it was given.
+ */
+static int serve_run(struct serve *s)
+{
+	pid_t child;
+	int status;
+
+	if (!s->socket) {
+		run_nbdkit(s);
+		return CLI_REFUSED;
+	}
+	signals_catch();
+	child = fork();
+	if (child == 0) {
+		run_nbdkit(s);
+		_exit(CLI_REFUSED);
+	}
+	if (child < 0) {
+		cli_tell("%s: %s\n", s->prog, strerror(errno));
+		return CLI_IO;
+	}
+	status = end_of(child);
+	socket_remove(s);
+	if (status >= 0 && WIFEXITED(status))
+		return WEXITSTATUS(status);
+	if (status >= 0 && WIFSIGNALED(status)) {
+		signal(WTERMSIG(status), SIG_DFL);
+		raise(WTERMSIG(status));
+	}
+	return CLI_IO;
+}
+
 static int run(struct serve *s, int argc, char **argv)
 {
 	int status = parse(s, argc, argv);
@@ -369,10 +412,7 @@ static int run(struct serve *s, int argc, char **argv)
 		status = socket_choose(s);
 	if (status)
 		return status;
-	if (!s->run)
-		return serve(s);
-	run_nbdkit(s);
-	return CLI_REFUSED;
+	return s->run ? serve_run(s) : serve(s);
 }
 
 int verb_serve(const char *prog, int argc, char **argv)

@@ -513,27 +513,35 @@ static int name_parent(struct set *s, bool write, struct vhd_err *err)
 	return vhd_rebase(s->path, &s->rebase, &unused, err);
 }
 
-/* Everything is asked for before the first thing changes. */
+static int write_all(struct set *s, struct vhd_err *err)
+{
+	int rc = name_parent(s, true, err);
+
+	if (!rc && s->opts.fields)
+		rc = vhd_set(s->path, &s->opts, &s->result, err);
+	return rc;
+}
+
+/* Everything is asked for before the first thing changes; what is refused, as
+ * an image that is open elsewhere, ends in its own line and no warning.
+ */
 static int run(struct set *s, struct vhd_err *err)
 {
 	int rc = s->opts.fields ? plan(s, err) : 0;
 
 	if (!rc)
 		rc = name_parent(s, false, err);
+	if (!rc && s->opts.write)
+		rc = write_all(s, err);
 	if (rc)
 		return rc;
 	if (s->result.changed & VHD_SET_ID)
 		set_children_find(s->path, s->result.before.unique_id,
 				  tell_child, s);
 	geometry_warning(s);
-	if (!s->opts.write)
-		return 0;
-	rc = name_parent(s, true, err);
-	if (!rc && s->opts.fields)
-		rc = vhd_set(s->path, &s->opts, &s->result, err);
-	if (!rc && s->result.changed & VHD_SET_PARENT_ID)
+	if (s->opts.write && s->result.changed & VHD_SET_PARENT_ID)
 		look_for_parent(s);
-	return rc;
+	return 0;
 }
 
 int verb_set(const char *prog, int argc, char **argv)

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Into the sandbox, one mechanism after the other, and what is said where one
+ * is missing.
+ *
+ * Order: privileges (Landlock and seccomp ask for that), Landlock, the look at
+ * rings, and last the filter, which allows none of these calls.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sandbox.h"
+
+/* -------------------------------------------------------------- places -- */
+
+static void add_fd(struct sandbox *s, int fd, enum sandbox_access access)
+{
+	struct sandbox_place *more;
+
+	if (fd < 0)
+		return;
+	more = reallocarray(s->places, s->count + 1, sizeof(*more));
+	if (!more) {
+		close(fd);
+		s->error = -ENOMEM;
+		return;
+	}
+	s->places = more;
+	more[s->count++] = (struct sandbox_place){fd, access};
+}
+
+void sandbox_allow(struct sandbox *s, const char *path,
+		   enum sandbox_access access)
+{
+	int fd = path ? open(path, O_PATH | O_CLOEXEC) : -1;
+
+	if (path && fd < 0 && (errno == EMFILE || errno == ENFILE))
+		s->error = -errno;
+	add_fd(s, fd, access);
+}
+
+/* What is in `path` before its last component; "." for none. */
+static char *dirname_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (!slash)
+		return strdup(".");
+	return strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+void sandbox_allow_dir_of(struct sandbox *s, const char *path,
+			  enum sandbox_access access)
+{
+	char *real, *dir;
+
+	if (!path)
+		return;
+	real = realpath(path, NULL);
+	dir = dirname_of(real ? real : path);
+	if (!dir)
+		s->error = -ENOMEM;
+	sandbox_allow(s, dir, access);
+	free(dir);
+	free(real);
+}
+
+/* NAME.vhd with NAME.v01 beside it. */
+static bool is_split(const char *path)
+{
+	size_t len = strlen(path);
+	char part[PATH_MAX];
+
+	if (len < 4 || len >= sizeof(part) ||
+	    strcasecmp(path + len - 4, ".vhd") != 0)
+		return false;
+	memcpy(part, path, len + 1);
+	memcpy(part + len - 2, "01", 2);
+	return access(part, F_OK) == 0;
+}
+
+void sandbox_allow_image(struct sandbox *s, const char *path,
+			 const char *parent_dir)
+{
+	sandbox_allow(s, path, SANDBOX_READ);
+	sandbox_allow(s, parent_dir, SANDBOX_READ);
+	if (path && is_split(path))
+		sandbox_allow_dir_of(s, path, SANDBOX_READ);
+}
+
+static void places_free(struct sandbox *s)
+{
+	for (size_t i = 0; i < s->count; i++)
+		close(s->places[i].fd);
+	free(s->places);
+	s->places = NULL;
+	s->count = 0;
+}
+
+/* ------------------------------------------------------------ entering -- */
+
+static bool best_effort(void)
+{
+	return cli_sandbox_mode() == CLI_SANDBOX_BEST_EFFORT;
+}
+
+/* 0 to go on. */
+static int missing(const char *prog, int rc, const struct vhd_err *err)
+{
+	if (!rc)
+		return CLI_OK;
+	cli_tell("%s: sandbox: %s: %s\n", prog, err->text,
+		 best_effort() ? "going on without"
+			       : "--sandbox=best-effort goes on without");
+	return best_effort() ? CLI_OK : CLI_IO;
+}
+
+static int enter_before_filter(const struct sandbox *s, const char *prog)
+{
+	struct vhd_err err;
+	int status = missing(prog, sandbox_rights(s->role, &err), &err);
+
+	if (!status)
+		status = missing(prog, sandbox_landlock(s, &err), &err);
+	if (!status)
+		status = missing(prog, sandbox_ring_check(&err), &err);
+	return status;
+}
+
+int sandbox_enter(struct sandbox *s, const char *prog)
+{
+	struct vhd_err err;
+	int status = CLI_OK;
+
+	if (cli_sandbox_mode() == CLI_SANDBOX_OFF)
+		goto out;
+	if (s->error) {
+		cli_tell("%s: sandbox: cannot be prepared: %s\n", prog,
+			 strerror(-s->error));
+		status = CLI_IO;
+		goto out;
+	}
+	status = enter_before_filter(s, prog);
+	if (!status)
+		status = missing(prog, sandbox_filter_load(s->role, &err),
+				 &err);
+out:
+	places_free(s);
+	return status;
+}
+
+int sandbox_enter_no_files(const char *prog)
+{
+	const struct sandbox s = {.role = SANDBOX_CONTROL};
+
+	if (cli_sandbox_mode() == CLI_SANDBOX_OFF)
+		return CLI_OK;
+	return enter_before_filter(&s, prog);
+}

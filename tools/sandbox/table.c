@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The system calls that each role may make, with the reason beside each: the
+ * one list, from which filters are made, manual pages are checked and counts
+ * are taken.
+ *
+ * A column a role: v processor, i storage channel, c control thread; r reader,
+ * w writer, n (net) remote. "rare" rows are not met in every run; their reason
+ * says when.
+ * Source: seccomp(2); what glibc 2.36 and liburing 2.3 call.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/kvm.h>
+#include <linux/sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "sandbox.h"
+
+enum {
+	V = SANDBOX_BIT(SANDBOX_VCPU),
+	I = SANDBOX_BIT(SANDBOX_IO),
+	C = SANDBOX_BIT(SANDBOX_CONTROL),
+	R = SANDBOX_BIT(SANDBOX_READER),
+	W = SANDBOX_BIT(SANDBOX_WRITER),
+	N = SANDBOX_BIT(SANDBOX_REMOTE),
+	HV = V | I | C,
+	WN = W | N,
+	TOOL = R | W | N,
+	ALL = HV | TOOL,
+};
+
+/* ------------------------------------------------------------ arguments -- */
+
+static const struct sandbox_value fcntls[] = {
+	{F_OFD_SETLK, TOOL | C, "lock and unlock an image"},
+	{F_OFD_GETLK, TOOL, "who has it"},
+	{F_GETFL, TOOL, "blocking or not"},
+	{F_SETFL, TOOL, "O_NONBLOCK is only for opening"},
+	{F_DUPFD_CLOEXEC, W, "the stream of another program's map"},
+	{F_GETFD, N, "libnbd makes its socket close on exec"},
+	{F_SETFD, TOOL, "the same; a memory file that is handed on"},
+	{0},
+};
+
+static const struct sandbox_value ioctls[] = {
+	{KVM_RUN, V, "run the guest"},
+	{KVM_GET_MSRS, V, "a guest's crash report"},
+	{KVM_GET_REGS, V | C, "where a processor stood"},
+	{KVM_GET_MP_STATE, C, "the same, of a guest that hung"},
+	{KVM_GET_LAPIC, C, "the same"},
+	{KVM_IRQ_LINE, V | C, "the serial port's interrupt"},
+	{KVM_SET_GSI_ROUTING, V, "a SynIC page moves its interrupt"},
+	{KVM_IRQFD, V | C, "a channel's interrupt"},
+	{KVM_HYPERV_EVENTFD, V | C, "a channel's doorbell"},
+	{TCGETS, TOOL | C, "is it a terminal"},
+	{TCSETSW, C, "the terminal as it was"},
+	{TCSETSF, C, "the same"},
+	{TIOCGWINSZ, TOOL, "its width"},
+	{FS_IOC_GETFLAGS, TOOL, "compressed by the file system"},
+	{BLKGETSIZE64, TOOL, "size of a block device"},
+	{BLKSSZGET, TOOL, "its sector size"},
+	{FICLONERANGE, WN, "share blocks instead of copying"},
+	{0},
+};
+
+/* What pthread_create asks for, and nothing else: no process, no namespace. */
+static const struct sandbox_value threads[] = {
+	{CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND |
+		 CLONE_THREAD | CLONE_SETTLS | CLONE_PARENT_SETTID |
+		 CLONE_CHILD_CLEARTID,
+	 C | WN, "a thread"},
+	{0},
+};
+
+static const struct sandbox_value prctls[] = {
+	{PR_SET_NAME, C, "for people only"},
+	{0},
+};
+
+static const struct sandbox_value families[] = {
+	{AF_UNIX, N, "a server on this machine"},
+	{AF_INET, N, "one elsewhere, or a name server"},
+	{AF_INET6, N, "the same"},
+	{AF_NETLINK, N, "getaddrinfo asks which addresses there are"},
+	{0},
+};
+
+#define ANY(call, roles, why) \
+	{#call, SYS_##call, roles, 0, 0, NULL, 0, why}
+#define NOT(call, roles, code, why) \
+	{#call, SYS_##call, roles, code, 0, NULL, 0, why}
+#define ONE_OF(call, roles, arg, values, why) \
+	{#call, SYS_##call, roles, 0, arg, values, 0, why}
+#define WITHOUT(call, roles, arg, bits, why) \
+	{#call, SYS_##call, roles, 0, arg, NULL, bits, why}
+
+static const struct sandbox_rule rules[] = {
+	/* what is open already */
+	ANY(read, I | C | TOOL, "counters of events, console, streams"),
+	ANY(write, HV | TOOL, "wake other threads, console, messages"),
+	ANY(readv, N, "libnbd's TLS"),
+	ANY(writev, N, "libnbd's TLS"),
+	ANY(pread64, I | C | TOOL, "metadata of images"),
+	ANY(pwrite64, I | C | TOOL, "the same; a reader's memory file"),
+	ANY(preadv, I | TOOL, "the sync engine"),
+	ANY(pwritev, I | WN, "the sync engine"),
+	ANY(lseek, TOOL, "length of files, where holes are"),
+	ANY(close, I | C | TOOL, "what is no longer needed"),
+	ANY(fdatasync, I | C | TOOL, "metadata to the disk, in order"),
+	ANY(ftruncate, I | C | TOOL, "length of images; a memory file's"),
+	ANY(fallocate, I | C | WN, "space ahead of data, holes"),
+	ONE_OF(fcntl, TOOL | C, 1, fcntls, "locks and flags of files"),
+	ONE_OF(ioctl, V | C | TOOL, 1, ioctls, "KVM, terminals, disks"),
+
+	/* waiting and being woken */
+	ANY(poll, I | C | TOOL, "wait for events"),
+	ANY(futex, ALL, "locks and ends of threads"),
+	ANY(restart_syscall, ALL, "a wait goes on after a stop"),
+	ANY(nanosleep, I | TOOL, "the kernel was out of memory"),
+	ANY(clock_nanosleep, I | TOOL, "the same, as glibc does it"),
+	ANY(clock_gettime, ALL, "where the clock is no part of the vDSO"),
+	ANY(rt_sigtimedwait, V, "take a kick off"),
+	ANY(rt_sigreturn, C | TOOL, "a signal's handler ends"),
+	ANY(rt_sigprocmask, ALL, "glibc: around the end of a thread"),
+	ANY(rt_sigaction, C | TOOL, "handlers back as they were"),
+	ANY(sched_yield, I | TOOL, "two writers met"),
+
+	/* memory */
+	ANY(brk, C | TOOL, "malloc"),
+	WITHOUT(mmap, I | C | TOOL, 2, PROT_EXEC, "malloc, stacks, rings"),
+	WITHOUT(mprotect, I | C | TOOL, 2, PROT_EXEC, "malloc, stacks"),
+	ANY(munmap, HV | TOOL, "malloc, stacks, rings"),
+	ANY(mremap, TOOL, "realloc of what is large"),
+	ANY(madvise, HV | TOOL, "the end of a thread's stack"),
+
+	/* threads and the end */
+	NOT(clone3, C | WN, ENOSYS,
+	    "its flags are out of a filter's sight: glibc takes clone"),
+	ONE_OF(clone, C | WN, 0, threads, "start a thread"),
+	ANY(set_robust_list, C | WN, "a thread starts"),
+	ANY(rseq, C | WN, "a thread starts"),
+	ANY(sched_getaffinity, WN, "how many threads are worth it"),
+	ONE_OF(prctl, C, 0, prctls, "name of a thread"),
+	ANY(exit, HV | WN, "a thread ends"),
+	ANY(exit_group, C | TOOL, "the program ends"),
+	ANY(getpid, C | TOOL, "kick a thread; names of temporary files"),
+	ANY(gettid, C | TOOL, "raise"),
+	ANY(tgkill, C | TOOL, "kick a thread; end by the signal that came"),
+
+	/* rings of io_uring, libaio */
+	ANY(io_uring_enter, I | TOOL, "the disk queue"),
+	ANY(io_uring_setup, C | TOOL, "make its ring"),
+	ANY(io_uring_register, I | C | TOOL, "restrict it, its files"),
+	ANY(io_setup, C | TOOL, "where there are no rings"),
+	ANY(io_submit, I | C | TOOL, "the same"),
+	ANY(io_getevents, I | C | TOOL, "the same"),
+	ANY(io_cancel, I | C | TOOL, "the same"),
+	ANY(io_destroy, I | C | TOOL, "the same"),
+	ANY(eventfd2, C | TOOL, "the queue's counter"),
+
+	/* files by name; Landlock says which */
+	ANY(openat, TOOL, "images, and what is made"),
+	ANY(openat2, TOOL, "parents, below one directory"),
+	ANY(newfstatat, TOOL | C, "what a file is"),
+	ANY(fstat, TOOL | C, "the same"),
+	ANY(statx, TOOL | C, "alignment of direct transfers"),
+	ANY(fstatfs, TOOL, "what the file system is good at"),
+	ANY(statfs, TOOL, "the same"),
+	ANY(access, TOOL, "is there such a file"),
+	ANY(faccessat2, TOOL, "the same"),
+	ANY(readlink, TOOL, "realpath"),
+	ANY(getcwd, TOOL, "realpath"),
+	ANY(getdents64, TOOL, "other children beside an image"),
+	ANY(fadvise64, TOOL, "what will not be read again"),
+	ANY(sync_file_range, WN, "write out while copying goes on"),
+	ANY(fsync, WN, "the file and its name to the disk"),
+	ANY(linkat, WN, "a nameless file gets its name"),
+	ANY(renameat, WN, "a finished file replaces another"),
+	ANY(renameat2, WN, "the same, or not"),
+	ANY(rename, WN, "the same"),
+	ANY(unlink, WN, "an unfinished file goes"),
+	ANY(unlinkat, WN, "the same"),
+	ANY(fchmod, WN, "permissions as the old file's"),
+	ANY(fchown, WN, "owner as the old file's"),
+	ANY(copy_file_range, WN, "the kernel copies"),
+
+	/* facts */
+	ANY(getrandom, TOOL, "ids of new images, malloc"),
+	ANY(prlimit64, TOOL, "how many files may be open"),
+	ANY(sysinfo, TOOL, "qsort: how much memory there is"),
+	ANY(getuid, TOOL, "secure_getenv"),
+	ANY(geteuid, TOOL, "the same"),
+	ANY(getgid, TOOL, "the same"),
+	ANY(getegid, TOOL, "the same"),
+	ANY(umask, WN, "permissions of new files"),
+
+	/* streams and servers */
+	ANY(memfd_create, TOOL, "memory that a library reads as a file"),
+	ANY(signalfd4, TOOL, "signals as events"),
+	ANY(epoll_create1, TOOL, "signals and the queue in one wait"),
+	ANY(epoll_ctl, TOOL, "the same"),
+	ANY(epoll_wait, TOOL, "the same"),
+	ANY(pipe2, N, "libnbd"),
+	ONE_OF(socket, N, 0, families, "reach a server"),
+	ANY(connect, N, "the same"),
+	ANY(getsockopt, N, "the same"),
+	ANY(setsockopt, N, "the same"),
+	ANY(getsockname, N, "the same"),
+	ANY(getpeername, N, "the same"),
+	ANY(bind, N, "getaddrinfo"),
+	ANY(sendto, N, "talk to it"),
+	ANY(sendmsg, N, "the same"),
+	ANY(sendmmsg, N, "ask a name server"),
+	ANY(recvfrom, N, "the same"),
+	ANY(recvmsg, N, "the same"),
+	ANY(shutdown, N, "the end of it"),
+	ANY(kill, N, "end qemu-nbd, which we started"),
+	ANY(wait4, N, "the same"),
+	ANY(rmdir, N, "where its socket was"),
+	ANY(uname, N, "getaddrinfo"),
+};
+
+const struct sandbox_rule *sandbox_rules(size_t *count)
+{
+	*count = sizeof(rules) / sizeof(rules[0]);
+	return rules;
+}
+
+unsigned sandbox_calls(enum sandbox_role role)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+		n += (rules[i].roles & SANDBOX_BIT(role)) != 0 &&
+		     rules[i].errno_value == 0;
+	return n;
+}
+
+const char *sandbox_role_name(enum sandbox_role role)
+{
+	static const char *const names[SANDBOX_ROLES] = {
+		[SANDBOX_VCPU] = "processor",
+		[SANDBOX_IO] = "storage channel",
+		[SANDBOX_CONTROL] = "control thread",
+		[SANDBOX_READER] = "reader",
+		[SANDBOX_WRITER] = "writer",
+		[SANDBOX_REMOTE] = "remote",
+	};
+
+	return names[role];
+}
