@@ -100,8 +100,20 @@ static int block_size_set(struct create *c, const char *text)
 			 text);
 }
 
-static int option_apply(struct create *c, int id, const char *value)
+static const struct cli_set sets[] = {
+	{OPT_PARENT, CLI_TAKES(struct create, opts.parent_path)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct create, parents.dir)},
+	{OPT_PREALLOC, CLI_SETS(struct create, prealloc)},
+	{OPT_JSON, CLI_SETS(struct create, json)},
+	{'f', CLI_SETS(struct create, force)},
+	{'q', CLI_SETS(struct create, quiet)},
+	{0},
+};
+
+static int apply(void *into, int id, const char *value)
 {
+	struct create *c = into;
+
 	switch (id) {
 	case OPT_TYPE:
 		return type_set(c, value);
@@ -109,26 +121,8 @@ static int option_apply(struct create *c, int id, const char *value)
 		return verb_size(c->prog, "size", value, &c->asked_bytes);
 	case OPT_BLOCK:
 		return block_size_set(c, value);
-	case OPT_PARENT:
-		c->opts.parent_path = value;
-		return CLI_OK;
-	case OPT_PARENT_DIR:
-		c->parents.dir = value;
-		return CLI_OK;
-	case OPT_FOR:
-		return verb_target(c->prog, value, &c->target);
-	case OPT_PREALLOC:
-		c->prealloc = true;
-		return CLI_OK;
-	case OPT_JSON:
-		c->json = true;
-		return CLI_OK;
-	case 'f':
-		c->force = true;
-		return CLI_OK;
 	default:
-		c->quiet = true;
-		return CLI_OK;
+		return verb_target(c->prog, value, &c->target);
 	}
 }
 
@@ -252,17 +246,15 @@ static int parse(struct create *c, int argc, char **argv)
 		.about = "Make an empty Virtual Hard Disk image, or one that "
 			 "builds on another.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = c,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status = cli_options_all(&o);
 
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		status = option_apply(c, id, o.value);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	if (status >= 0)
 		return status;
 	if (argc - o.first_operand != 1)
 		return cli_usage(c->prog, "needs one file");
