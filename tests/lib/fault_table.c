@@ -98,7 +98,7 @@ static const struct fault_row rows[] = {
 	  {FAULT_EACCES, SAME, SAME},
 	  {FAULT_EROFS, SAME, SAME}},
 	 "a name is gone or it is not"},
-	{FAULT_RENAME, {{FAULT_NONE}}, "the library renames nothing"},
+	{FAULT_RENAME, {{FAULT_NONE, DONE, DONE}}, "the library renames nothing"},
 	{FAULT_LOCK,
 	 {{FAULT_EINTR, DONE, SAME},
 	  {FAULT_EAGAIN, LOCKED, LOCKED},
