@@ -243,7 +243,7 @@ TIME ?= 10
 FUZZ := vmbus_ring vmbus_message storvsp_packet storvsp_session scsi_cdb \
         vhd_open vhd_repair vhd_edit vhd_merge vhd_ops vhd_chain vhd_stream \
         vhd_beside hv_loader hv_pio_mmio hv_hypercall tool_args tool_verbs \
-        tool_stream
+        tool_stream tool_freemap
 # The bus behind the door that counts fetches.
 WATCHED_VMBUS := $(filter-out hv/gpa.c,$(VMBUS_SRC)) tests/lib/gpa_watch.c
 FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
@@ -259,6 +259,9 @@ FUZZ_LIBS_tool_stream := $(LIBS_VHD) $(LIBS_TOOLS)
 FUZZ_SRC_tool_verbs := $(filter-out tools/verb/vhd.c,$(SRC_vhd)) $(CLI_SRC) \
                        $(SANDBOX_SRC) $(VHD_SRC)
 FUZZ_LIBS_tool_verbs := $(LIBS_VHD) $(LIBS_TOOLS)
+FUZZ_SRC_tool_freemap := $(FUZZ_SRC_tool_verbs) tests/lib/memfile.c \
+                         tests/lib/fuzzimg.c
+FUZZ_LIBS_tool_freemap := $(LIBS_VHD) $(LIBS_TOOLS)
 FUZZ_SRC_vhd_ops := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c
 FUZZ_LIBS_vhd_ops := $(LIBS_VHD)
 FUZZ_SRC_vhd_chain := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c \
@@ -331,6 +334,7 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  tools/hv/args.c:tool_args tools/cli/options.c:tool_args \
                  tools/cli/size.c:tool_args tools/cli/text.c:tool_args \
                  tools/convert/feed.c:tool_stream \
+                 tools/verb/freemap_ext.c:tool_freemap \
                  tools/convert/stream.c:tool_stream \
                  $(addsuffix :tool_verbs,$(addprefix tools/verb/,check.c \
                  compact.c compare.c create.c diff.c map.c merge.c rebase.c \
