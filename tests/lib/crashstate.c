@@ -231,14 +231,14 @@ static void put_piece(struct flight *f, const struct piece *p, enum fate fate)
 	const struct crash_event *e = &f->r->events[p->event];
 	struct crashdisk *d = f->d[e->file];
 
-	if (fate == FATE_TORN)
+	if (fate == FATE_TORN && e->kind == CRASH_WRITE)
 		for (uint64_t at = 0; at < p->len; at += CRASH_SECTOR)
 			crashdisk_poke(d, crash_garbage,
 				       p->len - at < CRASH_SECTOR
 					       ? p->len - at
 					       : CRASH_SECTOR,
 				       p->off + at);
-	else if (fate == FATE_NEW && e->kind == CRASH_ZERO)
+	else if (fate != FATE_OLD && e->kind == CRASH_ZERO)
 		crashdisk_zero(d, p->len, p->off);
 	else if (fate == FATE_NEW)
 		crashdisk_poke(d, f->r->bytes + e->data + (p->off - e->off),
@@ -281,7 +281,8 @@ static void apply(struct flight *f)
 static void note_torn(const struct flight *f, struct crash_state *s)
 {
 	for (size_t i = 0; i < f->piece_count; i++) {
-		if (f->fate[i] != FATE_TORN || s->torn == CRASH_TORN_MAX)
+		if (f->fate[i] != FATE_TORN || s->torn == CRASH_TORN_MAX ||
+		    f->r->events[f->pieces[i].event].kind != CRASH_WRITE)
 			continue;
 		s->torn_off[s->torn] = f->pieces[i].off;
 		s->torn_file[s->torn++] = f->r->events[f->pieces[i].event].file;

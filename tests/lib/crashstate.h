@@ -10,7 +10,8 @@
  * Modes:
  *   STRICT_512  a sector is old or new
  *   ATOMIC_4K   the same for 4 KiB, as on most disks today
- *   GARBAGE     a sector that was being written may hold neither
+ *   GARBAGE     a sector that was being written may hold neither; making a hole
+ *               writes none
  *   SIZE_LAG    all bytes are there or any part of them, and the length has come
  *               only a part of the way, to one that no call ever asked for
  * A change longer than 64 KiB is cut into 128 parts instead.

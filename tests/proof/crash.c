@@ -113,7 +113,7 @@ static void stats_free(struct run_stats *s)
 	seen_free(&s->depth2);
 }
 
-static unsigned run_one(uint64_t seed)
+static unsigned run_one(uint64_t seed, struct run_stats *s)
 {
 	struct run_opts o = {
 		.seed = seed,
@@ -123,39 +123,49 @@ static unsigned run_one(uint64_t seed)
 		.depth2 = 3,
 		.depth2_samples = 10,
 	};
-	struct run_stats s = {0};
+	const struct run_opts more = {
+		.seed = seed,
+		.exhaustive = 9,
+		.samples = {2500, 400, 600, 300},
+		.deep_every = 64,
+		.depth2 = 24,
+		.depth2_samples = 24,
+	};
 	unsigned generated, bad;
 	double began = seconds();
 
-	bad = one_op(&o, &s, &generated);
+	if (proof_long())
+		o = more;
+	bad = one_op(&o, s, &generated);
 	printf("one operation: %u of %u workloads, %llu visits, %zu states, "
 	       "%llu deep, %zu of depth 2, %llu of %llu points, %.1f s\n",
-	       s.workloads, generated, (unsigned long long)s.visited,
-	       s.states.count, (unsigned long long)s.deep, s.depth2.count,
-	       (unsigned long long)s.points_hit, (unsigned long long)s.points,
-	       seconds() - began);
-	proof_figure("C1", !bad && s.workloads == generated,
-		     "%u of %u workloads, %u broken", s.workloads, generated,
+	       s->workloads, generated, (unsigned long long)s->visited,
+	       s->states.count, (unsigned long long)s->deep, s->depth2.count,
+	       (unsigned long long)s->points_hit,
+	       (unsigned long long)s->points, seconds() - began);
+	proof_figure("C1", !bad && s->workloads == generated,
+		     "%u of %u workloads, %u broken", s->workloads, generated,
 		     bad);
-	proof_figure("C3",
-		     !bad && s.states.count >=
-				     (proof_long() ? STATES_LONG
-						   : STATES_QUICK),
-		     "%zu distinct states, %u broken, seed %llu",
-		     s.states.count, bad, (unsigned long long)seed);
-	proof_figure("C4", s.points_hit == s.points,
+	proof_figure("C4", s->points_hit == s->points,
 		     "%llu of %llu points, %llu flushes",
-		     (unsigned long long)s.points_hit,
-		     (unsigned long long)s.points,
-		     (unsigned long long)s.flushes);
-	proof_figure("C6",
-		     !bad && s.depth2.count >=
-				     (proof_long() ? DEPTH2_LONG
-						   : DEPTH2_QUICK),
-		     "%zu distinct states, %u broken, seed %llu",
-		     s.depth2.count, bad, (unsigned long long)seed);
-	stats_free(&s);
+		     (unsigned long long)s->points_hit,
+		     (unsigned long long)s->points,
+		     (unsigned long long)s->flushes);
 	return bad;
+}
+
+/* Of all that ran. */
+static void tell_states(const struct run_stats *s, unsigned bad, uint64_t seed)
+{
+	size_t states = proof_long() ? STATES_LONG : STATES_QUICK;
+	size_t depth2 = proof_long() ? DEPTH2_LONG : DEPTH2_QUICK;
+
+	proof_figure("C3", !bad && s->states.count >= states,
+		     "%zu distinct states, %u broken, seed %llu",
+		     s->states.count, bad, (unsigned long long)seed);
+	proof_figure("C6", !bad && s->depth2.count >= depth2,
+		     "%zu distinct states, %u broken, seed %llu",
+		     s->depth2.count, bad, (unsigned long long)seed);
 }
 
 /* One seeded share of all pairs, or all of them. */
@@ -189,7 +199,7 @@ static unsigned two_ops(const struct run_opts *o, struct run_stats *s,
 	return bad;
 }
 
-static unsigned run_two(uint64_t seed)
+static unsigned run_two(uint64_t seed, struct run_stats *s)
 {
 	struct run_opts o = {
 		.seed = seed,
@@ -199,22 +209,25 @@ static unsigned run_two(uint64_t seed)
 		.depth2 = 1,
 		.depth2_samples = 6,
 	};
-	struct run_stats s = {0};
-	unsigned generated, bad;
+	unsigned generated, bad, before = s->workloads;
 	double began = seconds();
 
-	bad = two_ops(&o, &s, seed, &generated);
+	if (proof_long()) {
+		o.samples[CRASH_STRICT_512] = 14;
+		o.depth2 = 3;
+		o.depth2_samples = 8;
+	}
+	bad = two_ops(&o, s, seed, &generated);
 	printf("two operations: %u of %u workloads, %llu visits, %zu states, "
 	       "%zu of depth 2, %.1f s\n",
-	       s.workloads, generated, (unsigned long long)s.visited,
-	       s.states.count, s.depth2.count, seconds() - began);
-	proof_figure("C2", !bad && s.workloads == generated,
-		     "%u of %u workloads%s, %zu distinct states, %u broken, "
-		     "seed %llu",
-		     s.workloads, generated,
-		     proof_long() ? "" : " (a sample of 2 %)", s.states.count,
-		     bad, (unsigned long long)seed);
-	stats_free(&s);
+	       s->workloads - before, generated,
+	       (unsigned long long)s->visited, s->states.count,
+	       s->depth2.count, seconds() - began);
+	proof_figure("C2", !bad && s->workloads - before == generated,
+		     "%u of %u workloads%s, %u broken, seed %llu",
+		     s->workloads - before, generated,
+		     proof_long() ? "" : " (a sample of 2 %)", bad,
+		     (unsigned long long)seed);
 	return bad;
 }
 
@@ -269,6 +282,7 @@ int main(int argc, char **argv)
 {
 	uint64_t seed = seed_of();
 	bool one = false, two = false, barriers = false;
+	struct run_stats s = {0};
 	unsigned bad = 0;
 
 	if (argc == 4 && !strcmp(argv[1], "export"))
@@ -286,9 +300,12 @@ int main(int argc, char **argv)
 		one = two = barriers = true;
 	printf("SEED=%llu\n", (unsigned long long)seed);
 	if (one)
-		bad += run_one(seed);
+		bad += run_one(seed, &s);
 	if (two)
-		bad += run_two(seed);
+		bad += run_two(seed, &s);
+	if (one || two)
+		tell_states(&s, bad, seed);
+	stats_free(&s);
 	if (barriers)
 		bad += run_barriers();
 	return bad ? 1 : 0;

@@ -141,6 +141,7 @@ struct env {
 	enum vhd_format format;
 	uint32_t block;
 	bool names; /* its locators lead to the parent */
+	bool died;  /* somebody did, and left what may or may not stay */
 };
 
 /* Open the image on `f` with its parents, whichever it asks for. */

@@ -360,10 +360,13 @@ static void create_child_run(struct env *e, const struct op *o)
 
 /* ---------------------------------------------------------------- merge -- */
 
+/* Not over what a process left that died: what the chain reads as is then open
+ * where the layers above have nothing.
+ */
 static bool merge_fits(const struct env *e, const struct op *o)
 {
 	(void)o;
-	return !e->absent && e->up.count && e->format != VHD_FORMAT_RAW &&
+	return !e->absent && !e->died && e->up.count && e->format != VHD_FORMAT_RAW &&
 	       bytes_of(e) == e->cls->size;
 }
 

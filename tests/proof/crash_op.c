@@ -134,6 +134,7 @@ static void take_as_found(struct env *e, struct extent x)
 
 	if (!disk)
 		abort();
+	e->died = true;
 	env_content(e, disk, size);
 	memcpy(e->model.step[step].data, disk + x.lba * SECTOR,
 	       x.count * SECTOR);
