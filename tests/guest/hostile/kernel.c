@@ -115,9 +115,15 @@ static unsigned cmos(uint8_t reg)
 	return (v >> 4) * 10 + (v & 15);
 }
 
+/* Read until it stands still: a minute may end between two registers. */
 static unsigned second_of_day(void)
 {
-	return (cmos(4) % 24 * 60 + cmos(2)) * 60 + cmos(0);
+	unsigned now_s, before_s = ~0u;
+
+	while ((now_s = (cmos(4) % 24 * 60 + cmos(2)) * 60 + cmos(0)) !=
+	       before_s)
+		before_s = now_s;
+	return now_s;
 }
 
 unsigned seconds(void)
