@@ -161,7 +161,7 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_written_crash vhd_create_child vhd_rebase vhd_resize \
             vhd_compact vhd_malformed vhd_split vhd_keep vhd_check_chain \
             vhd_merge vhd_merge_file vhd_random vhd_set vhd_repair vhd_undo \
-            vhd_salvage vhd_oracle vhd_zero vhd_confine
+            vhd_salvage vhd_oracle vhd_zero vhd_confine vhd_fault
 UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
               vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
@@ -204,7 +204,8 @@ PROOF_PROGRAMS := proof/crash proof/sim
 SRC_proof/crash := tests/proof/crash_class.c tests/proof/crash_op.c \
                    tests/proof/crash_edit.c tests/proof/crash_repair.c \
                    tests/proof/crash_model.c tests/proof/crash_check.c \
-                   tests/proof/crash_run.c
+                   tests/proof/crash_run.c tests/proof/crash_guest.c \
+                   tests/proof/crash_barrier.c
 SRC_proof/sim := tests/proof/sim_event.c tests/proof/sim_machine.c \
                  tests/proof/sim_disk.c tests/proof/sim_post.c \
                  tests/proof/sim_answer.c tests/proof/sim_fault.c \
@@ -215,6 +216,27 @@ WATCHED      := vmbus_channel vmbus_flow vmbus_message vmbus_fetch \
                 vmbus_stress vmbus_hostile hv_hypercall_fetch $(UNIT_STORVSP)
 # Fuzz targets whose corpus is replayed behind that door, without libFuzzer.
 REPLAYED     := storvsp_session vmbus_message
+
+# These have the system calls of the library wrapped.
+FAULTED      := vhd_fault
+FAULT_SRC    := tests/lib/fault.c tests/lib/fault_table.c \
+                tests/lib/fault_wrap.c tests/lib/faultrun.c \
+                tests/lib/faultjudge.c tests/lib/faultwork.c \
+                tests/lib/faultwork_queue.c tests/lib/faultwork_create.c \
+                tests/lib/faultwork_edit.c
+FAULT_WRAP   := pread64 pwrite64 preadv64 pwritev64 fdatasync fsync \
+                fallocate64 ftruncate64 lseek64 posix_fadvise64 open64 \
+                __open64_2 syscall close unlink fcntl64 fstat64 stat64 \
+                lstat64 fstatvfs64 statx realpath fdopendir readdir64 ioctl \
+                io_uring_queue_init_params io_uring_register_files_sparse \
+                io_uring_register_files io_uring_register_files_update \
+                io_uring_register io_uring_submit \
+                io_uring_submit_and_wait_timeout io_uring_get_events \
+                io_setup io_submit io_getevents eventfd read poll \
+                vhd_file_read vhd_file_write vhd_file_flush vhd_file_zero \
+                vhd_file_truncate vhd_file_size vhd_file_open vhd_file_adopt \
+                vhd_file_close_checked vhd_file_close vhd_file_punch \
+                vhd_open_retry
 
 # Fuzz targets: fuzz/NAME.c, seeds in fuzz/corpus/NAME/. FUZZ_SRC_NAME lists
 # what else is built into it, FUZZ_LIBS_NAME what is linked to it.
@@ -332,6 +354,7 @@ MANPAGES := tools/man/vhd-inspect.1 tools/man/vhd-convert.1 tools/man/hv.1 \
 $(BUILD)/obj/tools/verb/freemap_mount.o: CFLAGS_ALL += -I/usr/include/fuse3
 
 # -------------------------------------------------------------------- rules
+comma := ,
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LIBVHD     := $(BUILD)/lib/libvhd.a
@@ -426,6 +449,7 @@ $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
 define unit_rule
 $(BUILD)/tests/$(1): $$(call obj,tests/$(1).c) \
                      $(if $(filter $(1),$(WATCHED)),$(call obj,tests/lib/gpa_watch.c)) \
+                     $(if $(filter $(1),$(FAULTED)),$(call obj,$(FAULT_SRC))) \
                      $(LIBTEST) $(2)
 	@mkdir -p $$(@D)
 	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ -lcmocka $$(LIBS_VHD) $$(LIBS_TOOLS)
@@ -436,6 +460,8 @@ $(foreach t,$(UNIT_HV),$(eval $(call unit_rule,$(t),$(LIBHV) $(LIBVMBUS) $(LIBVH
 $(foreach t,$(UNIT_STORVSP),$(eval $(call unit_rule,$(t),$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) $(LIBSANDBOX) $(LIBCLI) $(LIBVHD))))
 
+$(addprefix $(BUILD)/tests/,$(FAULTED)): \
+  LDFLAGS_ALL += $(addprefix -Wl$(comma)--wrap=,$(FAULT_WRAP))
 # Allocations of this one can be made to fail.
 $(BUILD)/tests/vmbus_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wrap=eventfd
 $(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
