@@ -25,14 +25,21 @@ ifeq ($(SAN),1)
 BUILD := build-san
 OPT  := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
         -fno-omit-frame-pointer
+else ifeq ($(TSAN),1)
+BUILD := build-tsan
+OPT  := -O1 -g -fsanitize=thread -Wno-tsan -fno-omit-frame-pointer
 else ifeq ($(COV),1)
 BUILD := build-cov
-OPT  := -O0 -g --coverage -fprofile-update=atomic
+OPT  := -O0 -g --coverage
 else
 OPT  := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
 endif
 CFLAGS_ALL  := $(BASE) $(OPT) $(WARN) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
+ifeq ($(COV),1)
+# Tests go through all of a small ring, and are not what is measured.
+$(BUILD)/obj/tests/%.o: CFLAGS_ALL := $(BASE) -O2 -g $(WARN) $(CFLAGS)
+endif
 
 LIBS_VHD   := -luring -laio -lisal
 LIBS_TOOLS := -Wl,--as-needed -lext2fs -lcom_err -lfuse3 -lnbd -lcrypto -lz -lblkid -ljson-c -lseccomp -lisal
@@ -513,6 +520,11 @@ watched:
 unit-run:
 	tests/run-unit.sh $(BUILD) $(UNIT)
 
+# For scripts that run them otherwise.
+.PHONY: unit-names
+unit-names:
+	@echo $(UNIT)
+
 # ------------------------------------------------------------------ fuzz
 # Always clang with ASan and UBSan, whatever CC and SAN are; objects are apart
 # from all others. The same targets are built three times:
@@ -636,6 +648,14 @@ proof: check
 .PHONY: mutants
 mutants:
 	+@PROOF_LONG=1 MAKE='$(MAKE)' SAN='$(SAN)' tests/proof/mutants.sh $(BUILD)
+# Coverage of the primary files, static analysis, unit tests REPEATS times.
+.PHONY: coverage analyze repeat
+coverage:
+	+@PROOF_LONG=1 MAKE='$(MAKE)' tests/proof/coverage.sh $(BUILD)
+analyze: $(BUILD)/gen/dsdt.h $(BUILD)/gen/hv-init
+	@PROOF_LONG=1 tests/proof/analyze.sh $(BUILD)
+repeat: unit-build
+	+@PROOF_LONG=1 MAKE='$(MAKE)' tests/proof/repeat.sh $(BUILD)
 
 # Programs of benchmarks only are prerequisites of bench-build.
 bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain
@@ -666,6 +686,9 @@ help:
 	@echo 'make check-long      the long columns of the same: hours'
 	@echo 'make unit            unit tests only'
 	@echo 'make mutants         planted defects that the unit tests must notice'
+	@echo 'make coverage        of the primary files, against the list of reasons'
+	@echo 'make analyze         gcc -fanalyzer, cppcheck, clang-tidy, shellcheck'
+	@echo 'make repeat          the unit tests REPEATS=100 times'
 	@echo 'make fuzz            every fuzz target for TIME=10 seconds'
 	@echo 'make fuzz-NAME       one of: $(FUZZ)'
 	@echo 'make fuzz-replay     their seeds only'
