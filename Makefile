@@ -172,6 +172,7 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
                 storvsp_request storvsp_drain storvsp_reset storvsp_fault \
+                storvsp_fault_table \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
                 storvsp_thread storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
