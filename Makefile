@@ -205,7 +205,8 @@ PROOF_PROGRAMS := proof/crash proof/sim
 SRC_proof/crash := tests/proof/crash_class.c tests/proof/crash_op.c \
                    tests/proof/crash_edit.c tests/proof/crash_repair.c \
                    tests/proof/crash_model.c tests/proof/crash_check.c \
-                   tests/proof/crash_run.c
+                   tests/proof/crash_run.c tests/proof/crash_guest.c \
+                   tests/proof/crash_barrier.c
 SRC_proof/sim := tests/proof/sim_event.c tests/proof/sim_machine.c \
                  tests/proof/sim_disk.c tests/proof/sim_post.c \
                  tests/proof/sim_answer.c tests/proof/sim_fault.c \
