@@ -72,7 +72,7 @@ STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                storvsp/target.c storvsp/command.c storvsp/inquiry.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
-               storvsp/sense.c
+               storvsp/sense.c storvsp/provision.c
 
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
            tools/cli/parent.c tools/cli/progress.c tools/cli/rate.c \
@@ -153,7 +153,8 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_alloc vhd_commit vhd_tail vhd_crash vhd_create vhd_file \
             vhd_lock vhd_sync vhd_threads vhd_nomem vhd_inplace vhd_stream \
             vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush vhd_queue_host \
-            vhd_queue_alloc vhd_queue_nomem vhd_model vhd_check vhd_check_data \
+            vhd_queue_alloc vhd_queue_nomem vhd_queue_zero vhd_model \
+            vhd_check vhd_check_data \
             vhd_check_target vhd_chain vhd_layer vhd_written vhd_written_flush \
             vhd_written_crash vhd_create_child vhd_rebase vhd_resize \
             vhd_compact vhd_malformed vhd_split vhd_keep vhd_check_chain \
@@ -161,14 +162,16 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_salvage vhd_oracle vhd_zero vhd_confine
 UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
-              vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress
+              vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
+              vmbus_hostile
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic
 UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
                 storvsp_request storvsp_drain storvsp_reset storvsp_fault \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
-                storvsp_thread
+                storvsp_thread storvsp_hostile_scsi \
+                storvsp_hostile_flood storvsp_provision storvsp_select
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt
@@ -188,16 +191,30 @@ TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                tests/lib/guest_talk.c tests/lib/guest_ring.c \
                tests/lib/fakedev.c tests/lib/diffimg.c tests/lib/malformed.c \
                tests/lib/stack.c tests/lib/world.c tests/lib/world_write.c \
-               tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c
-# These have hv/gpa.c replaced by the door that counts and flips.
-WATCHED      := vmbus_fetch storvsp_fetch
+               tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c \
+               tests/lib/tally.c tests/lib/crashdisk.c tests/lib/crashstate.c
+# Programs of tests/proof/*.sh, each tests/NAME.c with SRC_NAME, built by
+# unit-build.
+PROOF_PROGRAMS := proof/crash
+SRC_proof/crash := tests/proof/crash_class.c tests/proof/crash_op.c \
+                   tests/proof/crash_edit.c tests/proof/crash_repair.c \
+                   tests/proof/crash_model.c tests/proof/crash_check.c \
+                   tests/proof/crash_run.c
+# These have hv/gpa.c replaced by the door that counts and flips: all that run
+# a guest's packets.
+WATCHED      := vmbus_channel vmbus_flow vmbus_message vmbus_fetch \
+                vmbus_stress vmbus_hostile $(UNIT_STORVSP)
+# Fuzz targets whose corpus is replayed behind that door, without libFuzzer.
+REPLAYED     := storvsp_session vmbus_message
 
 # Fuzz targets: fuzz/NAME.c, seeds in fuzz/corpus/NAME/. FUZZ_SRC_NAME lists
 # what else is built into it, FUZZ_LIBS_NAME what is linked to it.
 TIME ?= 10
-FUZZ := vmbus_ring vmbus_message storvsp_session scsi_cdb vhd_open vhd_repair \
-        vhd_edit vhd_merge hv_loader hv_pio_mmio tool_args vhd_ops vhd_chain \
-        hv_hypercall
+FUZZ := vmbus_ring vmbus_message storvsp_packet storvsp_session scsi_cdb \
+        vhd_open vhd_repair vhd_edit vhd_merge vhd_ops vhd_chain vhd_stream \
+        vhd_beside hv_loader hv_pio_mmio hv_hypercall tool_args
+# The bus behind the door that counts fetches.
+WATCHED_VMBUS := $(filter-out hv/gpa.c,$(VMBUS_SRC)) tests/lib/gpa_watch.c
 FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
                       hv/gpa.c
 FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
@@ -220,33 +237,52 @@ FUZZ_SRC_vhd_edit := $(VHD_SRC) tools/verb/gpt.c tests/lib/memfile.c \
 FUZZ_LIBS_vhd_edit := $(LIBS_VHD)
 FUZZ_SRC_vhd_repair := $(VHD_SRC) tests/lib/memfile.c tests/lib/fuzzimg.c
 FUZZ_LIBS_vhd_repair := $(LIBS_VHD)
+FUZZ_SRC_vhd_stream := $(VHD_SRC) tests/lib/memfile.c
+FUZZ_LIBS_vhd_stream := $(LIBS_VHD)
+FUZZ_SRC_vhd_beside := $(VHD_SRC) tests/lib/memfile.c tests/lib/fuzzimg.c
+FUZZ_LIBS_vhd_beside := $(LIBS_VHD)
 FUZZ_SRC_vhd_open := $(VHD_SRC) tests/lib/memfile.c tests/lib/fuzzimg.c
 FUZZ_LIBS_vhd_open := $(LIBS_VHD)
 FUZZ_SRC_vmbus_ring := hv/gpa.c hv/vmbus/ring.c hv/vmbus/packet.c
-FUZZ_SRC_vmbus_message := $(VMBUS_SRC) tests/lib/guest.c \
+FUZZ_SRC_vmbus_message := $(WATCHED_VMBUS) tests/lib/guest.c \
                       tests/lib/guest_talk.c tests/lib/guest_ring.c \
-                      tests/lib/fakedev.c
-FUZZ_SRC_storvsp_session := $(STORVSP_SRC) $(VMBUS_SRC) $(VHD_SRC) \
+                      tests/lib/fakedev.c tests/lib/tally.c
+FUZZ_SRC_storvsp_session := $(STORVSP_SRC) $(WATCHED_VMBUS) $(VHD_SRC) \
                       tests/lib/guest.c tests/lib/guest_talk.c \
                       tests/lib/guest_ring.c tests/lib/vsc.c \
                       tests/lib/vsc_scsi.c tests/lib/memfile.c \
-                      tests/lib/simengine.c
+                      tests/lib/simengine.c tests/lib/tally.c
 FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
+FUZZ_SRC_storvsp_packet := $(FUZZ_SRC_storvsp_session)
+FUZZ_LIBS_storvsp_packet := $(LIBS_VHD)
+FUZZ_LIBS_scsi_cdb := $(LIBS_VHD)
 FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/inquiry.c storvsp/mode.c \
+                     storvsp/provision.c $(VHD_SRC) tests/lib/memfile.c \
                      storvsp/capacity.c storvsp/readwrite.c storvsp/sense.c \
                      storvsp/target.c
 
 # Where foreign bytes come in, FILE:TARGET; fuzz-build fails where a target is
 # missing or is not built from its file.
-FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open vhd/alloc.c:vhd_ops \
+FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
+                 vhd/footer.c:vhd_open vhd/header.c:vhd_open \
+                 vhd/bat.c:vhd_open vhd/batmap.c:vhd_open \
+                 vhd/bitmap.c:vhd_open vhd/alloc.c:vhd_ops \
                  vhd/zero.c:vhd_ops vhd/locator.c:vhd_chain \
                  vhd/parent.c:vhd_chain vhd/chain.c:vhd_chain \
                  vhd/repair.c:vhd_repair vhd/check.c:vhd_repair \
+                 vhd/salvage.c:vhd_repair vhd/set.c:vhd_repair \
+                 vhd/split.c:vhd_beside vhd/undo.c:vhd_beside \
+                 vhd/stream.c:vhd_stream \
                  vhd/resize.c:vhd_edit vhd/compact.c:vhd_edit \
-                 tools/verb/gpt.c:vhd_edit vhd/merge.c:vhd_merge \
+                 tools/verb/gpt.c:vhd_edit vhd/merge_plan.c:vhd_merge \
+                 vhd/merge_copy.c:vhd_merge \
                  storvsp/command.c:scsi_cdb storvsp/readwrite.c:scsi_cdb \
-                 storvsp/request.c:storvsp_session \
-                 storvsp/session.c:storvsp_session \
+                 storvsp/provision.c:scsi_cdb \
+                 storvsp/request.c:storvsp_packet \
+                 storvsp/buffer.c:storvsp_packet \
+                 storvsp/session.c:storvsp_packet \
+                 storvsp/drain.c:storvsp_session \
+                 storvsp/reset.c:storvsp_session \
                  storvsp/channel.c:storvsp_session \
                  hv/vmbus/ring.c:vmbus_ring hv/vmbus/packet.c:vmbus_ring \
                  hv/vmbus/message.c:vmbus_message \
@@ -287,7 +323,7 @@ NBD_PLUGIN := $(BUILD)/lib/nbdkit/nbdkit-vhd-plugin.so
 UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_TOOLS)
 
 .PHONY: all clean layers style unit check check-long proof install help deps \
-        demo bench unit-build unit-run bench-build
+        demo bench unit-build unit-run bench-build watched
 .DELETE_ON_ERROR:
 all: $(addprefix $(BUILD)/bin/,$(PROGRAMS) $(VHD_VERBS)) $(LIBVHD) $(LIBVHD_SO) \
      $(NBD_PLUGIN)
@@ -343,8 +379,7 @@ $(BUILD)/gen/dsdt.h: hv/dsdt.asl | $(BUILD)/.deps
 	iasl -ve -oa -p $(BUILD)/gen/dsdt -tc $< >$(BUILD)/gen/dsdt.log 2>&1 || \
 	  { cat $(BUILD)/gen/dsdt.log; exit 1; }
 	sed 's/^unsigned char/static const &/' $(BUILD)/gen/dsdt.hex >$@
-$(BUILD)/obj/hv/acpi.o $(BUILD)/obj/fuzz-objects/hv/acpi.o: \
-  $(BUILD)/gen/dsdt.h
+$(BUILD)/obj/hv/acpi.o: $(BUILD)/gen/dsdt.h
 
 # The first process of hv's nested machine: static, never sanitized (it runs
 # without libraries), carried inside hv.
@@ -385,44 +420,95 @@ $(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
 
+define proof_rule
+$(BUILD)/tests/$(1): $$(call obj,tests/$(1).c $$(SRC_$(1))) $(LIBTEST) \
+                     $(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD)
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ -lcmocka $$(LIBS_VHD)
+endef
+$(foreach t,$(PROOF_PROGRAMS),$(eval $(call proof_rule,$(t))))
+
 # This one counts and refuses the library's allocations.
 $(BUILD)/tests/vhd_queue_nomem: LDFLAGS_ALL += \
   -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
-unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd)
+# $(1) fuzz target
+define replay_rule
+$(BUILD)/tests/replay_$(1): $$(call obj,fuzz/$(1).c tests/lib/replay.c \
+                            tests/lib/gpa_watch.c) $(LIBTEST) \
+                            $(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD)
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS_VHD)
+endef
+$(foreach t,$(REPLAYED),$(eval $(call replay_rule,$(t))))
+# gcc asks for the prototype that libFuzzer keeps to itself.
+$(BUILD)/obj/fuzz/%.o: CFLAGS_ALL += -Wno-missing-prototypes
+
+unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd \
+                                       $(addprefix replay_,$(REPLAYED)) \
+                                       $(PROOF_PROGRAMS))
 unit: unit-build
 	tests/run-unit.sh $(BUILD) $(UNIT)
+# Those that count what is fetched, for tests/proof/hostile.sh.
+watched:
+	@echo $(WATCHED)
 # What is built; a test that is not fails.
 unit-run:
 	tests/run-unit.sh $(BUILD) $(UNIT)
 
 # ------------------------------------------------------------------ fuzz
-# Always clang with libFuzzer, ASan and UBSan, whatever CC and SAN are; its
-# objects are apart from all others.
+# Always clang with ASan and UBSan, whatever CC and SAN are; objects are apart
+# from all others. The same targets are built three times:
+#   fuzz  with libFuzzer
+#   afl   with AFL++, which brings a driver of the same interface
+#   cov   with libFuzzer's main and counters of lines and branches, no sanitizer
 FUZZ_OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
             -fno-omit-frame-pointer
-fuzz_obj = $(patsubst %.c,$(BUILD)/obj/fuzz-objects/%.o,$(1))
+FUZZ_COV := -O1 -g -fprofile-instr-generate -fcoverage-mapping
+AFL_CC   ?= afl-clang-fast
+fuzz_obj = $(patsubst %.c,$(BUILD)/obj/$(1)-objects/%.o,$(2))
 
-$(BUILD)/obj/fuzz-objects/tools/cli/options.o: \
-  FUZZ_OPT += -DCLI_VERSION=\"$(VERSION)\"
-$(BUILD)/obj/fuzz-objects/%.o: %.c | $(BUILD)/.deps
-	@mkdir -p $(@D)
-	$(CLANG) $(BASE) $(FUZZ_OPT) -fsanitize=fuzzer-no-link $(WARN) \
-	  -c -o $@ $<
-
-define fuzz_rule
-$(BUILD)/fuzz/$(1): $$(call fuzz_obj,fuzz/$(1).c $$(FUZZ_SRC_$(1)))
+# $(1) folder, $(2) compiler, $(3) flags, $(4) group of packages for it
+define fuzz_flavour
+$(BUILD)/obj/$(1)-objects/tools/cli/options.o: \
+  FUZZ_OWN += -DCLI_VERSION=\"$(VERSION)\"
+$(BUILD)/obj/$(1)-objects/hv/acpi.o: $(BUILD)/gen/dsdt.h
+$(BUILD)/obj/$(1)-objects/%.o: %.c | $(BUILD)/.deps $(BUILD)/.deps-$(4)
 	@mkdir -p $$(@D)
-	$$(CLANG) $$(FUZZ_OPT) -fsanitize=fuzzer -pthread -o $$@ $$^ \
-	  $$(FUZZ_LIBS_$(1))
-.PHONY: fuzz-$(1)
+	$(2) $(BASE) $(3) $$(FUZZ_OWN) $(WARN) -c -o $$@ $$<
+endef
+$(eval $(call fuzz_flavour,fuzz,$(CLANG),$(FUZZ_OPT) \
+  -fsanitize=fuzzer-no-link,test))
+$(eval $(call fuzz_flavour,afl,AFL_QUIET=1 $(AFL_CC),$(FUZZ_OPT),afl))
+$(eval $(call fuzz_flavour,cov,$(CLANG),$(FUZZ_COV),test))
+$(BUILD)/.deps-%: tools/deps.sh
+	@mkdir -p $(@D)
+	@tools/deps.sh $*
+	@touch $@
+
+# $(1) folder, $(2) compiler, $(3) flags, $(4) target
+define fuzz_link
+$(BUILD)/$(1)/$(4): $$(call fuzz_obj,$(1),fuzz/$(4).c $$(FUZZ_SRC_$(4)))
+	@mkdir -p $$(@D)
+	$(2) $(3) -fsanitize=fuzzer -pthread -o $$@ $$^ $$(FUZZ_LIBS_$(4))
+endef
+define fuzz_rule
+$(call fuzz_link,fuzz,$(CLANG),$(FUZZ_OPT),$(1))
+$(call fuzz_link,afl,AFL_QUIET=1 $(AFL_CC),$(FUZZ_OPT),$(1))
+$(call fuzz_link,cov,$(CLANG),$(FUZZ_COV),$(1))
+.PHONY: fuzz-$(1) fuzz-afl-$(1)
 fuzz-$(1): $(BUILD)/fuzz/$(1)
 	tests/run-fuzz.sh $(BUILD) $(TIME) $(1)
+fuzz-afl-$(1): $(BUILD)/afl/$(1)
+	tests/run-afl.sh $(BUILD) $(TIME) $(1)
 endef
 $(foreach t,$(FUZZ),$(eval $(call fuzz_rule,$(t))))
 
 # Every surface of FUZZ_SURFACES has a target that is built from it and has
-# seeds; every file in fuzz/ is a target.
+# seeds; every file in fuzz/ is a target; those named by the plan are there.
+FUZZ_NAMED := vhd_open vhd_ops vhd_chain vhd_repair scsi_cdb storvsp_packet \
+              storvsp_session vmbus_ring vmbus_message hv_hypercall \
+              hv_pio_mmio hv_loader tool_args
 surface_file   = $(firstword $(subst :, ,$(1)))
 surface_target = $(lastword $(subst :, ,$(1)))
 surface_fault  = $(if $(filter $(surface_target),$(FUZZ)),$(if $(filter \
@@ -430,18 +516,29 @@ surface_fault  = $(if $(filter $(surface_target),$(FUZZ)),$(if $(filter \
   fuzz/corpus/$(surface_target)/*),,$(1):no-seeds),$(1):not-built-in),$(1))
 surface_faults = $(strip $(foreach s,$(FUZZ_SURFACES),$(call \
   surface_fault,$(s))) $(filter-out $(FUZZ),$(patsubst fuzz/%.c,%,$(wildcard \
-  fuzz/*.c))))
+  fuzz/*.c))) $(filter-out $(FUZZ),$(FUZZ_NAMED)))
+fuzz_named_there = $(words $(filter $(FUZZ),$(FUZZ_NAMED)))
 .PHONY: fuzz-surfaces
 fuzz-surfaces:
 	@if [ -n '$(surface_faults)' ]; then \
 	  echo 'surfaces without a fuzz target: $(surface_faults)'; exit 1; fi
 
-.PHONY: fuzz fuzz-build fuzz-replay
+.PHONY: fuzz fuzz-build fuzz-replay fuzz-afl fuzz-cov-build \
+        fuzz-coverage
 fuzz-build: fuzz-surfaces $(addprefix $(BUILD)/fuzz/,$(FUZZ))
 fuzz: fuzz-build
+	@. tests/lib/proof.sh; proof_figure Z1 \
+	  $(if $(surface_faults),unmet,met) "$(fuzz_named_there) of" \
+	  "$(words $(FUZZ_NAMED)) named targets, $(words $(FUZZ)) in all;" \
+	  "$(words $(FUZZ_SURFACES)) surfaces, each with one built from it"
 	tests/run-fuzz.sh $(BUILD) $(TIME) $(FUZZ)
 fuzz-replay: fuzz-build
 	tests/run-fuzz.sh $(BUILD) 0 $(FUZZ)
+fuzz-afl: $(addprefix $(BUILD)/afl/,$(FUZZ))
+# How much of each surface's own file its seeds reach.
+fuzz-cov-build: $(addprefix $(BUILD)/cov/,$(FUZZ))
+fuzz-coverage: fuzz-cov-build
+	tests/fuzz-coverage.sh $(BUILD) $(FUZZ_SURFACES)
 
 # ------------------------------------------------- packages, suites, demo
 # What the compiler needs is installed (as root) or asked for (otherwise)
@@ -504,6 +601,8 @@ help:
 	@echo 'make fuzz            every fuzz target for TIME=10 seconds'
 	@echo 'make fuzz-NAME       one of: $(FUZZ)'
 	@echo 'make fuzz-replay     their seeds only'
+	@echo 'make fuzz-coverage   lines and branches of each surface they reach'
+	@echo 'make fuzz-afl        the same targets for AFL++; fuzz-afl-NAME runs one'
 	@echo 'make bench           measurements against fio and QEMU'
 	@echo 'make layers style    rules of the tree: includes, sizes'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'

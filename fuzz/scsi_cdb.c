@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One CDB on one address, with any buffer and direction: fast, and checked
- * against what must hold for every command. No rings, no disk.
+ * against what must hold for every command. No rings; disks of no data, each
+ * smaller than it is said to be.
  *
  * Input: shape, address (3 bytes), direction, claimed CDB length, buffer size
- * (4 bytes), then the CDB, zero where the input ends.
+ * (4 bytes), the CDB, then parameters, zero where the input ends.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,6 +13,8 @@
 #include <string.h>
 
 #include "storvsp/scsi.h"
+#include "tests/lib/memfile.h"
+#include "vhd/image.h"
 
 #define DISKS 4u
 
@@ -27,22 +30,66 @@ static void check(bool ok, const char *what)
 
 static const uint64_t sizes[] = {1, 64, 0xFFFFFFFF, 1ull << 40};
 
+static struct storvsp_switches switches[DISKS];
+
+static struct vhd *image(unsigned i)
+{
+	static struct vhd *images[DISKS];
+
+	if (!images[i]) {
+		const struct vhd_create_opts o = {
+			.format = VHD_FORMAT_DYNAMIC,
+			.size_bytes = 1u << 20,
+			.block_size_bytes = 64u << 10,
+		};
+		struct vhd_file f = memfile_file(memfile_create());
+
+		check(vhd_create_file(&f, &o, &images[i], NULL) == 0, "create");
+	}
+	return images[i];
+}
+
 static void add_disks(struct storvsp_luns *luns, struct storvsp_disk *d,
 		      uint8_t shape)
 {
 	for (unsigned i = 0; i < (shape & 3) + 1u; i++) {
 		d[i] = (struct storvsp_disk){
-			/* told apart, never followed */
-			.img = (struct vhd *)(uintptr_t)(16 * (i + 1)),
+			.img = image(i),
+			.switches = &switches[i],
 			.sectors = sizes[(shape >> 2 & 3) ^ i],
 			.path = i == 3,
 			.target = i == 2,
 			.lun = i == 1 ? 254 : 0,
 			.read_only = shape >> 4 & 1,
+			.unmap = shape >> 6 & 1,
+			.reads_zero = shape >> 7 & 1,
 		};
 		memset(d[i].unique_id, shape, sizeof(d[i].unique_id));
 		check(storvsp_luns_add(luns, &d[i]) == 0, "add");
 	}
+}
+
+static void check_extents(const struct scsi_task *t)
+{
+	uint64_t sum = 0;
+
+	check(t->io.bytes <= t->buffer_bytes, "more than the buffer");
+	check(t->extent_count <= SCSI_EXTENTS_MAX, "extents");
+	for (unsigned i = 0; i < t->extent_count; i++) {
+		const struct scsi_extent *e = &t->extent[i];
+
+		check(e->sectors > 0, "an empty extent");
+		check(e->sectors <= t->disk->sectors &&
+			      e->lba <= t->disk->sectors - e->sectors,
+		      "outside the disk");
+		sum += e->sectors;
+	}
+	check(sum <= SCSI_UNMAP_SECTORS_MAX || t->io.verify,
+	      "more than was said");
+	check(t->io.op == VHD_OP_ZERO || t->io.op == VHD_OP_WRITE ||
+		      t->io.verify,
+	      "op");
+	check(!t->io.unmap || t->disk->unmap, "unmap");
 }
 
 /* A disk operation stays inside the disk and inside the buffer. */
@@ -52,6 +99,12 @@ static void check_io(const struct scsi_task *t)
 	uint64_t sectors = io->bytes / VHD_SECTOR_BYTES;
 
 	check(t->disk, "I/O without a disk");
+	if (t->extent_count) {
+		check(!t->disk->read_only || t->io.op == VHD_OP_READ,
+		      "write protection");
+		check_extents(t);
+		return;
+	}
 	check(io->op == VHD_OP_READ || !t->disk->read_only, "write protection");
 	if (io->op == VHD_OP_FLUSH) {
 		check(io->bytes == 0 && !io->fua, "flush with data");
@@ -109,6 +162,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	t.buffer_bytes = scsi_get32(in + 6);
 	t.max_transfer_bytes = 2u << 20;
 	memcpy(t.cdb, in + 10, sizeof(t.cdb));
+	memset(t.param, 0, sizeof(t.param));
+	if (size > sizeof(in))
+		memcpy(t.param, data + sizeof(in),
+		       size - sizeof(in) < sizeof(t.param) ? size - sizeof(in)
+							   : sizeof(t.param));
+	t.param_bytes = scsi_param_wanted(&t);
 	v = scsi_run(&t, in[5]);
 	check(v < SCSI_VERDICT_COUNT, "verdict");
 	check((v == SCSI_NO_LUN) <= !t.disk, "no LUN where one is");

@@ -74,6 +74,21 @@ static bool piece_of(const struct buffer *b, uint32_t i, uint32_t bytes,
 	return true;
 }
 
+int storvsp_buffer_get(const struct buffer *b, const struct hv_mem *mem,
+		       void *dst, uint32_t bytes)
+{
+	uint8_t *to = dst;
+	struct piece p;
+
+	if (bytes > b->bytes)
+		return -EINVAL;
+	for (uint32_t i = 0, done = 0; done < bytes; i++, done += p.bytes)
+		if (!piece_of(b, i, bytes, done, &p) ||
+		    hv_gpa_read(mem, p.gpa, to + done, p.bytes))
+			return -EFAULT;
+	return 0;
+}
+
 int storvsp_buffer_put(const struct buffer *b, const struct hv_mem *mem,
 		       const void *src, uint32_t bytes)
 {

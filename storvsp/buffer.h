@@ -33,6 +33,10 @@ int storvsp_buffer_init(struct buffer *b, const struct vmbus_packet *pkt,
 int storvsp_buffer_iov(const struct buffer *b, const struct hv_mem *mem,
 		       uint32_t bytes, struct iovec *iov, unsigned max);
 
+/* Copy from the front of the buffer, once; all or nothing. -EFAULT. */
+int storvsp_buffer_get(const struct buffer *b, const struct hv_mem *mem,
+		       void *dst, uint32_t bytes);
+
 /* Copy to the front of the buffer; all or nothing. -EFAULT. */
 int storvsp_buffer_put(const struct buffer *b, const struct hv_mem *mem,
 		       const void *src, uint32_t bytes);

@@ -6,6 +6,9 @@
 #include "scsi.h"
 
 #define SERVICE_READ_CAPACITY_16 0x10
+#define SERVICE_GET_LBA_STATUS	 0x12
+#define LBPME 0x80
+#define LBPRZ 0x40
 
 /* Without PMI the address must be 0; with it we answer the same: no delay
  * lurks anywhere behind any sector.
@@ -28,16 +31,28 @@ enum scsi_verdict scsi_read_capacity_10(struct scsi_task *t)
 	return SCSI_GOOD;
 }
 
-enum scsi_verdict scsi_service_action_in_16(struct scsi_task *t)
+static enum scsi_verdict read_capacity_16(struct scsi_task *t)
 {
 	uint8_t *p;
 
-	if ((t->cdb[1] & 0x1F) != SERVICE_READ_CAPACITY_16)
-		return SCSI_BAD_FIELD;
 	if (!pmi_ok(t->cdb[14], scsi_get64(t->cdb + 2)))
 		return SCSI_BAD_FIELD;
 	p = scsi_reply(t, 32, scsi_get32(t->cdb + 10));
 	scsi_put64(p, t->disk->sectors - 1);
 	scsi_put32(p + 8, VHD_SECTOR_BYTES);
+	if (t->disk->unmap)
+		p[14] = (uint8_t)(LBPME | (t->disk->reads_zero ? LBPRZ : 0));
 	return SCSI_GOOD;
+}
+
+enum scsi_verdict scsi_service_action_in_16(struct scsi_task *t)
+{
+	switch (t->cdb[1] & 0x1F) {
+	case SERVICE_READ_CAPACITY_16:
+		return read_capacity_16(t);
+	case SERVICE_GET_LBA_STATUS:
+		return scsi_get_lba_status(t);
+	default:
+		return SCSI_BAD_FIELD;
+	}
 }

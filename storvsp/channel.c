@@ -159,6 +159,7 @@ static void channel_free(struct channel *ch)
 	free(ch->slots);
 	free(ch->iovs);
 	free(ch->packet);
+	free(ch->sink);
 	free(ch->buffer.pfns);
 	free(ch);
 }
@@ -177,9 +178,11 @@ static struct channel *channel_alloc(const struct storvsp_opts *opts)
 	ch->slots = calloc(ch->depth, sizeof(*ch->slots));
 	ch->iovs = calloc((size_t)ch->depth * ch->iov_max, sizeof(*ch->iovs));
 	ch->packet = malloc(STORVSP_RING_PACKET_MAX);
+	ch->sink = aligned_alloc(HV_PAGE_BYTES, STORVSP_SINK_BYTES);
 	ch->buffer.pfns = calloc(ch->iov_max, sizeof(*ch->buffer.pfns));
 	ch->buffer.pfns_max = ch->iov_max;
-	if (!ch->slots || !ch->iovs || !ch->packet || !ch->buffer.pfns) {
+	if (!ch->slots || !ch->iovs || !ch->packet || !ch->sink ||
+	    !ch->buffer.pfns) {
 		channel_free(ch);
 		return NULL;
 	}

@@ -35,6 +35,10 @@
 /* What one answer takes in the outgoing ring: descriptor and trailer. */
 #define STORVSP_ANSWER_BYTES (16u + STORVSP_PACKET_BYTES + 8u)
 
+/* One step of verifying reads at most so often so much, into one place. */
+#define STORVSP_SINK_BYTES  (64u << 10)
+#define STORVSP_VERIFY_IOVS 32u
+
 /* Which disks a reset is about. */
 struct reset_scope {
 	enum storvsp_op op; /* RESET_LUN, RESET_BUS or RESET_ADAPTER */
@@ -73,8 +77,13 @@ struct request {
 	bool doomed; /* a reset waits for its end */
 	const struct storvsp_disk *disk;
 	struct scsi_io io;
+	uint64_t sectors; /* of `req` */
 	struct vhd_req req;
 	struct iovec *iov;
+	/* a command of several steps: what has not been sent yet */
+	struct scsi_extent extent[SCSI_EXTENTS_MAX];
+	unsigned at, count;
+	uint8_t pattern[VHD_SECTOR_BYTES];
 };
 
 struct channel {
@@ -114,6 +123,7 @@ struct channel {
 	unsigned on_disk;			 /* slots in REQUEST_DISK */
 	unsigned doomed;			 /* of these */
 	uint8_t *packet;			 /* STORVSP_RING_PACKET_MAX */
+	uint8_t *sink; /* STORVSP_SINK_BYTES: what is read only to see it */
 	struct buffer buffer;
 	struct scsi_task task;
 	struct request *reset; /* waits for its end; no packet is taken */

@@ -85,9 +85,18 @@ static int check_disk(const struct storvsp_disk_opts *o, const struct vhd *img,
 	return 0;
 }
 
+static bool takes_back(enum storvsp_unmap want, enum vhd_format format)
+{
+	if (want == STORVSP_UNMAP_AUTO)
+		return format == VHD_FORMAT_DYNAMIC ||
+		       format == VHD_FORMAT_DIFF;
+	return want == STORVSP_UNMAP_ON;
+}
+
 static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 		      struct vhd *img)
 {
+	enum vhd_format format = vhd_get_info(img)->format;
 	struct storvsp_disk *d;
 	int rc;
 
@@ -96,11 +105,14 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 	d = &vsp->disks[vsp->luns.count];
 	*d = (struct storvsp_disk){
 		.img = img,
+		.switches = &vsp->switches[vsp->luns.count],
 		.sectors = vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES,
 		.path = o->path,
 		.target = o->target,
 		.lun = o->lun,
 		.read_only = o->read_only,
+		.unmap = takes_back(o->unmap, format),
+		.reads_zero = format != VHD_FORMAT_DIFF,
 	};
 	memcpy(d->unique_id, o->unique_id, sizeof(d->unique_id));
 	rc = storvsp_luns_add(&vsp->luns, d);
@@ -197,6 +209,7 @@ void storvsp_get_stats(struct storvsp *vsp, struct storvsp_stats *out)
 		.reads = total_locked(vsp, STAT_READS),
 		.writes = total_locked(vsp, STAT_WRITES),
 		.flushes = total_locked(vsp, STAT_FLUSHES),
+		.zeros = total_locked(vsp, STAT_ZEROS),
 		.errors = total_locked(vsp, STAT_ERRORS),
 		.read_bytes = total_locked(vsp, STAT_READ_BYTES),
 		.written_bytes = total_locked(vsp, STAT_WRITTEN_BYTES),

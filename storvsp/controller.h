@@ -17,6 +17,7 @@ struct storvsp {
 	pthread_mutex_t lock; /* guards what follows; log's lock inside it */
 	struct channel *channels;
 	struct storvsp_disk disks[STORVSP_DISKS_MAX];
+	struct storvsp_switches switches[STORVSP_DISKS_MAX];
 	struct storvsp_luns luns;
 	bool ready; /* the primary's session */
 	uint16_t version;

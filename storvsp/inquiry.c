@@ -74,14 +74,22 @@ static uint16_t vpd_identification(const struct scsi_task *t, uint8_t *body)
 	return 4 + 24 + 4 + 16;
 }
 
-/* B0: block limits. Nothing can be unmapped or write-samed. The granularity
- * says that 4 KiB is the natural unit: the file's data is aligned to it.
+/* B0: block limits. The granularity says that 4 KiB is the natural unit: the
+ * file's data is aligned to it.
  */
 static uint16_t vpd_limits(const struct scsi_task *t, uint8_t *body)
 {
 	scsi_put16(body + 6 - VPD_HEADER_BYTES, 4096 / VHD_SECTOR_BYTES);
 	scsi_put32(body + 8 - VPD_HEADER_BYTES,
 		   t->max_transfer_bytes / VHD_SECTOR_BYTES);
+	body[4 - VPD_HEADER_BYTES] = 0x01; /* WSNZ */
+	scsi_put64(body + 36 - VPD_HEADER_BYTES, SCSI_UNMAP_SECTORS_MAX);
+	if (!t->disk->unmap)
+		return 0x3C;
+	scsi_put32(body + 20 - VPD_HEADER_BYTES, SCSI_UNMAP_SECTORS_MAX);
+	scsi_put32(body + 24 - VPD_HEADER_BYTES, SCSI_EXTENTS_MAX);
+	scsi_put32(body + 28 - VPD_HEADER_BYTES, 4096 / VHD_SECTOR_BYTES);
+	scsi_put32(body + 32 - VPD_HEADER_BYTES, 1u << 31); /* from LBA 0 */
 	return 0x3C;
 }
 
@@ -93,11 +101,15 @@ static uint16_t vpd_characteristics(const struct scsi_task *t, uint8_t *body)
 	return 0x3C;
 }
 
-/* B2: no logical block provisioning; as READ CAPACITY(16) says, too. */
+/* B2: thin where unmapping is on; as READ CAPACITY(16) says, too. */
 static uint16_t vpd_provisioning(const struct scsi_task *t, uint8_t *body)
 {
-	(void)t;
-	(void)body;
+	if (!t->disk->unmap)
+		return 4;
+	/* UNMAP, WRITE SAME (16) and (10) with UNMAP; LBPRZ */
+	body[5 - VPD_HEADER_BYTES] =
+		(uint8_t)(0xE0 | (t->disk->reads_zero ? 0x04 : 0));
+	body[6 - VPD_HEADER_BYTES] = 0x02; /* thin */
 	return 4;
 }
 

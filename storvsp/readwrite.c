@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* READ and WRITE in all lengths, SYNCHRONIZE CACHE and START STOP UNIT: the
- * commands that become disk requests.
+/* READ, WRITE and VERIFY in all lengths, SYNCHRONIZE CACHE and START STOP UNIT:
+ * the commands that become disk requests.
  *
  * Order of the checks: fields, range, write protection, buffer. A transfer of
  * nothing is good and moves nothing; it is checked like any other.
- * Source: SBC-3 5.7 to 5.11, 5.19, 5.23, 5.32 to 5.35.
+ * Verifying reads what is there, through the host's cache unless the image was
+ * opened past it; nothing is compared (BYTCHK).
+ * Source: SBC-3 5.7 to 5.11, 5.19, 5.23, 5.29 to 5.39.
  */
 #include "scsi.h"
 #include "vhd/checked.h"
@@ -14,6 +16,8 @@
  */
 #define RW_FLAGS_REFUSED 0xE1
 #define RW_FLAG_FUA	 0x08
+/* VERIFY and WRITE AND VERIFY: also BYTCHK; bits 0 and 3 are reserved. */
+#define VERIFY_FLAGS_REFUSED 0xEF
 
 static enum scsi_verdict transfer(struct scsi_task *t, enum vhd_op op,
 				  uint64_t lba, uint64_t sectors, bool fua)
@@ -30,7 +34,8 @@ static enum scsi_verdict transfer(struct scsi_task *t, enum vhd_op op,
 	    bytes > t->buffer_bytes || bytes > t->max_transfer_bytes)
 		return SCSI_BAD_FIELD;
 	t->io.op = op;
-	t->io.fua = fua && op == VHD_OP_WRITE;
+	t->io.fua = op == VHD_OP_WRITE &&
+		    (fua || atomic_load(&t->disk->switches->cache_off));
 	t->io.lba = lba;
 	t->io.bytes = bytes;
 	return SCSI_IO;
@@ -109,6 +114,68 @@ enum scsi_verdict scsi_write_12(struct scsi_task *t)
 enum scsi_verdict scsi_write_16(struct scsi_task *t)
 {
 	return transfer_16(t, VHD_OP_WRITE);
+}
+
+static enum scsi_verdict verify(struct scsi_task *t, uint64_t lba,
+				uint64_t sectors)
+{
+	if (t->cdb[1] & VERIFY_FLAGS_REFUSED)
+		return SCSI_BAD_FIELD;
+	if (!range_ok(lba, sectors, t->disk->sectors))
+		return SCSI_LBA_RANGE;
+	if (sectors == 0)
+		return SCSI_GOOD;
+	t->io.op = VHD_OP_READ;
+	t->io.verify = true;
+	t->extent[t->extent_count++] = (struct scsi_extent){lba, sectors};
+	return SCSI_IO;
+}
+
+enum scsi_verdict scsi_verify_10(struct scsi_task *t)
+{
+	return verify(t, scsi_get32(t->cdb + 2), scsi_get16(t->cdb + 7));
+}
+
+enum scsi_verdict scsi_verify_12(struct scsi_task *t)
+{
+	return verify(t, scsi_get32(t->cdb + 2), scsi_get32(t->cdb + 6));
+}
+
+enum scsi_verdict scsi_verify_16(struct scsi_task *t)
+{
+	return verify(t, scsi_get64(t->cdb + 2), scsi_get32(t->cdb + 10));
+}
+
+/* Verified is what is on the medium: the write has to be durable first. */
+static enum scsi_verdict write_verify(struct scsi_task *t, uint64_t lba,
+				      uint64_t sectors)
+{
+	enum scsi_verdict v;
+
+	if (t->cdb[1] & VERIFY_FLAGS_REFUSED)
+		return SCSI_BAD_FIELD;
+	v = transfer(t, VHD_OP_WRITE, lba, sectors, true);
+	if (v != SCSI_IO)
+		return v;
+	t->io.verify = true;
+	t->extent[t->extent_count++] = (struct scsi_extent){lba, sectors};
+	return SCSI_IO;
+}
+
+enum scsi_verdict scsi_write_verify_10(struct scsi_task *t)
+{
+	return write_verify(t, scsi_get32(t->cdb + 2), scsi_get16(t->cdb + 7));
+}
+
+enum scsi_verdict scsi_write_verify_12(struct scsi_task *t)
+{
+	return write_verify(t, scsi_get32(t->cdb + 2), scsi_get32(t->cdb + 6));
+}
+
+enum scsi_verdict scsi_write_verify_16(struct scsi_task *t)
+{
+	return write_verify(t, scsi_get64(t->cdb + 2),
+			    scsi_get32(t->cdb + 10));
 }
 
 /* A read-only disk has nothing that could be flushed. */

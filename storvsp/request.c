@@ -38,6 +38,9 @@ static enum scsi_verdict decode(struct channel *ch,
 	t->buffer_bytes = ch->buffer.bytes;
 	if (rc || pkt->type == 0)
 		return SCSI_BAD_FIELD;
+	t->param_bytes = scsi_param_wanted(t);
+	if (storvsp_buffer_get(&ch->buffer, ch->mem, t->param, t->param_bytes))
+		return SCSI_BAD_FIELD;
 	return scsi_run(t, q->cdb_length);
 }
 
@@ -47,9 +50,100 @@ static void count_io(struct stats *s, enum vhd_op op)
 		[VHD_OP_READ] = STAT_READS,
 		[VHD_OP_WRITE] = STAT_WRITES,
 		[VHD_OP_FLUSH] = STAT_FLUSHES,
+		[VHD_OP_ZERO] = STAT_ZEROS,
 	};
 
 	stat_add(s, which[op], 1);
+}
+
+static void send(struct channel *ch, struct request *r)
+{
+	count_io(&ch->stats, r->req.op);
+	vhd_queue_submit(ch->queue, &r->req);
+}
+
+/* The same `len` bytes again and again, for at most `n` sectors and `max`
+ * times. Returns for how many sectors.
+ */
+static uint64_t fill_iov(struct request *r, uint32_t *iovs, void *bytes,
+			 size_t len, uint64_t n, unsigned max)
+{
+	uint64_t left = n * VHD_SECTOR_BYTES;
+
+	while (left && *iovs < max) {
+		size_t part = left < len ? (size_t)left : len;
+
+		r->iov[(*iovs)++] = (struct iovec){bytes, part};
+		left -= part;
+	}
+	return n - left / VHD_SECTOR_BYTES;
+}
+
+/* A pattern written with the cache off is durable by its last step's end as
+ * any other write: each step is.
+ */
+static uint32_t step_flags(const struct request *r)
+{
+	if (r->io.verify)
+		return 0;
+	return (r->io.unmap ? VHD_REQ_UNMAP : 0) |
+	       (r->io.fua ? VHD_REQ_FUA : 0);
+}
+
+/* The next of the request's extents, or as much of it as one transfer takes.
+ */
+static void send_step(struct channel *ch, struct request *r)
+{
+	struct scsi_extent *e = &r->extent[r->at];
+	uint64_t n = e->sectors;
+	uint32_t iovs = 0;
+
+	if (r->io.verify)
+		n = fill_iov(r, &iovs, ch->sink, STORVSP_SINK_BYTES, n,
+			     ch->iov_max < STORVSP_VERIFY_IOVS
+				     ? ch->iov_max
+				     : STORVSP_VERIFY_IOVS);
+	else if (r->io.op == VHD_OP_WRITE)
+		n = fill_iov(r, &iovs, r->pattern, sizeof(r->pattern), n,
+			     ch->iov_max);
+	r->sectors = n;
+	r->req = (struct vhd_req){
+		.img = r->disk->img,
+		.op = r->io.verify ? VHD_OP_READ : r->io.op,
+		.flags = step_flags(r),
+		.lba = e->lba,
+		.sectors = n,
+		.iov = r->iov,
+		.iov_count = iovs,
+		.user = r,
+	};
+	e->lba += n;
+	e->sectors -= n;
+	if (!e->sectors)
+		r->at++;
+	send(ch, r);
+}
+
+static void take(struct channel *ch, struct request *r)
+{
+	r->state = REQUEST_DISK;
+	r->disk = ch->task.disk;
+	r->io = ch->task.io;
+	r->at = 0;
+	r->count = ch->task.extent_count;
+	memcpy(r->extent, ch->task.extent, r->count * sizeof(r->extent[0]));
+	ch->on_disk++;
+}
+
+static enum scsi_verdict submit_steps(struct channel *ch, struct request *r)
+{
+	const struct scsi_task *t = &ch->task;
+
+	take(ch, r);
+	if (r->io.op == VHD_OP_WRITE)
+		memcpy(r->pattern, t->param, sizeof(r->pattern));
+	send_step(ch, r);
+	return SCSI_IO;
 }
 
 static enum scsi_verdict submit(struct channel *ch, struct request *r)
@@ -57,6 +151,9 @@ static enum scsi_verdict submit(struct channel *ch, struct request *r)
 	const struct scsi_io *io = &ch->task.io;
 	int iovs = 0;
 
+	/* to write and verify begins as a write */
+	if (ch->task.extent_count && !(io->verify && io->op == VHD_OP_WRITE))
+		return submit_steps(ch, r);
 	if (io->op != VHD_OP_FLUSH) {
 		iovs = storvsp_buffer_iov(&ch->buffer, ch->mem,
 					  (uint32_t)io->bytes, r->iov,
@@ -64,9 +161,8 @@ static enum scsi_verdict submit(struct channel *ch, struct request *r)
 		if (iovs < 0)
 			return SCSI_BAD_FIELD;
 	}
-	r->state = REQUEST_DISK;
-	r->disk = ch->task.disk;
-	r->io = *io;
+	take(ch, r);
+	r->sectors = io->bytes / VHD_SECTOR_BYTES;
 	r->req = (struct vhd_req){
 		.img = r->disk->img,
 		.op = io->op,
@@ -76,9 +172,7 @@ static enum scsi_verdict submit(struct channel *ch, struct request *r)
 		.iov_count = (uint32_t)iovs,
 		.user = r,
 	};
-	ch->on_disk++;
-	count_io(&ch->stats, io->op);
-	vhd_queue_submit(ch->queue, &r->req);
+	send(ch, r);
 	return SCSI_IO;
 }
 
@@ -122,14 +216,15 @@ static void complain(struct channel *ch, const struct request *r)
 		[VHD_OP_READ] = "read",
 		[VHD_OP_WRITE] = "write",
 		[VHD_OP_FLUSH] = "flush",
+		[VHD_OP_ZERO] = "zeroing",
 	};
 	const struct storvsp_disk *d = r->disk;
 
 	storvsp_log_line(ch->log,
 			 "disk %u:%u:%u: %s of %llu sectors at %llu failed: %s",
-			 d->path, d->target, d->lun, names[r->io.op],
-			 (unsigned long long)r->io.bytes / VHD_SECTOR_BYTES,
-			 (unsigned long long)r->io.lba,
+			 d->path, d->target, d->lun, names[r->req.op],
+			 (unsigned long long)r->sectors,
+			 (unsigned long long)r->req.lba,
 			 storvsp_errno_text(r->req.result));
 }
 
@@ -137,11 +232,18 @@ void storvsp_request_end(struct channel *ch, struct request *r)
 {
 	const struct scsi_io *io = &r->io;
 	struct scsi_end end = {
-		.verdict = scsi_verdict_from_vhd(io->op, r->req.result,
+		.verdict = scsi_verdict_from_vhd(r->req.op, r->req.result,
 						 r->req.why),
 		.bad_lba = r->req.bad_lba,
 	};
 
+	if (end.verdict == SCSI_GOOD && r->at < r->count) {
+		if (!r->doomed) {
+			send_step(ch, r);
+			return;
+		}
+		end.verdict = SCSI_ABORTED;
+	}
 	r->state = REQUEST_TAKEN;
 	ch->on_disk--;
 	if (r->doomed)
@@ -151,8 +253,8 @@ void storvsp_request_end(struct channel *ch, struct request *r)
 	 * sectors arrived which did not.
 	 */
 	end.bad_lba_known =
-		end.bad_lba >= io->lba &&
-		end.bad_lba - io->lba < io->bytes / VHD_SECTOR_BYTES;
+		end.bad_lba >= r->req.lba &&
+		end.bad_lba - r->req.lba < r->sectors;
 	if (end.verdict == SCSI_GOOD) {
 		end.bytes_moved = (uint32_t)io->bytes;
 		count_moved(&ch->stats, io);

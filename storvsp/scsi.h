@@ -22,6 +22,8 @@ enum scsi_verdict {
 	SCSI_NO_LUN, /* nothing at this address */
 	SCSI_BAD_OPCODE,
 	SCSI_BAD_FIELD, /* CDB, or a buffer that contradicts it */
+	SCSI_BAD_PARAM, /* parameter list */
+	SCSI_PARAM_LENGTH,
 	SCSI_NO_SAVED_PAGES,
 	SCSI_LBA_RANGE,
 	SCSI_WRITE_PROTECTED,
@@ -40,31 +42,62 @@ enum scsi_op {
 	SCSI_READ_6 = 0x08,
 	SCSI_WRITE_6 = 0x0A,
 	SCSI_INQUIRY = 0x12,
+	SCSI_MODE_SELECT_6 = 0x15,
+	SCSI_RESERVE_6 = 0x16,
+	SCSI_RELEASE_6 = 0x17,
 	SCSI_MODE_SENSE_6 = 0x1A,
 	SCSI_START_STOP_UNIT = 0x1B,
+	SCSI_PREVENT_ALLOW = 0x1E,
 	SCSI_READ_CAPACITY_10 = 0x25,
 	SCSI_READ_10 = 0x28,
 	SCSI_WRITE_10 = 0x2A,
+	SCSI_WRITE_VERIFY_10 = 0x2E,
+	SCSI_VERIFY_10 = 0x2F,
 	SCSI_SYNCHRONIZE_CACHE_10 = 0x35,
+	SCSI_WRITE_SAME_10 = 0x41,
+	SCSI_UNMAP = 0x42,
+	SCSI_MODE_SELECT_10 = 0x55,
 	SCSI_MODE_SENSE_10 = 0x5A,
 	SCSI_READ_16 = 0x88,
 	SCSI_WRITE_16 = 0x8A,
+	SCSI_WRITE_VERIFY_16 = 0x8E,
+	SCSI_VERIFY_16 = 0x8F,
 	SCSI_SYNCHRONIZE_CACHE_16 = 0x91,
+	SCSI_WRITE_SAME_16 = 0x93,
 	SCSI_SERVICE_ACTION_IN_16 = 0x9E,
 	SCSI_REPORT_LUNS = 0xA0,
+	SCSI_MAINTENANCE_IN = 0xA3,
 	SCSI_READ_12 = 0xA8,
 	SCSI_WRITE_12 = 0xAA,
+	SCSI_WRITE_VERIFY_12 = 0xAE,
+	SCSI_VERIFY_12 = 0xAF,
 };
 
 /* Holds the longest answer: REPORT LUNS with every LUN of a target. */
 #define SCSI_REPLY_BYTES_MAX (8u + 8u * STORVSP_LUNS_MAX)
 #define SCSI_SENSE_BYTES     18u
 
+/* What UNMAP and WRITE SAME may ask for at once; the block limits say so. */
+#define SCSI_EXTENTS_MAX	64u
+#define SCSI_UNMAP_SECTORS_MAX	(1u << 23) /* 4 GiB */
+#define SCSI_UNMAP_HEADER_BYTES 8u
+#define SCSI_EXTENT_BYTES	16u
+/* The longest parameter list that is looked at: UNMAP's. */
+#define SCSI_PARAM_BYTES_MAX                                                   \
+	(SCSI_UNMAP_HEADER_BYTES + SCSI_EXTENTS_MAX * SCSI_EXTENT_BYTES)
+
+struct scsi_extent {
+	uint64_t lba;
+	uint64_t sectors;
+};
+
 struct scsi_io {
 	enum vhd_op op;
 	bool fua;
-	uint64_t lba;
-	uint64_t bytes; /* 0 for a flush */
+	bool unmap;	/* ZERO: as VHD_REQ_UNMAP */
+	bool verify;	/* READ: to nowhere; WRITE: then such a READ */
+	uint64_t lba;	/* without extents */
+	uint64_t bytes; /* of the guest's buffer; 0 for a flush */
 };
 
 struct scsi_task {
@@ -76,6 +109,9 @@ struct scsi_task {
 	uint8_t data_in;       /* enum storvsp_data_in */
 	uint32_t buffer_bytes; /* the guest's data buffer */
 	uint32_t max_transfer_bytes;
+	/* a copy of the buffer's start, for commands that have parameters */
+	uint8_t param[SCSI_PARAM_BYTES_MAX];
+	uint32_t param_bytes;
 
 	/* the answer: SCSI_GOOD with reply_bytes, of which alloc_bytes and
 	 * buffer_bytes limit what is sent; or SCSI_IO with io
@@ -84,7 +120,13 @@ struct scsi_task {
 	uint32_t reply_bytes;
 	uint32_t alloc_bytes;
 	struct scsi_io io;
+	/* where io is a ZERO, a WRITE of `param` to each sector, or verifies */
+	struct scsi_extent extent[SCSI_EXTENTS_MAX];
+	unsigned extent_count;
 };
+
+/* How much of the guest's buffer is to be in `param` before scsi_run. */
+uint32_t scsi_param_wanted(const struct scsi_task *t);
 
 /* Run the task: fills the answer part. `cdb_bytes` is the guest's claim. */
 enum scsi_verdict scsi_run(struct scsi_task *t, uint8_t cdb_bytes);
@@ -148,6 +190,18 @@ enum scsi_verdict scsi_write_16(struct scsi_task *t);
 enum scsi_verdict scsi_synchronize_cache_10(struct scsi_task *t);
 enum scsi_verdict scsi_synchronize_cache_16(struct scsi_task *t);
 enum scsi_verdict scsi_start_stop_unit(struct scsi_task *t);
+enum scsi_verdict scsi_verify_10(struct scsi_task *t);
+enum scsi_verdict scsi_verify_12(struct scsi_task *t);
+enum scsi_verdict scsi_verify_16(struct scsi_task *t);
+enum scsi_verdict scsi_write_verify_10(struct scsi_task *t);
+enum scsi_verdict scsi_write_verify_12(struct scsi_task *t);
+enum scsi_verdict scsi_write_verify_16(struct scsi_task *t);
+enum scsi_verdict scsi_mode_select_6(struct scsi_task *t);
+enum scsi_verdict scsi_mode_select_10(struct scsi_task *t);
+enum scsi_verdict scsi_unmap(struct scsi_task *t);
+enum scsi_verdict scsi_write_same_10(struct scsi_task *t);
+enum scsi_verdict scsi_write_same_16(struct scsi_task *t);
+enum scsi_verdict scsi_get_lba_status(struct scsi_task *t);
 
 /* ------------------------------------------------------------ sense.c -- */
 

@@ -46,9 +46,19 @@ struct storvsp_opts {
 #define STORVSP_TRANSFER_MAX	(1023u * 4096u) /* IOV_MAX pages, unaligned */
 #define STORVSP_SUBCHANNELS_MAX 255u
 
+/* Whether a guest can give space back (UNMAP). Fixed and raw disks may have
+ * been given all their space on purpose: they keep it unless told.
+ */
+enum storvsp_unmap {
+	STORVSP_UNMAP_AUTO, /* on for dynamic and differencing disks */
+	STORVSP_UNMAP_OFF,
+	STORVSP_UNMAP_ON,
+};
+
 struct storvsp_disk_opts {
 	uint8_t path, target, lun;
 	bool read_only;
+	enum storvsp_unmap unmap;
 	uint8_t unique_id[16]; /* VPD 80 and 83; stable */
 };
 
@@ -83,7 +93,7 @@ struct storvsp_stats {
 	uint64_t completions; /* answers sent */
 	uint64_t refused;     /* dropped: not answerable */
 	uint64_t cancelled;   /* their channel closed before the answer */
-	uint64_t reads, writes, flushes; /* given to the disk queue */
+	uint64_t reads, writes, flushes, zeros; /* given to the disk queue */
 	uint64_t errors; /* SCSI requests that did not end well */
 	uint64_t read_bytes, written_bytes; /* of those that did */
 };

@@ -3,11 +3,12 @@
  *
  * A list of LUNs is a plain value: each channel keeps a copy of its own, so
  * that looking up a LUN takes no lock. The disks themselves never move and
- * never change once added.
+ * never change once added; their switches are atomic.
  */
 #ifndef STORVSP_TARGET_H
 #define STORVSP_TARGET_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,11 +22,19 @@
 #define STORVSP_LUNS_MAX    255u
 #define STORVSP_DISKS_MAX   VHD_QUEUE_IMAGES_MAX
 
+/* What the guest may change of a disk, on any channel at any time. */
+struct storvsp_switches {
+	atomic_bool cache_off; /* every write is durable before it ends */
+};
+
 struct storvsp_disk {
 	struct vhd *img;
+	struct storvsp_switches *switches;
 	uint64_t sectors;
 	uint8_t path, target, lun;
 	bool read_only;
+	bool unmap;	 /* takes space back */
+	bool reads_zero; /* what was unmapped reads as zero: no parent */
 	uint8_t unique_id[16];
 };
 

@@ -125,6 +125,9 @@ tier_fuzz()
 		FUZZ_SEED=${FUZZ_SEED:-1} "$make" --no-print-directory -s \
 			fuzz TIME=10
 	fi
+	fuzzed=$?
+	build_quietly coverage -j2 fuzz-cov-build &&
+	"$make" --no-print-directory -s fuzz-coverage && return $fuzzed
 }
 
 # Harnesses that are no unit test of one module; each writes its figures.
@@ -203,6 +206,7 @@ case $build in
 esac
 export PROOF
 : >"$PROOF"
+rm -f "$PROOF.tally" # what programs add up: tests/lib/tally.h
 : >"$build/logs/failures"
 wanted=${*:-$(tiers | awk '{ print $1 }')}
 for word in $wanted; do

@@ -76,6 +76,8 @@ static void other_service_actions_are_refused(void **state)
 	for (unsigned action = 0; action < 256; action++) {
 		struct task k;
 
+		if ((action & 0x1F) == 0x12) /* GET LBA STATUS */
+			continue;
 		task_init(&k, 32, STORVSP_DATA_IN);
 		assert_int_equal(RUN(&k, 0x9E, (uint8_t)action, 0, 0, 0, 0, 0,
 				     0, 0, 0, 0, 0, 0, 32, 0, 0),

@@ -23,20 +23,35 @@ static const struct known {
 	{6, 'i', SCSI_IO, {0x08, 0, 0, 0, 1}},
 	{6, 'o', SCSI_IO, {0x0A, 0, 0, 0, 1}},
 	{6, 'i', SCSI_GOOD, {0x12, 0, 0, 0, 36}},
+	{6, 'o', SCSI_GOOD, {0x15, 0x10}},
+	{6, '-', SCSI_GOOD, {0x16}},
+	{6, '-', SCSI_GOOD, {0x17}},
 	{6, 'i', SCSI_GOOD, {0x1A, 0, 0x3F, 0, 4}},
+	{6, '-', SCSI_GOOD, {0x1E}},
 	{6, '-', SCSI_GOOD, {0x1B, 0, 0, 0, 1}},
 	{10, 'i', SCSI_GOOD, {0x25}},
 	{10, 'i', SCSI_IO, {0x28, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{10, 'o', SCSI_IO, {0x2A, 0, 0, 0, 0, 0, 0, 0, 1}},
+	{10, 'o', SCSI_IO, {0x2E, 0, 0, 0, 0, 0, 0, 0, 1}},
+	{10, '-', SCSI_IO, {0x2F, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{10, '-', SCSI_IO, {0x35}},
+	{10, 'o', SCSI_IO, {0x41, 0, 0, 0, 0, 0, 0, 0, 1}},
+	{10, 'o', SCSI_GOOD, {0x42}},
+	{10, 'o', SCSI_GOOD, {0x55, 0x10}},
 	{10, 'i', SCSI_GOOD, {0x5A, 0, 0x3F, 0, 0, 0, 0, 0, 8}},
 	{16, 'i', SCSI_IO, {0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{16, 'o', SCSI_IO, {0x8A, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
+	{16, 'o', SCSI_IO, {0x8E, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
+	{16, '-', SCSI_IO, {0x8F, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{16, '-', SCSI_IO, {0x91}},
+	{16, 'o', SCSI_IO, {0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{16, 'i', SCSI_GOOD, {0x9E, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32}},
 	{12, 'i', SCSI_GOOD, {0xA0, 0, 0, 0, 0, 0, 0, 0, 0x10}},
+	{12, 'i', SCSI_GOOD, {0xA3, 0x0C, 0, 0, 0, 0, 0, 0, 0x10}},
 	{12, 'i', SCSI_IO, {0xA8, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{12, 'o', SCSI_IO, {0xAA, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
+	{12, 'o', SCSI_IO, {0xAE, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
+	{12, '-', SCSI_IO, {0xAF, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
 };
 
 #define KNOWN (sizeof(known) / sizeof(known[0]))
@@ -65,6 +80,8 @@ static enum scsi_verdict run(const struct known *c, uint8_t cdb_bytes,
 	k.t.luns = &k.luns;
 	k.t.disk = &k.disk;
 	memcpy(k.t.cdb, c->cdb, 16);
+	k.disk.unmap = true;
+	k.t.param_bytes = scsi_param_wanted(&k.t);
 	return scsi_run(&k.t, cdb_bytes);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Hostile guests beyond single packets: buffers anywhere in memory, rings that
- * break under way, multitudes.
+ * break under way. Multitudes: storvsp_hostile_flood.c.
  */
 #include "tests/lib/hostile.h"
 #include "tests/lib/random.h"
@@ -225,68 +225,6 @@ static void ring_broken_with_requests_in_flight_ends_them_silently(void **state)
 	}
 }
 
-/* ---------------------------------------------------------- multitudes --- */
-
-static uint64_t stopped_clock(void *arg)
-{
-	(void)arg;
-	return 0;
-}
-
-/* Random packets of all kinds, a quick share of the million of PROOF G6. */
-static void hundred_thousand_hostile_packets_do_no_harm(void **state)
-{
-	struct vsc_opts o = {.vsp.now_ms = stopped_clock};
-	uint64_t seed = random_seed();
-	struct storvsp_stats s;
-	struct simvsp w;
-
-	(void)state;
-	simvsp_start(&w, &o, NULL);
-	for (unsigned i = 0; i < 100000; i++) {
-		static const uint16_t types[] = {6, 9, 11, 7, 0, 0xFFFF};
-		uint16_t type = types[random_below(&seed, 6)];
-		uint16_t flags = (uint16_t)random_below(&seed, 4);
-		uint8_t bytes[128];
-		size_t n = random_below(&seed, 17) * 8;
-		struct vsc_answer a;
-		int rc;
-
-		for (unsigned b = 0; b < sizeof(bytes); b++)
-			bytes[b] = (uint8_t)random_next(&seed);
-		if (random_below(&seed, 2))
-			memcpy(bytes,
-			       &(uint32_t){(uint32_t)random_below(&seed, 16)},
-			       4);
-		if (type == 9) {
-			struct guest_range r = whole(&w);
-
-			r.len = (uint32_t)random_below(&seed, 8192);
-			r.offset = (uint32_t)random_below(&seed, 4097);
-			r.pages = (unsigned)random_below(&seed, 3);
-			rc = guest_send_gpa(vsc_ring(w.c), flags, i, &r, 1,
-					    bytes, n);
-		} else {
-			rc = guest_send(vsc_ring(w.c), type, flags, i, bytes,
-					n);
-		}
-		if (rc == 0 && flags & 1 && type != 11)
-			vsc_expect(w.c, i, n);
-		else if (rc == 0)
-			vsc_expect_none(w.c);
-		if (random_below(&seed, 20) == 0)
-			while (vsc_recv(w.c, &a))
-				;
-	}
-	for (struct vsc_answer a; vsc_outstanding(w.c);)
-		assert_true(vsc_recv(w.c, &a));
-	storvsp_get_stats(vsc_vsp(w.v), &s);
-	assert_true(s.packets > 90000);
-	assert_true(vsc_log_lines(w.v) <= 16);
-	still_serves(&w);
-	simvsp_stop(&w);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -297,7 +235,6 @@ int main(void)
 		cmocka_unit_test(data_may_land_in_the_guests_rings),
 		cmocka_unit_test(
 			ring_broken_with_requests_in_flight_ends_them_silently),
-		cmocka_unit_test(hundred_thousand_hostile_packets_do_no_harm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,8 +73,11 @@ static const struct page pages[] = {
 	  /* NAA 6, OUI 00-22-48 */
 	  0x01, 0x03, 0x00, 0x10, 0x60, 0x02, 0x24, 0x80, 0, 1, 2, 3, 4, 5, 10,
 	  11, 12, 13, 14, 15}},
-	/* granularity 8 blocks, maximum 4096 blocks = 2 MiB */
-	{0xB0, 64, {0x00, 0xB0, 0x00, 0x3C, 0, 0, 0, 8, 0, 0, 0x10, 0}},
+	/* WSNZ, granularity 8 blocks, maximum 4096 blocks = 2 MiB, WRITE SAME
+	 * up to 4 GiB
+	 */
+	{0xB0, 64, {[1] = 0xB0, [3] = 0x3C, [4] = 1, [7] = 8, [10] = 0x10,
+		    [41] = 0x80}},
 	{0xB1, 64, {0x00, 0xB1, 0x00, 0x3C, 0, 1}},
 	{0xB2, 8, {0x00, 0xB2, 0x00, 0x04, 0, 0, 0, 0}},
 };
@@ -93,6 +96,30 @@ static void product_data_pages_are_byte_exact(void **state)
 		assert_int_equal(k.t.reply_bytes, pages[i].bytes);
 		assert_memory_equal(k.t.reply, pages[i].data, pages[i].bytes);
 	}
+}
+
+static void a_disk_that_takes_space_back_says_so(void **state)
+{
+	static const uint8_t b0[64] = {
+		[1] = 0xB0, [3] = 0x3C, [4] = 1, [7] = 8, [10] = 0x10,
+		[21] = 0x80, /* 0x800000 blocks */
+		[27] = 64,   /* descriptors */
+		[31] = 8,    /* granularity */
+		[32] = 0x80, /* alignment 0 is meant */
+		[41] = 0x80,
+	};
+	struct task k;
+
+	(void)state;
+	task_init(&k, 255, STORVSP_DATA_IN);
+	k.disk.unmap = true;
+	assert_int_equal(RUN(&k, 0x12, 1, 0xB0, 0, 255, 0), SCSI_GOOD);
+	assert_memory_equal(k.t.reply, b0, 64);
+	assert_int_equal(RUN(&k, 0x12, 1, 0xB2, 0, 255, 0), SCSI_GOOD);
+	assert_memory_equal(k.t.reply + 4, "\0\xe0\x02\0", 4);
+	k.disk.reads_zero = true;
+	assert_int_equal(RUN(&k, 0x12, 1, 0xB2, 0, 255, 0), SCSI_GOOD);
+	assert_memory_equal(k.t.reply + 4, "\0\xe4\x02\0", 4);
 }
 
 static void limits_page_follows_the_transfer_size(void **state)
@@ -176,6 +203,7 @@ int main(void)
 		cmocka_unit_test(absent_lun_answers_well_with_type_7f),
 		cmocka_unit_test(absent_lun_has_no_product_data),
 		cmocka_unit_test(product_data_pages_are_byte_exact),
+		cmocka_unit_test(a_disk_that_takes_space_back_says_so),
 		cmocka_unit_test(limits_page_follows_the_transfer_size),
 		cmocka_unit_test(list_of_pages_is_ascending_and_complete),
 		cmocka_unit_test(

@@ -88,16 +88,21 @@ static void header_alone_tells_write_protection(void **state)
 	assert_int_equal(k.t.reply[3], 0x90);
 }
 
-static void nothing_can_be_changed_or_is_saved(void **state)
+static void only_the_write_cache_can_be_changed_and_nothing_is_saved(void **state)
 {
-	static const uint8_t zero[18];
+	uint8_t zeros[44] = {0};
 	struct task k;
 
 	(void)state;
 	task_init(&k, 255, STORVSP_DATA_IN);
 	assert_int_equal(RUN(&k, 0x1A, 0, 0x48, 0, 255, 0), SCSI_GOOD);
-	assert_memory_equal(k.t.reply + 4, "\x08\x12", 2);
-	assert_memory_equal(k.t.reply + 6, zero, 18);
+	assert_int_equal(k.t.reply[6], 0x04); /* WCE */
+	k.t.reply[6] = 0;
+	assert_memory_equal(k.t.reply + 6, zeros, 18);
+	k.disk.read_only = true;
+	assert_int_equal(RUN(&k, 0x1A, 0, 0x48, 0, 255, 0), SCSI_GOOD);
+	assert_memory_equal(k.t.reply + 6, zeros, 18);
+	k.disk.read_only = false;
 	/* default values are the current ones */
 	assert_int_equal(RUN(&k, 0x1A, 0, 0x88, 0, 255, 0), SCSI_GOOD);
 	assert_memory_equal(k.t.reply + 4, caching, 20);
@@ -153,7 +158,8 @@ int main(void)
 		cmocka_unit_test(single_pages_are_byte_exact_in_both_forms),
 		cmocka_unit_test(all_pages_come_in_order),
 		cmocka_unit_test(header_alone_tells_write_protection),
-		cmocka_unit_test(nothing_can_be_changed_or_is_saved),
+		cmocka_unit_test(
+			only_the_write_cache_can_be_changed_and_nothing_is_saved),
 		cmocka_unit_test(unknown_pages_and_subpages_are_refused),
 		cmocka_unit_test(
 			every_allocation_length_and_buffer_cuts_without_error),

@@ -2,7 +2,6 @@
 /* What a check says of the chain below a differencing disk: each fault by its
  * own word and the code Windows has for it, and nothing where it is sound.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,32 +10,25 @@
 
 #include "tests/lib/checkimg.h"
 #include "tests/lib/diffimg.h"
+#include "tests/lib/scratch.h"
 
 #define W2RU 0x57327275u
 #define SIZE 8192u
 
-static char home[32];
+static struct scratch home;
 
 static int set_up(void **state)
 {
 	(void)state;
-	strcpy(home, "/tmp/vhdchain.XXXXXX");
-	if (!mkdtemp(home) || chdir(home))
-		fail_msg("no temporary directory");
+	scratch_enter(&home, "chain", false);
 	return 0;
 }
 
 static int tear_down(void **state)
 {
-	DIR *d = opendir(home);
-	struct dirent *e;
-
 	(void)state;
-	while (d && (e = readdir(d)))
-		(void)unlinkat(dirfd(d), e->d_name, 0);
-	if (!d || closedir(d) || chdir("/"))
-		return -1;
-	return rmdir(home);
+	scratch_leave(&home);
+	return 0;
 }
 
 /* Takes `m`. */

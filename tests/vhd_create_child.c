@@ -13,6 +13,7 @@
 
 #include "tests/lib/cm.h"
 #include "tests/lib/diffimg.h"
+#include "tests/lib/scratch.h"
 #include "vhd/image.h"
 #include "vhd/locator.h"
 
@@ -24,30 +25,12 @@ static const uint8_t child_id[16] = {9, 8, 7, 6, 5, 4, 3, 2,
 static const uint8_t base_id[16] = {1, 1, 2, 2, 3, 3, 4, 4,
 				    5, 5, 6, 6, 7, 7, 8, 8};
 
-struct place {
-	char dir[64];
-};
-
-static void place_make(struct place *p)
+static void place_make(struct scratch *p)
 {
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(p->dir, sizeof(p->dir), "%.40s/child.XXXXXX",
-		 tmp ? tmp : "/tmp");
-	assert_non_null(mkdtemp(p->dir));
-	assert_int_equal(chdir(p->dir), 0);
+	scratch_enter(p, "child", false);
 	assert_int_equal(mkdir("in", 0700), 0);
 	assert_int_equal(mkdir("in/deep", 0700), 0);
 	assert_int_equal(mkdir("out", 0700), 0);
-}
-
-static void place_remove(struct place *p)
-{
-	char command[128];
-
-	assert_int_equal(chdir("/"), 0);
-	snprintf(command, sizeof(command), "rm -rf '%s'", p->dir);
-	assert_int_equal(system(command), 0);
 }
 
 static void make_base(const char *path, enum vhd_format format, uint64_t size,
@@ -136,7 +119,7 @@ static void a_child_says_who_its_parent_is(void **state)
 	struct vhd_create_opts o = child_opts("in/base.vhd");
 	uint8_t f[512], end[512], h[1024], sealed[1024];
 	char *real, want[160];
-	struct place p;
+	struct scratch p;
 	struct stat st;
 	struct vhd_err e;
 
@@ -176,7 +159,7 @@ static void a_child_says_who_its_parent_is(void **state)
 	slurp("in/deep/child.vhd", 16384 - 512, end, 512);
 	assert_memory_equal(f, end, 512);
 	free(real);
-	place_remove(&p);
+	scratch_leave(&p);
 }
 
 static void beside_its_parent_the_path_begins_with_a_dot(void **state)
@@ -184,7 +167,7 @@ static void beside_its_parent_the_path_begins_with_a_dot(void **state)
 	(void)state;
 	struct vhd_create_opts o = child_opts("in/base.vhd");
 	struct vhd_err e;
-	struct place p;
+	struct scratch p;
 	uint8_t h[1024];
 
 	place_make(&p);
@@ -195,7 +178,7 @@ static void beside_its_parent_the_path_begins_with_a_dot(void **state)
 		   ".\\base.vhd");
 	/* a flat parent has no block size to take over */
 	assert_int_equal(img_get32(h + IMG_H_BLOCK), 2 * MIB);
-	place_remove(&p);
+	scratch_leave(&p);
 }
 
 /* Three generations, written to and opened again, the lower ones untouched. */
@@ -205,7 +188,7 @@ static void a_child_is_used_at_once_and_found_again(void **state)
 	const struct vhd_open_opts rw = {.writable = true, .parent_dir = "in"};
 	struct vhd_create_opts o = child_opts("in/base.vhd");
 	struct vhd_layer layer;
-	struct place p;
+	struct scratch p;
 	struct vhd *img;
 	struct vhd_err e;
 	uint8_t b[4096], want[4096];
@@ -236,7 +219,7 @@ static void a_child_is_used_at_once_and_found_again(void **state)
 	assert_int_equal(vhd_read(img, 4096, b, sizeof(b), &e), 0);
 	assert_memory_equal(b, want, sizeof(b));
 	assert_int_equal(vhd_close(img, &e), 0);
-	place_remove(&p);
+	scratch_leave(&p);
 }
 
 static void sizes_follow_the_parent_or_exceed_it_by_leave(void **state)
@@ -244,7 +227,7 @@ static void sizes_follow_the_parent_or_exceed_it_by_leave(void **state)
 	(void)state;
 	struct vhd_create_opts o = child_opts("in/base.vhd");
 	const struct vhd_open_opts ro = {.parent_dir = "in"};
-	struct place p;
+	struct scratch p;
 	struct vhd *img;
 	struct vhd_err e;
 	uint8_t b[512];
@@ -269,7 +252,7 @@ static void sizes_follow_the_parent_or_exceed_it_by_leave(void **state)
 	assert_int_equal(vhd_close(img, &e), 0);
 	assert_refused(vhd_open("in/child.vhd", &ro, &img, &e), &e, EUCLEAN,
 		       VHD_WHY_PARENT_SIZE);
-	place_remove(&p);
+	scratch_leave(&p);
 }
 
 static void what_cannot_be_a_parent_is_refused(void **state)
@@ -279,7 +262,7 @@ static void what_cannot_be_a_parent_is_refused(void **state)
 	struct vhd_create_opts o = child_opts("in/base.vhd");
 	struct memfile *m = img_fixed(MIB);
 	uint8_t none[16] = {0};
-	struct place p;
+	struct scratch p;
 	struct vhd *held;
 	struct vhd_err e;
 
@@ -318,7 +301,7 @@ static void what_cannot_be_a_parent_is_refused(void **state)
 	assert_int_equal(vhd_open("in/base.vhd", &rw, &held, &e), 0);
 	assert_int_equal(vhd_get_info(held)->format, VHD_FORMAT_DYNAMIC);
 	vhd_abandon(held);
-	place_remove(&p);
+	scratch_leave(&p);
 }
 
 static void names_that_would_not_be_found_again_are_refused(void **state)
@@ -329,7 +312,7 @@ static void names_that_would_not_be_found_again_are_refused(void **state)
 		"in/..x.vhd", "in/%41.vhd"};
 	(void)state;
 	struct vhd_create_opts o = child_opts(NULL);
-	struct place p;
+	struct scratch p;
 	struct vhd_err e;
 
 	place_make(&p);
@@ -344,7 +327,7 @@ static void names_that_would_not_be_found_again_are_refused(void **state)
 		assert_int_equal(vhd_close(create("in/child.vhd", &o), &e), 0);
 		assert_int_equal(unlink(fine[i]), 0);
 	}
-	place_remove(&p);
+	scratch_leave(&p);
 }
 
 /* Tools write to a file without a name; its parent's name depends on where it
@@ -355,7 +338,7 @@ static void the_final_path_decides_what_the_parent_is_called(void **state)
 	(void)state;
 	struct vhd_create_opts o = child_opts("in/base.vhd");
 	const struct vhd_open_opts ro = {.parent_dir = "in"};
-	struct place p;
+	struct scratch p;
 	struct vhd *img;
 	struct vhd_err e;
 
@@ -371,7 +354,7 @@ static void the_final_path_decides_what_the_parent_is_called(void **state)
 	refused("out/unfinished", o, ENOENT, VHD_WHY_SYSTEM);
 	o.final_path = "in/.";
 	refused("out/unfinished", o, EINVAL, VHD_WHY_PARENT_MISSING);
-	place_remove(&p);
+	scratch_leave(&p);
 }
 
 /* The names may get longer: blocks and footer leave their space alone. */
@@ -383,7 +366,7 @@ static void a_locators_space_stays_its_own(void **state)
 	uint64_t end = 0, off;
 	struct vhd *img;
 	struct vhd_err e;
-	struct place p;
+	struct scratch p;
 	struct stat st;
 	uint8_t b[512] = {1}, header[1024];
 
@@ -410,7 +393,7 @@ static void a_locators_space_stays_its_own(void **state)
 	assert_int_equal(vhd_layer_block(img, 0, 0, &off), 0);
 	assert_true(off >= end);
 	vhd_abandon(img);
-	place_remove(&p);
+	scratch_leave(&p);
 }
 
 int main(void)

@@ -47,6 +47,22 @@ static void a_lone_surrogate_becomes_the_replacement_character(void **state)
 	assert_string_equal(out, "\xef\xbf\xbd");
 }
 
+static void a_nul_in_a_name_ends_it(void **state)
+{
+	(void)state;
+	static const uint8_t text[] = {'a', 0, 'b', 0, 0, 0, '/', 0, 'x', 0};
+	char out[32];
+
+	assert_int_equal(vhd_utf16_decode(text, sizeof(text), VHD_UTF16_LE, out,
+					  sizeof(out)),
+			 2);
+	assert_string_equal(out, "ab");
+	assert_int_equal(vhd_utf16_decode(text + 4, 6, VHD_UTF16_LE, out,
+					  sizeof(out)),
+			 0);
+	assert_string_equal(out, "");
+}
+
 static void decoding_never_overruns_either_side(void **state)
 {
 	(void)state;
@@ -207,6 +223,7 @@ int main(void)
 		cmocka_unit_test(utf16_of_both_orders_decodes_to_utf8),
 		cmocka_unit_test(
 			a_lone_surrogate_becomes_the_replacement_character),
+		cmocka_unit_test(a_nul_in_a_name_ends_it),
 		cmocka_unit_test(decoding_never_overruns_either_side),
 		cmocka_unit_test(utf8_encodes_and_malformed_utf8_is_refused),
 		cmocka_unit_test(each_platform_gives_the_path_to_try),

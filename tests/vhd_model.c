@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Eight threads, each with its own queue, against one image and a flat model:
- * random writes, FUA writes, reads and flushes with many requests in flight.
+ * random writes, FUA writes, zeroing, reads and flushes with many requests in flight.
  * The disk is cut into extents of random length, each owned by one thread, so
  * sectors are never shared and blocks nearly always are. After each round the
  * image is closed, opened again and compared whole. The same on a child, over
@@ -146,8 +146,14 @@ static void prepare(struct worker *k, struct flight *f)
 		memset(f->buf, 0x55, f->len);
 		return;
 	}
+	if (what < 50) { /* without VHD_REQ_UNMAP: zeros at any price */
+		memset(k->w->model + lba * SECTOR, 0, f->len);
+		f->req = (struct vhd_req){.img = k->w->img, .lba = lba,
+					  .op = VHD_OP_ZERO, .sectors = n};
+		return;
+	}
 	f->req.op = VHD_OP_WRITE;
-	f->req.flags = what < 42 ? VHD_REQ_FUA : 0;
+	f->req.flags = what < 52 ? VHD_REQ_FUA : 0;
 	for (size_t i = 0; i < f->len; i += 8) {
 		uint64_t v = random_next(&k->random);
 

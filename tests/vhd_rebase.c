@@ -666,6 +666,30 @@ static void every_power_cut_leaves_the_same_disk(void **state)
 	assert_true(repaired > 0); /* torn headers were among them */
 }
 
+/* A locator that leads behind the end, or to the old footer, would otherwise
+ * be what a power cut leaves: step by step, the space of the names comes first.
+ */
+static void names_are_durable_before_the_header_leads_to_them(void **state)
+{
+	(void)state;
+	struct recfile *rec;
+	struct memfile *m;
+	struct world w;
+	size_t n = 0;
+
+	world_make(&w, random_seed(), 1, 1);
+	m = make_child(&w);
+	record(&w, m, &rec);
+	while (recfile_event(rec, n)->kind != REC_WRITE ||
+	       recfile_event(rec, n)->off != IMG_HEADER)
+		n++;
+	assert_int_equal(recfile_event(rec, n - 1)->kind, REC_FLUSH);
+	assert_int_equal(recfile_event(rec, n - 2)->kind, REC_WRITE);
+	recfile_destroy(rec);
+	memfile_destroy(m);
+	world_free(&w);
+}
+
 static int no_space(void *ctx, enum memfile_op op, uint64_t off, uint64_t len)
 {
 	const uint64_t *end = ctx;
@@ -734,6 +758,7 @@ int main(void)
 		T(a_full_set_of_old_names_makes_room),
 		T(what_must_not_be_is_refused_and_changes_nothing),
 		T(every_power_cut_leaves_the_same_disk),
+		T(names_are_durable_before_the_header_leads_to_them),
 		T(a_full_host_leaves_the_child_on_its_parent),
 	};
 

@@ -2,7 +2,6 @@
 /* Split sets: read as one file by every way in, refused with the part that is
  * at fault, never written to, and never taken for what they are not.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,35 +13,27 @@
 #include "tests/lib/diffimg.h"
 #include "tests/lib/qtest.h"
 #include "tests/lib/random.h"
+#include "tests/lib/scratch.h"
 #include "vhd/split.h"
 
 #define KIB  1024u
 #define PART (1u << 20)
 #define SIZE (5u * MIB + 512)
 
-static char home[32];
+static struct scratch home;
 
 static int set_up(void **state)
 {
 	(void)state;
-	strcpy(home, "/tmp/vhdsplit.XXXXXX");
-	if (!mkdtemp(home) || chdir(home))
-		fail_msg("no temporary directory");
+	scratch_enter(&home, "split", false);
 	return 0;
 }
 
-/* Nothing but files was made, and all of them in there. */
 static int tear_down(void **state)
 {
-	DIR *d = opendir(home);
-	struct dirent *e;
-
 	(void)state;
-	while (d && (e = readdir(d)))
-		(void)unlinkat(dirfd(d), e->d_name, 0);
-	if (!d || closedir(d) || chdir("/"))
-		return -1;
-	return rmdir(home);
+	scratch_leave(&home);
+	return 0;
 }
 
 static const char *part_name(const char *stem, unsigned i)

@@ -591,6 +591,34 @@ static void a_disk_with_a_locator_far_outside_is_only_read(void **state)
 	memfile_destroy(far);
 }
 
+/* Longer by a block, the file would have all of the locator inside, and the
+ * block in it would be refused.
+ */
+static void a_disk_with_a_block_under_a_locator_is_only_read(void **state)
+{
+	(void)state;
+	struct memfile *m = with_locator_outside(1024);
+	const struct vhd_open_opts o = {.writable = true, .parent_dir = ""};
+	struct vhd_file f = memfile_file(m);
+	uint8_t b[512] = {1}, got[512];
+	struct vhd *img;
+	struct vhd_err e;
+
+	assert_int_equal(vhd_open_file(&f, &o, &img, &e), 0);
+	assert_int_equal(vhd_write(img, 0, b, 512, &e), 0);
+	assert_int_equal(vhd_close(img, &e), 0);
+	img_set64(m, IMG_HEADER, 1024, IMG_H_LOCATOR + 16,
+		  memfile_len(m) - 8192);
+	img_set32(m, IMG_HEADER, 1024, IMG_H_LOCATOR + 8, 8192);
+	assert_refused(vhd_open_file(&f, &o, &img, &e), &e, EROFS,
+		       VHD_WHY_READ_ONLY_LAYOUT);
+	img = open_on(f, false);
+	assert_int_equal(vhd_read(img, 0, got, 512, &e), 0);
+	assert_memory_equal(got, b, 512);
+	vhd_abandon(img);
+	memfile_destroy(m);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test(name)
@@ -609,6 +637,7 @@ int main(void)
 		T(a_batmap_that_would_become_untrue_is_not_written_over),
 		T(a_locator_just_outside_keeps_its_place),
 		T(a_disk_with_a_locator_far_outside_is_only_read),
+		T(a_disk_with_a_block_under_a_locator_is_only_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 
 #include "hv/vmbus/ring.h"
 #include "hv/vmbus/wire.h"
+#include "tests/lib/proof.h"
 
 #define PAGES 8
 #define SMALL 64u
@@ -122,6 +123,20 @@ static void put_desc(struct world *w, uint32_t at, unsigned len8, unsigned off8)
 
 /* ---------------------------------------------------------- exhaustive --- */
 
+/* Combinations there are, by arithmetic, and those that were run: goal G7. */
+#define STARTS	   (SMALL / 8)	/* legal indices */
+#define INDICES	   (SMALL + 9u) /* legal and illegal ones */
+#define SHORT	   32u		/* lengths and offsets around the ring's size */
+#define CAPS	   4u
+#define FIELD	   65536u /* values of a 16-bit field */
+#define OTHERS	   10u	  /* of the other field, each */
+#define TAKES	   (STARTS * INDICES * SHORT * SHORT * CAPS)
+#define WIDE_TAKES (STARTS * 2 * FIELD * OTHERS * 2)
+#define OPENS	   (INDICES * INDICES * 2)
+#define PUTS	   (STARTS * STARTS * (SMALL + 9))
+
+static unsigned long combinations;
+
 /* What a pass must answer, from the numbers alone. */
 static int model_take(uint32_t in, uint32_t out, unsigned len8, unsigned off8,
 		      size_t cap)
@@ -145,6 +160,7 @@ static void one_take(struct world *w, uint32_t in, uint32_t out, unsigned len8,
 	uint32_t len = 0, end = out;
 	uint8_t buf[SMALL];
 
+	combinations++;
 	indices(w, out, out);
 	if (open_in(w, SMALL))
 		fail_msg("open refused out %u", out);
@@ -175,34 +191,52 @@ static void one_take(struct world *w, uint32_t in, uint32_t out, unsigned len8,
 
 static void every_receive_on_a_64_byte_ring_matches_the_model(void **state)
 {
-	static const size_t caps[] = {SMALL, 24, 16, 0};
+	static const size_t caps[CAPS] = {SMALL, 24, 16, 0};
 	struct world *w = *state;
-	unsigned long runs = 0;
 
 	for (uint32_t out = 0; out < SMALL; out += 8)
-		for (uint32_t in = 0; in < SMALL + 9; in++)
-			for (unsigned len8 = 0; len8 < 32; len8++)
-				for (unsigned off8 = 0; off8 < 32; off8++)
-					for (unsigned c = 0; c < 4; c++, runs++)
+		for (uint32_t in = 0; in < INDICES; in++)
+			for (unsigned len8 = 0; len8 < SHORT; len8++)
+				for (unsigned off8 = 0; off8 < SHORT; off8++)
+					for (unsigned c = 0; c < CAPS; c++)
 						one_take(w, in, out, len8, off8,
 							 caps[c]);
-	/* lengths whose products would wrap in 16 bits */
-	for (uint32_t out = 0; out < SMALL; out += 8)
-		for (uint32_t in = 0; in < SMALL; in += 8)
-			for (unsigned hi = 0; hi < 2; hi++, runs++)
-				one_take(w, in, out, hi ? 0xFFFF : 0x2002,
-					 hi ? 0xFFFF : 2, SMALL);
-	print_message("%lu combinations\n", runs);
+}
+
+/* All of each field's 16 bits against what matters of the other: products
+ * that would wrap, differences of one. The ring is as full as it can be, or
+ * holds one packet.
+ */
+static void every_value_of_both_fields_is_judged(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned i = 0; i < STARTS * 2; i++) {
+		uint32_t out = i / 2 * 8;
+		uint32_t in = (out + (i % 2 ? 32 : SMALL - 8)) % SMALL;
+
+		for (unsigned a = 0; a < FIELD; a++) {
+			const unsigned others[OTHERS] = {
+				0, 2, 3, 6, 0x2002, 0xFFFF, 0x8000,
+				(a - 1) % FIELD, a, (a + 1) % FIELD};
+
+			for (unsigned o = 0; o < OTHERS; o++) {
+				one_take(w, in, out, a, others[o], SMALL);
+				one_take(w, in, out, others[o], a, SMALL);
+			}
+		}
+	}
 }
 
 static void every_open_with_any_indices_is_judged(void **state)
 {
 	struct world *w = *state;
 
-	for (uint32_t in = 0; in < SMALL + 9; in++)
-		for (uint32_t out = 0; out < SMALL + 9; out++) {
+	for (uint32_t in = 0; in < INDICES; in++)
+		for (uint32_t out = 0; out < INDICES; out++) {
 			int want = index_ok(in) && index_ok(out) ? 0 : -EINVAL;
 
+			combinations += 2;
 			indices(w, in, out);
 			if (open_in(w, SMALL) != want)
 				fail_msg("in: %u %u", in, out);
@@ -221,6 +255,7 @@ static void one_put(struct world *w, uint32_t in, uint32_t out, uint32_t len)
 	uint8_t payload[SMALL + 8], want[SMALL], trailer[8] = {0};
 	int rc;
 
+	combinations++;
 	for (uint32_t i = 0; i < sizeof(payload); i++)
 		payload[i] = (uint8_t)(0x80 + i);
 	for (uint32_t i = 0; i < SMALL; i++)
@@ -649,6 +684,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(every_receive_on_a_64_byte_ring_matches_the_model),
+		T(every_value_of_both_fields_is_judged),
 		T(every_open_with_any_indices_is_judged),
 		T(every_send_on_a_64_byte_ring_is_exact_to_the_byte),
 		T(packets_wrap_across_scattered_pages),
@@ -668,5 +704,13 @@ int main(void)
 		T(a_ring_outside_memory_is_refused),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	const unsigned long all = (unsigned long)TAKES + WIDE_TAKES + OPENS +
+				  PUTS;
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+	proof_figure("G7", failed == 0 && combinations == all,
+		     "%lu of %lu combinations of indices, length, offset and "
+		     "buffer on a ring of 64 bytes",
+		     combinations, all);
+	return failed;
 }

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Install the Debian packages that the Makefile's targets need.
 #
-# usage: deps.sh [GROUP]...     groups: build run test demo (default: all)
+# usage: deps.sh [GROUP]...     groups: build run test demo afl (default: all but
+#                                the last)
 #
 # Silent and quick when nothing is missing. Otherwise it installs what is
 # missing when root, and says what to type when not. The package lists are
@@ -62,6 +63,8 @@ packages()
 	test  busybox-static    its programs
 	test  kmod              its modules, and those of tests/guest/l1.sh
 	test  cpio              packs its first file system
+	test  python3           reads llvm-cov's figures
+	afl   afl++             the fuzz targets under a second fuzzer
 	demo  mmdebstrap        makes the Debian root
 	demo  e2fsprogs         its ext4
 	demo  fdisk             its partition table

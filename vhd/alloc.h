@@ -44,6 +44,13 @@
 int vhd_map_write(struct vhd *img, uint64_t lba, uint64_t sectors,
 		  struct vhd_run *run, struct vhd_err *err);
 
+/* How the start of these sectors comes to read as zero: VHD_RUN_HOLE: it does;
+ * VHD_RUN_FILE: by a hole in the image's own file; VHD_RUN_PARENT: only by
+ * writing. zero.c; any thread. Errors: as vhd_map_write, without NO_SPACE.
+ */
+int vhd_map_zero(struct vhd *img, uint64_t lba, uint64_t sectors,
+		 struct vhd_run *run, struct vhd_err *err);
+
 /* These sectors, inside one run of vhd_map_write, have been written: from now
  * on they are read from this file. Any thread; never fails. It matters only to
  * differencing disks; for others it does nothing.

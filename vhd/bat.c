@@ -127,6 +127,8 @@ static int entry_check(struct vhd *img, struct scan *s, uint32_t block,
 	count_used(img, s, start);
 	if (hit)
 		return in_metadata(img, block, sector, hit, err);
+	if (img->across && end > img->across_off_bytes)
+		img->outside = img->across;
 	if (end > img->limit_bytes) {
 		if (!may_be_short(img, block, start))
 			return past_end(img, block, sector, err);

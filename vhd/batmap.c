@@ -44,7 +44,7 @@ int vhd_batmap_find(struct vhd *img, struct vhd_range *ranges, unsigned *count,
 	if (add_ovf(off, len, &end))
 		end = UINT64_MAX;
 	if (end > img->limit_bytes)
-		vhd_outside(img, "blktap's batmap", end);
+		vhd_outside(img, "blktap's batmap", off, end);
 	if (end > img->limit_bytes ||
 	    vhd_range_hit(ranges, *count, off, end)) {
 		img->info.notes |= VHD_NOTE_BATMAP_BAD;

@@ -15,10 +15,12 @@ enum vhd_io_op {
 	VHD_IO_READ,
 	VHD_IO_WRITE,
 	VHD_IO_SYNC, /* fdatasync */
+	VHD_IO_ZERO, /* punch a hole */
 };
 
 /* One file operation. The queue owns it; the engine borrows it from `prep`
- * until `reap` hands it back, exactly once. A SYNC has no buffers.
+ * until `reap` hands it back, exactly once. A SYNC has no buffers, and a ZERO
+ * none but a length, all of which its result says where it is done.
  */
 struct vhd_io {
 	enum vhd_io_op op;
@@ -29,6 +31,7 @@ struct vhd_io {
 	uint64_t off_bytes;
 	const struct iovec *iov;
 	uint32_t iov_count;
+	uint64_t zero_bytes;      /* ZERO */
 	int64_t res;              /* bytes, or a negative errno; may be short */
 	struct vhd_io *next;      /* the queue's, and the engine's in between */
 	void *owner;              /* the queue's */

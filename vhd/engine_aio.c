@@ -107,11 +107,24 @@ static void aio_detach(void *state, const struct vhd_file *f, uint32_t slot)
 	(void)slot;
 }
 
+/* The kernel has no such AIO: a hole is punched here and now. */
+static void punch(struct aio_engine *e, struct vhd_io *io)
+{
+	const struct vhd_file *f = io->file;
+	int rc = f->ops->zero(f->state, io->off_bytes, io->zero_bytes);
+
+	io->res = rc ? rc : (int64_t)io->zero_bytes;
+	vhd_io_list_add(&e->done, io);
+}
+
 static void aio_prep(void *state, struct vhd_io *io)
 {
 	struct aio_engine *e = state;
 
-	vhd_io_list_add(&e->queued, io);
+	if (io->op == VHD_IO_ZERO)
+		punch(e, io);
+	else
+		vhd_io_list_add(&e->queued, io);
 }
 
 static void fill(struct iocb *cb, struct vhd_io *io, int event_fd)
@@ -131,6 +144,8 @@ static void fill(struct iocb *cb, struct vhd_io *io, int event_fd)
 		break;
 	case VHD_IO_SYNC:
 		io_prep_fdsync(cb, fd);
+		break;
+	case VHD_IO_ZERO: /* never comes so far */
 		break;
 	}
 	io_set_eventfd(cb, event_fd);

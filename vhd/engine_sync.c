@@ -105,6 +105,11 @@ static int64_t perform(const struct vhd_io *io)
 
 	if (io->op == VHD_IO_SYNC)
 		return io->file->ops->flush(io->file->state);
+	if (io->op == VHD_IO_ZERO) {
+		rc = io->file->ops->zero(io->file->state, io->off_bytes,
+					 io->zero_bytes);
+		return rc ? rc : (int64_t)io->zero_bytes;
+	}
 	res = io->direct ? transfer_direct(io) : transfer(io);
 	if (res <= 0 || !io->dsync)
 		return res;

@@ -21,6 +21,7 @@
  * number, so that the end of an old one is not taken for the new one's.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -102,7 +103,7 @@ static bool register_table(struct uring_engine *e)
 static const uint8_t operations[] = {
 	IORING_OP_READ, IORING_OP_READV,       /* data */
 	IORING_OP_WRITE, IORING_OP_WRITEV,
-	IORING_OP_FSYNC,
+	IORING_OP_FSYNC, IORING_OP_FALLOCATE,
 	IORING_OP_POLL_ADD, IORING_OP_POLL_REMOVE, /* wake_fd */
 	IORING_OP_ASYNC_CANCEL,                /* vhd_queue_cancel */
 };
@@ -244,6 +245,10 @@ static void fill(const struct uring_engine *e, struct io_uring_sqe *sqe,
 		fd = (int)(2 * io->file_slot + io->direct);
 	if (io->op == VHD_IO_SYNC)
 		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+	else if (io->op == VHD_IO_ZERO)
+		io_uring_prep_fallocate(
+			sqe, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			(off_t)io->off_bytes, (off_t)io->zero_bytes);
 	else if (io->iov_count == 1)
 		io_uring_prep_rw(read ? IORING_OP_READ : IORING_OP_WRITE, sqe,
 				 fd, io->iov->iov_base,
@@ -360,6 +365,8 @@ static struct vhd_io *uring_reap(void *state)
 				(struct vhd_io *)(uintptr_t)cqe->user_data;
 
 			io->res = cqe->res;
+			if (io->op == VHD_IO_ZERO && !io->res)
+				io->res = (int64_t)io->zero_bytes;
 			vhd_io_list_add(&list, io);
 		}
 		n++;

@@ -202,20 +202,18 @@ static int fd_flush(void *state)
 	return fdatasync(fd_of(state)) < 0 ? -errno : 0;
 }
 
+bool vhd_file_no_holes(int code)
+{
+	return code == -EOPNOTSUPP || code == -ENOSYS || code == -ENODEV ||
+	       code == -EINVAL; /* block devices want their own alignment */
+}
+
 static int fd_zero(void *state, uint64_t off, uint64_t len)
 {
 	if (fallocate(fd_of(state), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		      (off_t)off, (off_t)len) == 0)
 		return 0;
-	switch (errno) {
-	case EOPNOTSUPP:
-	case ENOSYS:
-	case EINVAL: /* block devices want their own alignment */
-	case ENODEV:
-		return -EOPNOTSUPP;
-	default:
-		return -errno;
-	}
+	return vhd_file_no_holes(-errno) ? -EOPNOTSUPP : -errno;
 }
 
 static int fd_truncate(void *state, uint64_t len)

@@ -24,7 +24,9 @@ struct vhd_file_ops {
 			  uint64_t off);
 	/* all bytes written before, and the length, are durable */
 	int (*flush)(void *state);
-	/* [off, off+len) reads as zero; -EOPNOTSUPP makes the caller write */
+	/* [off, off+len) reads as zero and takes no space; -EOPNOTSUPP makes
+	 * the caller write
+	 */
 	int (*zero)(void *state, uint64_t off, uint64_t len);
 	int (*truncate)(void *state, uint64_t len);
 	int (*size)(void *state, uint64_t *len);
@@ -38,6 +40,11 @@ struct vhd_file {
 	int direct_fd; /* same file opened O_DIRECT, or -1 */
 	bool no_sync;  /* vhd_file_flush does nothing */
 };
+
+/* Of fallocate: the file system or device makes no holes, or not such ones;
+ * nothing is wrong with the file.
+ */
+bool vhd_file_no_holes(int code);
 
 /* Whole transfers: EINTR, EAGAIN and short counts are handled here. A read
  * that meets the end of the file fails with -EIO / VHD_WHY_SHORT_IO.

@@ -80,6 +80,9 @@ struct vhd {
 	uint32_t locator_count; /* usable ones, in the header's order */
 	struct vhd_locator locator[VHD_LOCATORS];
 	const char *outside; /* metadata that lies outside the file, or NULL */
+	/* Metadata across the file's end, or NULL, and where it begins. */
+	const char *across;
+	uint64_t across_off_bytes;
 
 	/* bat.c; NULL where not `blocked` */
 	_Atomic uint32_t *bat;	/* host order, VHD_BAT_NONE for none */
@@ -174,11 +177,12 @@ struct vhd_range {
 };
 
 /* Metadata that would be `outside`, as its place ends behind the end of the
- * file; open.c. Up to this far, new blocks leave it its place.
+ * file; open.c. Up to this far, new blocks leave it its place; if blocks of
+ * the file have taken its place, bat.c makes it `outside`.
  */
 #define VHD_OUTSIDE_ROOM_BYTES (1ull << 20)
-void vhd_outside(struct vhd *img, const char *what, uint64_t end_bytes);
-
+void vhd_outside(struct vhd *img, const char *what, uint64_t off_bytes,
+		 uint64_t end_bytes);
 
 static inline void vhd_range_add(struct vhd_range *ranges, unsigned *count,
 				 uint64_t off_bytes, uint64_t end_bytes,

@@ -35,10 +35,16 @@ static bool locator_len_ok(const struct vhd_locator *l)
 /* What lies outside the file comes to lie inside as the file grows: over new
  * blocks, and then it would be refused. An interrupted rebase leaves such a
  * locator close behind the end: new blocks stay behind that place. Of one far
- * away nothing is known: writable_check() refuses.
+ * away, or with a block where it begins, nothing is known: writable_check()
+ * refuses.
  */
-void vhd_outside(struct vhd *img, const char *what, uint64_t end_bytes)
+void vhd_outside(struct vhd *img, const char *what, uint64_t off_bytes,
+		 uint64_t end_bytes)
 {
+	if (!img->across || off_bytes < img->across_off_bytes) {
+		img->across = what;
+		img->across_off_bytes = off_bytes;
+	}
 	if (end_bytes > img->info.file_bytes + VHD_OUTSIDE_ROOM_BYTES)
 		img->outside = what;
 	else if (end_bytes > img->alloc_end_bytes)
@@ -78,7 +84,8 @@ static void find_locators(struct vhd *img, const struct vhd_header *h,
 			end = UINT64_MAX;
 		if (end > img->limit_bytes) {
 			img->info.notes |= VHD_NOTE_LOCATOR_BAD;
-			vhd_outside(img, "a parent locator", end);
+			vhd_outside(img, "a parent locator", l->off_bytes,
+				    end);
 			continue;
 		}
 		if (vhd_range_hit(ranges, fixed_count, l->off_bytes, end)) {
@@ -287,8 +294,8 @@ static int writable_check(const struct vhd *img, const struct vhd_probe *p,
 	if (img->outside)
 		return vhd_fail(err, -EROFS, VHD_WHY_READ_ONLY_LAYOUT,
 				img->limit_bytes,
-				"%s lies outside the file, where new blocks "
-				"would go; open it read-only",
+				"%s lies outside the file, where blocks are "
+				"or would go; open it read-only",
 				img->outside);
 	if (img->blocked && vhd_file_is_device(&img->file))
 		return refuse_writing(0,

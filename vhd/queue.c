@@ -213,9 +213,17 @@ void queue_finish(struct vhd_queue *q, struct vhd_req *req)
 	queue_list_add(&q->done, req);
 }
 
-static bool iov_length(const struct vhd_req *req, uint64_t *len)
+static uint32_t flags_of(enum vhd_op op)
+{
+	return op == VHD_OP_ZERO ? VHD_REQ_UNMAP : VHD_REQ_FUA;
+}
+
+static bool length(const struct vhd_req *req, uint64_t *len)
 {
 	*len = 0;
+	if (req->op == VHD_OP_ZERO)
+		return !req->iov_count &&
+		       !mul_ovf(req->sectors, VHD_SECTOR_BYTES, len);
 	if (req->iov_count && !req->iov)
 		return false;
 	for (uint32_t i = 0; i < req->iov_count; i++)
@@ -230,16 +238,17 @@ static void check(struct vhd_queue *q, const struct queue_image *im,
 {
 	if (q->broken)
 		queue_fault(req, -EIO, VHD_WHY_IO, 0);
-	else if (!im || req->op > VHD_OP_FLUSH || req->flags & ~VHD_REQ_FUA)
+	else if (!im || req->op > VHD_OP_ZERO ||
+		 req->flags & ~flags_of(req->op))
 		queue_fault(req, -EINVAL, VHD_WHY_ARGUMENT, 0);
 	else if (req->op == VHD_OP_FLUSH)
 		return;
-	else if (!iov_length(req, &req->len_bytes_))
+	else if (!length(req, &req->len_bytes_))
 		queue_fault(req, -EINVAL, VHD_WHY_ARGUMENT, 0);
 	else if (!range_ok(req->lba, req->len_bytes_ / VHD_SECTOR_BYTES,
 			   im->sectors))
 		queue_fault(req, -EINVAL, VHD_WHY_RANGE, 0);
-	else if (req->op == VHD_OP_WRITE && !im->writable)
+	else if (req->op != VHD_OP_READ && !im->writable)
 		queue_fault(req, -EROFS, VHD_WHY_READ_ONLY, 0);
 }
 

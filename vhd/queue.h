@@ -72,6 +72,7 @@ struct queue_file {
 	const struct vhd_file *file;
 	uint32_t slot;             /* the engine's name for it */
 	bool use_direct;
+	bool no_holes;             /* its file system makes none */
 	struct queue_direct direct;
 };
 
@@ -101,6 +102,7 @@ struct queue_slot {
 	uint32_t iov_index;
 	uint8_t retries;
 	bool busy;
+	bool zeros;                /* WRITE: of zeros, not of the buffers */
 	struct queue_slot *next_free;
 	struct iovec iov[QUEUE_SLOT_IOV];
 };

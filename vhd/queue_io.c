@@ -6,6 +6,10 @@
  * When one run is the whole request, or its edges fall between buffers, the
  * operation uses the caller's iovecs as they are; otherwise a bounded trimmed
  * copy in the slot, as often as the piece needs.
+ *
+ * A ZERO has no buffers: holes are punched into the image's own file, and
+ * where that cannot be or does not help zeros are written, or, with
+ * VHD_REQ_UNMAP, nothing is done.
  */
 #include <errno.h>
 #include <string.h>
@@ -14,6 +18,7 @@
 #include "queue.h"
 
 #define IOV_MAX_KERNEL 1024u /* UIO_MAXIOV */
+#define ZEROS_BYTES (64u << 10)
 
 /* --------------------------------------------------------- buffer walks -- */
 
@@ -133,12 +138,48 @@ static bool fits_direct(const struct queue_direct *d, const struct vhd_io *io,
 	return true;
 }
 
+/* As many zeros as the slot's iovecs hold. */
+static void iov_zeros(struct queue_slot *slot)
+{
+	static uint8_t zeros[ZEROS_BYTES] __attribute__((aligned(4096)));
+	uint64_t sum = 0;
+	uint32_t n = 0;
+
+	while (sum < slot->left_bytes && n < QUEUE_SLOT_IOV) {
+		uint64_t len = slot->left_bytes - sum;
+
+		if (len > sizeof(zeros))
+			len = sizeof(zeros);
+		slot->iov[n++] = (struct iovec){zeros, (size_t)len};
+		sum += len;
+	}
+	slot->io.iov = slot->iov;
+	slot->io.iov_count = n;
+	slot->asked_bytes = sum;
+}
+
+static void send_hole(struct vhd_queue *q, struct queue_slot *slot)
+{
+	slot->io.iov_count = 0;
+	slot->io.direct = false;
+	slot->io.zero_bytes = slot->left_bytes;
+	slot->asked_bytes = slot->left_bytes;
+	q->engine->prep(q->state, &slot->io);
+}
+
 /* Send what is left of the slot's piece, or as much as one call takes. */
 static void slot_send(struct vhd_queue *q, struct queue_slot *slot)
 {
 	struct queue_file *f = slot->file;
 
-	iov_choose(slot);
+	if (slot->io.op == VHD_IO_ZERO) {
+		send_hole(q, slot);
+		return;
+	}
+	if (slot->zeros)
+		iov_zeros(slot);
+	else
+		iov_choose(slot);
 	slot->io.direct = f->use_direct && fits_direct(&f->direct, &slot->io,
 						       slot->asked_bytes);
 	q->engine->prep(q->state, &slot->io);
@@ -165,7 +206,10 @@ static void piece_start(struct vhd_queue *q, struct queue_image *im,
 	slot->iov_index = req->iov_index_;
 	slot->iov_skip_bytes = req->iov_skip_bytes_;
 	slot->retries = 0;
-	slot->io.op = req->op == VHD_OP_WRITE ? VHD_IO_WRITE : VHD_IO_READ;
+	slot->io.op = req->op == VHD_OP_READ ? VHD_IO_READ : VHD_IO_WRITE;
+	slot->zeros = req->op == VHD_OP_ZERO;
+	if (run->kind == VHD_RUN_HOLE)
+		slot->io.op = VHD_IO_ZERO;
 	slot->io.dsync = false;
 	slot->io.file = file->file;
 	slot->io.file_slot = file->slot;
@@ -185,6 +229,28 @@ static void piece_start(struct vhd_queue *q, struct queue_image *im,
 	slot_send(q, slot);
 }
 
+/* What becomes of the next run of a ZERO: VHD_RUN_ZERO where there is nothing
+ * to do, VHD_RUN_HOLE where one is to be punched, VHD_RUN_FILE where zeros are
+ * to be written.
+ */
+static int map_next_zero(struct vhd_queue *q, struct queue_image *im,
+			 const struct vhd_req *req, uint64_t n,
+			 struct vhd_run *run)
+{
+	uint64_t lba = lba_of(req);
+	int rc = vhd_map_zero(im->img, lba, n, run, &q->err);
+
+	if (rc)
+		return rc;
+	if (run->kind == VHD_RUN_FILE && !im->own.no_holes)
+		run->kind = VHD_RUN_HOLE;
+	else if (run->kind == VHD_RUN_HOLE || req->flags & VHD_REQ_UNMAP)
+		run->kind = VHD_RUN_ZERO;
+	else
+		rc = vhd_map_write(im->img, lba, run->sectors, run, &q->err);
+	return rc;
+}
+
 /* Where the next run lives and in which file; most images have but one. */
 static int map_next(struct vhd_queue *q, struct queue_image *im,
 		    struct vhd_req *req, struct vhd_run *run,
@@ -196,7 +262,9 @@ static int map_next(struct vhd_queue *q, struct queue_image *im,
 	int rc;
 
 	*file = &im->own;
-	if (req->op == VHD_OP_WRITE) {
+	if (req->op == VHD_OP_ZERO) {
+		rc = map_next_zero(q, im, req, n, run);
+	} else if (req->op == VHD_OP_WRITE) {
 		rc = vhd_map_write(im->img, lba, n, run, &q->err);
 	} else if (im->below_count) {
 		rc = vhd_map_chain(im->img, lba, n, run, &layer, &q->err);
@@ -227,7 +295,10 @@ bool queue_advance(struct vhd_queue *q, struct queue_image *im,
 		if (map_next(q, im, req, &run, &file))
 			break;
 		bytes = run.sectors * VHD_SECTOR_BYTES;
-		if (run.kind == VHD_RUN_FILE) {
+		if (req->op == VHD_OP_ZERO) {
+			if (run.kind != VHD_RUN_ZERO)
+				piece_start(q, im, file, req, &run, bytes);
+		} else if (run.kind == VHD_RUN_FILE) {
 			piece_start(q, im, file, req, &run, bytes);
 			if (req->cursor_bytes_ + bytes < req->len_bytes_)
 				iov_forward(req->iov, &req->iov_index_,
@@ -276,7 +347,7 @@ static void piece_end(struct vhd_queue *q, struct queue_slot *slot)
 {
 	struct vhd_req *req = slot->req;
 
-	if (slot->im->marks && req->op == VHD_OP_WRITE)
+	if (slot->im->marks && slot->io.op == VHD_IO_WRITE)
 		piece_mark(slot);
 	queue_slot_put(q, slot);
 	if (--req->pending_ == 0 && !(req->state_ & REQ_WAITING))
@@ -307,6 +378,15 @@ static bool piece_goes_on(struct vhd_queue *q, struct queue_slot *slot)
 	struct vhd_io *io = &slot->io;
 	bool again = io->res == -EINTR || io->res == -EAGAIN;
 
+	if (io->op == VHD_IO_ZERO && io->res < 0 &&
+	    vhd_file_no_holes((int)io->res)) {
+		/* -EINVAL may be about this one alone */
+		slot->file->no_holes |= io->res != -EINVAL;
+		if (slot->req->flags & VHD_REQ_UNMAP)
+			return false;
+		io->op = VHD_IO_WRITE;
+		again = true;
+	}
 	/* The file system asks for more alignment than it told. */
 	if (io->res == -EINVAL && io->direct) {
 		slot->file->use_direct = false;
@@ -337,7 +417,7 @@ static void piece_forward(struct queue_slot *slot, uint64_t bytes)
 	slot->pos_bytes += bytes;
 	slot->left_bytes -= bytes;
 	slot->io.off_bytes += bytes;
-	if (slot->left_bytes)
+	if (slot->left_bytes && slot->req->op != VHD_OP_ZERO)
 		iov_forward(slot->req->iov, &slot->iov_index,
 			    &slot->iov_skip_bytes, bytes);
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A child comes to name another parent. The dynamic header, of which there is
  * one copy, lies on two sectors: the first has its checksum and the parent's
- * id and name, the second the locators. So it changes in three steps, each
+ * id and name, the second the locators. So it changes in four steps, each
  * durable before the next:
  *
- *   1. the new names, into space that belongs to nothing; both sectors: the
- *      new locators beside the old ones
- *   2. the first sector only: the new id and name
- *   3. both sectors: the old locators go
+ *   1. the new names, into space that belongs to nothing, and the file's end
+ *      behind them
+ *   2. both sectors: the new locators beside the old ones
+ *   3. the first sector only: the new id and name
+ *   4. both sectors: the old locators go
  *
  * Between them the header is sound, and since a name counts only where it
  * leads to the id asked for, the old locators find the old parent and the new
@@ -110,6 +111,12 @@ static int names_write(struct point *p, struct vhd_err *err)
 		rc = vhd_file_write(&p->img->file, n->payload, n->len, at, err);
 		at += VHD_RELATION_SPACE_BYTES;
 	}
+	if (rc)
+		return rc;
+	/* Or a header could lead behind the end, or onto the old footer. */
+	rc = vhd_file_flush(&p->img->file, err);
+	if (rc)
+		vhd_poison(p->img);
 	return rc;
 }
 

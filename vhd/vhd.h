@@ -371,15 +371,22 @@ enum vhd_op {
 	VHD_OP_READ,
 	VHD_OP_WRITE,
 	VHD_OP_FLUSH,
+	VHD_OP_ZERO, /* `sectors` from `lba` read as zero; no buffers */
 };
 
 #define VHD_REQ_FUA 1u /* WRITE: durable before completion; else no effect */
+/* ZERO: sectors that only writing zeros could reach (a parent's, or of a host
+ * file system without holes) stay as they are.
+ */
+#define VHD_REQ_UNMAP 2u
 
 /* One request. The caller owns the memory and keeps it, `iov` and the buffers
  * alive from vhd_queue_submit until vhd_queue_reap returns it.
  * Order: requests in flight together are independent of each other. A FLUSH
  *   covers every write to the image, through any queue, that completed before
  *   the FLUSH was submitted, and no other.
+ * ZERO gives the image's own file space back where it can and takes none for
+ *   what reads as zero already. It is a write in all else.
  * Errors: -EINVAL (ARGUMENT: not attached, unknown op or flag, buffers not
  *   whole sectors; RANGE), -EROFS (READ_ONLY), -EIO (IO, SHORT_IO, POISONED),
  *   -ENOSPC, -EDQUOT and -EFBIG (NO_SPACE), -ECANCELED (CANCELLED), -ENOTSUP
@@ -392,6 +399,7 @@ struct vhd_req {
 	enum vhd_op op;
 	uint32_t flags;          /* of VHD_REQ_* */
 	uint64_t lba;
+	uint64_t sectors;        /* ZERO; others: as long as the buffers */
 	const struct iovec *iov; /* lengths sum to a multiple of 512 */
 	uint32_t iov_count;
 	void *user;              /* not touched */

@@ -8,7 +8,8 @@
  * Operations are writes of 512 bytes to 1 MiB at sector offsets all over the
  * disk (and often near those before, so that they overlap), some of zeros,
  * with a flush now and then. On a block device half of them go around the page
- * cache. With MARK, "MARK n" is printed after each flush: operations 0..n are
+ * cache, and zeros are made by giving the space back (BLKDISCARD) if it can;
+ * how often that was done is printed. With MARK, "MARK n" is printed after each flush: operations 0..n are
  * durable then.
  *
  * --survived: operations 0..DURABLE were flushed, up to OPERATIONS may have
@@ -94,6 +95,7 @@ struct op {
 	uint64_t at; /* sector */
 	size_t len;
 	bool direct;
+	bool zero;
 };
 
 /* The next operation on a disk of that size, its bytes into `buf`. */
@@ -110,7 +112,8 @@ static struct op op_next(uint64_t sectors, uint64_t last, uint8_t *buf)
 	op.at = r >> 40 & 1 ? last + (r >> 41) % 512 : (r >> 20) % sectors;
 	if (op.at * SECTOR + op.len > sectors * SECTOR)
 		op.at = sectors - op.len / SECTOR;
-	fill(buf, op.len, (r >> 62) == 0);
+	op.zero = r >> 62 == 0;
+	fill(buf, op.len, op.zero);
 	return op;
 }
 
@@ -178,10 +181,23 @@ static int survived(const char *name, unsigned durable, unsigned count)
 	return bad || sectors == 0;
 }
 
+/* A device that cannot says so before anything is done. */
+static bool discard(int fd, const struct op *op)
+{
+	uint64_t range[2] = {op->at * SECTOR, op->len};
+
+	if (ioctl(fd, BLKDISCARD, range) == 0)
+		return true;
+	if (errno != EOPNOTSUPP)
+		die("discard");
+	return false;
+}
+
 static void run(const char *name, unsigned count, const char *mark)
 {
 	uint8_t *buf = need(LENGTH_MAX);
 	uint64_t sectors, last = 0;
+	unsigned discarded = 0;
 	int fd, direct_fd = -1;
 	bool device;
 
@@ -198,8 +214,11 @@ static void run(const char *name, unsigned count, const char *mark)
 		struct op op = op_next(sectors, last, buf);
 
 		last = op.at;
-		write_all(direct_fd >= 0 && op.direct ? direct_fd : fd, buf,
-			  op.len, op.at * SECTOR);
+		if (device && op.zero && discard(fd, &op))
+			discarded++;
+		else
+			write_all(direct_fd >= 0 && op.direct ? direct_fd : fd,
+				  buf, op.len, op.at * SECTOR);
 		if (i % FLUSH_EVERY != FLUSH_EVERY - 1 && i != count - 1)
 			continue;
 		if (fsync(fd) < 0)
@@ -208,6 +227,8 @@ static void run(const char *name, unsigned count, const char *mark)
 			printf("%s %u\n", mark, i);
 		fflush(stdout);
 	}
+	if (device)
+		printf("guest: %s: %u ranges discarded\n", name, discarded);
 	if (close(fd) < 0)
 		die("close");
 }

@@ -164,6 +164,8 @@ case_pattern()
 		wc -l)" 3
 	expect 'no write to sdc' equal "$(value "$log" 'sdc was')" ''
 	expect 'no failed write' equal "$(value "$log" 'pattern on')" ''
+	expect 'space given back' said "$log" '/tmp/sda: [1-9][0-9]* ranges discarded'
+	expect 'a fixed disk keeps it' said "$log" '/tmp/sdb: 0 ranges discarded'
 	expect 'to the end' said "$log" 'done'
 	for d in sda:dynamic:192M sdb:fixed:48M; do
 		name=${d#*:}

@@ -25,6 +25,9 @@
 #undef hv_gpa_iov
 
 #include "gpa_watch.h"
+#include "tally.h"
+
+#include <stdio.h>
 
 /* gpa.h has declared the other names only. */
 int hv_mem_create(struct hv_mem **out);
@@ -40,6 +43,48 @@ int hv_gpa_or32(const struct hv_mem *mem, uint64_t gpa, uint32_t bits,
 bool hv_gpa_ok(const struct hv_mem *mem, uint64_t gpa, uint64_t len);
 int hv_gpa_iov(const struct hv_mem *mem, const uint64_t *pfns, size_t pfn_count,
 	       uint32_t offset, uint64_t len, struct iovec *iov, unsigned max);
+
+/* --------------------------------------------- fetched and not given back -- */
+
+/* What this thread has fetched since it last published an index. A batch of
+ * packets is far below the limit; beyond it the oldest are forgotten.
+ */
+#define RECENT 1024u
+
+static _Thread_local struct {
+	uint64_t gpa;
+	size_t len;
+} recent[RECENT];
+static _Thread_local unsigned recent_first, recent_count;
+
+static void fetched_once(uint64_t gpa, size_t len)
+{
+	for (unsigned i = 0; i < recent_count; i++) {
+		unsigned at = (recent_first + i) % RECENT;
+
+		if (gpa >= recent[at].gpa + recent[at].len ||
+		    recent[at].gpa >= gpa + len)
+			continue;
+		tally_add(TALLY_FETCHED_2, len);
+		fprintf(stderr, "fetched twice: %zu bytes at %#llx\n", len,
+			(unsigned long long)gpa);
+		abort();
+	}
+	tally_add(TALLY_FETCHED, len);
+	if (recent_count == RECENT)
+		recent_first = (recent_first + 1) % RECENT;
+	else
+		recent_count++;
+	recent[(recent_first + recent_count - 1) % RECENT].gpa = gpa;
+	recent[(recent_first + recent_count - 1) % RECENT].len = len;
+}
+
+static void published(void)
+{
+	recent_count = 0;
+}
+
+/* ------------------------------------------------------ windows and flips -- */
 
 struct window {
 	uint64_t gpa;
@@ -149,8 +194,10 @@ int hv_gpa_read(const struct hv_mem *mem, uint64_t gpa, void *dst, size_t len)
 {
 	int rc = plain_gpa_read(mem, gpa, dst, len);
 
-	if (rc == 0)
+	if (rc == 0) {
+		fetched_once(gpa, len);
 		fetched(mem, gpa, len);
+	}
 	return rc;
 }
 
@@ -175,6 +222,7 @@ int hv_gpa_or32(const struct hv_mem *mem, uint64_t gpa, uint32_t bits,
 
 int hv_mem_create(struct hv_mem **out)
 {
+	published(); /* another guest */
 	return plain_mem_create(out);
 }
 
@@ -196,6 +244,7 @@ int hv_gpa_write(const struct hv_mem *mem, uint64_t gpa, const void *src,
 
 int hv_gpa_store32(const struct hv_mem *mem, uint64_t gpa, uint32_t val)
 {
+	published();
 	return plain_gpa_store32(mem, gpa, val);
 }
 

@@ -2,11 +2,15 @@
 /* A door to guest memory that counts and flips, in place of hv/gpa.c: link
  * tests/lib/gpa_watch.c ahead of the libraries (WATCHED in the Makefile).
  *
+ * Always: a byte that hv_gpa_read gives to one thread twice, without an index
+ * published in between (hv_gpa_store32: from then on it may be another packet),
+ * ends the program. Sums go to tests/lib/tally.h.
+ *
  * Inside watched windows each byte fetched by hv_gpa_read or a 32-bit access
  * is counted, and after its first fetch it may be changed in guest memory as
  * a hostile processor would: what was checked and what is used then differ
  * if anything fetches twice. Data that the kernel moves (hv_gpa_iov) is not
- * counted. One thread.
+ * counted. Windows and flips: one thread.
  */
 #ifndef TESTS_LIB_GPA_WATCH_H
 #define TESTS_LIB_GPA_WATCH_H

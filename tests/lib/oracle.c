@@ -66,7 +66,8 @@ static bool open_dynamic(struct oracle *o, const uint8_t *footer)
 	return true;
 }
 
-bool oracle_open(struct oracle *o, const uint8_t *bytes, uint64_t len)
+bool oracle_open_by(struct oracle *o, const uint8_t *bytes, uint64_t len,
+		    enum oracle_footer by)
 {
 	const uint8_t *f;
 
@@ -87,15 +88,22 @@ bool oracle_open(struct oracle *o, const uint8_t *bytes, uint64_t len)
 	o->footer_copy_ok = footer_ok(bytes);
 	if (!o->footer_copy_ok && !o->footer_end_ok)
 		return no(o, "no valid footer at either end", 0);
-	f = o->footer_copy_ok ? bytes : bytes + o->footer;
+	if (by == ORACLE_BOTH && o->footer_copy_ok && o->footer_end_ok &&
+	    memcmp(bytes, bytes + o->footer, 512))
+		return no(o, "footers differ", o->footer);
+	f = o->footer_copy_ok && (by != ORACLE_END || !o->footer_end_ok)
+		    ? bytes
+		    : bytes + o->footer;
 	o->diff = num32(f + 60) == 4;
 	if (num32(f + 60) != 3 && !o->diff)
 		return no(o, "type is neither dynamic nor differencing", 60);
 	o->size = num64(f + 48);
-	if (o->footer_copy_ok && o->footer_end_ok &&
-	    memcmp(bytes, bytes + o->footer, 512))
-		return no(o, "footers differ", o->footer);
 	return open_dynamic(o, f);
+}
+
+bool oracle_open(struct oracle *o, const uint8_t *bytes, uint64_t len)
+{
+	return oracle_open_by(o, bytes, len, ORACLE_BOTH);
 }
 
 struct span {

@@ -29,6 +29,11 @@ struct oracle {
  */
 bool oracle_open(struct oracle *o, const uint8_t *bytes, uint64_t len);
 
+/* The same by one of two sound footers that differ. BOTH: that is a fault. */
+enum oracle_footer { ORACLE_BOTH, ORACLE_COPY, ORACLE_END };
+bool oracle_open_by(struct oracle *o, const uint8_t *bytes, uint64_t len,
+		    enum oracle_footer by);
+
 /* Nothing overlaps anything, everything lies inside the file. */
 bool oracle_check(struct oracle *o);
 

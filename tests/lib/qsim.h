@@ -26,7 +26,7 @@ struct qsim {
 	struct simengine *sim;
 	struct vhd_queue *q;
 	struct qsim_plan plan[4];
-	unsigned seen[3]; /* of each vhd_io_op */
+	unsigned seen[VHD_IO_ZERO + 1]; /* of each vhd_io_op */
 	int medium_fault; /* for hooks of the medium */
 	uint8_t buf[8 * BLOCK];
 };

@@ -13,6 +13,7 @@
  */
 struct task {
 	struct storvsp_disk disk;
+	struct storvsp_switches switches;
 	struct storvsp_luns luns;
 	struct scsi_task t;
 };

@@ -92,6 +92,8 @@ static uint64_t iov_bytes(const struct vhd_io *io)
 {
 	uint64_t sum = 0;
 
+	if (io->op == VHD_IO_ZERO)
+		return io->zero_bytes;
 	for (uint32_t i = 0; i < io->iov_count; i++)
 		sum += io->iov[i].iov_len;
 	return sum;
@@ -138,7 +140,8 @@ static void draw_fate(struct simengine *s, const struct vhd_io *io,
 
 	if (io->op != VHD_IO_SYNC && chance(s, s->opts.again_permille))
 		fate->code = random_below(&s->random, 2) ? -EINTR : -EAGAIN;
-	else if (len > 1 && chance(s, s->opts.short_permille))
+	else if (len > 1 && io->op != VHD_IO_ZERO &&
+		 chance(s, s->opts.short_permille))
 		fate->most_bytes = 1 + random_below(&s->random, len - 1);
 	if (s->opts.decide)
 		s->opts.decide(s->opts.ctx, io, fate);
@@ -156,6 +159,10 @@ static int64_t carry_out(const struct vhd_io *io, const struct sim_fate *fate)
 		return 0;
 	if (io->op == VHD_IO_SYNC)
 		return f->ops->flush(f->state);
+	if (io->op == VHD_IO_ZERO) {
+		rc = f->ops->zero(f->state, io->off_bytes, io->zero_bytes);
+		return rc ? rc : (int64_t)io->zero_bytes;
+	}
 	res = move(io, fate->most_bytes ? fate->most_bytes : UINT64_MAX);
 	if (res <= 0 || !io->dsync)
 		return res;
@@ -165,6 +172,8 @@ static int64_t carry_out(const struct vhd_io *io, const struct sim_fate *fate)
 
 static void record(struct simengine *s, const struct vhd_io *io)
 {
+	if (s->opts.forgetful)
+		return;
 	if (s->event_count == s->event_room) {
 		s->event_room = s->event_room ? s->event_room * 2 : 64;
 		s->events = realloc(s->events,

@@ -24,6 +24,7 @@ struct sim_opts {
 	unsigned short_permille; /* to move only a part */
 	unsigned again_permille; /* to say EINTR or EAGAIN */
 	bool deaf;               /* cancelling has no effect */
+	bool forgetful;          /* events are not recorded */
 	/* Asked when an operation is about to complete; may be NULL. */
 	void (*decide)(void *ctx, const struct vhd_io *io,
 		       struct sim_fate *fate);

@@ -73,6 +73,14 @@ uint64_t simvsp_send(struct simvsp *w, struct vsc_channel *c, char what,
 		cmd = (struct vsc_cmd){.lun = lun,
 				       .cdb = {0x35},
 				       .data_in = STORVSP_DATA_NONE};
+	if (what == 'z')
+		cmd = (struct vsc_cmd){.lun = lun,
+				       .cdb = {0x93, 0x01, [5] = (uint8_t)(lba >> 32),
+					       [6] = (uint8_t)(lba >> 24),
+					       [7] = (uint8_t)(lba >> 16),
+					       [8] = (uint8_t)(lba >> 8),
+					       [9] = (uint8_t)lba, [13] = 8},
+				       .data_in = STORVSP_DATA_NONE};
 	id = vsc_start(c, &cmd);
 	assert_true(id != 0);
 	return id;

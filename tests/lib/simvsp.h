@@ -31,8 +31,8 @@ void simvsp_stop(struct simvsp *w);
 /* Another channel after the primary: create sub-channels first. */
 struct vsc_channel *simvsp_sub(struct simvsp *w, uint16_t index);
 
-/* One request of 8 sectors on a LUN: 'r', 'w', 'f' (write with FUA) or 's'
- * (SYNCHRONIZE CACHE); its id.
+/* One request of 8 sectors on a LUN: 'r', 'w', 'f' (write with FUA), 's'
+ * (SYNCHRONIZE CACHE) or 'z' (WRITE SAME of zeros); its id.
  */
 uint64_t simvsp_send(struct simvsp *w, struct vsc_channel *c, char what,
 		     uint8_t lun, uint64_t lba);

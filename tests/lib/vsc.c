@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Channels, packets and their accounting: see vsc.h. */
 #include "vsc.h"
+#include "tally.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -93,6 +94,11 @@ static void check_sums(struct vsc *v)
 	storvsp_get_stats(v->vsp, &s);
 	must(s.packets == s.completions + s.refused + s.cancelled,
 	     "the VSP lost a packet");
+	tally_add(TALLY_GUESTS, 1);
+	tally_add(TALLY_ISSUED, s.packets);
+	tally_add(TALLY_COMPLETED, s.completions);
+	tally_add(TALLY_CANCELLED, s.cancelled);
+	tally_add(TALLY_REFUSED, s.refused);
 	if (v->distrusted)
 		return;
 	must(v->issued == v->answered + v->lost, "the VSC lost a packet");

@@ -32,7 +32,8 @@ static const struct cli_option options[] = {
 	{"disk", OPT_DISK, "FILE[,WORD]...",
 	 "a VHD as SCSI disk, the first is /dev/sda; words: ro\n"
 	 "or rw (the default); fixed, dynamic or raw: what it is\n"
-	 "instead of a look. A raw disk must be named as such"},
+	 "instead of a look. A raw disk must be named as such;\n"
+	 "unmap or nounmap: whether the guest may give space back"},
 	{"memory", OPT_MEMORY, "SIZE", "memory of the guest (default 512M)"},
 	{"cpus", OPT_CPUS, "N", "its processors (default 1)"},
 	{"accel", OPT_ACCEL, "NAME",
@@ -48,14 +49,17 @@ static const struct cli_option options[] = {
 
 static const struct disk_word {
 	const char *word;
-	bool read_only, writable;
+	bool read_only;
 	enum vhd_format format;
+	enum storvsp_unmap unmap;
 } disk_words[] = {
-	{"ro", true, false, VHD_FORMAT_AUTO},
-	{"rw", false, true, VHD_FORMAT_AUTO},
-	{"raw", false, false, VHD_FORMAT_RAW},
-	{"fixed", false, false, VHD_FORMAT_FIXED},
-	{"dynamic", false, false, VHD_FORMAT_DYNAMIC},
+	{"ro", .read_only = true},
+	{"rw", .read_only = false},
+	{"raw", .format = VHD_FORMAT_RAW},
+	{"fixed", .format = VHD_FORMAT_FIXED},
+	{"dynamic", .format = VHD_FORMAT_DYNAMIC},
+	{"unmap", .unmap = STORVSP_UNMAP_ON},
+	{"nounmap", .unmap = STORVSP_UNMAP_OFF},
 };
 
 static const struct disk_word *disk_word(const char *text)
@@ -87,6 +91,8 @@ static int disk_add(struct hv_args *args, const char *value)
 		d->read_only |= w->read_only;
 		if (w->format != VHD_FORMAT_AUTO)
 			d->format = w->format;
+		if (w->unmap != STORVSP_UNMAP_AUTO)
+			d->unmap = w->unmap;
 		*comma = '\0';
 	}
 	if (!*d->path)

@@ -118,6 +118,7 @@ int hv_disks_attach(struct hv_disks *d, struct storvsp *vsp,
 		struct storvsp_disk_opts o = {
 			.lun = (uint8_t)i,
 			.read_only = arg->read_only,
+			.unmap = arg->unmap,
 		};
 		int ret;
 

@@ -46,6 +46,7 @@ enum hv_accel { HV_ACCEL_AUTO, HV_ACCEL_KVM, HV_ACCEL_TCG };
 struct hv_disk_arg {
 	char *path;
 	bool read_only;
+	enum storvsp_unmap unmap;
 	enum vhd_format format; /* AUTO never means RAW */
 };
 

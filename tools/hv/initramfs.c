@@ -48,12 +48,18 @@ static void number_words(struct plan *p, const char *option, uint64_t n)
 static void disk_words(struct plan *p, const struct hv_disk_arg *d,
 		       const char *inner)
 {
+	static const char *const unmap[] = {
+		[STORVSP_UNMAP_AUTO] = "",
+		[STORVSP_UNMAP_OFF] = ",nounmap",
+		[STORVSP_UNMAP_ON] = ",unmap",
+	};
+
 	/* Always a word at the end, so that no name is mistaken for one. */
-	fprintf(p->f, "a%s%s%s,%s", inner,
+	fprintf(p->f, "a%s%s%s%s,%s", inner,
 		d->format == VHD_FORMAT_AUTO ? "" : ",",
 		d->format == VHD_FORMAT_AUTO ? ""
 					     : vhd_format_name(d->format),
-		d->read_only ? "ro" : "rw");
+		unmap[d->unmap], d->read_only ? "ro" : "rw");
 	fputc('\0', p->f);
 }
 

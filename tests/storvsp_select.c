@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* MODE SELECT, VERIFY, WRITE AND VERIFY, REPORT SUPPORTED OPERATION CODES. */
+#include "tests/lib/plainvsp.h"
+#include "tests/lib/scsitask.h"
+
+#define CACHING_BYTES 20u
+
+/* Header of 4 bytes and the caching page as told, with this WCE bit. */
+static uint32_t caching_list(struct task *k, bool wce)
+{
+	memset(k->t.param, 0, sizeof(k->t.param));
+	k->t.param[4] = 0x08;
+	k->t.param[5] = 18;
+	k->t.param[6] = wce ? 0x04 : 0;
+	return 4 + CACHING_BYTES;
+}
+
+static enum scsi_verdict select_6(struct task *k, uint32_t list)
+{
+	k->t.buffer_bytes = list;
+	k->t.param_bytes = list;
+	return RUN(k, 0x15, 0x10, 0, 0, (uint8_t)list, 0);
+}
+
+static uint8_t told_wce(struct task *k, uint8_t control)
+{
+	struct task copy = *k;
+
+	copy.t.data_in = STORVSP_DATA_IN;
+	copy.t.buffer_bytes = 255;
+	copy.luns = (struct storvsp_luns){0};
+	assert_int_equal(storvsp_luns_add(&copy.luns, &copy.disk), 0);
+	assert_int_equal(RUN(&copy, 0x1A, 0, (uint8_t)(control << 6 | 8), 0,
+			     255, 0),
+			 SCSI_GOOD);
+	return copy.t.reply[6];
+}
+
+static void the_write_cache_can_be_switched(void **state)
+{
+	struct task k;
+
+	(void)state;
+	task_init(&k, 0, STORVSP_DATA_OUT);
+	assert_int_equal(told_wce(&k, 0), 0x04);
+	/* off: what it holds is flushed first */
+	assert_int_equal(select_6(&k, caching_list(&k, false)), SCSI_IO);
+	assert_int_equal(k.t.io.op, VHD_OP_FLUSH);
+	assert_int_equal(told_wce(&k, 0), 0);
+	assert_int_equal(told_wce(&k, 2), 0x04); /* the default */
+	assert_int_equal(select_6(&k, caching_list(&k, false)), SCSI_GOOD);
+	/* a write is durable now, FUA or not */
+	k.t.buffer_bytes = 512;
+	assert_int_equal(RUN(&k, 0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0), SCSI_IO);
+	assert_true(k.t.io.fua);
+	assert_int_equal(select_6(&k, caching_list(&k, true)), SCSI_GOOD);
+	assert_int_equal(told_wce(&k, 0), 0x04);
+	k.t.buffer_bytes = 512;
+	assert_int_equal(RUN(&k, 0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0), SCSI_IO);
+	assert_false(k.t.io.fua);
+}
+
+/* What MODE SENSE says can be sent back. */
+static void all_pages_as_they_are_told_are_taken(void **state)
+{
+	struct task k, s;
+	uint32_t n;
+
+	(void)state;
+	task_init(&s, 255, STORVSP_DATA_IN);
+	assert_int_equal(RUN(&s, 0x5A, 0, 0x3F, 0, 0, 0, 0, 0, 255, 0),
+			 SCSI_GOOD);
+	n = s.t.reply_bytes;
+	task_init(&k, n, STORVSP_DATA_OUT);
+	memcpy(k.t.param, s.t.reply, n);
+	k.t.param_bytes = n;
+	assert_int_equal(RUN(&k, 0x55, 0x10, 0, 0, 0, 0, 0, 0, (uint8_t)n, 0),
+			 SCSI_GOOD);
+}
+
+static void a_list_that_is_not_all_good_changes_nothing(void **state)
+{
+	static const struct {
+		unsigned at;
+		uint8_t value;
+		int longer;
+		enum scsi_verdict want;
+	} rows[] = {
+		{3, 7, 0, SCSI_BAD_PARAM},    /* block descriptors */
+		{3, 8, 0, SCSI_BAD_PARAM},    /* sectors of no bytes */
+		{3, 255, 0, SCSI_BAD_PARAM},
+		{4, 0x3F, 0, SCSI_BAD_PARAM}, /* all pages */
+		{4, 0x48, 0, SCSI_BAD_PARAM}, /* a sub-page */
+		{4, 0x0A, 0, SCSI_BAD_PARAM}, /* another page's length */
+		{5, 17, 0, SCSI_BAD_PARAM},
+		{5, 19, 0, SCSI_BAD_PARAM},
+		{7, 1, 0, SCSI_BAD_PARAM},    /* what cannot be changed */
+		{23, 1, 0, SCSI_BAD_PARAM},
+		{0, 0, -1, SCSI_PARAM_LENGTH},
+		{0, 0, -18, SCSI_PARAM_LENGTH},
+		{0, 0, -19, SCSI_PARAM_LENGTH},
+		{0, 0, -21, SCSI_PARAM_LENGTH},
+		{0, 0, 1, SCSI_PARAM_LENGTH}, /* half a page behind */
+		{0, 0, 2, SCSI_BAD_PARAM},    /* page 0 behind */
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct task k;
+		uint32_t n;
+
+		task_init(&k, 0, STORVSP_DATA_OUT);
+		n = caching_list(&k, false);
+		if (rows[i].at)
+			k.t.param[rows[i].at] = rows[i].value;
+		assert_int_equal(select_6(&k, (uint32_t)((int)n +
+							 rows[i].longer)),
+				 rows[i].want);
+		assert_false(atomic_load(&k.switches.cache_off));
+	}
+}
+
+static void the_forms_of_mode_select_are_held_to(void **state)
+{
+	struct task k;
+	uint32_t n;
+
+	(void)state;
+	task_init(&k, 0, STORVSP_DATA_OUT);
+	n = caching_list(&k, false);
+	k.t.buffer_bytes = n;
+	assert_int_equal(RUN(&k, 0x15, 0x00, 0, 0, (uint8_t)n, 0),
+			 SCSI_BAD_FIELD); /* not PF */
+	assert_int_equal(RUN(&k, 0x15, 0x11, 0, 0, (uint8_t)n, 0),
+			 SCSI_BAD_FIELD); /* SP */
+	assert_int_equal(RUN(&k, 0x15, 0x10, 0, 0, 0, 0), SCSI_GOOD);
+	k.t.buffer_bytes = n - 1;
+	assert_int_equal(RUN(&k, 0x15, 0x10, 0, 0, (uint8_t)n, 0),
+			 SCSI_BAD_FIELD);
+	/* a descriptor of what is so anyway */
+	caching_list(&k, false);
+	memmove(k.t.param + 12, k.t.param + 4, CACHING_BYTES);
+	memset(k.t.param + 4, 0, 8);
+	k.t.param[3] = 8;
+	scsi_put32(k.t.param + 4, TASK_SECTORS);
+	scsi_put32(k.t.param + 8, 512);
+	assert_int_equal(select_6(&k, 12 + CACHING_BYTES), SCSI_IO);
+	/* a read-only disk has no cache to switch */
+	task_init(&k, 0, STORVSP_DATA_OUT);
+	k.disk.read_only = true;
+	assert_int_equal(select_6(&k, caching_list(&k, false)), SCSI_GOOD);
+	assert_int_equal(select_6(&k, caching_list(&k, true)), SCSI_BAD_PARAM);
+	assert_false(atomic_load(&k.switches.cache_off));
+}
+
+/* ------------------------------------------------- supported commands -- */
+
+static uint32_t codes(struct task *k, uint8_t option, uint8_t opcode,
+		      uint16_t action)
+{
+	uint8_t cdb[12] = {0xA3, 0x0C, option, opcode, (uint8_t)(action >> 8),
+			   (uint8_t)action, 0, 0, 0x10, 0};
+
+	task_init(k, 4096, STORVSP_DATA_IN);
+	k->disk.unmap = true;
+	assert_int_equal(task_run(k, 0, cdb, 12), SCSI_GOOD);
+	return k->t.reply_bytes;
+}
+
+/* Every listed command runs, every other opcode is unknown. */
+static void the_list_of_commands_is_the_truth(void **state)
+{
+	for (unsigned rctd = 0; rctd < 2; rctd++) {
+		uint32_t step = rctd ? 20 : 8;
+		bool listed[256] = {false};
+		struct task k, q;
+		uint32_t n;
+
+		(void)state;
+		n = codes(&k, rctd ? 0x80 : 0, 0, 0);
+		assert_int_equal(scsi_get32(k.t.reply), n - 4);
+		assert_int_equal((n - 4) % step, 0);
+		for (uint32_t at = 4; at < n; at += step)
+			listed[k.t.reply[at]] = true;
+		for (unsigned op = 0; op < 256; op++) {
+			uint8_t cdb[16] = {(uint8_t)op};
+
+			task_init(&q, 0, STORVSP_DATA_NONE);
+			q.disk.unmap = true;
+			assert_int_equal(task_run(&q, 0, cdb, 16) ==
+						 SCSI_BAD_OPCODE,
+					 !listed[op]);
+			if (listed[op])
+				continue;
+			assert_int_equal(codes(&q, 1, (uint8_t)op, 0), 4);
+			assert_int_equal(q.t.reply[1], 1); /* not supported */
+		}
+	}
+}
+
+static void one_command_is_told_bit_by_bit(void **state)
+{
+	static const uint8_t read_10[10] = {0x28, 0x18, 0xFF, 0xFF, 0xFF,
+					    0xFF, 0,	0xFF, 0xFF, 0x04};
+	struct task k;
+
+	(void)state;
+	assert_int_equal(codes(&k, 1, 0x28, 0), 14);
+	assert_int_equal(k.t.reply[1], 3);
+	assert_int_equal(scsi_get16(k.t.reply + 2), 10);
+	assert_memory_equal(k.t.reply + 4, read_10, 10);
+	assert_int_equal(codes(&k, 2, 0x9E, 0x12), 20);
+	assert_int_equal(k.t.reply[5], 0x12);
+	assert_int_equal(codes(&k, 3, 0x9E, 0x11), 4);
+	assert_int_equal(k.t.reply[1], 1);
+	assert_int_equal(codes(&k, 0x81, 0x28, 0), 26);
+	assert_int_equal(k.t.reply[1], 0x83);
+	assert_int_equal(scsi_get16(k.t.reply + 14), 10);
+	/* asked the wrong way */
+	task_init(&k, 64, STORVSP_DATA_IN);
+	assert_int_equal(RUN(&k, 0xA3, 0x0C, 2, 0x28, 0, 0, 0, 0, 0, 64, 0, 0),
+			 SCSI_BAD_FIELD);
+	assert_int_equal(RUN(&k, 0xA3, 0x0C, 1, 0x9E, 0, 0, 0, 0, 0, 64, 0, 0),
+			 SCSI_BAD_FIELD);
+	assert_int_equal(RUN(&k, 0xA3, 0x0C, 4, 0x28, 0, 0, 0, 0, 0, 64, 0, 0),
+			 SCSI_BAD_FIELD);
+	assert_int_equal(RUN(&k, 0xA3, 0x0D, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0),
+			 SCSI_BAD_FIELD);
+}
+
+/* ---------------------------------------------------------- verifying -- */
+
+static void verifying_reads_and_moves_nothing(void **state)
+{
+	struct vsc_cmd cmd = {
+		.cdb = {0x8F, 0, [10] = 0, 0, 0x40, 0}, /* the whole disk */
+		.data_in = STORVSP_DATA_NONE,
+	};
+	struct storvsp_stats s;
+	struct vsc_answer a;
+	struct world w;
+
+	(void)state;
+	start(&w);
+	vsc_negotiate(w.c, STORVSP_VERSION_WIN10, NULL);
+	run_rw(&w, true, 0, 2048, false);
+	scsi_put32(cmd.cdb + 10, SECTORS);
+	vsc_run(w.c, &cmd, &a);
+	assert_true(vsc_good(&a));
+	assert_int_equal(le32_get(a.p.u.request.transfer_length), 0);
+	storvsp_get_stats(vsc_vsp(w.v), &s);
+	assert_int_equal(s.reads, 4); /* 2 MiB a step */
+	scsi_put32(cmd.cdb + 10, SECTORS + 1);
+	vsc_run(w.c, &cmd, &a);
+	assert_int_equal(vsc_status(&a).asc, 0x21);
+	cmd.cdb[1] = 0x02; /* BYTCHK */
+	vsc_run(w.c, &cmd, &a);
+	assert_int_equal(vsc_status(&a).asc, 0x24);
+	stop(&w);
+}
+
+static void write_and_verify_writes(void **state)
+{
+	uint8_t data[SECTOR], got[SECTOR];
+	struct storvsp_stats s;
+	struct vsc_answer a;
+	struct vsc_cmd cmd;
+	struct world w;
+
+	(void)state;
+	start(&w);
+	vsc_negotiate(w.c, STORVSP_VERSION_WIN10, NULL);
+	memset(data, 0x3c, sizeof(data));
+	vsc_buffer_put(&w.b, data, SECTOR);
+	cmd = (struct vsc_cmd){
+		.cdb = {0x2E, 0, 0, 0, 0, 77, 0, 0, 1},
+		.data_in = STORVSP_DATA_OUT,
+		.bytes = SECTOR,
+		.buffer = &w.b,
+	};
+	vsc_run(w.c, &cmd, &a);
+	assert_true(vsc_good(&a));
+	assert_int_equal(le32_get(a.p.u.request.transfer_length), SECTOR);
+	storvsp_get_stats(vsc_vsp(w.v), &s);
+	assert_int_equal(s.writes, 1);
+	assert_int_equal(s.reads, 1);
+	run_rw(&w, false, 77, 1, false);
+	vsc_buffer_get(&w.b, got, SECTOR);
+	assert_memory_equal(got, data, SECTOR);
+	stop(&w);
+}
+
+#define T(name) cmocka_unit_test(name)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(the_write_cache_can_be_switched),
+		T(all_pages_as_they_are_told_are_taken),
+		T(a_list_that_is_not_all_good_changes_nothing),
+		T(the_forms_of_mode_select_are_held_to),
+		T(the_list_of_commands_is_the_truth),
+		T(one_command_is_told_bit_by_bit),
+		T(verifying_reads_and_moves_nothing),
+		T(write_and_verify_writes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
