@@ -25,6 +25,9 @@ ifeq ($(SAN),1)
 BUILD := build-san
 OPT  := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
         -fno-omit-frame-pointer
+else ifeq ($(COV),1)
+BUILD := build-cov
+OPT  := -O0 -g --coverage -fprofile-update=atomic
 else
 OPT  := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
 endif
@@ -164,14 +167,16 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
               vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
               vmbus_hostile
-UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic
+UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
+           hv_hypercall_fetch
 UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
                 storvsp_request storvsp_drain storvsp_reset storvsp_fault \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
                 storvsp_thread storvsp_hostile_scsi \
-                storvsp_hostile_flood storvsp_provision storvsp_select
+                storvsp_hostile_flood storvsp_hostile_steps \
+                storvsp_hostile_flip storvsp_provision storvsp_select
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt
@@ -203,7 +208,7 @@ SRC_proof/crash := tests/proof/crash_class.c tests/proof/crash_op.c \
 # These have hv/gpa.c replaced by the door that counts and flips: all that run
 # a guest's packets.
 WATCHED      := vmbus_channel vmbus_flow vmbus_message vmbus_fetch \
-                vmbus_stress vmbus_hostile $(UNIT_STORVSP)
+                vmbus_stress vmbus_hostile hv_hypercall_fetch $(UNIT_STORVSP)
 # Fuzz targets whose corpus is replayed behind that door, without libFuzzer.
 REPLAYED     := storvsp_session vmbus_message
 
@@ -417,6 +422,8 @@ $(BUILD)/tests/vmbus_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wra
 $(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
   -Wl,--wrap=strdup,--wrap=realpath,--wrap=fdopendir \
   -Wl,--wrap=aligned_alloc
+# This one does what a guest may do between two looks at its slot.
+$(BUILD)/tests/hv_synic: LDFLAGS_ALL += -Wl,--wrap=hv_gpa_or32
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
 
@@ -570,6 +577,11 @@ check-long:
 proof: check
 	@tests/proof/table.sh $(BUILD)
 
+# Tests of the tests: planted defects (all of them; a sample is part of check).
+.PHONY: mutants
+mutants:
+	+@PROOF_LONG=1 MAKE='$(MAKE)' SAN='$(SAN)' tests/proof/mutants.sh $(BUILD)
+
 # Programs of benchmarks only are prerequisites of bench-build.
 bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain
 $(BUILD)/bench/measure: $(call obj,tests/bench/measure.c)
@@ -598,6 +610,7 @@ help:
 	@echo 'make proof           make check, then the table of goals with its figures'
 	@echo 'make check-long      the long columns of the same: hours'
 	@echo 'make unit            unit tests only'
+	@echo 'make mutants         planted defects that the unit tests must notice'
 	@echo 'make fuzz            every fuzz target for TIME=10 seconds'
 	@echo 'make fuzz-NAME       one of: $(FUZZ)'
 	@echo 'make fuzz-replay     their seeds only'

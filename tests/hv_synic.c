@@ -126,6 +126,37 @@ static void a_full_slot_is_left_alone_and_marked(void **state)
 	assert_int_equal(raised(hv, 0), 1);
 }
 
+/* What the guest does between the host's mark and its second look. */
+static uint8_t *emptied;
+
+int __real_hv_gpa_or32(const struct hv_mem *mem, uint64_t gpa, uint32_t bits,
+		       uint32_t *old);
+int __wrap_hv_gpa_or32(const struct hv_mem *mem, uint64_t gpa, uint32_t bits,
+		       uint32_t *old);
+
+int __wrap_hv_gpa_or32(const struct hv_mem *mem, uint64_t gpa, uint32_t bits,
+		       uint32_t *old)
+{
+	if (emptied)
+		*emptied = 0;
+	return __real_hv_gpa_or32(mem, gpa, bits, old);
+}
+
+/* It took the message just before the mark, so it will write no EOM for it. */
+static void a_slot_emptied_just_before_the_mark_is_used_at_once(void **state)
+{
+	struct hv *hv = *state;
+	uint8_t *slot = memory + SLOT(0);
+
+	enable(hv, 0);
+	assert_int_equal(post(hv, 0, "first"), 0);
+	emptied = slot;
+	assert_int_equal(post(hv, 0, "second"), 0);
+	emptied = NULL;
+	assert_memory_equal(slot + 16, "second", 6);
+	assert_false(hv->ack_wanted);
+}
+
 static void nothing_is_sent_before_all_is_enabled(void **state)
 {
 	struct hv *hv = *state;
@@ -337,6 +368,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_message_fills_its_slot_and_raises_the_sint),
 		T(a_full_slot_is_left_alone_and_marked),
+		T(a_slot_emptied_just_before_the_mark_is_used_at_once),
 		T(nothing_is_sent_before_all_is_enabled),
 		T(a_page_taken_back_is_not_touched_again),
 		T(a_page_outside_memory_hurts_nobody),

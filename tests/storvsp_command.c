@@ -206,6 +206,20 @@ static void request_sense_has_nothing_to_tell(void **state)
 	assert_int_equal(RUN(&k, 0x03, 1, 0, 0, 18, 0), SCSI_BAD_FIELD);
 }
 
+/* However much was asked for, no byte lands behind the guest's buffer. */
+static void answers_end_with_the_buffer(void **state)
+{
+	struct task k;
+
+	(void)state;
+	for (unsigned bytes = 0; bytes < 32; bytes++) {
+		task_init(&k, bytes, STORVSP_DATA_IN);
+		assert_int_equal(RUN(&k, 0x03, 0, 0, 0, 255, 0), SCSI_GOOD);
+		assert_int_equal(scsi_reply_sent(&k.t),
+				 bytes < 18 ? bytes : 18);
+	}
+}
+
 static void test_unit_ready_moves_nothing(void **state)
 {
 	struct task k;
@@ -230,6 +244,7 @@ int main(void)
 		cmocka_unit_test(missing_buffer_refuses_transfers_only),
 		cmocka_unit_test(naca_in_the_control_byte_is_refused),
 		cmocka_unit_test(request_sense_has_nothing_to_tell),
+		cmocka_unit_test(answers_end_with_the_buffer),
 		cmocka_unit_test(test_unit_ready_moves_nothing),
 	};
 

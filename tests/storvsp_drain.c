@@ -102,8 +102,11 @@ static void ring_reserved_to_the_last_answer_waits_for_a_completion(
 	(void)state;
 	simvsp_start(&w, &o, NULL);
 	simvsp_hold(&w, true);
-	for (unsigned i = 0; i < 60; i++)
+	for (unsigned i = 0; i < 60; i++) {
 		simvsp_send(&w, w.c, 'r', 1, i);
+		if (i == 19) /* what is under way has its share already */
+			vsc_pump(w.v);
+	}
 	vsc_pump(w.v);
 	storvsp_get_stats(vsc_vsp(w.v), &s);
 	assert_int_equal(s.packets, 4 + 46);

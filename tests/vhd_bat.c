@@ -65,6 +65,23 @@ static void blocks_exactly_a_stride_apart_do_not_overlap(void **state)
 	memfile_destroy(m);
 }
 
+static void neighbours_in_ascending_order_may_not_overlap(void **state)
+{
+	(void)state;
+	static const uint32_t order[] = {0, 1};
+	struct memfile *m = img_dynamic(4 * MIB, MIB, order, 2);
+	uint32_t second = (uint32_t)(img_place(4 * MIB, MIB, 1) / 512);
+	struct vhd *img;
+	struct vhd_err e;
+
+	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), 0);
+	vhd_abandon(img);
+	img_bat(m, 1, second - 1);
+	assert_refused(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), &e,
+		       EUCLEAN, VHD_WHY_BAT_OVERLAP);
+	memfile_destroy(m);
+}
+
 /* Shuffled blocks, some a sector too close to one other: densely as a writer
  * puts them, and with gaps so wide that another way of looking is taken.
  */
@@ -135,6 +152,33 @@ static void a_block_may_end_exactly_at_the_footer(void **state)
 	assert_int_equal(memfile_poke(m, zeros, 512, end), 0);
 	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), 0);
 	vhd_abandon(img);
+	memfile_destroy(m);
+}
+
+/* The last block of a disk that is no whole number of blocks may end with the
+ * disk; the one before may not.
+ */
+static void only_the_last_block_may_be_short(void **state)
+{
+	(void)state;
+	static const uint32_t order[] = {3};
+	const uint64_t size = 3 * MIB + 512;
+	struct memfile *m = img_bare(size, MIB, order, 1);
+	uint32_t place = (uint32_t)(img_place(size, MIB, 0) / 512);
+	struct vhd *img;
+	struct vhd_err e;
+	uint8_t f[512];
+
+	memfile_peek(m, f, 512, 0);
+	memfile_resize(m, (place + 2) * 512ull);
+	assert_int_equal(memfile_poke(m, f, 512, (place + 2) * 512ull), 0);
+	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), 0);
+	assert_true(vhd_get_info(img)->notes & VHD_NOTE_LAST_BLOCK_SHORT);
+	vhd_abandon(img);
+	img_bat(m, 3, UINT32_MAX);
+	img_bat(m, 2, place);
+	assert_refused(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), &e,
+		       EUCLEAN, VHD_WHY_BAT_PAST_END);
 	memfile_destroy(m);
 }
 
@@ -329,7 +373,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(blocks_in_any_order_are_accepted),
 		cmocka_unit_test(blocks_exactly_a_stride_apart_do_not_overlap),
+		cmocka_unit_test(neighbours_in_ascending_order_may_not_overlap),
 		cmocka_unit_test(a_sector_too_close_is_found_in_any_order),
+		cmocka_unit_test(only_the_last_block_may_be_short),
 		cmocka_unit_test(a_block_may_end_exactly_at_the_footer),
 		cmocka_unit_test(table_counts_describe_the_layout),
 		cmocka_unit_test(

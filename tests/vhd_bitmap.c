@@ -54,6 +54,11 @@ static void runs_agree_with_bits_looked_at_one_by_one(void **state)
 			assert_int_equal(vhd_bits_run(map, from, 64, &set),
 					 n - from);
 			assert_int_equal(set, first);
+			/* nor is anything looked at behind the end */
+			for (uint32_t to = from + 1; to < 64; to++)
+				assert_int_equal(
+					vhd_bits_run(map, from, to, &set),
+					(n < to ? n : to) - from);
 		}
 	}
 }

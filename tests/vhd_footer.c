@@ -74,6 +74,49 @@ static void the_azure_footer_decodes_and_encodes_to_the_same_bytes(void **state)
 	assert_memory_equal(&again, f, 512);
 }
 
+/* Every field has a value of its own, so that none can stand for another. */
+static void fields_that_differ_come_back_as_they_were(void **state)
+{
+	(void)state;
+	static const struct vhd_footer f = {
+		.features = 3,
+		.version = 0x00010002,
+		.data_offset_bytes = 0x123456789a,
+		.timestamp_s = 0x11223344,
+		.creator_app = {'a', 'b', 'c', 'd'},
+		.creator_version = 0x55667788,
+		.creator_os = {'W', 'i', '2', 'k'},
+		.original_size_bytes = 0x7000000000,
+		.current_size_bytes = 0x5000000200,
+		.geometry = {0x1234, 0x56, 0x78},
+		.type = VHD_WIRE_DIFF,
+		.unique_id = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+			      16},
+		.saved_state = 1,
+		.hidden = 2,
+	};
+	struct vhd_footer got;
+	struct vhd_footer_wire w;
+
+	vhd_footer_encode(&f, &w);
+	vhd_footer_decode(&w, &got);
+	assert_int_equal(got.features, f.features);
+	assert_int_equal(got.version, f.version);
+	assert_true(got.data_offset_bytes == f.data_offset_bytes);
+	assert_int_equal(got.timestamp_s, f.timestamp_s);
+	assert_memory_equal(got.creator_app, f.creator_app, 4);
+	assert_int_equal(got.creator_version, f.creator_version);
+	assert_memory_equal(got.creator_os, f.creator_os, 4);
+	assert_true(got.original_size_bytes == f.original_size_bytes);
+	assert_true(got.current_size_bytes == f.current_size_bytes);
+	assert_memory_equal(&got.geometry, &f.geometry, sizeof(f.geometry));
+	assert_int_equal(got.type, f.type);
+	assert_memory_equal(got.unique_id, f.unique_id, 16);
+	assert_int_equal(got.saved_state, 1);
+	assert_int_equal(got.hidden, 2);
+	assert_false(got.reserved_nonzero);
+}
+
 static void any_changed_byte_breaks_the_checksum(void **state)
 {
 	(void)state;
@@ -208,6 +251,8 @@ static void sizes_are_whole_sectors_and_not_zero(void **state)
 	assert_refused(check(d, &e), &e, EUCLEAN, VHD_WHY_SIZE_ALIGN);
 	d.current_size_bytes = 513;
 	assert_refused(check(d, &e), &e, EUCLEAN, VHD_WHY_SIZE_ALIGN);
+	d.current_size_bytes = 768;
+	assert_refused(check(d, &e), &e, EUCLEAN, VHD_WHY_SIZE_ALIGN);
 	assert_int_equal(e.at_bytes, 1048);
 }
 
@@ -239,6 +284,7 @@ int main(void)
 		cmocka_unit_test(the_azure_footer_has_its_published_checksum),
 		cmocka_unit_test(
 			the_azure_footer_decodes_and_encodes_to_the_same_bytes),
+		cmocka_unit_test(fields_that_differ_come_back_as_they_were),
 		cmocka_unit_test(any_changed_byte_breaks_the_checksum),
 		cmocka_unit_test(reserved_bytes_count_in_the_checksum),
 		cmocka_unit_test(cookies_are_told_apart),

@@ -34,6 +34,7 @@ static void a_lone_surrogate_becomes_the_replacement_character(void **state)
 {
 	(void)state;
 	static const uint8_t high_then_a[] = {0xd8, 0x00, 0x00, 'a'};
+	static const uint8_t high_then_e000[] = {0xd8, 0x00, 0xe0, 0x00};
 	static const uint8_t low[] = {0xdc, 0x00};
 	static const uint8_t high_at_end[] = {0xd8, 0x00};
 	char out[32];
@@ -41,6 +42,9 @@ static void a_lone_surrogate_becomes_the_replacement_character(void **state)
 	vhd_utf16_decode(high_then_a, 4, VHD_UTF16_BE, out, sizeof(out));
 	assert_string_equal(out, "\xef\xbf\xbd"
 				 "a");
+	vhd_utf16_decode(high_then_e000, 4, VHD_UTF16_BE, out, sizeof(out));
+	assert_string_equal(out, "\xef\xbf\xbd"
+				 "\xee\x80\x80");
 	vhd_utf16_decode(low, 2, VHD_UTF16_BE, out, sizeof(out));
 	assert_string_equal(out, "\xef\xbf\xbd");
 	vhd_utf16_decode(high_at_end, 2, VHD_UTF16_BE, out, sizeof(out));

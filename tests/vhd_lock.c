@@ -145,6 +145,11 @@ static void a_qemu_that_writes_keeps_readers_out(void **state)
 	assert_int_equal(close(fd), 0);
 	img = opened(&ro);
 	vhd_abandon(img);
+	fd = open(image, O_RDWR);
+	assert_true(fd >= 0);
+	lock_byte(fd, 103); /* it resizes */
+	locked(&ro);
+	assert_int_equal(close(fd), 0);
 }
 
 /* A ring that was torn down gives its registered files back late. */

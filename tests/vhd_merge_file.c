@@ -453,6 +453,36 @@ static void merged_layers_are_removed_only_on_demand(void **state)
 	place_remove(&p);
 }
 
+/* While the merge runs, another file takes the name of a layer in between. */
+static int other_file(void *ctx, const struct vhd_layer *layers,
+		      const struct vhd_merge_result *plan)
+{
+	(void)ctx;
+	(void)layers;
+	(void)plan;
+	assert_int_equal(rename("2.vhd", "away.vhd"), 0);
+	return symlink("away.vhd", "2.vhd");
+}
+
+/* Lowest first, so what is above the one that stays must stay, too. */
+static void removal_stops_at_a_name_that_is_another_file(void **state)
+{
+	(void)state;
+	uint64_t rnd = random_seed();
+	struct vhd_merge_opts o = {
+		.all = true, .remove = true, .planned = other_file};
+	struct place p;
+	struct vhd_err e;
+
+	place_make(&p, IMG_TYPE_DYNAMIC, &rnd);
+	assert_refused(merge("3.vhd", o, NULL, &e), &e, EBUSY, VHD_WHY_SYSTEM);
+	assert_reads("0.vhd", &p.s);
+	assert_int_equal(access("1.vhd", F_OK), -1);
+	assert_unchanged(&p, 2);
+	assert_unchanged(&p, 3);
+	place_remove(&p);
+}
+
 static void ids_dates_and_parents_stay_as_they_are(void **state)
 {
 	(void)state;
@@ -493,6 +523,7 @@ int main(void)
 		T(a_limit_on_file_sizes_is_seen_before_writing),
 		T(the_caller_sees_the_plan_and_may_end_it),
 		T(merged_layers_are_removed_only_on_demand),
+		T(removal_stops_at_a_name_that_is_another_file),
 		T(ids_dates_and_parents_stay_as_they_are),
 	};
 

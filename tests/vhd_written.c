@@ -518,12 +518,21 @@ static void a_batmap_that_would_become_untrue_is_not_written_over(void **state)
 	(void)state;
 	const struct vhd_open_opts o = {.writable = true, .parent_dir = ""};
 	struct memfile *good = with_batmap(0), *bad = with_batmap(0x20);
+	uint8_t one[512] = {1}, b[512];
 	struct vhd_file f = memfile_file(good);
 	struct vhd *img;
 	struct vhd_err e;
 
 	assert_int_equal(vhd_open_file(&f, &o, &img, &e), 0);
 	assert_true(vhd_get_info(img)->notes & VHD_NOTE_BATMAP);
+	/* a block that is there may be called full */
+	assert_int_equal(vhd_write(img, 0, one, sizeof(one), &e), 0);
+	assert_int_equal(vhd_close(img, &e), 0);
+	memfile_peek(good, b, sizeof(b), IMG_TABLE + 512);
+	img_put32(b + 24, ~0x80u);
+	assert_int_equal(memfile_poke(good, b, sizeof(b), IMG_TABLE + 512), 0);
+	assert_int_equal(memfile_poke(good, "\x80", 1, IMG_TABLE + 1024), 0);
+	assert_int_equal(vhd_open_file(&f, &o, &img, &e), 0);
 	assert_int_equal(vhd_close(img, &e), 0);
 	f = memfile_file(bad);
 	assert_refused(vhd_open_file(&f, &o, &img, &e), &e, EROFS,

@@ -234,6 +234,14 @@ static void several_ranges_are_checked_one_by_one(void **state)
 	set32(m + 28, 16);
 	set32(m + 32, 0);
 	assert_true(say(w->g, m, 52) > 0);
+	/* the second has fewer words left than pages, if not in all */
+	header(m, 1, 4, 4, 1);
+	set16(m + 18, 2);
+	set32(m + 20, 4096);
+	set32(m + 36, 3 * 4096);
+	set64(m + 44, 20);
+	set64(m + 52, 21);
+	assert_true(say(w->g, m, 60) > 0);
 	header(m, 1, 2, 4, 1);
 	set16(m + 18, 2);
 	set32(m + 36, 8192);

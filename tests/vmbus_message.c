@@ -225,6 +225,20 @@ static void host_messages_and_unknown_ones_are_dropped(void **state)
 	assert_int_not_equal(vmbus_version(guest_bus(g)), 0);
 }
 
+/* A byte less than a message has is no such message. */
+static void messages_a_byte_too_short_are_dropped(void **state)
+{
+	struct guest *g = *state;
+	uint8_t m[240], a[240];
+
+	guest_start(g);
+	question(m, 7);
+	assert_int_equal(guest_say(g, m, 15), 0);
+	assert_int_equal(guest_hear(g, a, NULL), 0);
+	assert_int_equal(guest_say(g, m, 16), 0);
+	assert_int_equal(guest_hear(g, a, NULL), 12);
+}
+
 static void a_flood_costs_few_log_lines(void **state)
 {
 	struct guest *g = *state;
@@ -304,6 +318,7 @@ int main(void)
 		T(a_busy_slot_is_tried_again_within_10_ms),
 		T(messages_for_an_absent_synic_are_dropped),
 		T(host_messages_and_unknown_ones_are_dropped),
+		T(messages_a_byte_too_short_are_dropped),
 		T(a_flood_costs_few_log_lines),
 		T(many_offers_do_not_keep_answers_waiting),
 		T(bus_without_log_works),

@@ -46,10 +46,13 @@ int hv_gpa_iov(const struct hv_mem *mem, const uint64_t *pfns, size_t pfn_count,
 
 /* --------------------------------------------- fetched and not given back -- */
 
-/* What this thread has fetched since it last published an index. A batch of
- * packets is far below the limit; beyond it the oldest are forgotten.
+/* What this thread has fetched of a packet: since it last published an index
+ * or fetched a descriptor (16 bytes, or 8 where pages cut it), for the next
+ * packet may name the same parameter list again. Beyond the limit the oldest
+ * are forgotten.
  */
-#define RECENT 1024u
+#define RECENT		 256u
+#define DESCRIPTOR_BYTES 16u
 
 static _Thread_local struct {
 	uint64_t gpa;
@@ -57,9 +60,22 @@ static _Thread_local struct {
 } recent[RECENT];
 static _Thread_local unsigned recent_first, recent_count;
 
+/* The second piece of a buffer that goes on in another page, which may be the
+ * same page again: that is the guest's own list.
+ */
+static bool next_page(uint64_t gpa)
+{
+	unsigned last = (recent_first + recent_count + RECENT - 1) % RECENT;
+
+	return recent_count > 0 && gpa % HV_PAGE_BYTES == 0 &&
+	       (recent[last].gpa + recent[last].len) % HV_PAGE_BYTES == 0;
+}
+
 static void fetched_once(uint64_t gpa, size_t len)
 {
-	for (unsigned i = 0; i < recent_count; i++) {
+	bool fresh = next_page(gpa);
+
+	for (unsigned i = 0; i < recent_count && !fresh; i++) {
 		unsigned at = (recent_first + i) % RECENT;
 
 		if (gpa >= recent[at].gpa + recent[at].len ||
@@ -70,6 +86,8 @@ static void fetched_once(uint64_t gpa, size_t len)
 			(unsigned long long)gpa);
 		abort();
 	}
+	if (len <= DESCRIPTOR_BYTES)
+		recent_count = 0;
 	tally_add(TALLY_FETCHED, len);
 	if (recent_count == RECENT)
 		recent_first = (recent_first + 1) % RECENT;
@@ -100,6 +118,7 @@ static uint8_t flip_mask;
 
 void gpa_watch_clear(void)
 {
+	published(); /* what comes is something else */
 	window_count = 0;
 	flip_all = 0;
 	flip_mask = 0;

@@ -2,9 +2,9 @@
 /* A door to guest memory that counts and flips, in place of hv/gpa.c: link
  * tests/lib/gpa_watch.c ahead of the libraries (WATCHED in the Makefile).
  *
- * Always: a byte that hv_gpa_read gives to one thread twice, without an index
- * published in between (hv_gpa_store32: from then on it may be another packet),
- * ends the program. Sums go to tests/lib/tally.h.
+ * Always: a byte that hv_gpa_read gives to one thread twice for one packet ends
+ * the program. A packet ends where an index is published (hv_gpa_store32) or
+ * the next descriptor is fetched. Sums go to tests/lib/tally.h.
  *
  * Inside watched windows each byte fetched by hv_gpa_read or a 32-bit access
  * is counted, and after its first fetch it may be changed in guest memory as
