@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A role's rows of the table as a seccomp filter of the calling thread, made
- * and loaded by libseccomp.
+ * by libseccomp.
  *
  * Whatever is not in the rows kills the process, other architectures' calls
  * included. Number -1 passes: it is what a tracer puts in place of a call that
  * it skips (strace's injected faults), and the kernel knows no such call.
  */
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "sandbox.h"
 
@@ -58,17 +64,59 @@ static int fill(scmp_filter_ctx ctx, unsigned role)
 	return rc;
 }
 
+/* As the kernel wants them; made once a role and kept, so that a thread that is
+ * in a filter already loads a narrower one by one system call. Written while
+ * the process has one thread.
+ */
+static struct sock_fprog made[SANDBOX_ROLES];
+
+/* libseccomp writes the program to a file. */
+static int export(scmp_filter_ctx ctx, struct sock_fprog *out)
+{
+	int fd = memfd_create("filter", MFD_CLOEXEC);
+	int rc = fd < 0 ? -errno : seccomp_export_bpf(ctx, fd);
+	struct stat st = {0};
+	void *p = MAP_FAILED;
+
+	if (!rc && fstat(fd, &st) < 0)
+		rc = -errno;
+	if (!rc)
+		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd,
+			 0);
+	if (!rc && p == MAP_FAILED)
+		rc = -errno;
+	if (fd >= 0)
+		close(fd);
+	if (rc)
+		return rc;
+	out->filter = p;
+	out->len = (unsigned short)((size_t)st.st_size /
+				    sizeof(*out->filter));
+	return 0;
+}
+
+int sandbox_filter_make(enum sandbox_role role)
+{
+	scmp_filter_ctx ctx;
+	int rc;
+
+	if (made[role].len)
+		return 0;
+	ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	rc = ctx ? fill(ctx, SANDBOX_BIT(role)) : -EOPNOTSUPP;
+	if (!rc)
+		rc = export(ctx, &made[role]);
+	seccomp_release(ctx);
+	return rc;
+}
+
 int sandbox_filter_load(enum sandbox_role role, struct vhd_err *err)
 {
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int rc = ctx ? fill(ctx, SANDBOX_BIT(role)) : -ENOMEM;
+	int rc = sandbox_filter_make(role);
 
-	if (!rc) {
-		/* What the kernel itself says, not "cancelled". */
-		(void)seccomp_attr_set(ctx, SCMP_FLTATR_API_SYSRAWRC, 1);
-		rc = seccomp_load(ctx);
-	}
-	seccomp_release(ctx);
+	if (!rc && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0,
+			   &made[role]) < 0)
+		rc = -errno;
 	if (!rc)
 		return 0;
 	return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,

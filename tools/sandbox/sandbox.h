@@ -33,6 +33,7 @@
 enum sandbox_role {
 	SANDBOX_VCPU,    /* hv: a processor's thread */
 	SANDBOX_IO,      /* hv: a storage channel's thread, its queue made */
+	SANDBOX_IO_PLAIN, /* the same where the kernel makes no rings */
 	SANDBOX_CONTROL, /* hv: the main thread: bus, console, the end */
 	SANDBOX_READER,  /* a tool that only reads images */
 	SANDBOX_WRITER,  /* one that changes an image or makes a file */
@@ -134,6 +135,7 @@ int sandbox_filter(enum sandbox_role role, const char *prog,
 int sandbox_landlock(const struct sandbox *s, struct vhd_err *err);
 int sandbox_rights(enum sandbox_role role, struct vhd_err *err);
 int sandbox_ring_check(struct vhd_err *err);
+int sandbox_filter_make(enum sandbox_role role);
 int sandbox_filter_load(enum sandbox_role role, struct vhd_err *err);
 
 #endif
