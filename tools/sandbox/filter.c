@@ -7,16 +7,18 @@
  * it skips (strace's injected faults), and the kernel knows no such call.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sandbox.h"
+
+#define CODE_BYTES_MAX 65536u
 
 static int add_values(scmp_filter_ctx ctx, const struct sandbox_rule *r,
 		      unsigned role)
@@ -70,28 +72,33 @@ static int fill(scmp_filter_ctx ctx, unsigned role)
  */
 static struct sock_fprog made[SANDBOX_ROLES];
 
-/* libseccomp writes the program to a file. */
+/* libseccomp writes the program to a descriptor: a pipe, which no limit on the
+ * size of files reaches, and which holds far more than a program has.
+ */
 static int export(scmp_filter_ctx ctx, struct sock_fprog *out)
 {
-	int fd = memfd_create("filter", MFD_CLOEXEC);
-	int rc = fd < 0 ? -errno : seccomp_export_bpf(ctx, fd);
-	struct stat st = {0};
-	void *p = MAP_FAILED;
+	struct sock_filter *code = malloc(CODE_BYTES_MAX);
+	int p[2] = {-1, -1};
+	ssize_t n = -1;
+	int rc = code ? 0 : -ENOMEM;
 
-	if (!rc && fstat(fd, &st) < 0)
+	if (!rc && pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0)
 		rc = -errno;
 	if (!rc)
-		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd,
-			 0);
-	if (!rc && p == MAP_FAILED)
-		rc = -errno;
-	if (fd >= 0)
-		close(fd);
-	if (rc)
+		rc = seccomp_export_bpf(ctx, p[1]);
+	if (!rc) {
+		n = read(p[0], code, CODE_BYTES_MAX);
+		rc = n < 0 ? -errno : 0;
+	}
+	for (int i = 0; i < 2; i++)
+		if (p[i] >= 0)
+			close(p[i]);
+	if (rc) {
+		free(code);
 		return rc;
-	out->filter = p;
-	out->len = (unsigned short)((size_t)st.st_size /
-				    sizeof(*out->filter));
+	}
+	out->filter = code;
+	out->len = (unsigned short)((size_t)n / sizeof(*code));
 	return 0;
 }
 
