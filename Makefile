@@ -124,6 +124,7 @@ SRC_vhd-inspect := tools/inspect/vhd-inspect.c tools/inspect/extent.c \
                    tools/inspect/svg_band.c tools/inspect/svg_legend.c \
                    tools/convert/output.c tools/convert/input.c
 SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
+                   tools/convert/confine.c \
                    tools/convert/job.c tools/convert/input.c \
                    tools/convert/extents.c tools/convert/output.c \
                    tools/convert/writeback.c tools/convert/image.c \
@@ -179,13 +180,14 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
                 storvsp_request storvsp_drain storvsp_reset storvsp_fault \
+                storvsp_fault_table \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
                 storvsp_thread storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
                 storvsp_hostile_flip storvsp_provision storvsp_select
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
-              tools_gpt
+              tools_gpt tools_sandbox
 SRC_tools_bench := tools/verb/bench_run.c
 SRC_tools_stream  := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
@@ -258,7 +260,8 @@ FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
                       hv/gpa.c
 FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
 FUZZ_SRC_tool_args := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
-                      tools/hv/args.c tools/hv/escape.c $(CLI_SRC) $(VHD_SRC)
+                      tools/hv/args.c tools/hv/escape.c $(CLI_SRC) \
+                      $(SANDBOX_SRC) $(VHD_SRC)
 FUZZ_LIBS_tool_args := $(LIBS_VHD) $(LIBS_TOOLS)
 FUZZ_SRC_tool_stream := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
                         $(CLI_SRC) $(SANDBOX_SRC) $(VHD_SRC) \
@@ -356,6 +359,7 @@ MANPAGES := tools/man/vhd-inspect.1 tools/man/vhd-convert.1 tools/man/hv.1 \
             tools/man/vhd-snapshot.1 tools/man/vhd-set.1 tools/man/vhd-diff.1 \
             tools/man/vhd-bench.1 tools/man/vhd-serve.1 tools/man/vhd-mount.1 \
             tools/man/vhd-unmount.1
+MANPAGES7 := tools/man/vhd-sandbox.7
 
 # libfuse3 has its headers in a folder of its own.
 $(BUILD)/obj/tools/verb/freemap_mount.o: CFLAGS_ALL += -I/usr/include/fuse3
@@ -706,6 +710,7 @@ BINDIR     := $(PREFIX)/bin
 LIBDIR     := $(PREFIX)/lib
 INCLUDEDIR := $(PREFIX)/include/vhd
 MANDIR     := $(PREFIX)/share/man/man1
+MAN7DIR    := $(PREFIX)/share/man/man7
 COMPDIR    := $(PREFIX)/share/bash-completion/completions
 
 $(BUILD)/gen/vhd.pc: Makefile | $(BUILD)/.deps
@@ -723,7 +728,7 @@ install: all
 	@$(MAKE) --no-print-directory -s $(BUILD)/gen/vhd.pc
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBDIR)/pkgconfig \
 	  $(LIBDIR)/nbdkit \
-	  $(INCLUDEDIR) $(MANDIR) $(COMPDIR))
+	  $(INCLUDEDIR) $(MANDIR) $(MAN7DIR) $(COMPDIR))
 	install -m 755 $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(DESTDIR)$(BINDIR)
 	for verb in $(VHD_VERBS); do \
 	  ln -sf vhd $(DESTDIR)$(BINDIR)/$$verb; done
@@ -741,6 +746,7 @@ install: all
 	case $$dir in $(PREFIX)/*) install -d $(DESTDIR)$$dir && \
 	  install -m 755 $(NBD_PLUGIN) $(DESTDIR)$$dir ;; esac
 	install -m 644 $(MANPAGES) $(DESTDIR)$(MANDIR)
+	install -m 644 $(MANPAGES7) $(DESTDIR)$(MAN7DIR)
 
 clean:
 	rm -rf build build-san
