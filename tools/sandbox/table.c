@@ -184,6 +184,7 @@ static const struct sandbox_rule rules[] = {
 	ANY(getcwd, TOOL, "realpath"),
 	ANY(getdents64, TOOL, "other children beside an image"),
 	ANY(fadvise64, TOOL, "what will not be read again"),
+	NOT(fadvise64, IA | C, ENOSYS, "a hint only, which the guest goes without"),
 	ANY(sync_file_range, WN, "write out while copying goes on"),
 	ANY(fsync, WN, "the file and its name to the disk"),
 	ANY(linkat, WN, "a nameless file gets its name"),
