@@ -53,6 +53,12 @@ enum sim_row {
 
 struct sim;
 
+enum sim_cache {
+	CACHE_ON,
+	CACHE_OFF, /* every write is durable */
+	CACHE_UNKNOWN,
+};
+
 struct sim_disk {
 	struct sim *sim;
 	bool present;	     /* in the controller */
@@ -69,6 +75,8 @@ struct sim_disk {
 	uint32_t fault[ROW_COUNT]; /* when it was last to be expected */
 	uint32_t sync_failed;	   /* nothing may be called safe since; or 0 */
 	bool may_be_poisoned;
+	enum sim_cache cache; /* as the guest knows it */
+	bool selecting;	      /* it is being switched */
 	uint8_t *below_bytes[SIM_LAYERS]; /* of the parents, for the judge */
 };
 
@@ -78,7 +86,13 @@ struct sim_req {
 	struct sim_disk *disk; /* NULL: nothing of the disk's */
 	enum vhd_op op;
 	bool io;      /* reads, writes or flushes */
-	bool fua;
+	bool fua;    /* durable with its answer */
+	bool cache_off; /* the same, as long as that is so */
+	bool verify; /* reads besides */
+	bool unsure; /* may do nothing though it ends well */
+	bool select; /* of the cache */
+	bool wce;
+	enum sim_cache cache_was;
 	bool reset;
 	bool aborts; /* a reset that names it was under way */
 	uint32_t lba, sectors, number;

@@ -224,8 +224,6 @@ void sim_disks_open(struct sim *s)
 		struct vhd_err e;
 		int rc;
 
-		d->may_be_poisoned = false;
-		d->sync_failed = 0;
 		s->calm = sim_below(s, 8) != 0;
 		rc = open_image(s, d, &e);
 		s->calm = true;
@@ -235,6 +233,8 @@ void sim_disks_open(struct sim *s)
 		}
 		if (rc && open_image(s, d, &e))
 			sim_fail(s, "disk %u does not open: %s", i, e.text);
+		d->may_be_poisoned = false;
+		d->sync_failed = 0;
 		if (sim_below(s, 4) == 0)
 			compare(s, d);
 		s->calm = was;
