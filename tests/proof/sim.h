@@ -126,6 +126,8 @@ struct sim {
 	struct sim_disk disk[SIM_DISKS];
 	struct sim_req req[SIM_REQS];
 	bool broken[SIM_CHANNELS]; /* its engine */
+	bool masked[SIM_CHANNELS]; /* the guest wants no interrupt ... */
+	bool sleeps[SIM_CHANNELS]; /* ... or waits for one */
 	bool lost[SIM_CHANNELS];   /* an operation of it never ends */
 	uint32_t added_at;	   /* a disk came */
 

@@ -79,7 +79,7 @@ static void engine_gone(struct sim *s, unsigned i)
 		simengine_destroy(s->engine[i]);
 	s->engine[i] = NULL;
 	s->channel[i] = NULL;
-	s->broken[i] = false;
+	s->broken[i] = s->masked[i] = s->sleeps[i] = false;
 }
 
 /* With the primary its sub-channels go. */
