@@ -221,7 +221,8 @@ REPLAYED     := storvsp_session vmbus_message
 TIME ?= 10
 FUZZ := vmbus_ring vmbus_message storvsp_packet storvsp_session scsi_cdb \
         vhd_open vhd_repair vhd_edit vhd_merge vhd_ops vhd_chain vhd_stream \
-        vhd_beside hv_loader hv_pio_mmio hv_hypercall tool_args
+        vhd_beside hv_loader hv_pio_mmio hv_hypercall tool_args tool_verbs \
+        tool_stream
 # The bus behind the door that counts fetches.
 WATCHED_VMBUS := $(filter-out hv/gpa.c,$(VMBUS_SRC)) tests/lib/gpa_watch.c
 FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
@@ -230,6 +231,13 @@ FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
 FUZZ_SRC_tool_args := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
                       tools/hv/args.c tools/hv/escape.c $(CLI_SRC) $(VHD_SRC)
 FUZZ_LIBS_tool_args := $(LIBS_VHD) $(LIBS_TOOLS)
+FUZZ_SRC_tool_stream := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
+                        $(CLI_SRC) $(SANDBOX_SRC) $(VHD_SRC) \
+                        tests/lib/memfile.c
+FUZZ_LIBS_tool_stream := $(LIBS_VHD) $(LIBS_TOOLS)
+FUZZ_SRC_tool_verbs := $(filter-out tools/verb/vhd.c,$(SRC_vhd)) $(CLI_SRC) \
+                       $(SANDBOX_SRC) $(VHD_SRC)
+FUZZ_LIBS_tool_verbs := $(LIBS_VHD) $(LIBS_TOOLS)
 FUZZ_SRC_vhd_ops := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c
 FUZZ_LIBS_vhd_ops := $(LIBS_VHD)
 FUZZ_SRC_vhd_chain := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c \
@@ -300,7 +308,12 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  hv/chip/pm.c:hv_pio_mmio hv/bzimage.c:hv_loader \
                  hv/boot_linux.c:hv_loader tools/convert/args.c:tool_args \
                  tools/hv/args.c:tool_args tools/cli/options.c:tool_args \
-                 tools/cli/size.c:tool_args tools/cli/text.c:tool_args
+                 tools/cli/size.c:tool_args tools/cli/text.c:tool_args \
+                 tools/convert/feed.c:tool_stream \
+                 tools/convert/stream.c:tool_stream \
+                 $(addsuffix :tool_verbs,$(addprefix tools/verb/,check.c \
+                 compact.c compare.c create.c diff.c map.c merge.c rebase.c \
+                 repair.c resize.c salvage.c set.c snapshot.c words.c))
 
 MANPAGES := tools/man/vhd-inspect.1 tools/man/vhd-convert.1 tools/man/hv.1 \
             tools/man/vhd.1 tools/man/vhd-check.1 tools/man/vhd-compare.1 \
@@ -428,6 +441,9 @@ $(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
 $(BUILD)/tests/hv_synic: LDFLAGS_ALL += -Wl,--wrap=hv_gpa_or32
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
+# The same for tests/proof/corpus_peers.sh.
+$(eval $(call unit_rule,corpus_image,$(LIBVHD)))
+$(BUILD)/tests/corpus_image: $(call obj,tests/lib/fuzzimg.c)
 
 define proof_rule
 $(BUILD)/tests/$(1): $$(call obj,tests/$(1).c $$(SRC_$(1))) $(LIBTEST) \
@@ -455,7 +471,7 @@ $(foreach t,$(REPLAYED),$(eval $(call replay_rule,$(t))))
 # gcc asks for the prototype that libFuzzer keeps to itself.
 $(BUILD)/obj/fuzz/%.o: CFLAGS_ALL += -Wno-missing-prototypes
 
-unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd \
+unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd corpus_image \
                                        $(addprefix replay_,$(REPLAYED)) \
                                        $(PROOF_PROGRAMS))
 unit: unit-build
@@ -483,6 +499,8 @@ fuzz_obj = $(patsubst %.c,$(BUILD)/obj/$(1)-objects/%.o,$(2))
 define fuzz_flavour
 $(BUILD)/obj/$(1)-objects/tools/cli/options.o: \
   FUZZ_OWN += -DCLI_VERSION=\"$(VERSION)\"
+$(BUILD)/obj/$(1)-objects/tools/verb/freemap_mount.o: \
+  FUZZ_OWN += -I/usr/include/fuse3
 $(BUILD)/obj/$(1)-objects/hv/acpi.o: $(BUILD)/gen/dsdt.h
 $(BUILD)/obj/$(1)-objects/%.o: %.c | $(BUILD)/.deps $(BUILD)/.deps-$(4)
 	@mkdir -p $$(@D)
@@ -492,7 +510,7 @@ $(eval $(call fuzz_flavour,fuzz,$(CLANG),$(FUZZ_OPT) \
   -fsanitize=fuzzer-no-link,test))
 $(eval $(call fuzz_flavour,afl,AFL_QUIET=1 $(AFL_CC),$(FUZZ_OPT),afl))
 $(eval $(call fuzz_flavour,cov,$(CLANG),$(FUZZ_COV),test))
-$(BUILD)/.deps-%: tools/deps.sh
+$(BUILD)/.deps-test $(BUILD)/.deps-afl: $(BUILD)/.deps-%: tools/deps.sh
 	@mkdir -p $(@D)
 	@tools/deps.sh $*
 	@touch $@
@@ -535,7 +553,7 @@ fuzz-surfaces:
 	  echo 'surfaces without a fuzz target: $(surface_faults)'; exit 1; fi
 
 .PHONY: fuzz fuzz-build fuzz-replay fuzz-afl fuzz-cov-build \
-        fuzz-coverage
+        fuzz-coverage fuzz-sensitivity
 fuzz-build: fuzz-surfaces $(addprefix $(BUILD)/fuzz/,$(FUZZ))
 fuzz: fuzz-build
 	@. tests/lib/proof.sh; proof_figure Z1 \
@@ -550,6 +568,9 @@ fuzz-afl: $(addprefix $(BUILD)/afl/,$(FUZZ))
 fuzz-cov-build: $(addprefix $(BUILD)/cov/,$(FUZZ))
 fuzz-coverage: fuzz-cov-build
 	tests/fuzz-coverage.sh $(BUILD) $(FUZZ_SURFACES)
+# Whether planted defects are found.
+fuzz-sensitivity:
+	+MAKE='$(MAKE)' tests/fuzz-sensitivity.sh $(BUILD)
 
 # ------------------------------------------------- packages, suites, demo
 # What the compiler needs is installed (as root) or asked for (otherwise)
@@ -619,6 +640,7 @@ help:
 	@echo 'make fuzz-NAME       one of: $(FUZZ)'
 	@echo 'make fuzz-replay     their seeds only'
 	@echo 'make fuzz-coverage   lines and branches of each surface they reach'
+	@echo 'make fuzz-sensitivity  planted defects, of which the fuzzers find most'
 	@echo 'make fuzz-afl        the same targets for AFL++; fuzz-afl-NAME runs one'
 	@echo 'make bench           measurements against fio and QEMU'
 	@echo 'make layers style    rules of the tree: includes, sizes'

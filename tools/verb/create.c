@@ -57,7 +57,6 @@ struct create {
 	const char *path;
 	struct vhd_create_opts opts;
 	uint64_t asked_bytes;
-	uint64_t block_size_bytes;
 	uint64_t parent_bytes; /* the parent's size */
 	struct verb_parents parents;
 	bool type_named;
@@ -88,18 +87,6 @@ static int type_set(struct create *c, const char *text)
 }
 
 /* 0 is what stands for no such option. */
-static int block_size_set(struct create *c, const char *text)
-{
-	int status = verb_size(c->prog, "block-size", text,
-			       &c->block_size_bytes);
-
-	if (status || c->block_size_bytes)
-		return status;
-	return cli_usage(c->prog,
-			 "--block-size %s: not a power of two from 4K to 256M",
-			 text);
-}
-
 static const struct cli_set sets[] = {
 	{OPT_PARENT, CLI_TAKES(struct create, opts.parent_path)},
 	{OPT_PARENT_DIR, CLI_TAKES(struct create, parents.dir)},
@@ -120,7 +107,8 @@ static int apply(void *into, int id, const char *value)
 	case OPT_SIZE:
 		return verb_size(c->prog, "size", value, &c->asked_bytes);
 	case OPT_BLOCK:
-		return block_size_set(c, value);
+		return verb_block_size(c->prog, value,
+				       &c->opts.block_size_bytes);
 	default:
 		return verb_target(c->prog, value, &c->target);
 	}
@@ -166,8 +154,8 @@ static int preset_apply(struct create *c)
 				 vhd_format_name(p->format));
 	if (!c->type_named)
 		c->opts.format = p->format;
-	if (c->block_size_bytes && p->block_size_bytes &&
-	    c->block_size_bytes != p->block_size_bytes)
+	if (c->opts.block_size_bytes && p->block_size_bytes &&
+	    c->opts.block_size_bytes != p->block_size_bytes)
 		return cli_usage(c->prog, "--block-size: %s takes 2M only",
 				 vhd_target_name(c->target));
 	c->opts.creator = p->creator;
@@ -219,21 +207,15 @@ static int together(struct create *c)
 				 "--size %" PRIu64 ": not whole "
 				 "512-byte sectors",
 				 c->asked_bytes);
-	if (c->block_size_bytes && c->opts.format == VHD_FORMAT_FIXED)
+	if (c->opts.block_size_bytes && c->opts.format == VHD_FORMAT_FIXED)
 		return cli_usage(c->prog, "--block-size is for dynamic and "
 					  "differencing images");
-	if (c->block_size_bytes > UINT32_MAX)
-		return cli_usage(c->prog,
-				 "--block-size %" PRIu64 ": too large "
-				 "a number",
-				 c->block_size_bytes);
 	if (c->prealloc && c->opts.format != VHD_FORMAT_FIXED)
 		return cli_usage(c->prog, "--prealloc is for fixed images");
 	if (c->opts.parent_path && same_file(c->opts.parent_path, c->path))
 		return cli_usage(c->prog,
 				 "%s: is the parent that it is to build on",
 				 c->path);
-	c->opts.block_size_bytes = (uint32_t)c->block_size_bytes;
 	return -1;
 }
 

@@ -54,7 +54,6 @@ struct snapshot {
 	const char *base;  /* --rename */
 	struct verb_parents parents;
 	struct vhd_create_opts opts;
-	uint64_t block_size_bytes;
 	bool force;
 	bool json;
 	bool quiet;
@@ -80,8 +79,7 @@ static int apply(void *into, int id, const char *value)
 	struct snapshot *s = into;
 
 	(void)id; /* the only one */
-	return verb_size(s->prog, "block-size", value,
-			 &s->block_size_bytes);
+	return verb_block_size(s->prog, value, &s->opts.block_size_bytes);
 }
 
 /* Returns -1 to go on, or the exit code to end with. */
@@ -103,9 +101,6 @@ static int parse(struct snapshot *s, int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	if (s->block_size_bytes > UINT32_MAX)
-		return cli_usage(s->prog, "--block-size: too large a number");
-	s->opts.block_size_bytes = (uint32_t)s->block_size_bytes;
 	if (argc - o.first_operand != (s->base ? 1 : 2))
 		return cli_usage(s->prog, s->base
 						  ? "needs one disk"
