@@ -206,7 +206,8 @@ SRC_proof/crash := tests/proof/crash_class.c tests/proof/crash_op.c \
                    tests/proof/crash_model.c tests/proof/crash_check.c \
                    tests/proof/crash_run.c
 SRC_proof/sim := tests/proof/sim_event.c tests/proof/sim_machine.c \
-                 tests/proof/sim_disk.c tests/proof/sim_post.c \
+                 tests/proof/sim_disk.c tests/proof/sim_ask.c \
+                 tests/proof/sim_post.c \
                  tests/proof/sim_answer.c tests/proof/sim_fault.c \
                  tests/proof/sim_tally.c
 # These have hv/gpa.c replaced by the door that counts and flips: all that run

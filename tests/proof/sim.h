@@ -6,7 +6,8 @@
  *   sim_event.c    which event comes next
  *   sim_machine.c  VSP and channels: opened, closed, reset, rebooted
  *   sim_disk.c     images: made, opened, cut, repaired, judged
- *   sim_post.c     what the guest asks
+ *   sim_ask.c      what the guest asks of a disk
+ *   sim_post.c     all else that it asks, and the sending
  *   sim_answer.c   what it is told, and whether it may be
  *   sim_fault.c    what goes wrong below
  *   sim_tally.c    which reasons and status rows have occurred
