@@ -285,7 +285,7 @@ void sim_judge(struct sim *s, unsigned i, bool cut)
 	}
 }
 
-/* ---------------------------------------------------------------- cutting -- */
+/* --------------------------------------------------------------- cutting -- */
 
 static void repair_once(struct sim *s, unsigned i, uint64_t *steps)
 {
@@ -430,8 +430,8 @@ void sim_refused_image(struct sim *s)
 	harm->harm(m);
 	rc = vhd_open_file(&f, &o, &img, &e);
 	if (rc && harm->severity != VHD_SEVERITY_ERROR)
-		sim_fail(s, "an image with \"%s\" opens with %d, %s", harm->what,
-			 rc, sim_why_name(e.why));
+		sim_fail(s, "an image with \"%s\" opens with %d, %s",
+			 harm->what, rc, sim_why_name(e.why));
 	sim_mix64(s, e.why);
 	sim_sums.why[e.why]++;
 	sim_sums.refused_images++;

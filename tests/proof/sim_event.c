@@ -91,8 +91,12 @@ static void ev_break(struct sim *s)
 	sim_poll(s);
 }
 
+/* Not while an engine is broken: its channel would go without the disk. */
 static void ev_add(struct sim *s)
 {
+	for (unsigned i = 0; i < SIM_CHANNELS; i++)
+		if (s->broken[i])
+			return;
 	for (unsigned i = 0; i < s->disks; i++) {
 		if (s->disk[i].present)
 			continue;

@@ -69,7 +69,7 @@ static void fail(struct sim *s, struct sim_disk *d, const struct vhd_io *io,
 		     : io->op == VHD_IO_ZERO ? PICK(s, zero_codes)
 		     : reading		     ? PICK(s, read_codes)
 					     : PICK(s, write_codes);
-	if (fate->code == -EINTR || fate->code == -EAGAIN ||
+	if ((fate->code == -EINTR && !io->dsync) || fate->code == -EAGAIN ||
 	    fate->code == -EOPNOTSUPP || fate->code == -EINVAL)
 		return; /* tried again, or done by writing */
 	note(d, row_for(fate->code, reading));
@@ -84,7 +84,8 @@ static void fail(struct sim *s, struct sim_disk *d, const struct vhd_io *io,
 static void cut_short(struct sim *s, uint64_t len, struct sim_fate *fate)
 {
 	if (len > 512)
-		fate->most_bytes = 512 * (1 + sim_below(s, (uint32_t)(len / 512) - 1));
+		fate->most_bytes =
+			512 * (1 + sim_below(s, (uint32_t)(len / 512) - 1));
 }
 
 static uint64_t length_of(const struct vhd_io *io)

@@ -6,7 +6,7 @@
 
 #define WILD	   0x00FFFFFFFFFF000ull /* no RAM there */
 
-/* --------------------------------------------------------- other commands -- */
+/* -------------------------------------------------------- other commands -- */
 
 static void ask_ready(struct sim *s, struct ask *a)
 {
@@ -84,7 +84,7 @@ static void ask_sense(struct sim *s, struct ask *a)
 	buffer(a, STORVSP_DATA_IN, 18);
 }
 
-/* ------------------------------------------------- what should not be sent -- */
+/* ----------------------------------------------- what should not be sent -- */
 
 static void ask_absent(struct sim *s, struct ask *a)
 {
@@ -352,7 +352,8 @@ static void say(struct sim *s, const struct sim_req *r, uint64_t id)
 		sim_say(s, "  post %llu on %u: op %u CDB %02x %u:%u:%u lba %u "
 			"+%u number %u%s", (unsigned long long)id, r->channel,
 			r->op_code, r->cdb[0], r->path, r->target, r->lun,
-			r->lba, r->sectors, r->number, r->fua || r->cache_off ? " FUA" : "");
+			r->lba, r->sectors, r->number,
+			r->fua || r->cache_off ? " FUA" : "");
 }
 
 /* Writes under way may be judged before the switch or after it. */
