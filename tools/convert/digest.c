@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <isa-l/crc.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include "digest.h"
@@ -343,6 +344,12 @@ static int threads_start(struct convert_digest *d, struct vhd_err *err)
 		d->hash[i].running = true;
 	}
 	return 0;
+}
+
+void convert_digest_prepare(void)
+{
+	if (OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL) == 1)
+		EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL));
 }
 
 int convert_digest_open(struct convert_digest **out, struct convert_job *job,
