@@ -77,9 +77,10 @@ STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
                storvsp/sense.c storvsp/provision.c
 
-CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
-           tools/cli/parent.c tools/cli/progress.c tools/cli/rate.c \
-           tools/cli/sandbox.c tools/cli/size.c tools/cli/text.c
+CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
+           tools/cli/options.c tools/cli/parent.c tools/cli/progress.c \
+           tools/cli/rate.c tools/cli/sandbox.c tools/cli/size.c \
+           tools/cli/text.c tools/cli/text_stream.c
 
 # What a program gives up before it meets foreign bytes.
 SANDBOX_SRC := tools/sandbox/table.c tools/sandbox/filter.c \
