@@ -154,7 +154,8 @@ SRC_plugin := tools/serve/nbdkit_vhd.c tools/serve/served.c \
 UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_creator vhd_probe vhd_open vhd_bitmap vhd_bat vhd_map \
             vhd_alloc vhd_commit vhd_tail vhd_crash vhd_create vhd_file \
-            vhd_lock vhd_sync vhd_threads vhd_nomem vhd_inplace vhd_stream \
+            vhd_lock vhd_sync vhd_threads vhd_nomem vhd_nomem_calls \
+            vhd_inplace vhd_stream \
             vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush vhd_queue_host \
             vhd_queue_alloc vhd_queue_nomem vhd_queue_zero vhd_model \
             vhd_check vhd_check_data \
@@ -200,7 +201,10 @@ TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                tests/lib/tally.c tests/lib/crashdisk.c tests/lib/crashstate.c
 # Programs of tests/proof/*.sh, each tests/NAME.c with SRC_NAME, built by
 # unit-build.
-PROOF_PROGRAMS := proof/crash
+PROOF_PROGRAMS := proof/crash proof/tools
+SRC_proof/tools := tests/proof/toolcase.c tests/proof/toolrun.c \
+                   tests/proof/tooldir.c tests/proof/tools_memory.c \
+                   tests/proof/tools_calls.c tests/proof/tools_full.c
 SRC_proof/crash := tests/proof/crash_class.c tests/proof/crash_op.c \
                    tests/proof/crash_edit.c tests/proof/crash_repair.c \
                    tests/proof/crash_model.c tests/proof/crash_check.c \
@@ -420,6 +424,9 @@ $(BUILD)/tests/vmbus_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wra
 $(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
   -Wl,--wrap=strdup,--wrap=realpath,--wrap=fdopendir \
   -Wl,--wrap=aligned_alloc
+$(BUILD)/tests/vhd_nomem_calls: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
+  -Wl,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup,--wrap=strndup \
+  -Wl,--wrap=realpath,--wrap=fdopendir,--wrap=free
 # This one does what a guest may do between two looks at its slot.
 $(BUILD)/tests/hv_synic: LDFLAGS_ALL += -Wl,--wrap=hv_gpa_or32
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
@@ -437,6 +444,11 @@ $(foreach t,$(PROOF_PROGRAMS),$(eval $(call proof_rule,$(t))))
 $(BUILD)/tests/vhd_queue_nomem: LDFLAGS_ALL += \
   -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
+# What tests/proof/tools.sh puts in front of a tool's allocations.
+$(BUILD)/tests/proof/nomem.so: tests/proof/nomem_preload.c tests/proof/nomem.h | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(WARN) -O1 -g -shared -o $@ $< -ldl
+
 # $(1) fuzz target
 define replay_rule
 $(BUILD)/tests/replay_$(1): $$(call obj,fuzz/$(1).c tests/lib/replay.c \
@@ -449,7 +461,7 @@ $(foreach t,$(REPLAYED),$(eval $(call replay_rule,$(t))))
 # gcc asks for the prototype that libFuzzer keeps to itself.
 $(BUILD)/obj/fuzz/%.o: CFLAGS_ALL += -Wno-missing-prototypes
 
-unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd \
+unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd proof/nomem.so \
                                        $(addprefix replay_,$(REPLAYED)) \
                                        $(PROOF_PROGRAMS))
 unit: unit-build
