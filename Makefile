@@ -178,6 +178,8 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_thread storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
                 storvsp_hostile_flip storvsp_provision storvsp_select
+# Its libraries' allocations are the test's own functions.
+UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt
@@ -327,7 +329,8 @@ LIBSANDBOX := $(BUILD)/lib/libsandbox.a
 LIBTEST    := $(BUILD)/lib/libtest.a
 NBD_PLUGIN := $(BUILD)/lib/nbdkit/nbdkit-vhd-plugin.so
 
-UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_TOOLS)
+UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_COUNTED) \
+        $(UNIT_TOOLS)
 
 .PHONY: all clean layers style unit check check-long proof install help deps \
         demo bench unit-build unit-run bench-build watched
@@ -418,6 +421,14 @@ $(foreach t,$(UNIT_VMBUS),$(eval $(call unit_rule,$(t),$(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_HV),$(eval $(call unit_rule,$(t),$(LIBHV) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_STORVSP),$(eval $(call unit_rule,$(t),$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) $(LIBSANDBOX) $(LIBCLI) $(LIBVHD))))
+
+COUNTED_CALLS := malloc calloc realloc aligned_alloc strdup strndup
+$(BUILD)/lib/counted/%.a: $(BUILD)/lib/%.a
+	@mkdir -p $(@D)
+	objcopy $(foreach f,$(COUNTED_CALLS),--redefine-sym $(f)=counted_$(f)) \
+	  $< $@
+$(foreach t,$(UNIT_COUNTED),$(eval $(call unit_rule,$(t),$(patsubst \
+  $(BUILD)/lib/%,$(BUILD)/lib/counted/%,$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD)))))
 
 # Allocations of this one can be made to fail.
 $(BUILD)/tests/vmbus_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wrap=eventfd

@@ -36,6 +36,7 @@ static void *(*real_calloc)(size_t, size_t);
 static void *(*real_realloc)(void *, size_t);
 static void *(*real_aligned)(size_t, size_t);
 static int (*real_posix)(void **, size_t, size_t);
+static void (*real_free)(void *);
 
 /* What dlsym itself may ask for, before there is anything to ask. */
 static char early[8192];
@@ -65,6 +66,7 @@ static void find_all(void)
 	if (real_posix || busy)
 		return;
 	busy = true;
+	real_free = dlsym(RTLD_NEXT, "free");
 	real_malloc = dlsym(RTLD_NEXT, "malloc");
 	real_calloc = dlsym(RTLD_NEXT, "calloc");
 	real_realloc = dlsym(RTLD_NEXT, "realloc");
@@ -174,13 +176,11 @@ void *realloc(void *p, size_t n)
 
 void free(void *p)
 {
-	static void (*real_free)(void *);
-
 	if (is_early(p))
 		return;
-	if (!real_free)
-		real_free = dlsym(RTLD_NEXT, "free");
-	real_free(p);
+	find_all();
+	if (real_free) /* what dlsym gives back meanwhile is forgotten */
+		real_free(p);
 }
 
 void *aligned_alloc(size_t align, size_t n)
