@@ -414,7 +414,7 @@ int main(int argc, char **argv)
 		if (one > status)
 			status = one;
 	}
-	if (root)
+	if (opts.json)
 		cli_json_put(root, "images", list);
 	return cli_json_end(prog, root, status);
 }

@@ -353,7 +353,7 @@ int verb_check(const char *prog, int argc, char **argv)
 		if (one > status)
 			status = one;
 	}
-	if (root)
+	if (c.json)
 		cli_json_put(root, "images", list);
 	verb_parents_fini(&c.parents);
 	return cli_json_end(prog, root, status);
