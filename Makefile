@@ -200,10 +200,11 @@ TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                tests/lib/fakedev.c tests/lib/diffimg.c tests/lib/malformed.c \
                tests/lib/stack.c tests/lib/world.c tests/lib/world_write.c \
                tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c \
-               tests/lib/tally.c tests/lib/crashdisk.c tests/lib/crashstate.c
+               tests/lib/tally.c tests/lib/crashdisk.c tests/lib/crashstate.c \
+               tests/lib/simdisk.c tests/lib/simmodel.c
 # Programs of tests/proof/*.sh, each tests/NAME.c with SRC_NAME, built by
 # unit-build.
-PROOF_PROGRAMS := proof/crash proof/tools
+PROOF_PROGRAMS := proof/crash proof/sim proof/tools
 SRC_proof/tools := tests/proof/toolcase.c tests/proof/toolrun.c \
                    tests/proof/tooldir.c tests/proof/tools_memory.c \
                    tests/proof/tools_calls.c tests/proof/tools_full.c
@@ -211,6 +212,10 @@ SRC_proof/crash := tests/proof/crash_class.c tests/proof/crash_op.c \
                    tests/proof/crash_edit.c tests/proof/crash_repair.c \
                    tests/proof/crash_model.c tests/proof/crash_check.c \
                    tests/proof/crash_run.c
+SRC_proof/sim := tests/proof/sim_event.c tests/proof/sim_machine.c \
+                 tests/proof/sim_disk.c tests/proof/sim_post.c \
+                 tests/proof/sim_answer.c tests/proof/sim_fault.c \
+                 tests/proof/sim_tally.c
 # These have hv/gpa.c replaced by the door that counts and flips: all that run
 # a guest's packets.
 WATCHED      := vmbus_channel vmbus_flow vmbus_message vmbus_fetch \
@@ -450,6 +455,8 @@ $(BUILD)/tests/$(1): $$(call obj,tests/$(1).c $$(SRC_$(1))) $(LIBTEST) \
 	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ -lcmocka $$(LIBS_VHD)
 endef
 $(foreach t,$(PROOF_PROGRAMS),$(eval $(call proof_rule,$(t))))
+# Looks at the reasons that the guest is not told.
+$(BUILD)/tests/proof/sim: LDFLAGS_ALL += -Wl,--wrap=scsi_verdict_from_vhd
 
 # This one counts and refuses the library's allocations.
 $(BUILD)/tests/vhd_queue_nomem: LDFLAGS_ALL += \

@@ -84,12 +84,16 @@ static void addresses_and_counts_that_overflow_are_out_of_range(void **state)
 		{{0x28, 0, 0, 0, 0x08, 0, 0, 0, 1}, IN, 512, RANGE},
 		{{0x28, 0, 0, 0, 0x07, 0xFF, 0, 0, 2}, IN, 1024, RANGE},
 		{{0x28, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 1}, IN, 512, RANGE},
-		{{0x2A, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0xFF}, OUT, 65536,
+		{{0x2A, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0xFF},
+		 OUT,
+		 65536,
 		 RANGE},
 		{{0x28, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF}, IN, 65536, RANGE},
 		/* 12 bytes: sums that wrap in 32 bits */
 		{{0xA8, 0, 0, 0, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF}, IN, 512, RANGE},
-		{{0xAA, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 1}, OUT, 512,
+		{{0xAA, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 1},
+		 OUT,
+		 512,
 		 RANGE},
 		{{0xA8, 0, 0x80, 0, 0, 0, 0x80, 0, 0, 0}, IN, 512, RANGE},
 		/* 16 bytes: sums that wrap in 64 bits */
@@ -196,7 +200,9 @@ static void verbs_that_a_disk_may_lack_are_unknown(void **state)
 		{{0x3B, 0x07}, OUT, 64, UNKNOWN}, /* WRITE BUFFER */
 		{{0x07}, OUT, 16, UNKNOWN},	  /* REASSIGN BLOCKS */
 		{{0x3F}, OUT, 512, UNKNOWN},	  /* WRITE LONG */
-		{{0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, OUT, 1024,
+		{{0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1},
+		 OUT,
+		 1024,
 		 UNKNOWN},			  /* COMPARE AND WRITE */
 		{{0x83, 0x11}, OUT, 64, UNKNOWN}, /* token copies */
 		{{0x84, 0x07}, IN, 64, UNKNOWN},
@@ -241,7 +247,9 @@ static void flushes_past_the_end_are_out_of_range(void **state)
 		{{0x35, 0, 0, 0, 0x08, 0}, NONE, 0, GOOD},
 		{{0x35, 0, 0, 0, 0x08, 1}, NONE, 0, RANGE},
 		{{0x35, 0, 0, 0, 0x07, 0xFF, 0, 0, 2}, NONE, 0, RANGE},
-		{{0x35, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0xFF}, NONE, 0,
+		{{0x35, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0xFF},
+		 NONE,
+		 0,
 		 RANGE},
 		{{0x91, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
 		  0xFF, 0xFF, 0xFF},
@@ -274,7 +282,9 @@ static void lists_of_luns_below_16_bytes_are_cut(void **state)
 static void service_actions_and_pages_that_are_none_are_bad_fields(void **state)
 {
 	static const struct row rows[] = {
-		{{0x9E, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32}, IN, 32,
+		{{0x9E, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32},
+		 IN,
+		 32,
 		 BAD_FIELD},
 		{{0x9E, 0x1F}, IN, 32, BAD_FIELD},
 		{{0x12, 1, 0x01, 0, 255}, IN, 255, BAD_FIELD},
@@ -283,7 +293,9 @@ static void service_actions_and_pages_that_are_none_are_bad_fields(void **state)
 		{{0x12, 2, 0x00, 0, 255}, IN, 255, BAD_FIELD},
 		{{0x1A, 0, 0x00, 0, 255}, IN, 255, BAD_FIELD},
 		{{0x1A, 0, 0x3E, 0, 255}, IN, 255, BAD_FIELD},
-		{{0x5A, 0, 0x08, 0x01, 0, 0, 0, 0xFF, 0xFF}, IN, 4096,
+		{{0x5A, 0, 0x08, 0x01, 0, 0, 0, 0xFF, 0xFF},
+		 IN,
+		 4096,
 		 BAD_FIELD},
 		{{0x1B, 0, 0, 0, 0xFE}, NONE, 0, BAD_FIELD},
 		{{0x00, 0, 0, 0, 0, 0x04}, NONE, 0, BAD_FIELD}, /* NACA */

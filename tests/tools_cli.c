@@ -75,6 +75,57 @@ static void bad_options_are_usage_errors(void **state)
 	assert_int_equal(refused(2, value), CLI_USAGE);
 }
 
+struct wishes {
+	int told; /* other options */
+	bool quiet, loud;
+	const char *to;
+};
+
+static int tell(void *into, int id, const char *value)
+{
+	struct wishes *w = into;
+
+	assert_int_equal(id, OPT_TO);
+	w->told++;
+	return strcmp(value, "bad") ? CLI_OK : CLI_USAGE;
+}
+
+static void what_is_plain_sets_its_field_and_the_rest_is_told(void **state)
+{
+	static const struct cli_set both[] = {
+		{'q', CLI_CLEARS(struct wishes, loud)},
+		{OPT_TO, CLI_TAKES(struct wishes, to)},
+		{0},
+	};
+	static const struct cli_set one[] = {
+		{'q', CLI_SETS(struct wishes, quiet)},
+		{0},
+	};
+	char *good[] = { "prog", "--to", "raw", "a", "-q", NULL };
+	char *bad[] = { "prog", "--to", "bad", "-q", NULL };
+	char *none[] = { "prog", "--nothing", NULL };
+	struct wishes w = { .loud = true };
+	struct cli_options o = over(5, good);
+
+	(void)state;
+	o.sets = both;
+	o.into = &w;
+	assert_int_equal(cli_options_all(&o), -1);
+	assert_false(w.loud);
+	assert_string_equal(w.to, "raw");
+	assert_int_equal(o.first_operand, 4);
+	w = (struct wishes){ 0 };
+	o = over(4, bad);
+	o.sets = one;
+	o.apply = tell;
+	o.into = &w;
+	assert_int_equal(cli_options_all(&o), CLI_USAGE);
+	assert_int_equal(w.told, 1);
+	assert_false(w.quiet); /* not reached */
+	o = over(2, none);
+	assert_int_equal(cli_options_all(&o), CLI_USAGE);
+}
+
 static void help_and_version_end_well(void **state)
 {
 	char *help[] = { "prog", "--help", NULL };
@@ -309,6 +360,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(options_and_operands_may_be_mixed),
 		cmocka_unit_test(bad_options_are_usage_errors),
+		cmocka_unit_test(
+			what_is_plain_sets_its_field_and_the_rest_is_told),
 		cmocka_unit_test(help_and_version_end_well),
 		cmocka_unit_test(ids_have_two_spellings_and_hex),
 		cmocka_unit_test(times_are_iso_dates_from_2000_on),

@@ -275,7 +275,7 @@ bad_creation()
 	refused 2 'vhd create: ' vhd create --size 200G --for virtualpc a.vhd
 	refused 2 'vhd create: ' vhd create --size 1M --for nobody a.vhd
 	refused 3 'vhd create: a.vhd: ' vhd create --size 2041G a.vhd
-	refused 3 'vhd create: a.vhd: ' vhd create --size 1G --block-size 3M \
+	refused 2 'vhd create: --block-size 3M' vhd create --size 1G --block-size 3M \
 		a.vhd
 	(
 		ulimit -f 1

@@ -19,7 +19,7 @@
 #include "lib/proof.h"
 #include "lib/random.h"
 
-#define MASK	8u  /* words of a control page */
+#define MASK	8u /* words of a control page */
 #define PENDING 12u
 
 struct world {
@@ -67,8 +67,11 @@ static void a_wrong_trailer_is_never_looked_at(void **state)
 
 	for (unsigned i = 0; i < 500; i++) {
 		uint64_t words[6] = {6 | 2ull << 16 | 4ull << 32 | 1ull << 48,
-				     i, 0x1111111111111111ull * (i % 16),
-				     ~0ull, 0, 0};
+				     i,
+				     0x1111111111111111ull * (i % 16),
+				     ~0ull,
+				     0,
+				     0};
 		struct vmbus_packet p;
 		uint8_t buf[64];
 
@@ -94,8 +97,8 @@ static void drain(struct world *w, uint32_t word, const uint32_t *values,
 		struct vmbus_packet p;
 		int rc;
 
-		while (sent - next < 10 && guest_send(w->ch, 6, 1, sent, buf,
-						      round % 9 * 8) == 0)
+		while (sent - next < 10 &&
+		       guest_send(w->ch, 6, 1, sent, buf, round % 9 * 8) == 0)
 			sent++;
 		vmbus_recv_mask(w->host);
 		poke(w, guest_out_ctrl(w->ch) + word, values[round % count]);
@@ -206,10 +209,10 @@ static void rings_over_one_another_harm_the_guest_only(void **state)
 		guest_alloc(w->g, 3, pages);
 		for (unsigned p = 0; p < 4; p++)
 			gpas[p] = pages[rows[i % 6][p]];
-		assert_int_equal(
-			guest_gpadl_create(w->g, 1, 100 + i, gpas, 4), 0);
-		assert_int_equal(
-			guest_say(w->g, m, open_msg(m, 1, 100 + i, 2)), 0);
+		assert_int_equal(guest_gpadl_create(w->g, 1, 100 + i, gpas, 4),
+				 0);
+		assert_int_equal(guest_say(w->g, m, open_msg(m, 1, 100 + i, 2)),
+				 0);
 		assert_int_equal(guest_hear(w->g, a, NULL), 20);
 		assert_int_equal(at32(a + 16), 0);
 		poke(w, gpas[0], (uint32_t)random_below(&seed, 512) * 8);

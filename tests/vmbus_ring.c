@@ -217,8 +217,11 @@ static void every_value_of_both_fields_is_judged(void **state)
 
 		for (unsigned a = 0; a < FIELD; a++) {
 			const unsigned others[OTHERS] = {
-				0, 2, 3, 6, 0x2002, 0xFFFF, 0x8000,
-				(a - 1) % FIELD, a, (a + 1) % FIELD};
+				0,	2,
+				3,	6,
+				0x2002, 0xFFFF,
+				0x8000, (a - 1) % FIELD,
+				a,	(a + 1) % FIELD};
 
 			for (unsigned o = 0; o < OTHERS; o++) {
 				one_take(w, in, out, a, others[o], SMALL);
@@ -704,8 +707,8 @@ int main(void)
 		T(a_ring_outside_memory_is_refused),
 	};
 
-	const unsigned long all = (unsigned long)TAKES + WIDE_TAKES + OPENS +
-				  PUTS;
+	const unsigned long all =
+		(unsigned long)TAKES + WIDE_TAKES + OPENS + PUTS;
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
 	proof_figure("G7", failed == 0 && combinations == all,

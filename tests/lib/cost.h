@@ -21,8 +21,9 @@
 
 struct cost {
 	uint64_t cpu_ns;
-	uint64_t heap_bytes;	 /* in use; 0 under sanitizers */
-	uint64_t resident_bytes; /* 0 under sanitizers: they keep what is free */
+	uint64_t heap_bytes; /* in use; 0 under sanitizers */
+	uint64_t
+		resident_bytes; /* 0 under sanitizers: they keep what is free */
 };
 
 #ifdef __SANITIZE_ADDRESS__

@@ -44,7 +44,8 @@ bool hv_gpa_ok(const struct hv_mem *mem, uint64_t gpa, uint64_t len);
 int hv_gpa_iov(const struct hv_mem *mem, const uint64_t *pfns, size_t pfn_count,
 	       uint32_t offset, uint64_t len, struct iovec *iov, unsigned max);
 
-/* --------------------------------------------- fetched and not given back -- */
+/* --------------------------------------------- fetched and not given back --
+ */
 
 /* What this thread has fetched of a packet: since it last published an index
  * or fetched a descriptor (16 bytes, or 8 where pages cut it), for the next
@@ -102,7 +103,8 @@ static void published(void)
 	recent_count = 0;
 }
 
-/* ------------------------------------------------------ windows and flips -- */
+/* ------------------------------------------------------ windows and flips --
+ */
 
 struct window {
 	uint64_t gpa;

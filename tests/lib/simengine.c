@@ -222,6 +222,8 @@ static struct vhd_io *sim_reap(void *state)
 	struct vhd_io_list list = {0};
 	unsigned tries = s->count;
 
+	if (s->opts.around)
+		s->opts.around(s->opts.ctx, true);
 	while (tries-- && s->count) {
 		unsigned i = (unsigned)random_below(&s->random, s->count);
 		struct vhd_io *io = s->flights[i].io;
@@ -233,6 +235,8 @@ static struct vhd_io *sim_reap(void *state)
 			vhd_io_list_add(&list, io);
 		}
 	}
+	if (s->opts.around)
+		s->opts.around(s->opts.ctx, false);
 	return list.head;
 }
 

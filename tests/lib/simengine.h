@@ -28,6 +28,10 @@ struct sim_opts {
 	/* Asked when an operation is about to complete; may be NULL. */
 	void (*decide)(void *ctx, const struct vhd_io *io,
 		       struct sim_fate *fate);
+	/* Told before and after operations complete: what touches the medium
+	 * at other times is the library's own doing. May be NULL.
+	 */
+	void (*around)(void *ctx, bool begins);
 	void *ctx;
 };
 

@@ -81,11 +81,33 @@ struct cli_option {
 	const char *help; /* one line, or several parted by '\n' */
 };
 
+/* Options that only say yes, no or a text: where that goes. The table ends
+ * with an entry whose id is 0.
+ */
+enum cli_set_kind { CLI_SET_TRUE, CLI_SET_FALSE, CLI_SET_TEXT };
+
+struct cli_set {
+	int id;
+	enum cli_set_kind kind;
+	size_t at; /* of a bool or a const char *, in cli_options.into */
+};
+
+/* No other types compile. */
+#define CLI_AT_(type, field, of)                                              \
+	_Generic(((type *)0)->field, of: offsetof(type, field))
+#define CLI_SETS(type, field)	CLI_SET_TRUE, CLI_AT_(type, field, bool)
+#define CLI_CLEARS(type, field) CLI_SET_FALSE, CLI_AT_(type, field, bool)
+#define CLI_TAKES(type, field)	CLI_SET_TEXT, CLI_AT_(type, field, const char *)
+
 struct cli_options {
 	const char *prog;
 	const char *usage; /* synopsis lines, each without the program name */
 	const char *about; /* one sentence */
 	const struct cli_option *table;
+	const struct cli_set *sets; /* may be NULL, as may what follows */
+	/* All others: CLI_OK, or the exit code to end with. */
+	int (*apply)(void *into, int id, const char *value);
+	void *into;
 	int argc;
 	char **argv;       /* argv[0] is skipped; operands move to the end */
 	/* results */
@@ -97,6 +119,10 @@ struct cli_options {
  * with `*status`: help was printed, or a bad option was reported.
  */
 int cli_options_next(struct cli_options *o, int *status);
+/* All of them, by `sets` and `apply`: -1 to go on with the operands, or the
+ * exit code to end with.
+ */
+int cli_options_all(struct cli_options *o);
 
 /* What --sandbox said, or else the variable VHD_SANDBOX; ON by default (OFF
  * where built with a sanitizer, which calls the system behind the program's

@@ -186,6 +186,35 @@ int cli_options_next(struct cli_options *o, int *status)
 	}
 }
 
+static int apply_one(struct cli_options *o, int id)
+{
+	const struct cli_set *set = o->sets;
+	void *at;
+
+	while (set && set->id && set->id != id)
+		set++;
+	if (!set || !set->id)
+		return o->apply(o->into, id, o->value);
+	at = (char *)o->into + set->at;
+	if (set->kind == CLI_SET_TEXT)
+		*(const char **)at = o->value;
+	else
+		*(bool *)at = set->kind == CLI_SET_TRUE;
+	return CLI_OK;
+}
+
+int cli_options_all(struct cli_options *o)
+{
+	int id, status = CLI_OK;
+
+	while (status == CLI_OK && (id = cli_options_next(o, &status)) != 0) {
+		if (id < 0)
+			return status;
+		status = apply_one(o, id);
+	}
+	return status == CLI_OK ? -1 : status;
+}
+
 int cli_usage(const char *prog, const char *fmt, ...)
 {
 	char text[PATH_MAX];

@@ -11,8 +11,6 @@
 static const char prog[] = CONVERT_PROG;
 
 /* What the library creates; sizes but 512K and 2M are rare elsewhere. */
-#define BLOCK_MIN_BYTES 4096u
-#define BLOCK_MAX_BYTES (256u << 20)
 
 enum {
 	OPT_FROM = 256,
@@ -230,18 +228,6 @@ static int rate_set(struct convert_opts *opts, const char *text)
 	return status;
 }
 
-static int block_size_set(struct convert_opts *opts, const char *text)
-{
-	uint64_t bytes;
-
-	if (cli_size_parse(text, &bytes) || bytes < BLOCK_MIN_BYTES ||
-	    bytes > BLOCK_MAX_BYTES || (bytes & (bytes - 1)))
-		return cli_usage(prog, "--block-size %s: not a power of two "
-				       "from 4K to 256M", text);
-	opts->block_size_bytes = (uint32_t)bytes;
-	return CLI_OK;
-}
-
 static int compress_set(struct convert_opts *opts, const char *text)
 {
 	bool level = !strncmp(text, "gzip:", 5) && text[5] >= '1' &&
@@ -325,7 +311,7 @@ static int option_apply(struct convert_opts *opts, int id, const char *value)
 	case OPT_TO:
 		return to_set(opts, value);
 	case OPT_BLOCK:
-		return block_size_set(opts, value);
+		return verb_block_size(prog, value, &opts->block_size_bytes);
 	case OPT_ENGINE:
 		return engine_set(opts, value);
 	case OPT_FOR:

@@ -144,50 +144,33 @@ static unsigned terminal_columns(void)
 	return columns && atoi(columns) > 0 ? (unsigned)atoi(columns) : 80;
 }
 
-static int apply(struct inspect_opts *opts, int id, const char *value)
+static const struct cli_set sets[] = {
+	{OPT_JSON, CLI_SETS(struct inspect_opts, json)},
+	{OPT_MAP, CLI_SETS(struct inspect_opts, map)},
+	{OPT_SVG, CLI_TAKES(struct inspect_opts, svg)},
+	{OPT_ZEROS, CLI_SETS(struct inspect_opts, zeros)},
+	{OPT_BITMAPS, CLI_SETS(struct inspect_opts, bitmaps)},
+	{OPT_NO_CONTENT, CLI_SETS(struct inspect_opts, no_content)},
+	{'f', CLI_SETS(struct inspect_opts, force)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct inspect_opts, parent_dir)},
+	{OPT_NO_PARENT, CLI_SETS(struct inspect_opts, no_parent)},
+	{OPT_LARGER_CHILD, CLI_SETS(struct inspect_opts, larger_child)},
+	{OPT_RAW_PARENT, CLI_SETS(struct inspect_opts, raw_parent)},
+	{0},
+};
+
+static int apply(void *into, int id, const char *value)
 {
+	struct inspect_opts *opts = into;
+
 	switch (id) {
-	case OPT_JSON:
-		opts->json = true;
-		break;
-	case OPT_MAP:
-		opts->map = true;
-		break;
-	case OPT_SVG:
-		opts->svg = value;
-		break;
-	case OPT_ZEROS:
-		opts->zeros = true;
-		break;
-	case OPT_BITMAPS:
-		opts->bitmaps = true;
-		break;
 	case OPT_WIDTH:
 		return width_set(opts, value);
 	case OPT_COLOR:
 		return color_set(opts, value);
-	case OPT_NO_CONTENT:
-		opts->no_content = true;
-		break;
-	case 'f':
-		opts->force = true;
-		break;
-	case OPT_PARENT_DIR:
-		opts->parent_dir = value;
-		break;
-	case OPT_NO_PARENT:
-		opts->no_parent = true;
-		break;
-	case OPT_LARGER_CHILD:
-		opts->larger_child = true;
-		break;
-	case OPT_RAW_PARENT:
-		opts->raw_parent = true;
-		break;
 	default:
 		return format_set(opts, value);
 	}
-	return CLI_OK;
 }
 
 /* Options that have no sense together. */
@@ -214,22 +197,21 @@ static int parse(int argc, char **argv, struct inspect_opts *opts)
 		.about = "Show what there is to know about disk images, VHD or "
 			 "raw.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = opts,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status;
 
 	opts->style = (struct inspect_style){
 		.columns = terminal_columns(),
 		.utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8"),
 		.colour = terminal_colours(),
 	};
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		status = apply(opts, id, o.value);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	status = cli_options_all(&o);
+	if (status >= 0)
 		return status;
 	opts->paths = argv + o.first_operand;
 	opts->path_count = argc - o.first_operand;

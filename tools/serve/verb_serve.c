@@ -76,45 +76,31 @@ static int port_set(struct serve *s, const char *text)
 	return CLI_OK;
 }
 
-static int option_set(struct serve *s, int id, const char *value)
+static const struct cli_set sets[] = {
+	{OPT_WRITABLE, CLI_SETS(struct serve, opts.writable)},
+	{OPT_OVERLAY, CLI_SETS(struct serve, overlay)},
+	{OPT_SOCKET, CLI_TAKES(struct serve, socket)},
+	{OPT_LISTEN, CLI_TAKES(struct serve, listen)},
+	{OPT_ONCE, CLI_SETS(struct serve, once)},
+	{OPT_RUN, CLI_TAKES(struct serve, run)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct serve, parents.dir)},
+	{OPT_LARGER_CHILD, CLI_SETS(struct serve, opts.larger_child)},
+	{OPT_DIRECT, CLI_SETS(struct serve, opts.direct)},
+	{'q', CLI_SETS(struct serve, quiet)},
+	{0},
+};
+
+static int apply(void *into, int id, const char *value)
 {
+	struct serve *s = into;
+
 	switch (id) {
-	case OPT_WRITABLE:
-		s->opts.writable = true;
-		return CLI_OK;
-	case OPT_OVERLAY:
-		s->overlay = true;
-		return CLI_OK;
-	case OPT_SOCKET:
-		s->socket = value;
-		return CLI_OK;
 	case OPT_PORT:
 		return port_set(s, value);
-	case OPT_LISTEN:
-		s->listen = value;
-		return CLI_OK;
-	case OPT_ONCE:
-		s->once = true;
-		return CLI_OK;
-	case OPT_RUN:
-		s->run = value;
-		return CLI_OK;
-	case OPT_FORMAT:
+	default:
 		s->format = value;
 		return verb_format(s->prog, "format", value, true,
 				   &s->opts.format);
-	case OPT_PARENT_DIR:
-		s->parents.dir = value;
-		return CLI_OK;
-	case OPT_LARGER_CHILD:
-		s->opts.larger_child = true;
-		return CLI_OK;
-	case OPT_DIRECT:
-		s->opts.direct = true;
-		return CLI_OK;
-	default:
-		s->quiet = true;
-		return CLI_OK;
 	}
 }
 
@@ -138,10 +124,13 @@ static int parse(struct serve *s, int argc, char **argv)
 		.usage = "[options] FILE [-- NBDKIT-OPTION...]",
 		.about = "Serve an image as a network block device.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = s,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status;
 
 	for (int i = 1; i < argc; i++)
 		if (!strcmp(argv[i], "--")) {
@@ -150,12 +139,8 @@ static int parse(struct serve *s, int argc, char **argv)
 			o.argc = i;
 			break;
 		}
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		status = option_set(s, id, o.value);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	status = cli_options_all(&o);
+	if (status >= 0)
 		return status;
 	if (o.argc - o.first_operand != 1)
 		return cli_usage(s->prog, "needs one file");

@@ -85,35 +85,27 @@ static int partition_set(struct mount *m, const char *text)
 	return CLI_OK;
 }
 
-static int option_set(struct mount *m, int id, const char *value)
+static const struct cli_set sets[] = {
+	{OPT_WRITABLE, CLI_SETS(struct mount, opts.writable)},
+	{OPT_OVERLAY, CLI_SETS(struct mount, overlay)},
+	{'o', CLI_TAKES(struct mount, options)},
+	{OPT_FOREGROUND, CLI_SETS(struct mount, foreground)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct mount, parents.dir)},
+	{OPT_LARGER_CHILD, CLI_SETS(struct mount, opts.larger_child)},
+	{OPT_DIRECT, CLI_SETS(struct mount, opts.direct)},
+	{0},
+};
+
+static int apply(void *into, int id, const char *value)
 {
+	struct mount *m = into;
+
 	switch (id) {
 	case OPT_PARTITION:
 		return partition_set(m, value);
-	case OPT_WRITABLE:
-		m->opts.writable = true;
-		return CLI_OK;
-	case OPT_OVERLAY:
-		m->overlay = true;
-		return CLI_OK;
-	case 'o':
-		m->options = value;
-		return CLI_OK;
-	case OPT_FOREGROUND:
-		m->foreground = true;
-		return CLI_OK;
-	case OPT_FORMAT:
+	default:
 		return verb_format(prog, "format", value, true,
 				   &m->opts.format);
-	case OPT_PARENT_DIR:
-		m->parents.dir = value;
-		return CLI_OK;
-	case OPT_LARGER_CHILD:
-		m->opts.larger_child = true;
-		return CLI_OK;
-	default:
-		m->opts.direct = true;
-		return CLI_OK;
 	}
 }
 
@@ -148,17 +140,15 @@ static int parse(struct mount *m, int argc, char **argv)
 		.about = "Show the disk in an image, and its partitions, as "
 			 "files in a directory.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = m,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status = cli_options_all(&o);
 
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		status = option_set(m, id, o.value);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	if (status >= 0)
 		return status;
 	if (argc - o.first_operand != 2)
 		return cli_usage(prog, "needs a file and a directory");

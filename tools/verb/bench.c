@@ -171,32 +171,21 @@ static int number_apply(struct bench_verb *b, int id, const char *text)
 	}
 }
 
-static void flag_apply(struct bench_verb *b, int id)
-{
-	switch (id) {
-	case 'w':
-		b->opts.write = true;
-		break;
-	case OPT_DESTROY:
-		b->destroy = true;
-		break;
-	case OPT_DIRECT:
-		b->open.direct = true;
-		break;
-	case OPT_NO_PARENT:
-		b->parents.none = true;
-		break;
-	case OPT_LARGER_CHILD:
-		b->open.larger_child = true;
-		break;
-	default:
-		b->json = true;
-		break;
-	}
-}
+static const struct cli_set sets[] = {
+	{'w', CLI_SETS(struct bench_verb, opts.write)},
+	{OPT_DESTROY, CLI_SETS(struct bench_verb, destroy)},
+	{OPT_DIRECT, CLI_SETS(struct bench_verb, open.direct)},
+	{OPT_NO_PARENT, CLI_SETS(struct bench_verb, parents.none)},
+	{OPT_LARGER_CHILD, CLI_SETS(struct bench_verb, open.larger_child)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct bench_verb, parents.dir)},
+	{OPT_JSON, CLI_SETS(struct bench_verb, json)},
+	{0},
+};
 
-static int apply(struct bench_verb *b, int id, const char *value)
+static int apply(void *into, int id, const char *value)
 {
+	struct bench_verb *b = into;
+
 	switch (id) {
 	case OPT_ENGINE:
 		return engine_apply(b, value);
@@ -207,16 +196,9 @@ static int apply(struct bench_verb *b, int id, const char *value)
 	case OPT_FORMAT:
 		return verb_format(b->prog, "format", value, true,
 				   &b->open.format);
-	case OPT_PARENT_DIR:
-		b->parents.dir = value;
-		return CLI_OK;
 	default:
-		break;
-	}
-	if (value)
 		return number_apply(b, id, value);
-	flag_apply(b, id);
-	return CLI_OK;
+	}
 }
 
 static int combination_check(struct bench_verb *b)
@@ -247,17 +229,15 @@ static int parse(struct bench_verb *b, int argc, char **argv)
 		.usage = "[options] FILE",
 		.about = "Measure how fast an image is read or written.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = b,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status = cli_options_all(&o);
 
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		status = apply(b, id, o.value);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	if (status >= 0)
 		return status;
 	status = combination_check(b);
 	if (status)

@@ -65,37 +65,29 @@ static const char *const severities[] = {
 
 /* -------------------------------------------------------- command line -- */
 
-static int option_apply(struct check *c, int id, const char *value)
+static const struct cli_set sets[] = {
+	{OPT_DATA, CLI_SETS(struct check, opts.data)},
+	{OPT_JSON, CLI_SETS(struct check, json)},
+	{OPT_CHAIN, CLI_SETS(struct check, chain)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct check, parents.dir)},
+	{OPT_NO_PARENT, CLI_SETS(struct check, parents.none)},
+	{'f', CLI_SETS(struct check, opts.force_read)},
+	{'q', CLI_SETS(struct check, quiet)},
+	{0},
+};
+
+static int apply(void *into, int id, const char *value)
 {
+	struct check *c = into;
+
 	switch (id) {
-	case OPT_DATA:
-		c->opts.data = true;
-		return CLI_OK;
 	case OPT_FOR:
 		return verb_target(c->prog, value, &c->opts.target);
 	case OPT_FORMAT:
 		return verb_format(c->prog, "format", value, false,
 				   &c->opts.format);
-	case OPT_ALL:
-		c->opts.limit = UINT32_MAX;
-		return CLI_OK;
-	case OPT_JSON:
-		c->json = true;
-		return CLI_OK;
-	case OPT_CHAIN:
-		c->chain = true;
-		return CLI_OK;
-	case OPT_PARENT_DIR:
-		c->parents.dir = value;
-		return CLI_OK;
-	case OPT_NO_PARENT:
-		c->parents.none = true;
-		return CLI_OK;
-	case 'f':
-		c->opts.force_read = true;
-		return CLI_OK;
 	default:
-		c->quiet = true;
+		c->opts.limit = UINT32_MAX;
 		return CLI_OK;
 	}
 }
@@ -109,17 +101,15 @@ static int parse(struct check *c, int argc, char **argv, int *first)
 		.about = "Name every fault of Virtual Hard Disk images. Only "
 			 "reads.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = c,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status = cli_options_all(&o);
 
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		status = option_apply(c, id, o.value);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	if (status >= 0)
 		return status;
 	status = verb_parents_check(c->prog, &c->parents);
 	if (status)

@@ -72,41 +72,26 @@ struct compact_verb {
 
 /* -------------------------------------------------------- command line -- */
 
-static int option_apply(struct compact_verb *v, int id, const char *value)
+static const struct cli_set sets[] = {
+	{OPT_REWRITE, CLI_SETS(struct compact_verb, rewrite)},
+	{OPT_FREE, CLI_SETS(struct compact_verb, free)},
+	{OPT_PUNCH, CLI_SETS(struct compact_verb, opts.punch)},
+	{OPT_PARENT_EQUAL, CLI_SETS(struct compact_verb, opts.parent_equal)},
+	{'n', CLI_CLEARS(struct compact_verb, opts.write)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct compact_verb, parents.dir)},
+	{OPT_LARGER_CHILD, CLI_SETS(struct compact_verb, opts.larger_child)},
+	{OPT_JSON, CLI_SETS(struct compact_verb, json)},
+	{'q', CLI_SETS(struct compact_verb, quiet)},
+	{0},
+};
+
+static int apply(void *into, int id, const char *value)
 {
-	switch (id) {
-	case OPT_REWRITE:
-		v->rewrite = true;
-		break;
-	case OPT_FREE:
-		v->free = true;
-		break;
-	case OPT_PUNCH:
-		v->opts.punch = true;
-		break;
-	case OPT_PARENT_EQUAL:
-		v->opts.parent_equal = true;
-		break;
-	case 'n':
-		v->opts.write = false;
-		break;
-	case OPT_FORMAT:
-		return verb_format(v->prog, "format", value, false,
-				   &v->opts.format);
-	case OPT_PARENT_DIR:
-		v->parents.dir = value;
-		break;
-	case OPT_LARGER_CHILD:
-		v->opts.larger_child = true;
-		break;
-	case OPT_JSON:
-		v->json = true;
-		break;
-	default:
-		v->quiet = true;
-		break;
-	}
-	return CLI_OK;
+	struct compact_verb *v = into;
+
+	(void)id; /* the only one */
+	return verb_format(v->prog, "format", value, false,
+			   &v->opts.format);
 }
 
 /* Returns -1 to go on, or the exit code to end with. */
@@ -118,18 +103,17 @@ static int parse(struct compact_verb *v, int argc, char **argv)
 		.about = "Make a VHD image's file as short as its disk "
 			 "allows.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = v,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status;
 
 	v->opts.write = true;
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		status = option_apply(v, id, o.value);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	status = cli_options_all(&o);
+	if (status >= 0)
 		return status;
 	if (v->rewrite && v->opts.punch)
 		return cli_usage(v->prog, "--rewrite or --punch, not both");

@@ -60,8 +60,9 @@ struct compare {
 
 /* -------------------------------------------------------- command line -- */
 
-static int format_apply(struct compare *c, int id, const char *value)
+static int apply(void *into, int id, const char *value)
 {
+	struct compare *c = into;
 	const char *name = id == OPT_FORMAT	? "format"
 			   : id == OPT_FORMAT_A ? "format-a"
 						: "format-b";
@@ -77,32 +78,17 @@ static int format_apply(struct compare *c, int id, const char *value)
 	return CLI_OK;
 }
 
-static void flag_apply(struct compare *c, int id)
-{
-	switch (id) {
-	case OPT_STRICT:
-		c->strict = true;
-		break;
-	case OPT_DIRECT:
-		c->direct = true;
-		break;
-	case OPT_NO_PARENT:
-		c->parents.none = true;
-		break;
-	case OPT_LARGER_CHILD:
-		c->larger_child = true;
-		break;
-	case OPT_RAW_PARENT:
-		c->raw_parent = true;
-		break;
-	case OPT_JSON:
-		c->json = true;
-		break;
-	default:
-		c->quiet = true;
-		break;
-	}
-}
+static const struct cli_set sets[] = {
+	{OPT_PARENT_DIR, CLI_TAKES(struct compare, parents.dir)},
+	{OPT_STRICT, CLI_SETS(struct compare, strict)},
+	{OPT_DIRECT, CLI_SETS(struct compare, direct)},
+	{OPT_NO_PARENT, CLI_SETS(struct compare, parents.none)},
+	{OPT_LARGER_CHILD, CLI_SETS(struct compare, larger_child)},
+	{OPT_RAW_PARENT, CLI_SETS(struct compare, raw_parent)},
+	{OPT_JSON, CLI_SETS(struct compare, json)},
+	{'q', CLI_SETS(struct compare, quiet)},
+	{0},
+};
 
 /* Returns -1 to go on, or the exit code to end with. */
 static int parse(struct compare *c, int argc, char **argv)
@@ -112,22 +98,15 @@ static int parse(struct compare *c, int argc, char **argv)
 		.usage = "[options] A B",
 		.about = "Compare what two images hold, whatever their types.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = c,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status = cli_options_all(&o);
 
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		if (id == OPT_PARENT_DIR)
-			c->parents.dir = o.value;
-		else if (o.value)
-			status = format_apply(c, id, o.value);
-		else
-			flag_apply(c, id);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	if (status >= 0)
 		return status;
 	status = verb_parents_check(c->prog, &c->parents);
 	if (status)

@@ -57,7 +57,6 @@ struct create {
 	const char *path;
 	struct vhd_create_opts opts;
 	uint64_t asked_bytes;
-	uint64_t block_size_bytes;
 	uint64_t parent_bytes; /* the parent's size */
 	struct verb_parents parents;
 	bool type_named;
@@ -88,47 +87,30 @@ static int type_set(struct create *c, const char *text)
 }
 
 /* 0 is what stands for no such option. */
-static int block_size_set(struct create *c, const char *text)
-{
-	int status = verb_size(c->prog, "block-size", text,
-			       &c->block_size_bytes);
+static const struct cli_set sets[] = {
+	{OPT_PARENT, CLI_TAKES(struct create, opts.parent_path)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct create, parents.dir)},
+	{OPT_PREALLOC, CLI_SETS(struct create, prealloc)},
+	{OPT_JSON, CLI_SETS(struct create, json)},
+	{'f', CLI_SETS(struct create, force)},
+	{'q', CLI_SETS(struct create, quiet)},
+	{0},
+};
 
-	if (status || c->block_size_bytes)
-		return status;
-	return cli_usage(c->prog,
-			 "--block-size %s: not a power of two from 4K to 256M",
-			 text);
-}
-
-static int option_apply(struct create *c, int id, const char *value)
+static int apply(void *into, int id, const char *value)
 {
+	struct create *c = into;
+
 	switch (id) {
 	case OPT_TYPE:
 		return type_set(c, value);
 	case OPT_SIZE:
 		return verb_size(c->prog, "size", value, &c->asked_bytes);
 	case OPT_BLOCK:
-		return block_size_set(c, value);
-	case OPT_PARENT:
-		c->opts.parent_path = value;
-		return CLI_OK;
-	case OPT_PARENT_DIR:
-		c->parents.dir = value;
-		return CLI_OK;
-	case OPT_FOR:
-		return verb_target(c->prog, value, &c->target);
-	case OPT_PREALLOC:
-		c->prealloc = true;
-		return CLI_OK;
-	case OPT_JSON:
-		c->json = true;
-		return CLI_OK;
-	case 'f':
-		c->force = true;
-		return CLI_OK;
+		return verb_block_size(c->prog, value,
+				       &c->opts.block_size_bytes);
 	default:
-		c->quiet = true;
-		return CLI_OK;
+		return verb_target(c->prog, value, &c->target);
 	}
 }
 
@@ -172,8 +154,8 @@ static int preset_apply(struct create *c)
 				 vhd_format_name(p->format));
 	if (!c->type_named)
 		c->opts.format = p->format;
-	if (c->block_size_bytes && p->block_size_bytes &&
-	    c->block_size_bytes != p->block_size_bytes)
+	if (c->opts.block_size_bytes && p->block_size_bytes &&
+	    c->opts.block_size_bytes != p->block_size_bytes)
 		return cli_usage(c->prog, "--block-size: %s takes 2M only",
 				 vhd_target_name(c->target));
 	c->opts.creator = p->creator;
@@ -225,21 +207,15 @@ static int together(struct create *c)
 				 "--size %" PRIu64 ": not whole "
 				 "512-byte sectors",
 				 c->asked_bytes);
-	if (c->block_size_bytes && c->opts.format == VHD_FORMAT_FIXED)
+	if (c->opts.block_size_bytes && c->opts.format == VHD_FORMAT_FIXED)
 		return cli_usage(c->prog, "--block-size is for dynamic and "
 					  "differencing images");
-	if (c->block_size_bytes > UINT32_MAX)
-		return cli_usage(c->prog,
-				 "--block-size %" PRIu64 ": too large "
-				 "a number",
-				 c->block_size_bytes);
 	if (c->prealloc && c->opts.format != VHD_FORMAT_FIXED)
 		return cli_usage(c->prog, "--prealloc is for fixed images");
 	if (c->opts.parent_path && same_file(c->opts.parent_path, c->path))
 		return cli_usage(c->prog,
 				 "%s: is the parent that it is to build on",
 				 c->path);
-	c->opts.block_size_bytes = (uint32_t)c->block_size_bytes;
 	return -1;
 }
 
@@ -252,17 +228,15 @@ static int parse(struct create *c, int argc, char **argv)
 		.about = "Make an empty Virtual Hard Disk image, or one that "
 			 "builds on another.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = c,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status = cli_options_all(&o);
 
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		status = option_apply(c, id, o.value);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	if (status >= 0)
 		return status;
 	if (argc - o.first_operand != 1)
 		return cli_usage(c->prog, "needs one file");

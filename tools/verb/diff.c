@@ -49,37 +49,24 @@ static const struct cli_option options[] = {
 
 /* -------------------------------------------------------- command line -- */
 
-static int apply(struct diff *d, int id, const char *value)
+static const struct cli_set sets[] = {
+	{OPT_CONTENT, CLI_SETS(struct diff, content)},
+	{OPT_NO_PARTITIONS, CLI_SETS(struct diff, no_partitions)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct diff, parents.dir)},
+	{OPT_NO_PARENT, CLI_SETS(struct diff, parents.none)},
+	{OPT_LARGER_CHILD, CLI_SETS(struct diff, larger_child)},
+	{OPT_DIRECT, CLI_SETS(struct diff, direct)},
+	{OPT_JSON, CLI_SETS(struct diff, json)},
+	{'q', CLI_SETS(struct diff, quiet)},
+	{0},
+};
+
+static int apply(void *into, int id, const char *value)
 {
-	switch (id) {
-	case OPT_CONTENT:
-		d->content = true;
-		break;
-	case OPT_FORMAT:
-		return verb_format(d->prog, "format", value, true, &d->format);
-	case OPT_NO_PARTITIONS:
-		d->no_partitions = true;
-		break;
-	case OPT_PARENT_DIR:
-		d->parents.dir = value;
-		break;
-	case OPT_NO_PARENT:
-		d->parents.none = true;
-		break;
-	case OPT_LARGER_CHILD:
-		d->larger_child = true;
-		break;
-	case OPT_DIRECT:
-		d->direct = true;
-		break;
-	case OPT_JSON:
-		d->json = true;
-		break;
-	default:
-		d->quiet = true;
-		break;
-	}
-	return CLI_OK;
+	struct diff *d = into;
+
+	(void)id; /* the only one */
+	return verb_format(d->prog, "format", value, true, &d->format);
 }
 
 /* Returns -1 to go on, or the exit code to end with. */
@@ -91,17 +78,16 @@ static int parse(struct diff *d, int argc, char **argv)
 		.about = "Show what a differencing disk changes, or where two "
 			 "images differ.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = d,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK, count;
+	int status, count;
 
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		status = apply(d, id, o.value);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	status = cli_options_all(&o);
+	if (status >= 0)
 		return status;
 	status = verb_parents_check(d->prog, &d->parents);
 	if (status)

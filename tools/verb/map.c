@@ -83,38 +83,28 @@ static int part_apply(struct map *m, int id, const char *text)
 	return CLI_OK;
 }
 
-static int apply(struct map *m, int id, const char *value)
+static const struct cli_set sets[] = {
+	{OPT_HOST_HOLES, CLI_SETS(struct map, host_holes)},
+	{OPT_JSON, CLI_SETS(struct map, json)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct map, parents.dir)},
+	{OPT_NO_PARENT, CLI_SETS(struct map, parents.none)},
+	{OPT_LARGER_CHILD, CLI_SETS(struct map, opts.larger_child)},
+	{OPT_RAW_PARENT, CLI_SETS(struct map, opts.raw_parent)},
+	{'f', CLI_SETS(struct map, opts.force_read)},
+	{0},
+};
+
+static int apply(void *into, int id, const char *value)
 {
+	struct map *m = into;
+
 	switch (id) {
 	case OPT_FORMAT:
 		return verb_format(m->prog, "format", value, true,
 				   &m->opts.format);
-	case OPT_START:
-	case OPT_LENGTH:
-		return part_apply(m, id, value);
-	case OPT_HOST_HOLES:
-		m->host_holes = true;
-		break;
-	case OPT_JSON:
-		m->json = true;
-		break;
-	case OPT_PARENT_DIR:
-		m->parents.dir = value;
-		break;
-	case OPT_NO_PARENT:
-		m->parents.none = true;
-		break;
-	case OPT_LARGER_CHILD:
-		m->opts.larger_child = true;
-		break;
-	case OPT_RAW_PARENT:
-		m->opts.raw_parent = true;
-		break;
 	default:
-		m->opts.force_read = true;
-		break;
+		return part_apply(m, id, value);
 	}
-	return CLI_OK;
 }
 
 /* Returns -1 to go on, or the exit code to end with. */
@@ -125,17 +115,15 @@ static int parse(struct map *m, int argc, char **argv)
 		.usage = "[options] FILE",
 		.about = "Show where an image has data.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = m,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status = cli_options_all(&o);
 
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		status = apply(m, id, o.value);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	if (status >= 0)
 		return status;
 	status = verb_parents_check(m->prog, &m->parents);
 	if (status)

@@ -88,48 +88,26 @@ static int engine_set(struct merge *m, const char *text)
 			 text);
 }
 
-static int value_apply(struct merge *m, int id, const char *value)
-{
-	switch (id) {
-	case OPT_INTO:
-		m->opts.into = value;
-		return CLI_OK;
-	case OPT_PARENT_DIR:
-		m->parents.dir = value;
-		return CLI_OK;
-	default:
-		return engine_set(m, value);
-	}
-}
+static const struct cli_set sets[] = {
+	{OPT_ALL, CLI_SETS(struct merge, opts.all)},
+	{OPT_DELETE, CLI_SETS(struct merge, opts.remove)},
+	{'n', CLI_SETS(struct merge, opts.dry_run)},
+	{'f', CLI_SETS(struct merge, force)},
+	{OPT_LARGER_CHILD, CLI_SETS(struct merge, opts.larger_child)},
+	{OPT_DIRECT, CLI_SETS(struct merge, opts.direct)},
+	{OPT_JSON, CLI_SETS(struct merge, json)},
+	{OPT_INTO, CLI_TAKES(struct merge, opts.into)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct merge, parents.dir)},
+	{'q', CLI_SETS(struct merge, quiet)},
+	{0},
+};
 
-static void flag_apply(struct merge *m, int id)
+static int apply(void *into, int id, const char *value)
 {
-	switch (id) {
-	case OPT_ALL:
-		m->opts.all = true;
-		break;
-	case OPT_DELETE:
-		m->opts.remove = true;
-		break;
-	case 'n':
-		m->opts.dry_run = true;
-		break;
-	case 'f':
-		m->force = true;
-		break;
-	case OPT_LARGER_CHILD:
-		m->opts.larger_child = true;
-		break;
-	case OPT_DIRECT:
-		m->opts.direct = true;
-		break;
-	case OPT_JSON:
-		m->json = true;
-		break;
-	default:
-		m->quiet = true;
-		break;
-	}
+	struct merge *m = into;
+
+	(void)id; /* the only one */
+	return engine_set(m, value);
 }
 
 /* Returns -1 to go on, or the exit code to end with. */
@@ -141,20 +119,15 @@ static int parse(struct merge *m, int argc, char **argv)
 		.about = "Merge a differencing disk into an image it builds "
 			 "on.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = m,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status = cli_options_all(&o);
 
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		if (o.value)
-			status = value_apply(m, id, o.value);
-		else
-			flag_apply(m, id);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	if (status >= 0)
 		return status;
 	if (argc - o.first_operand != 1)
 		return cli_usage(m->prog, "needs one differencing disk");

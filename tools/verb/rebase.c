@@ -50,32 +50,16 @@ static void stop(int sig)
 
 /* -------------------------------------------------------- command line -- */
 
-static void option_apply(struct rebase *b, int id, const char *value)
-{
-	switch (id) {
-	case OPT_PARENT:
-		b->opts.parent_path = value;
-		break;
-	case OPT_PARENT_DIR:
-		b->parents.dir = value;
-		break;
-	case OPT_UNSAFE:
-		b->opts.unsafe = true;
-		break;
-	case 'n':
-		b->opts.dry_run = true;
-		break;
-	case OPT_LARGER:
-		b->opts.larger_child = true;
-		break;
-	case OPT_JSON:
-		b->json = true;
-		break;
-	default:
-		b->quiet = true;
-		break;
-	}
-}
+static const struct cli_set sets[] = {
+	{OPT_PARENT, CLI_TAKES(struct rebase, opts.parent_path)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct rebase, parents.dir)},
+	{OPT_UNSAFE, CLI_SETS(struct rebase, opts.unsafe)},
+	{'n', CLI_SETS(struct rebase, opts.dry_run)},
+	{OPT_LARGER, CLI_SETS(struct rebase, opts.larger_child)},
+	{OPT_JSON, CLI_SETS(struct rebase, json)},
+	{'q', CLI_SETS(struct rebase, quiet)},
+	{0},
+};
 
 /* Returns -1 to go on, or the exit code to end with. */
 static int parse(struct rebase *b, int argc, char **argv)
@@ -85,14 +69,14 @@ static int parse(struct rebase *b, int argc, char **argv)
 		.usage = "--parent PARENT [options] CHILD",
 		.about = "Put a differencing disk onto another parent.",
 		.table = options,
+		.sets = sets,
+		.into = b,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status = cli_options_all(&o);
 
-	while ((id = cli_options_next(&o, &status)) > 0)
-		option_apply(b, id, o.value);
-	if (id < 0)
+	if (status >= 0)
 		return status;
 	if (!b->opts.parent_path)
 		return cli_usage(b->prog, "needs --parent");

@@ -78,61 +78,35 @@ static int prefer_set(struct repair_verb *v, const char *text)
 	return CLI_OK;
 }
 
-static int value_apply(struct repair_verb *v, int id, const char *value)
+static const struct cli_set sets[] = {
+	{'y', CLI_SETS(struct repair_verb, opts.write)},
+	{'n', CLI_SETS(struct repair_verb, dry_run)},
+	{OPT_NO_UNDO, CLI_SETS(struct repair_verb, no_undo)},
+	{OPT_UNDO_APPLY, CLI_SETS(struct repair_verb, undo_apply)},
+	{OPT_LOSSY, CLI_SETS(struct repair_verb, opts.lossy)},
+	{OPT_NO_PARENT, CLI_SETS(struct repair_verb, parents.none)},
+	{OPT_LARGER_CHILD, CLI_SETS(struct repair_verb, larger_child)},
+	{'f', CLI_SETS(struct repair_verb, force)},
+	{OPT_JSON, CLI_SETS(struct repair_verb, json)},
+	{OPT_UNDO, CLI_TAKES(struct repair_verb, opts.undo_path)},
+	{OPT_SALVAGE, CLI_TAKES(struct repair_verb, salvage_path)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct repair_verb, parents.dir)},
+	{'q', CLI_SETS(struct repair_verb, quiet)},
+	{0},
+};
+
+static int apply(void *into, int id, const char *value)
 {
+	struct repair_verb *v = into;
+
 	switch (id) {
-	case OPT_UNDO:
-		v->opts.undo_path = value;
-		return CLI_OK;
 	case OPT_PREFER:
 		return prefer_set(v, value);
 	case OPT_SIZE:
 		return verb_size(v->prog, "size", value, &v->opts.size_bytes);
-	case OPT_SALVAGE:
-		v->salvage_path = value;
-		return CLI_OK;
-	case OPT_PARENT_DIR:
-		v->parents.dir = value;
-		return CLI_OK;
 	default:
 		return verb_format(v->prog, "format", value, false,
 				   &v->opts.format);
-	}
-}
-
-static void flag_apply(struct repair_verb *v, int id)
-{
-	switch (id) {
-	case 'y':
-		v->opts.write = true;
-		break;
-	case 'n':
-		v->dry_run = true;
-		break;
-	case OPT_NO_UNDO:
-		v->no_undo = true;
-		break;
-	case OPT_UNDO_APPLY:
-		v->undo_apply = true;
-		break;
-	case OPT_LOSSY:
-		v->opts.lossy = true;
-		break;
-	case OPT_NO_PARENT:
-		v->parents.none = true;
-		break;
-	case OPT_LARGER_CHILD:
-		v->larger_child = true;
-		break;
-	case 'f':
-		v->force = true;
-		break;
-	case OPT_JSON:
-		v->json = true;
-		break;
-	default:
-		v->quiet = true;
-		break;
 	}
 }
 
@@ -181,20 +155,15 @@ static int parse(struct repair_verb *v, int argc, char **argv)
 		.about = "Put a damaged Virtual Hard Disk image right. Without "
 			 "--yes only shows how.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = v,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status = cli_options_all(&o);
 
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		if (o.value)
-			status = value_apply(v, id, o.value);
-		else
-			flag_apply(v, id);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	if (status >= 0)
 		return status;
 	v->path = argv[o.first_operand];
 	v->undo_operand = argv[o.first_operand + (argc > o.first_operand + 1)];

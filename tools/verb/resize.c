@@ -68,41 +68,26 @@ struct resize_verb {
 
 /* -------------------------------------------------------- command line -- */
 
-static int option_apply(struct resize_verb *v, int id, const char *value)
+static const struct cli_set sets[] = {
+	{OPT_SHRINK, CLI_SETS(struct resize_verb, opts.shrink)},
+	{OPT_GPT, CLI_SETS(struct resize_verb, gpt)},
+	{OPT_PREALLOC, CLI_SETS(struct resize_verb, opts.prealloc)},
+	{'n', CLI_CLEARS(struct resize_verb, opts.write)},
+	{'f', CLI_SETS(struct resize_verb, opts.force)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct resize_verb, parents.dir)},
+	{OPT_LARGER_CHILD, CLI_SETS(struct resize_verb, opts.larger_child)},
+	{OPT_JSON, CLI_SETS(struct resize_verb, json)},
+	{'q', CLI_SETS(struct resize_verb, quiet)},
+	{0},
+};
+
+static int apply(void *into, int id, const char *value)
 {
-	switch (id) {
-	case OPT_SHRINK:
-		v->opts.shrink = true;
-		break;
-	case OPT_GPT:
-		v->gpt = true;
-		break;
-	case OPT_PREALLOC:
-		v->opts.prealloc = true;
-		break;
-	case 'n':
-		v->opts.write = false;
-		break;
-	case 'f':
-		v->opts.force = true;
-		break;
-	case OPT_FORMAT:
-		return verb_format(v->prog, "format", value, false,
-				   &v->opts.format);
-	case OPT_PARENT_DIR:
-		v->parents.dir = value;
-		break;
-	case OPT_LARGER_CHILD:
-		v->opts.larger_child = true;
-		break;
-	case OPT_JSON:
-		v->json = true;
-		break;
-	default:
-		v->quiet = true;
-		break;
-	}
-	return CLI_OK;
+	struct resize_verb *v = into;
+
+	(void)id; /* the only one */
+	return verb_format(v->prog, "format", value, false,
+			   &v->opts.format);
 }
 
 /* "-4G" is a size here and no option. */
@@ -142,19 +127,18 @@ static int parse(struct resize_verb *v, int argc, char **argv)
 			 "--shrink [options] SIZE|-SIZE FILE",
 		.about = "Make the disk in a VHD image larger or smaller.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = v,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status;
 
 	v->opts.write = true;
 	find_cut(v, argc, argv);
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		status = option_apply(v, id, o.value);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	status = cli_options_all(&o);
+	if (status >= 0)
 		return status;
 	if (argc - o.first_operand != 2)
 		return cli_usage(v->prog, "needs a size and one file");

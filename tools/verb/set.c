@@ -222,8 +222,20 @@ static int timestamp_apply(struct set *s, const char *text)
 	return CLI_OK;
 }
 
-static int apply(struct set *s, int id, const char *value)
+static const struct cli_set sets[] = {
+	{OPT_PARENT, CLI_TAKES(struct set, rebase.parent_path)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct set, parents.dir)},
+	{OPT_LARGER, CLI_SETS(struct set, rebase.larger_child)},
+	{'n', CLI_CLEARS(struct set, opts.write)},
+	{OPT_JSON, CLI_SETS(struct set, json)},
+	{'q', CLI_SETS(struct set, quiet)},
+	{0},
+};
+
+static int apply(void *into, int id, const char *value)
 {
+	struct set *s = into;
+
 	switch (id) {
 	case OPT_ID:
 		return id_apply(s, value);
@@ -243,29 +255,10 @@ static int apply(struct set *s, int id, const char *value)
 		return creator_apply(s, value);
 	case OPT_TIMESTAMP:
 		return timestamp_apply(s, value);
-	case OPT_FORMAT:
+	default:
 		return verb_format(s->prog, "format", value, false,
 				   &s->opts.format);
-	case OPT_PARENT:
-		s->rebase.parent_path = value;
-		break;
-	case OPT_PARENT_DIR:
-		s->parents.dir = value;
-		break;
-	case OPT_LARGER:
-		s->rebase.larger_child = true;
-		break;
-	case 'n':
-		s->opts.write = false;
-		break;
-	case OPT_JSON:
-		s->json = true;
-		break;
-	default:
-		s->quiet = true;
-		break;
 	}
-	return CLI_OK;
 }
 
 /* Returns -1 to go on, or the exit code to end with. */
@@ -276,17 +269,15 @@ static int parse(struct set *s, int argc, char **argv)
 		.usage = "[options] FILE",
 		.about = "Change what an image says of itself; its data stays.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = s,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status = cli_options_all(&o);
 
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		status = apply(s, id, o.value);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	if (status >= 0)
 		return status;
 	if (argc - o.first_operand != 1)
 		return cli_usage(s->prog, "needs one file");

@@ -54,7 +54,6 @@ struct snapshot {
 	const char *base;  /* --rename */
 	struct verb_parents parents;
 	struct vhd_create_opts opts;
-	uint64_t block_size_bytes;
 	bool force;
 	bool json;
 	bool quiet;
@@ -65,31 +64,22 @@ struct snapshot {
 
 /* -------------------------------------------------------- command line -- */
 
-static int option_apply(struct snapshot *s, int id, const char *value)
+static const struct cli_set sets[] = {
+	{OPT_RENAME, CLI_TAKES(struct snapshot, base)},
+	{OPT_PARENT_DIR, CLI_TAKES(struct snapshot, parents.dir)},
+	{OPT_LARGER, CLI_SETS(struct snapshot, opts.larger_child)},
+	{OPT_JSON, CLI_SETS(struct snapshot, json)},
+	{'f', CLI_SETS(struct snapshot, force)},
+	{'q', CLI_SETS(struct snapshot, quiet)},
+	{0},
+};
+
+static int apply(void *into, int id, const char *value)
 {
-	switch (id) {
-	case OPT_RENAME:
-		s->base = value;
-		return CLI_OK;
-	case OPT_PARENT_DIR:
-		s->parents.dir = value;
-		return CLI_OK;
-	case OPT_LARGER:
-		s->opts.larger_child = true;
-		return CLI_OK;
-	case OPT_BLOCK:
-		return verb_size(s->prog, "block-size", value,
-				 &s->block_size_bytes);
-	case OPT_JSON:
-		s->json = true;
-		return CLI_OK;
-	case 'f':
-		s->force = true;
-		return CLI_OK;
-	default:
-		s->quiet = true;
-		return CLI_OK;
-	}
+	struct snapshot *s = into;
+
+	(void)id; /* the only one */
+	return verb_block_size(s->prog, value, &s->opts.block_size_bytes);
 }
 
 /* Returns -1 to go on, or the exit code to end with. */
@@ -101,21 +91,16 @@ static int parse(struct snapshot *s, int argc, char **argv)
 		.about = "Keep what a disk holds and go on writing in a child "
 			 "of it.",
 		.table = options,
+		.sets = sets,
+		.apply = apply,
+		.into = s,
 		.argc = argc,
 		.argv = argv,
 	};
-	int id, status = CLI_OK;
+	int status = cli_options_all(&o);
 
-	while ((id = cli_options_next(&o, &status)) > 0) {
-		status = option_apply(s, id, o.value);
-		if (status)
-			return status;
-	}
-	if (id < 0)
+	if (status >= 0)
 		return status;
-	if (s->block_size_bytes > UINT32_MAX)
-		return cli_usage(s->prog, "--block-size: too large a number");
-	s->opts.block_size_bytes = (uint32_t)s->block_size_bytes;
 	if (argc - o.first_operand != (s->base ? 1 : 2))
 		return cli_usage(s->prog, s->base
 						  ? "needs one disk"

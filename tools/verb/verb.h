@@ -40,6 +40,8 @@ int verb_format(const char *prog, const char *option, const char *text,
 int verb_target(const char *prog, const char *text, enum vhd_target *out);
 int verb_size(const char *prog, const char *option, const char *text,
 	      uint64_t *out);
+/* --block-size: a power of two from 4 KiB to 256 MiB. */
+int verb_block_size(const char *prog, const char *text, uint32_t *out);
 
 /* A random id as Windows writes them: the version is in the high half of byte
  * 7.

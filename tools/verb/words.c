@@ -7,6 +7,9 @@
 
 #include "verb.h"
 
+#define BLOCK_MIN_BYTES 4096u
+#define BLOCK_MAX_BYTES (256u << 20)
+
 int verb_format(const char *prog, const char *option, const char *text,
 		bool raw, enum vhd_format *out)
 {
@@ -60,6 +63,20 @@ int verb_size(const char *prog, const char *option, const char *text,
 				 "--%s %s: not a size such as 512, 64K, "
 				 "20M or 1T",
 				 option, text);
+	return CLI_OK;
+}
+
+int verb_block_size(const char *prog, const char *text, uint32_t *out)
+{
+	uint64_t n;
+
+	if (cli_size_parse(text, &n) || n < BLOCK_MIN_BYTES ||
+	    n > BLOCK_MAX_BYTES || n & (n - 1))
+		return cli_usage(prog,
+				 "--block-size %s: not a power of two from 4K "
+				 "to 256M",
+				 text);
+	*out = (uint32_t)n;
 	return CLI_OK;
 }
 
