@@ -166,7 +166,7 @@ const struct tool_case tool_cases[] = {
 	 {{"child.vhd", "child", "child"}}, .out = OUT_ANY},
 	{.name = "snapshot-rename",
 	 {VHD, "snapshot", "--rename", "base.vhd", "disk.vhd"}, {"disk.vhd"},
-	 {{"disk.vhd", "disk", "disk"}, {"base.vhd", NULL, "disk"}},
+	 {{"disk.vhd", "disk", "diff:disk"}, {"base.vhd", NULL, "disk"}},
 	 .out = OUT_ANY},
 	{.name = "repair", {VHD, "repair", "--yes", "cut.vhd"}, {"cut.vhd"},
 	 {{"cut.vhd", "disk", "disk"}}, .out = OUT_ANY,

@@ -22,7 +22,7 @@
 /* What a file holds before and after, by the name of a flat disk in the store;
  * NULL: it is not there. "=": the same bytes as after an undisturbed run; "?":
  * anything; "raw:NAME": as a raw disk, which a file called *.raw is anyway;
- * "A|B": each sector as in one of two.
+ * "A|B": each sector as in one of two; "diff:NAME": in a differencing disk.
  */
 struct want {
 	const char *file;
