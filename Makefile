@@ -163,7 +163,7 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_written_crash vhd_create_child vhd_rebase vhd_resize \
             vhd_compact vhd_malformed vhd_split vhd_keep vhd_check_chain \
             vhd_merge vhd_merge_file vhd_random vhd_set vhd_repair vhd_undo \
-            vhd_salvage vhd_oracle vhd_zero vhd_confine
+            vhd_salvage vhd_oracle vhd_zero vhd_confine vhd_fault
 UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
               vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
@@ -211,7 +211,8 @@ SRC_proof/tools := tests/proof/toolcase.c tests/proof/toolrun.c \
 SRC_proof/crash := tests/proof/crash_class.c tests/proof/crash_op.c \
                    tests/proof/crash_edit.c tests/proof/crash_repair.c \
                    tests/proof/crash_model.c tests/proof/crash_check.c \
-                   tests/proof/crash_run.c
+                   tests/proof/crash_run.c tests/proof/crash_guest.c \
+                   tests/proof/crash_barrier.c
 SRC_proof/sim := tests/proof/sim_event.c tests/proof/sim_machine.c \
                  tests/proof/sim_disk.c tests/proof/sim_post.c \
                  tests/proof/sim_answer.c tests/proof/sim_fault.c \
@@ -223,12 +224,34 @@ WATCHED      := vmbus_channel vmbus_flow vmbus_message vmbus_fetch \
 # Fuzz targets whose corpus is replayed behind that door, without libFuzzer.
 REPLAYED     := storvsp_session vmbus_message
 
+# These have the system calls of the library wrapped.
+FAULTED      := vhd_fault
+FAULT_SRC    := tests/lib/fault.c tests/lib/fault_table.c \
+                tests/lib/fault_wrap.c tests/lib/faultrun.c \
+                tests/lib/faultjudge.c tests/lib/faultwork.c \
+                tests/lib/faultwork_queue.c tests/lib/faultwork_create.c \
+                tests/lib/faultwork_edit.c
+FAULT_WRAP   := pread64 pwrite64 preadv64 pwritev64 fdatasync fsync \
+                fallocate64 ftruncate64 lseek64 posix_fadvise64 open64 \
+                __open64_2 syscall close unlink fcntl64 fstat64 stat64 \
+                lstat64 fstatvfs64 statx realpath fdopendir readdir64 ioctl \
+                io_uring_queue_init_params io_uring_register_files_sparse \
+                io_uring_register_files io_uring_register_files_update \
+                io_uring_register io_uring_submit \
+                io_uring_submit_and_wait_timeout io_uring_get_events \
+                io_setup io_submit io_getevents eventfd read poll \
+                vhd_file_read vhd_file_write vhd_file_flush vhd_file_zero \
+                vhd_file_truncate vhd_file_size vhd_file_open vhd_file_adopt \
+                vhd_file_close_checked vhd_file_close vhd_file_punch \
+                vhd_open_retry
+
 # Fuzz targets: fuzz/NAME.c, seeds in fuzz/corpus/NAME/. FUZZ_SRC_NAME lists
 # what else is built into it, FUZZ_LIBS_NAME what is linked to it.
 TIME ?= 10
 FUZZ := vmbus_ring vmbus_message storvsp_packet storvsp_session scsi_cdb \
         vhd_open vhd_repair vhd_edit vhd_merge vhd_ops vhd_chain vhd_stream \
-        vhd_beside hv_loader hv_pio_mmio hv_hypercall tool_args
+        vhd_beside hv_loader hv_pio_mmio hv_hypercall tool_args tool_verbs \
+        tool_stream tool_freemap
 # The bus behind the door that counts fetches.
 WATCHED_VMBUS := $(filter-out hv/gpa.c,$(VMBUS_SRC)) tests/lib/gpa_watch.c
 FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
@@ -237,6 +260,16 @@ FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
 FUZZ_SRC_tool_args := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
                       tools/hv/args.c tools/hv/escape.c $(CLI_SRC) $(VHD_SRC)
 FUZZ_LIBS_tool_args := $(LIBS_VHD) $(LIBS_TOOLS)
+FUZZ_SRC_tool_stream := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
+                        $(CLI_SRC) $(SANDBOX_SRC) $(VHD_SRC) \
+                        tests/lib/memfile.c
+FUZZ_LIBS_tool_stream := $(LIBS_VHD) $(LIBS_TOOLS)
+FUZZ_SRC_tool_verbs := $(filter-out tools/verb/vhd.c,$(SRC_vhd)) $(CLI_SRC) \
+                       $(SANDBOX_SRC) $(VHD_SRC)
+FUZZ_LIBS_tool_verbs := $(LIBS_VHD) $(LIBS_TOOLS)
+FUZZ_SRC_tool_freemap := $(FUZZ_SRC_tool_verbs) tests/lib/memfile.c \
+                         tests/lib/fuzzimg.c
+FUZZ_LIBS_tool_freemap := $(LIBS_VHD) $(LIBS_TOOLS)
 FUZZ_SRC_vhd_ops := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c
 FUZZ_LIBS_vhd_ops := $(LIBS_VHD)
 FUZZ_SRC_vhd_chain := $(VHD_SRC) tests/lib/memfile.c tests/lib/oracle.c \
@@ -307,7 +340,13 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  hv/chip/pm.c:hv_pio_mmio hv/bzimage.c:hv_loader \
                  hv/boot_linux.c:hv_loader tools/convert/args.c:tool_args \
                  tools/hv/args.c:tool_args tools/cli/options.c:tool_args \
-                 tools/cli/size.c:tool_args tools/cli/text.c:tool_args
+                 tools/cli/size.c:tool_args tools/cli/text.c:tool_args \
+                 tools/convert/feed.c:tool_stream \
+                 tools/verb/freemap_ext.c:tool_freemap \
+                 tools/convert/stream.c:tool_stream \
+                 $(addsuffix :tool_verbs,$(addprefix tools/verb/,check.c \
+                 compact.c compare.c create.c diff.c map.c merge.c rebase.c \
+                 repair.c resize.c salvage.c set.c snapshot.c words.c))
 
 MANPAGES := tools/man/vhd-inspect.1 tools/man/vhd-convert.1 tools/man/hv.1 \
             tools/man/vhd.1 tools/man/vhd-check.1 tools/man/vhd-compare.1 \
@@ -322,6 +361,7 @@ MANPAGES := tools/man/vhd-inspect.1 tools/man/vhd-convert.1 tools/man/hv.1 \
 $(BUILD)/obj/tools/verb/freemap_mount.o: CFLAGS_ALL += -I/usr/include/fuse3
 
 # -------------------------------------------------------------------- rules
+comma := ,
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LIBVHD     := $(BUILD)/lib/libvhd.a
@@ -417,6 +457,7 @@ $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
 define unit_rule
 $(BUILD)/tests/$(1): $$(call obj,tests/$(1).c) \
                      $(if $(filter $(1),$(WATCHED)),$(call obj,tests/lib/gpa_watch.c)) \
+                     $(if $(filter $(1),$(FAULTED)),$(call obj,$(FAULT_SRC))) \
                      $(LIBTEST) $(2)
 	@mkdir -p $$(@D)
 	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ -lcmocka $$(LIBS_VHD) $$(LIBS_TOOLS)
@@ -435,6 +476,8 @@ $(BUILD)/lib/counted/%.a: $(BUILD)/lib/%.a
 $(foreach t,$(UNIT_COUNTED),$(eval $(call unit_rule,$(t),$(patsubst \
   $(BUILD)/lib/%,$(BUILD)/lib/counted/%,$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD)))))
 
+$(addprefix $(BUILD)/tests/,$(FAULTED)): \
+  LDFLAGS_ALL += $(addprefix -Wl$(comma)--wrap=,$(FAULT_WRAP))
 # Allocations of this one can be made to fail.
 $(BUILD)/tests/vmbus_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wrap=eventfd
 $(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
@@ -447,6 +490,9 @@ $(BUILD)/tests/vhd_nomem_calls: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
 $(BUILD)/tests/hv_synic: LDFLAGS_ALL += -Wl,--wrap=hv_gpa_or32
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
+# The same for tests/proof/corpus_peers.sh.
+$(eval $(call unit_rule,corpus_image,$(LIBVHD)))
+$(BUILD)/tests/corpus_image: $(call obj,tests/lib/fuzzimg.c)
 
 define proof_rule
 $(BUILD)/tests/$(1): $$(call obj,tests/$(1).c $$(SRC_$(1))) $(LIBTEST) \
@@ -479,7 +525,7 @@ $(foreach t,$(REPLAYED),$(eval $(call replay_rule,$(t))))
 # gcc asks for the prototype that libFuzzer keeps to itself.
 $(BUILD)/obj/fuzz/%.o: CFLAGS_ALL += -Wno-missing-prototypes
 
-unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd proof/nomem.so \
+unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd corpus_image proof/nomem.so \
                                        $(addprefix replay_,$(REPLAYED)) \
                                        $(PROOF_PROGRAMS))
 unit: unit-build
@@ -507,6 +553,8 @@ fuzz_obj = $(patsubst %.c,$(BUILD)/obj/$(1)-objects/%.o,$(2))
 define fuzz_flavour
 $(BUILD)/obj/$(1)-objects/tools/cli/options.o: \
   FUZZ_OWN += -DCLI_VERSION=\"$(VERSION)\"
+$(BUILD)/obj/$(1)-objects/tools/verb/freemap_mount.o: \
+  FUZZ_OWN += -I/usr/include/fuse3
 $(BUILD)/obj/$(1)-objects/hv/acpi.o: $(BUILD)/gen/dsdt.h
 $(BUILD)/obj/$(1)-objects/%.o: %.c | $(BUILD)/.deps $(BUILD)/.deps-$(4)
 	@mkdir -p $$(@D)
@@ -516,7 +564,7 @@ $(eval $(call fuzz_flavour,fuzz,$(CLANG),$(FUZZ_OPT) \
   -fsanitize=fuzzer-no-link,test))
 $(eval $(call fuzz_flavour,afl,AFL_QUIET=1 $(AFL_CC),$(FUZZ_OPT),afl))
 $(eval $(call fuzz_flavour,cov,$(CLANG),$(FUZZ_COV),test))
-$(BUILD)/.deps-%: tools/deps.sh
+$(BUILD)/.deps-test $(BUILD)/.deps-afl: $(BUILD)/.deps-%: tools/deps.sh
 	@mkdir -p $(@D)
 	@tools/deps.sh $*
 	@touch $@
@@ -559,7 +607,7 @@ fuzz-surfaces:
 	  echo 'surfaces without a fuzz target: $(surface_faults)'; exit 1; fi
 
 .PHONY: fuzz fuzz-build fuzz-replay fuzz-afl fuzz-cov-build \
-        fuzz-coverage
+        fuzz-coverage fuzz-sensitivity
 fuzz-build: fuzz-surfaces $(addprefix $(BUILD)/fuzz/,$(FUZZ))
 fuzz: fuzz-build
 	@. tests/lib/proof.sh; proof_figure Z1 \
@@ -574,6 +622,9 @@ fuzz-afl: $(addprefix $(BUILD)/afl/,$(FUZZ))
 fuzz-cov-build: $(addprefix $(BUILD)/cov/,$(FUZZ))
 fuzz-coverage: fuzz-cov-build
 	tests/fuzz-coverage.sh $(BUILD) $(FUZZ_SURFACES)
+# Whether planted defects are found.
+fuzz-sensitivity:
+	+MAKE='$(MAKE)' tests/fuzz-sensitivity.sh $(BUILD)
 
 # ------------------------------------------------- packages, suites, demo
 # What the compiler needs is installed (as root) or asked for (otherwise)
@@ -643,6 +694,7 @@ help:
 	@echo 'make fuzz-NAME       one of: $(FUZZ)'
 	@echo 'make fuzz-replay     their seeds only'
 	@echo 'make fuzz-coverage   lines and branches of each surface they reach'
+	@echo 'make fuzz-sensitivity  planted defects, of which the fuzzers find most'
 	@echo 'make fuzz-afl        the same targets for AFL++; fuzz-afl-NAME runs one'
 	@echo 'make bench           measurements against fio and QEMU'
 	@echo 'make layers style    rules of the tree: includes, sizes'

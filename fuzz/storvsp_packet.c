@@ -11,7 +11,7 @@
  *
  * An input:
  *   0      where: 0..4 steps of negotiation done, 5 a sub-channel, modulo 6;
- *          0x80 protocol 4.2
+ *          0x40 data pages lie one behind the other; 0x80 protocol 4.2
  *   1      descriptor: modulo 4: 0 in-band, 1 GPA direct, 2 raw bytes, 3 a
  *          well-formed request; 0x80 nobody wants a completion
  *   2      count of ranges, modulo 5
@@ -403,14 +403,15 @@ static bool negotiate(struct world *w, unsigned steps, uint16_t version)
 /* Returns whether requests are served where the packet goes. */
 static bool start(struct world *w, uint8_t where)
 {
+	unsigned step = (where & 0x3f) % 6;
 	struct vsc_opts o = {
-		.vsp.max_subchannels = where % 6 == 5,
+		.vsp.max_subchannels = step == 5,
 		.vsp.depth = 4,
 		.vsp.max_transfer_bytes = 16384,
 		.vsp.queue_create = make_queue,
 		.vsp.queue_arg = w,
 		.guest.memory_bytes = MEMORY,
-		.guest.scatter = true,
+		.guest.scatter = !(where & 0x40),
 		.out_pages = 2,
 		.in_pages = 2,
 	};
@@ -422,9 +423,9 @@ static bool start(struct world *w, uint8_t where)
 		make_disk(w, i);
 	w->c = vsc_open(w->v, 0);
 	must(w->c != NULL);
-	ready = negotiate(w, where % 6, versions[where >> 7]);
+	ready = negotiate(w, step, versions[where >> 7]);
 	/* there are none in protocol 4.2 */
-	if (where % 6 == 5 && !(where & 0x80)) {
+	if (step == 5 && !(where & 0x80)) {
 		must(vsc_create_subs(w->c, 1) == STORVSP_STATUS_SUCCESS);
 		w->c = vsc_open(w->v, 1);
 		must(w->c != NULL);

@@ -395,6 +395,28 @@ static void use(struct world *w, const char *path,
 	}
 }
 
+/* The text decoders, with no byte to spare: ends are found by ASan. */
+static void decode(const uint8_t *data, size_t size, size_t cap)
+{
+	static const uint32_t platforms[] = {
+		VHD_LOCATOR_W2RU, VHD_LOCATOR_W2KU, VHD_LOCATOR_MACX};
+	char *out = malloc(cap);
+	ssize_t n;
+
+	must(out != NULL);
+	for (int order = 0; order < 2; order++) {
+		n = vhd_utf16_decode(data, size,
+				     order ? VHD_UTF16_BE : VHD_UTF16_LE, out,
+				     cap);
+		must(n < (ssize_t)cap && (n < 0 || !out[n]));
+	}
+	for (int i = 0; i < 3; i++) {
+		n = vhd_locator_path(platforms[i], data, size, out, cap);
+		must(n < (ssize_t)cap && (n < 0 || !out[n]));
+	}
+	free(out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = {data + CONTROL_BYTES, size - CONTROL_BYTES};
@@ -403,6 +425,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < CONTROL_BYTES)
 		return 0;
+	decode(data + CONTROL_BYTES, size - CONTROL_BYTES,
+	       1u + data[3] % 64);
 	build(&w, data, &in);
 	o.writable = data[1] & FLAG_WRITABLE;
 	o.larger_child = data[1] & FLAG_LARGER;

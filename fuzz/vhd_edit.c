@@ -123,6 +123,12 @@ static void move_table(struct memfile *m, uint64_t size)
 	must(vhd_close(img, &e) == 0);
 }
 
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+			       unsigned seed)
+{
+	return fuzzimg_mutate(data, size, max_size, seed);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct memfile *m;

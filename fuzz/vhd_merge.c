@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "tests/lib/fuzzimg.h"
+#include "tests/lib/random.h"
 #include "vhd/checked.h"
 #include "vhd/merge.h"
 
@@ -189,6 +190,26 @@ static void run(struct pair *p, unsigned faults)
 	}
 	memfile_destroy(child);
 	free(was);
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+			       unsigned seed)
+{
+	uint64_t rnd = seed;
+	size_t n = size < HEAD_BYTES ? 0 : (size_t)little(data, 3);
+
+	if (size < HEAD_BYTES + 2 * FUZZIMG_CONTROL_BYTES ||
+	    n < FUZZIMG_CONTROL_BYTES ||
+	    n > size - HEAD_BYTES - FUZZIMG_CONTROL_BYTES ||
+	    random_below(&rnd, 2))
+		return LLVMFuzzerMutate ? LLVMFuzzerMutate(data, size, max_size)
+					: size;
+	if (random_below(&rnd, 2))
+		fuzzimg_tweak(data + HEAD_BYTES, n, &rnd);
+	else
+		fuzzimg_tweak(data + HEAD_BYTES + n, size - HEAD_BYTES - n,
+			      &rnd);
+	return size;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

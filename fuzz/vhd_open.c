@@ -324,6 +324,12 @@ static void use(struct memfile *m, struct vhd *img, uint64_t rnd, bool sound)
 	memfile_destroy(parent);
 }
 
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+			       unsigned seed)
+{
+	return fuzzimg_mutate(data, size, max_size, seed);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct vhd_open_opts o = {0};

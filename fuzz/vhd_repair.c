@@ -231,6 +231,12 @@ static void salvage(struct memfile *m, const uint8_t *data)
 	memfile_destroy(out);
 }
 
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+			       unsigned seed)
+{
+	return fuzzimg_mutate(data, size, max_size, seed);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct memfile *m;

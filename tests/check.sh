@@ -127,7 +127,10 @@ tier_fuzz()
 	fi
 	fuzzed=$?
 	build_quietly coverage -j2 fuzz-cov-build &&
-	"$make" --no-print-directory -s fuzz-coverage && return $fuzzed
+	"$make" --no-print-directory -s fuzz-coverage || fuzzed=1
+	[ "${PROOF_LONG-}" != 1 ] ||
+		"$make" --no-print-directory -s fuzz-sensitivity || fuzzed=1
+	return $fuzzed
 }
 
 # Harnesses that are no unit test of one module; each writes its figures.

@@ -349,6 +349,21 @@ static void trying_again_has_an_end(void **state)
 	qtest_check(f->buf, SECTOR, 0, 1);
 }
 
+/* The signal may have hit its sync, whose report comes but once. */
+static void an_interrupted_durable_write_is_not_repeated(void **state)
+{
+	struct qsim *f = *state;
+	struct iovec iov = {f->buf, SECTOR};
+	struct vhd_req req = qsim_req(f, VHD_OP_WRITE, 0, &iov);
+
+	qsim_prepare(f, BLOCK);
+	req.flags = VHD_REQ_FUA;
+	qsim_plan(f, 0, VHD_IO_WRITE, 1, (struct sim_fate){.code = -EINTR});
+	assert_int_equal(qtest_run(f->q, &req), -EINTR);
+	assert_int_equal(f->seen[VHD_IO_WRITE], 1);
+	assert_int_equal(qtest_flush(f->q, f->img), -EIO);
+}
+
 static int fail_reads(void *ctx, enum memfile_op op, uint64_t off,
 		      uint64_t len)
 {
@@ -543,6 +558,7 @@ int main(void)
 		WITH(the_end_of_the_file_inside_data_is_an_error, set_up),
 		WITH(a_write_that_moves_nothing_is_an_error, set_up),
 		WITH(trying_again_has_an_end, set_up),
+		WITH(an_interrupted_durable_write_is_not_repeated, set_up),
 		WITH(a_medium_fault_while_moving_is_told, set_up),
 		WITH(a_full_host_fails_the_write_that_needs_a_block, set_up),
 		WITH(a_lost_operation_ends_when_cancelled, set_up),

@@ -285,7 +285,7 @@ int vhd_compact_to(const char *path, bool no_lock, const char *out_path,
 	struct vhd_open_opts o;
 	struct vhd_file out;
 	struct vhd *img;
-	int rc = opts_check(opts, err), closed;
+	int rc = opts_check(opts, err);
 
 	if (rc)
 		return rc;
@@ -302,10 +302,5 @@ int vhd_compact_to(const char *path, bool no_lock, const char *out_path,
 		return rc;
 	}
 	rc = compact_to(img, &out, opts, result, err);
-	closed = vhd_file_close_checked(&out);
-	if (!rc && closed)
-		rc = vhd_fail(err, closed, VHD_WHY_IO, 0,
-			      "closing the new file failed: %s",
-			      vhd_errno_text(closed));
-	return rc;
+	return vhd_file_close_after(&out, rc, err);
 }

@@ -13,6 +13,8 @@
 #include "engine.h"
 #include "fail.h"
 
+#define RETRIES_MAX 1000
+
 struct sync_engine {
 	struct vhd_io_list queued;
 	struct vhd_io_list done;
@@ -100,6 +102,7 @@ static int64_t transfer_direct(const struct vhd_io *io)
 
 static int64_t perform(const struct vhd_io *io)
 {
+	unsigned tries = 0;
 	int64_t res;
 	int rc;
 
@@ -110,7 +113,11 @@ static int64_t perform(const struct vhd_io *io)
 					 io->zero_bytes);
 		return rc ? rc : (int64_t)io->zero_bytes;
 	}
-	res = io->direct ? transfer_direct(io) : transfer(io);
+	/* The queue cannot tell an interrupted write from an interrupted sync.
+	 */
+	do
+		res = io->direct ? transfer_direct(io) : transfer(io);
+	while (res == -EINTR && io->dsync && ++tries <= RETRIES_MAX);
 	if (res <= 0 || !io->dsync)
 		return res;
 	rc = io->file->ops->flush(io->file->state);

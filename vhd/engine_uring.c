@@ -57,6 +57,7 @@ struct uring_engine {
 	int poll_fd;                /* watched by an armed poll, or -1 */
 	int wake_fd;                /* in WAKE_PLACE, or -1 */
 	uint64_t poll_tag;
+	uint32_t placed;            /* operations in the ring or the kernel */
 	struct vhd_io_list stalled; /* found no place in the ring */
 	struct vhd_io_list done;    /* cancelled while stalled */
 };
@@ -181,10 +182,44 @@ static int uring_create(uint32_t depth, void **state, struct vhd_err *err)
 	return 0;
 }
 
+/* How many operations the kernel has: without those that lie in the ring. */
+static uint32_t in_kernel(const struct uring_engine *e)
+{
+	const struct io_uring_sq *sq = &e->ring.sq;
+	uint32_t left = e->placed;
+
+	for (unsigned i = sq->sqe_tail - io_uring_sq_ready(&e->ring);
+	     i != sq->sqe_tail; i++)
+		left -= !(sq->sqes[i & *sq->kring_mask].user_data & 1);
+	return left;
+}
+
+static uint32_t take_done(struct uring_engine *e, struct vhd_io_list *list);
+
+/* After the engine broke operations may be under way. The end of the ring does
+ * not wait for them: they would write to the file, and to buffers, that are
+ * somebody else's by then.
+ */
+static void drain(struct uring_engine *e)
+{
+	struct vhd_io_list list = {0};
+
+	while (in_kernel(e)) {
+		int rc = io_uring_get_events(&e->ring);
+
+		if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY)
+			return; /* there is no ring any more */
+		if (!take_done(e, &list))
+			nanosleep(&(struct timespec){.tv_nsec = 1000000},
+				  NULL);
+	}
+}
+
 static void uring_destroy(void *state)
 {
 	struct uring_engine *e = state;
 
+	drain(e);
 	io_uring_queue_exit(&e->ring);
 	free(e);
 }
@@ -235,7 +270,7 @@ static void fixed(const struct uring_engine *e, struct io_uring_sqe *sqe)
 		sqe->flags = IOSQE_FIXED_FILE;
 }
 
-static void fill(const struct uring_engine *e, struct io_uring_sqe *sqe,
+static void fill(struct uring_engine *e, struct io_uring_sqe *sqe,
 		 struct vhd_io *io)
 {
 	int fd = io->direct ? io->file->direct_fd : io->file->fd;
@@ -261,6 +296,7 @@ static void fill(const struct uring_engine *e, struct io_uring_sqe *sqe,
 		sqe->rw_flags = RWF_DSYNC;
 	fixed(e, sqe);
 	sqe->user_data = (uint64_t)(uintptr_t)io;
+	e->placed++;
 }
 
 /* Hand what was prepared to the kernel. What it has no room or memory for now
@@ -343,20 +379,12 @@ static void poll_ended(struct uring_engine *e, uint64_t tag)
 		e->poll_fd = -1;
 }
 
-static struct vhd_io *uring_reap(void *state)
+/* Move completions to the list; how many there were. */
+static uint32_t take_done(struct uring_engine *e, struct vhd_io_list *list)
 {
-	struct uring_engine *e = state;
-	struct vhd_io_list list = e->done;
 	struct io_uring_cqe *cqe;
 	unsigned head, n = 0;
 
-	e->done.head = NULL;
-	/* Completions may wait in the kernel for a call: deferred work, or
-	 * more of them than the ring holds.
-	 */
-	if (IO_URING_READ_ONCE(*e->ring.sq.kflags) &
-	    (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
-		(void)io_uring_get_events(&e->ring);
 	io_uring_for_each_cqe(&e->ring, head, cqe) {
 		if (cqe->user_data & 1) {
 			poll_ended(e, cqe->user_data);
@@ -367,11 +395,28 @@ static struct vhd_io *uring_reap(void *state)
 			io->res = cqe->res;
 			if (io->op == VHD_IO_ZERO && !io->res)
 				io->res = (int64_t)io->zero_bytes;
-			vhd_io_list_add(&list, io);
+			vhd_io_list_add(list, io);
+			e->placed--;
 		}
 		n++;
 	}
 	io_uring_cq_advance(&e->ring, n);
+	return n;
+}
+
+static struct vhd_io *uring_reap(void *state)
+{
+	struct uring_engine *e = state;
+	struct vhd_io_list list = e->done;
+
+	e->done.head = NULL;
+	/* Completions may wait in the kernel for a call: deferred work, or
+	 * more of them than the ring holds.
+	 */
+	if (IO_URING_READ_ONCE(*e->ring.sq.kflags) &
+	    (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
+		(void)io_uring_get_events(&e->ring);
+	take_done(e, &list);
 	return list.head;
 }
 

@@ -125,25 +125,32 @@ static int zero_by_writing(const struct vhd_file *f, uint64_t off, uint64_t len,
 	return 0;
 }
 
-int vhd_file_zero(const struct vhd_file *f, uint64_t off, uint64_t len,
-		  struct vhd_err *err)
+int vhd_file_punch(const struct vhd_file *f, uint64_t off, uint64_t len,
+		   struct vhd_err *err)
 {
 	unsigned tries = 0;
 	int rc;
 
-	if (len == 0)
-		return 0;
 	do
 		rc = f->ops->zero(f->state, off, len);
 	while (again(rc, &tries));
-	if (rc == -EOPNOTSUPP)
-		return zero_by_writing(f, off, len, err);
 	if (rc)
-		return vhd_fail(err, rc, vhd_io_why(rc), off,
+		return vhd_fail(err, rc,
+				rc == -EOPNOTSUPP ? VHD_WHY_UNSUPPORTED
+						  : vhd_io_why(rc),
+				off,
 				"cannot zero %llu bytes at offset %llu: %s",
 				(unsigned long long)len,
 				(unsigned long long)off, vhd_errno_text(rc));
 	return 0;
+}
+
+int vhd_file_zero(const struct vhd_file *f, uint64_t off, uint64_t len,
+		  struct vhd_err *err)
+{
+	int rc = len ? vhd_file_punch(f, off, len, err) : 0;
+
+	return rc == -EOPNOTSUPP ? zero_by_writing(f, off, len, err) : rc;
 }
 
 int vhd_file_truncate(const struct vhd_file *f, uint64_t len,
@@ -282,22 +289,31 @@ static int open_fail(int code, const char *path, struct vhd_err *err)
 			path, vhd_errno_text(code));
 }
 
+int vhd_open_retry(const char *path, int flags)
+{
+	unsigned tries = 0;
+	int fd;
+
+	do
+		fd = open(path, flags | O_CLOEXEC, 0666);
+	while (fd < 0 && errno == EINTR && ++tries <= RETRIES_MAX);
+	return fd < 0 ? -errno : fd;
+}
+
 /* O_NONBLOCK only keeps a FIFO or a dead tape drive from blocking the open;
  * left set it makes io_uring answer EAGAIN.
  */
 static int open_plain(const char *path, const struct vhd_file_open *how,
 		      struct vhd_err *err)
 {
-	int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	int flags = O_NOCTTY | O_NONBLOCK;
 	int fd;
 
 	flags |= how->writable || how->create ? O_RDWR : O_RDONLY;
 	if (how->create)
 		flags |= O_CREAT | (how->exclusive ? O_EXCL : 0);
-	do
-		fd = open(path, flags, 0666);
-	while (fd < 0 && errno == EINTR);
-	return fd < 0 ? open_fail(-errno, path, err) : fd;
+	fd = vhd_open_retry(path, flags);
+	return fd < 0 ? open_fail(fd, path, err) : fd;
 }
 
 static int make_blocking(int fd, const char *path, struct vhd_err *err)
@@ -345,12 +361,23 @@ static int open_direct(int fd, const char *path, bool writable,
 static int make_empty(int fd, const char *path, struct vhd_err *err)
 {
 	off_t end = lseek(fd, 0, SEEK_END);
+	unsigned tries = 0;
 	int rc;
 
-	if (end == 0 || (end > 0 && ftruncate(fd, 0) == 0))
+	if (end < 0) {
+		rc = -errno;
+		return vhd_fail(err, rc, vhd_system_why(rc), 0,
+				"cannot learn the length of %.80s: %s", path,
+				vhd_errno_text(rc));
+	}
+	if (end == 0)
 		return 0;
-	rc = -errno;
-	return vhd_fail(err, rc, vhd_system_why(rc), 0, "cannot empty %.80s: %s",
+	do
+		rc = ftruncate(fd, 0) < 0 ? -errno : 0;
+	while (again(rc, &tries));
+	if (!rc)
+		return 0;
+	return vhd_fail(err, rc, vhd_io_why(rc), 0, "cannot empty %.80s: %s",
 			path, vhd_errno_text(rc));
 }
 
@@ -394,13 +421,20 @@ int vhd_file_adopt(int fd, const char *path, const struct vhd_file_open *how,
 int vhd_file_open(const char *path, const struct vhd_file_open *how,
 		  struct vhd_file *out, struct vhd_err *err)
 {
-	int fd;
+	int fd, rc;
 
 	if (how->no_lock && (how->writable || how->create))
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"a file opened for writing must be locked");
 	fd = open_plain(path, how, err);
-	return fd < 0 ? fd : adopt(fd, path, path, how, out, err);
+	if (fd < 0)
+		return fd;
+	rc = adopt(fd, path, path, how, out, err);
+	/* What this call made goes again, unless somebody has it open already.
+	 */
+	if (rc && rc != -EBUSY && how->create && how->exclusive)
+		(void)unlink(path);
+	return rc;
 }
 
 int vhd_file_close_checked(struct vhd_file *f)
@@ -415,6 +449,16 @@ int vhd_file_close_checked(struct vhd_file *f)
 		rc = f->ops->close(f->state);
 	*f = (struct vhd_file){.fd = -1, .direct_fd = -1};
 	return rc ? rc : direct;
+}
+
+int vhd_file_close_after(struct vhd_file *f, int rc, struct vhd_err *err)
+{
+	int closed = vhd_file_close_checked(f);
+
+	if (rc || !closed)
+		return rc;
+	return vhd_fail(err, closed, vhd_io_why(closed), 0,
+			"closing the file failed: %s", vhd_errno_text(closed));
 }
 
 /* For files nothing was written to, or that are given up anyway. */

@@ -167,7 +167,7 @@ int vhd_in_place(const char *path, const struct vhd_in_place_opts *opts,
 {
 	const struct vhd_file_open how = {.writable = true};
 	struct vhd_file f;
-	int rc, closed;
+	int rc;
 
 	if (!opts)
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
@@ -180,9 +180,5 @@ int vhd_in_place(const char *path, const struct vhd_in_place_opts *opts,
 			      "a device's length does not change");
 	else
 		rc = vhd_in_place_file(&f, opts, err);
-	closed = vhd_file_close_checked(&f);
-	if (rc || !closed)
-		return rc;
-	return vhd_fail(err, closed, VHD_WHY_IO, 0, "cannot close the file: %s",
-			vhd_errno_text(closed));
+	return vhd_file_close_after(&f, rc, err);
 }

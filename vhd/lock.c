@@ -6,6 +6,9 @@
 #include "fail.h"
 #include "lock.h"
 
+/* A lock that is not waited for is hardly ever interrupted. */
+#define RETRIES_MAX 1000
+
 /* QEMU says what it does by shared locks on single bytes: 101 "writes", 103
  * "resizes". They do not get in the way of a shared lock on the whole file, so
  * they are asked for. A lock on the whole file is another reader's, and keeps
@@ -37,11 +40,12 @@ int vhd_lock(int fd, bool exclusive, const char *path, struct vhd_err *err)
 		.l_type = exclusive ? F_WRLCK : F_RDLCK,
 		.l_whence = SEEK_SET,
 	};
+	unsigned tries = 0;
 	int rc;
 
 	do
 		rc = fcntl(fd, F_OFD_SETLK, &fl);
-	while (rc < 0 && errno == EINTR);
+	while (rc < 0 && errno == EINTR && ++tries <= RETRIES_MAX);
 	if (rc == 0 && (exclusive || !qemu_writes(fd)))
 		return 0;
 	rc = rc == 0 ? -EAGAIN : -errno;

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "fail.h"
+#include "filesys.h"
 #include "merge.h"
 #include "split.h"
 
@@ -66,12 +67,18 @@ static int choose_named(struct merge *m, struct vhd_err *err)
 				"cannot find %.80s: %s", m->opts->into,
 				vhd_errno_text(rc));
 	}
-	for (unsigned i = 1; i < m->top->info.layers; i++)
-		if (stat_of(vhd_get_layer(m->top, i), &have) == 0 &&
-		    same_file(&want, &have)) {
+	for (unsigned i = 1; i < m->top->info.layers; i++) {
+		if (stat_of(vhd_get_layer(m->top, i), &have) < 0) {
+			rc = -errno;
+			return vhd_fail(err, rc, vhd_system_why(rc), 0,
+					"cannot examine layer %u: %s", i,
+					vhd_errno_text(rc));
+		}
+		if (same_file(&want, &have)) {
 			m->at = i;
 			return 0;
 		}
+	}
 	return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 			"%.80s is not among the images below this one",
 			m->opts->into);
@@ -219,11 +226,16 @@ static int target_open(struct merge *m, struct vhd **target,
 	rc = vhd_open(m->path, &o, target, err);
 	if (rc)
 		return rc;
-	if (fstat((*target)->file.fd, &st) == 0 && same_file(&st, &m->st) &&
-	    !memcmp((*target)->info.unique_id, m->id, sizeof(m->id)) &&
-	    (*target)->sectors == m->top->sectors)
+	if (fstat((*target)->file.fd, &st) < 0)
+		rc = vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
+			      "cannot examine %.80s", m->path);
+	else if (same_file(&st, &m->st) &&
+		 !memcmp((*target)->info.unique_id, m->id, sizeof(m->id)) &&
+		 (*target)->sectors == m->top->sectors)
 		return 0;
 	vhd_abandon(*target);
+	if (rc)
+		return rc;
 	return vhd_fail(err, -EBUSY, VHD_WHY_LOCKED, 0,
 			"%.80s was replaced meanwhile; nothing was written",
 			m->path);
@@ -267,8 +279,10 @@ static int sync_folder(const char *path)
 		return -ENOMEM;
 	}
 	slash[slash == dir] = '\0';
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) < 0)
+	fd = vhd_open_retry(dir, O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		rc = fd;
+	else if (fsync(fd) < 0)
 		rc = -errno;
 	if (fd >= 0)
 		close(fd);

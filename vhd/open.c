@@ -488,18 +488,14 @@ int vhd_finish(struct vhd *img, struct vhd_err *err)
 
 int vhd_close(struct vhd *img, struct vhd_err *err)
 {
-	int rc, closed;
+	int rc;
 
 	if (!img)
 		return 0;
 	rc = vhd_finish(img, err);
 	vhd_chain_free(img);
-	closed = vhd_file_close_checked(&img->file);
+	rc = vhd_file_close_after(&img->file, rc, err);
 	vhd_image_free(img);
-	if (!rc && closed)
-		rc = vhd_fail(err, closed, VHD_WHY_IO, 0,
-			      "closing the file failed: %s",
-			      vhd_errno_text(closed));
 	return rc;
 }
 

@@ -54,16 +54,16 @@ static const uint32_t platforms[] = {
 
 /* One locator's path; empty where it has none that can be used. */
 static int locator_name(const struct vhd *child, const struct vhd_locator *l,
-			char *out, size_t cap)
+			char *out, size_t cap, struct vhd_err *err)
 {
 	uint8_t *payload = malloc(l->len_bytes);
 	int rc;
 
 	out[0] = '\0';
 	if (!payload)
-		return -ENOMEM;
+		return vhd_fail_nomem(err, l->len_bytes, "the parent's name");
 	rc = vhd_file_read(&child->file, payload, l->len_bytes, l->off_bytes,
-			   NULL);
+			   err);
 	if (!rc &&
 	    vhd_locator_path(l->platform, payload, l->len_bytes, out, cap) < 0)
 		out[0] = '\0';
@@ -81,7 +81,8 @@ static bool known(char names[][VHD_PARENT_PATH_MAX], unsigned count)
 
 /* All names of a child's parent, each once. Returns how many, or an error. */
 static int names_of(const struct vhd *child,
-		    char names[NAMES_MAX][VHD_PARENT_PATH_MAX])
+		    char names[NAMES_MAX][VHD_PARENT_PATH_MAX],
+		    struct vhd_err *err)
 {
 	unsigned n = 0;
 
@@ -93,7 +94,7 @@ static int names_of(const struct vhd *child,
 			if (l->platform != platforms[p])
 				continue;
 			rc = locator_name(child, l, names[n],
-					  VHD_PARENT_PATH_MAX);
+					  VHD_PARENT_PATH_MAX, err);
 			if (rc)
 				return rc;
 			if (names[n][0] && !known(names, n))
@@ -110,7 +111,7 @@ int vhd_parent_path(const struct vhd *img, unsigned i, char *buf, size_t n)
 {
 	char(*names)[VHD_PARENT_PATH_MAX] = calloc(NAMES_MAX, sizeof(*names));
 	const struct vhd *low = vhd_get_layer(img, img->info.layers - 1);
-	int rc = names ? names_of(low, names) : -ENOMEM;
+	int rc = names ? names_of(low, names, NULL) : -ENOMEM;
 
 	if (rc >= 0 &&
 	    (low->info.format != VHD_FORMAT_DIFF || i >= (unsigned)rc))
@@ -513,11 +514,9 @@ static int one_parent(struct search *s, struct vhd_err *err)
 		rc = raw_check(s, err);
 	if (rc)
 		goto out;
-	count = names_of(s->child, names);
+	count = names_of(s->child, names, err);
 	if (count < 0) {
-		rc = vhd_fail(err, count, vhd_io_why(count), 0,
-			      "cannot read the parent's name: %s",
-			      vhd_errno_text(count));
+		rc = count;
 		goto out;
 	}
 	memcpy(s->last, count ? names[0] : "(no name)",
@@ -551,9 +550,9 @@ static int search_open(struct search *s, const char *path, struct vhd_err *err)
 				s->top->path ? s->opts->parent_dir : path,
 				vhd_errno_text(rc));
 	}
-	s->root_fd = open(s->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	s->root_fd = vhd_open_retry(s->root, O_PATH | O_DIRECTORY);
 	if (s->root_fd < 0) {
-		rc = -errno;
+		rc = s->root_fd;
 		return vhd_fail(err, rc, vhd_system_why(rc), 0,
 				"cannot open %.80s: %s", s->root,
 				vhd_errno_text(rc));

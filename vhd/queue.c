@@ -137,7 +137,7 @@ int queue_go_sync(struct vhd_queue *q, struct vhd_err *err)
 	void *state;
 	int rc;
 
-	if (!q->automatic || q->in_flight)
+	if (!q->automatic || q->in_flight || q->broken)
 		return -ENOTSUP;
 	rc = vhd_engine_sync.create(q->depth, &state, err);
 	if (rc)
@@ -152,12 +152,9 @@ void vhd_queue_destroy(struct vhd_queue *q)
 {
 	if (!q)
 		return;
-	q->engine->destroy(q->state);
-	for (unsigned i = 0; i < VHD_QUEUE_IMAGES_MAX; i++)
-		if (q->images[i].img) {
-			vhd_commit_fini(&q->images[i].flush.commit);
-			free(q->images[i].below);
-		}
+	queue_images_release(q);
+	if (!q->broken)
+		q->engine->destroy(q->state);
 	free(q->slots);
 	free(q);
 }
@@ -305,7 +302,9 @@ static void feed(struct vhd_queue *q)
 	}
 }
 
-/* The engine is gone: nothing will come back from it. */
+/* The engine is given up, which waits for what it has under way: nothing will
+ * come back from it, and nothing of it touches files and buffers any more.
+ */
 static void break_queue(struct vhd_queue *q, int code)
 {
 	struct vhd_req *req;
@@ -313,6 +312,8 @@ static void break_queue(struct vhd_queue *q, int code)
 	if (q->broken)
 		return;
 	q->broken = code;
+	q->engine->destroy(q->state);
+	q->state = NULL;
 	for (uint32_t i = 0; i < q->depth; i++) {
 		struct queue_slot *slot = &q->slots[i];
 
@@ -320,6 +321,9 @@ static void break_queue(struct vhd_queue *q, int code)
 		slot->busy = false;
 		if (!req)
 			continue;
+		/* Nobody will know what its sync said. */
+		if (slot->io.dsync)
+			vhd_poison(slot->im->img);
 		queue_fault(req, -EIO, VHD_WHY_IO, slot->pos_bytes);
 		if (--req->pending_ == 0 && !(req->state_ & REQ_WAITING))
 			queue_finish(q, req);

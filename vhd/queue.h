@@ -180,6 +180,8 @@ void queue_finish(struct vhd_queue *q, struct vhd_req *req);
 /* queue_image.c */
 struct queue_image *queue_image_find(struct vhd_queue *q,
 				     const struct vhd *img);
+/* The end of the queue, before that of its engine. */
+void queue_images_release(struct vhd_queue *q);
 
 /* queue_io.c */
 /* Send out what is left of a request. False: it needs a slot to go on. */

@@ -127,7 +127,8 @@ static int file_attach(struct vhd_queue *q, struct vhd *img,
 
 static void file_detach(struct vhd_queue *q, struct queue_file *f)
 {
-	q->engine->detach(q->state, f->file, f->slot);
+	if (!q->broken)
+		q->engine->detach(q->state, f->file, f->slot);
 	q->slot_used[f->slot] = false;
 }
 
@@ -163,6 +164,21 @@ static void files_detach(struct vhd_queue *q, struct queue_image *im)
 	im->img = NULL;
 }
 
+/* The end of a ring lets go of its files some time later, and a lock could stay
+ * as long.
+ */
+void queue_images_release(struct vhd_queue *q)
+{
+	for (unsigned i = 0; i < VHD_QUEUE_IMAGES_MAX; i++) {
+		struct queue_image *im = &q->images[i];
+
+		if (!im->img)
+			continue;
+		vhd_commit_fini(&im->flush.commit);
+		files_detach(q, im);
+	}
+}
+
 int vhd_queue_attach(struct vhd_queue *q, struct vhd *img, struct vhd_err *err)
 {
 	const struct vhd_info *info = vhd_get_info(img);
@@ -173,6 +189,9 @@ int vhd_queue_attach(struct vhd_queue *q, struct vhd *img, struct vhd_err *err)
 	if (queue_image_find(q, img))
 		return vhd_fail(err, -EEXIST, VHD_WHY_ARGUMENT, 0,
 				"the image is attached to this queue already");
+	if (q->broken)
+		return vhd_fail(err, -EIO, VHD_WHY_IO, 0,
+				"the queue's engine is broken");
 	im = image_place(q);
 	if (!im)
 		return vhd_fail(err, -ENOSPC, VHD_WHY_ARGUMENT, 0,

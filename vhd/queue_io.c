@@ -376,7 +376,10 @@ static void piece_fault(struct queue_slot *slot, int code, enum vhd_why why)
 static bool piece_goes_on(struct vhd_queue *q, struct queue_slot *slot)
 {
 	struct vhd_io *io = &slot->io;
-	bool again = io->res == -EINTR || io->res == -EAGAIN;
+	/* What interrupted a durable write may have been its sync, and a sync
+	 * that failed is never tried again.
+	 */
+	bool again = io->res == -EAGAIN || (io->res == -EINTR && !io->dsync);
 
 	if (io->op == VHD_IO_ZERO && io->res < 0 &&
 	    vhd_file_no_holes((int)io->res)) {

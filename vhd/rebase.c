@@ -59,16 +59,25 @@ static int places(struct rebase *b, const char *path, struct vhd_err *err)
 static int circle_check(const struct rebase *b, struct vhd_err *err)
 {
 	struct stat child, have;
+	int rc;
 
 	if (stat(b->child_path, &child) < 0)
-		return 0; /* opening it says why */
-	for (const struct vhd *l = b->parent; l; l = l->parent)
-		if (fstat(l->file.fd, &have) == 0 &&
-		    have.st_dev == child.st_dev && have.st_ino == child.st_ino)
+		goto fail;
+	for (const struct vhd *l = b->parent; l; l = l->parent) {
+		if (l->file.fd < 0) /* a split set, which is no child's */
+			continue;
+		if (fstat(l->file.fd, &have) < 0)
+			goto fail;
+		if (have.st_dev == child.st_dev && have.st_ino == child.st_ino)
 			return vhd_fail(err, -EUCLEAN, VHD_WHY_CHAIN_CYCLE, 0,
 					"the new parent builds on this very "
 					"image");
+	}
 	return 0;
+fail:
+	rc = -errno;
+	return vhd_fail(err, rc, vhd_system_why(rc), 0, "cannot examine %.80s: %s",
+			b->child_path, vhd_errno_text(rc));
 }
 
 static struct vhd_open_opts how_to_open(const struct rebase *b)

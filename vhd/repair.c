@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "fail.h"
+#include "filesys.h"
 #include "repair.h"
 #include "split.h"
 
@@ -285,14 +286,16 @@ static int sync_directory(const char *path, struct vhd_err *err)
 
 	if (!dir)
 		return vhd_fail_nomem(err, strlen(path), "a path");
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = vhd_open_retry(dir, O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		rc = fd;
 	/* Some file systems do not sync directories; they say EINVAL. */
-	if (fd < 0 || (fsync(fd) < 0 && errno != EINVAL)) {
+	else if (fsync(fd) < 0 && errno != EINVAL)
 		rc = -errno;
+	if (rc)
 		vhd_fail(err, rc, vhd_system_why(rc), 0,
 			 "cannot make the undo file's name durable: %s",
 			 vhd_errno_text(rc));
-	}
 	if (fd >= 0)
 		close(fd);
 	free(dir);
@@ -313,7 +316,7 @@ static int save_to(struct repair *r, const char *path, struct vhd_err *err)
 	if (rc)
 		return rc;
 	rc = save(r, &undo, err);
-	vhd_file_close(&undo);
+	rc = vhd_file_close_after(&undo, rc, err);
 	if (!rc)
 		rc = sync_directory(path, err);
 	if (rc) /* should this fail too: the first fault is told */
@@ -348,6 +351,5 @@ int vhd_repair(const char *path, const struct vhd_repair_opts *opts,
 	if (!rc && opts->write && r->change_count)
 		rc = carry_out(r, err);
 	end(r);
-	vhd_file_close(&f);
-	return rc;
+	return vhd_file_close_after(&f, rc, err);
 }

@@ -193,15 +193,13 @@ static int write_footers(struct resize *r, struct vhd_err *err)
  */
 static int settle(struct vhd *img, uint64_t end_bytes, struct vhd_err *err)
 {
-	int rc;
-
 	if (end_bytes > VHD_FILE_BYTES_MAX - VHD_ALIGN_BYTES)
 		return vhd_fail(err, -EFBIG, VHD_WHY_NO_SPACE, end_bytes,
 				"the file would pass 2^32 sectors, the reach "
 				"of a VHD's block table");
 	img->alloc_end_bytes = end_bytes;
-	rc = vhd_tail_settle(img, err);
-	return rc ? rc : vhd_file_flush(&img->file, err);
+	img->tail_ok = false; /* written in any case, and all synced with it */
+	return vhd_tail_settle(img, err);
 }
 
 /* A full disk in the middle of a longer table: nothing points to it, the file
@@ -227,8 +225,6 @@ static int lengthen_in_place(struct layout *l, uint32_t from, uint32_t entries,
 
 	/* The room may be the footer's. */
 	end = img->info.table_bytes + layout_table_bytes(entries);
-	if (end > img->file_end_bytes - VHD_FOOTER_BYTES)
-		img->tail_ok = false;
 	rc = layout_entries_clear(l, from, whole, err);
 	if (!rc)
 		rc = layout_batmap_write(l, err);
@@ -252,7 +248,7 @@ static int lengthen_elsewhere(struct layout *l, uint32_t entries,
 
 	if (rc)
 		return rc;
-	img->tail_ok = false; /* that is where the footer is */
+	/* That is where the footer is. */
 	rc = layout_unit_write(l, at, entries, err);
 	if (!rc)
 		rc = settle(img, at + layout_unit_bytes(l, entries), err);

@@ -22,6 +22,8 @@
 #include "filesys.h"
 #include "resize.h"
 
+#define RETRIES_MAX 1000
+
 /* The last bytes of the footer while the former one is to be erased. */
 struct grown_note {
 	uint8_t cookie[4];
@@ -126,24 +128,28 @@ int resize_fixed_plan(struct resize *r, struct vhd_err *err)
 	return 0;
 }
 
+static int reserve_once(int fd, uint64_t from, uint64_t len)
+{
+	if (fd < 0)
+		return -EOPNOTSUPP;
+	return fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)len) < 0
+		       ? -errno
+		       : 0;
+}
+
 /* Space for all of it, without a byte of it in the file yet. */
 static int reserve(struct resize *r, struct vhd_err *err)
 {
 	uint64_t from = r->old_bytes, len = r->new_bytes - from;
-	int rc = 0;
+	unsigned tries = 0;
+	int rc;
 
 	if (!r->opts->prealloc)
 		return 0;
-	if (r->img->file.fd < 0)
-		rc = -EOPNOTSUPP;
-	else
-		while (fallocate(r->img->file.fd, FALLOC_FL_KEEP_SIZE,
-				 (off_t)from, (off_t)len + VHD_FOOTER_BYTES)) {
-			rc = -errno;
-			if (rc != -EINTR)
-				break;
-			rc = 0;
-		}
+	do
+		rc = reserve_once(r->img->file.fd, from,
+				  len + VHD_FOOTER_BYTES);
+	while (rc == -EINTR && ++tries <= RETRIES_MAX);
 	if (!rc)
 		return 0;
 	return vhd_fail(err, rc, vhd_io_why(rc), from,

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "filesys.h"
 #include "set.h"
 #include "split.h"
 #include "survey.h"
@@ -307,6 +308,5 @@ int vhd_set(const char *path, const struct vhd_set_opts *opts,
 	if (rc)
 		return rc;
 	rc = vhd_set_file(&f, opts, result ? result : &unused, err);
-	vhd_file_close(&f);
-	return rc;
+	return vhd_file_close_after(&f, rc, err);
 }

@@ -461,11 +461,14 @@ int vhd_split_open(const char *path, const struct vhd_file_open *how,
 	if (rc)
 		return rc;
 	/* The path may be a link, such as those below /proc/self/fd. A file
-	 * that has no name any more has no other parts.
+	 * that has no name any more has no other parts. Where the name cannot
+	 * be learned, the parts are looked for beside the path as given.
 	 */
 	name = realpath(path, NULL);
-	if (!name && errno != ENOMEM)
+	if (!name && errno == ENOENT)
 		return 0;
+	if (!name && errno != ENOMEM)
+		name = strdup(path);
 	rc = name ? vhd_split_gather(out, name, &dir, how->writable, err)
 		  : vhd_fail_nomem(err, strlen(path), "a path");
 	free(name);

@@ -14,6 +14,7 @@
 
 #include "checked.h"
 #include "fail.h"
+#include "filesys.h"
 #include "undo.h"
 #include "wire.h"
 
@@ -371,7 +372,7 @@ int vhd_undo(const char *path, const char *undo_path, bool force,
 	rc = vhd_file_open(path, &for_image, &image, err);
 	if (!rc) {
 		rc = vhd_undo_file(&image, &undo, force, result, err);
-		vhd_file_close(&image);
+		rc = vhd_file_close_after(&image, rc, err);
 	}
 	vhd_file_close(&undo);
 	return rc;

@@ -9,7 +9,7 @@
 #include <errno.h>
 
 #include "alloc.h"
-#include "fail.h"
+#include "filesys.h"
 #include "image.h"
 
 int vhd_map_zero(struct vhd *img, uint64_t lba, uint64_t sectors,
@@ -41,18 +41,8 @@ static int punch(struct vhd *img, const struct vhd_run *run,
 		 struct vhd_err *err)
 {
 	uint64_t len = run->sectors * VHD_SECTOR_BYTES;
-	int rc;
 
-	do
-		rc = img->file.ops->zero(img->file.state, run->off_bytes, len);
-	while (rc == -EINTR);
-	if (!rc)
-		return 0;
-	return vhd_fail(err, rc,
-			rc == -EOPNOTSUPP ? VHD_WHY_UNSUPPORTED
-					  : vhd_io_why(rc),
-			run->off_bytes, "cannot zero %llu bytes in place: %s",
-			(unsigned long long)len, vhd_errno_text(rc));
+	return vhd_file_punch(&img->file, run->off_bytes, len, err);
 }
 
 int vhd_zero(struct vhd *img, uint64_t lba, uint64_t sectors,

@@ -92,6 +92,17 @@ test_pattern()
 	done
 }
 
+# Seeded writes to one disk, beside whatever else runs on the host.
+test_work()
+{
+	load
+	wait_for /dev/sda
+	pattern /dev/sda "$(word seed)" "$(word operations)" ||
+		say "pattern on sda failed"
+	sync
+	sum /dev/sda
+}
+
 # Writes without an end, telling what is durable, until it is killed.
 test_endless()
 {

@@ -16,9 +16,13 @@ hv=$build/bin/hv
 work=$build/guest
 seed=${SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
 operations=400
+hostile_operations=120 # of the guest beside the hostile one
+hostile_seed=${SEED:-7}
 limit=240
-all_cases='refusals pattern ends locks flush'
+all_cases='refusals pattern ends locks flush hostile'
 PATH=$PATH:/usr/sbin:/sbin
+# shellcheck source=tests/lib/proof.sh
+. "$here/../lib/proof.sh"
 
 # ------------------------------------------------------------- assertions --
 failures=0
@@ -278,6 +282,75 @@ case_flush()
 	flushes=$(grep -c "disk.vhd.*= 0" "$dir/trace")
 	echo "flushes of the host's file: $flushes"
 	expect 'every flush of the guest arrived' [ "$flushes" -ge 10 ]
+}
+
+# A guest of its own kernel does the worst it can (hostile/acts.c), again and
+# again, while another one works on its disk. The hostile one must be served
+# after each act, and ends by its own hand; the other must not notice; what a
+# guest can put into the log is bounded.
+case_hostile()
+{
+	dir=$work/hostile-run
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	seed=$hostile_seed
+	operations=$hostile_operations
+	echo "seed $seed"
+	"$here/hostile/build.sh" "$work/hostile"
+	expect 'the hostile kernel is built' equal $? 0
+	qemu-img create -q -f vpc -o subformat=fixed,force_size=on \
+		"$dir/ro.vhd" 8M
+	yes hostile | dd of="$dir/ro.vhd" bs=1M count=8 iflag=fullblock \
+		conv=notrunc status=none
+	ro=$(md5 "$dir/ro.vhd")
+	for disk in rw good; do
+		qemu-img create -q -f vpc \
+			-o subformat=dynamic,force_size=on "$dir/$disk.vhd" 64M
+	done
+	"$here/l1.sh" -t 400 -m 1024 -w "$dir" "$here/hostile.sh" "$build" \
+		"$dir" "$seed" $operations
+	expect 'both runs' equal $? 0
+	tr -d '\r' <"$dir/hostile.console" | grep -a '^hostile: '
+	# what it did to itself at last, in one clear line
+	expect 'the hostile guest is served to its end' grep -aq \
+		'^hostile: served to the end' "$dir/hostile.console"
+	expect 'none of its checks failed' equal \
+		"$(grep -ac FAILED "$dir/hostile.console")" 0
+	expect 'a processor raced against the host' grep -aqE \
+		'^hostile: changed in a race [1-9]' "$dir/hostile.console"
+	expect 'its status' equal "$(cat "$dir/hostile.status")" 11
+	expect 'its end' grep -q 'triple fault' "$dir/hostile.err"
+	expect 'both ran at once' [ -s "$dir/together" ]
+	expect 'the other ends with 0' equal "$(cat "$dir/good.status")" 0
+	expect 'and in peace' equal "$(wc -l <"$dir/good.err")" \
+		"$(grep -c 'vmbus: \|storvsp: ' "$dir/good.err")"
+	expect 'no failed write' equal \
+		"$(value "$dir/good.console" 'pattern on')" ''
+	expect 'the same writes here' expected "$dir/good.expected" 64M
+	expect 'it reads what it wrote' equal \
+		"$(value "$dir/good.console" 'md5 /dev/sda')" \
+		"$(md5 "$dir/good.expected")"
+	expect 'qemu-img reads its image' qemu-img convert -f vpc -O raw \
+		"$dir/good.vhd" "$dir/good.raw"
+	expect 'every byte' cmp "$dir/good.raw" "$dir/good.expected"
+	expect 'the hostile image is sound' "$build/bin/vhd-check" \
+		"$dir/rw.vhd"
+	expect 'what was read-only is untouched' equal \
+		"$(md5 "$dir/ro.vhd")" "$ro"
+	# at once 64 + 16, then 8 + 1 a second (hv/vmbus/log.c, storvsp/log.h)
+	seconds=$(cat "$dir/seconds")
+	lines=$(wc -l <"$dir/hostile.err")
+	limit=$((80 + 9 * (seconds + 1) + 8))
+	echo "$lines lines in $seconds s"
+	expect "at most $limit lines in its log" [ "$lines" -le $limit ]
+	met=met
+	[ $failures -eq 0 ] || met=unmet
+	rounds=$(tr -d '\r' <"$dir/hostile.console" |
+		sed -n 's/^hostile: rounds //p')
+	proof_figure G6 $met "a hostile guest beside a good one: $rounds rounds \
+of $(grep -c '^	{"' "$here/hostile/acts.c") acts, alive, the other's disk \
+right, $lines log lines (limit $limit), seed $seed"
+	[ $failures -ne 0 ] || rm -rf "$dir"
 }
 
 # ------------------------------------------------------------------- main --

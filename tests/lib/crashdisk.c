@@ -25,6 +25,7 @@ struct crashdisk {
 	struct former *former;
 	size_t count, room;
 	struct crash_record *rec;
+	uint64_t own_off, own_len; /* of the next flush; 0: it covers all */
 };
 
 static const uint8_t zeros[CRASH_SECTOR];
@@ -251,15 +252,18 @@ static int disk_flush(void *state)
 {
 	struct crashdisk *d = state;
 	struct crash_record *r = d->rec;
+	uint64_t len = d->own_len;
 	int number;
 
+	d->own_len = 0;
 	if (!r)
 		return 0;
 	number = r->flushes++;
 	if (r->at_flush)
 		r->at_flush(r->ctx, number);
 	if (number != r->lose)
-		write_down(d, CRASH_FLUSH, 0, 0, NULL);
+		write_down(d, len ? CRASH_OWN_SYNC : CRASH_FLUSH, d->own_off,
+			   len, NULL);
 	return 0;
 }
 
@@ -367,6 +371,12 @@ void crashdisk_load(struct crashdisk *d, const struct memfile *m)
 void crashdisk_set_record(struct crashdisk *d, struct crash_record *r)
 {
 	d->rec = r;
+}
+
+void crashdisk_own_sync(struct crashdisk *d, uint64_t off, uint64_t len)
+{
+	d->own_off = off;
+	d->own_len = len;
 }
 
 struct crash_record *crashdisk_record(const struct crashdisk *d)

@@ -21,6 +21,7 @@ enum crash_kind {
 	CRASH_ZERO,
 	CRASH_TRUNCATE, /* `off` is the new length */
 	CRASH_FLUSH,
+	CRASH_OWN_SYNC, /* [off, off + len) only: of a write that waits for it */
 	CRASH_MARK, /* put in by the test */
 };
 
@@ -66,6 +67,11 @@ void crashdisk_load(struct crashdisk *d, const struct memfile *m);
 /* Borrows; NULL: nothing is written down. */
 void crashdisk_set_record(struct crashdisk *d, struct crash_record *r);
 struct crash_record *crashdisk_record(const struct crashdisk *d);
+
+/* The next flush is one write's own (O_DSYNC): it covers this range and no
+ * more.
+ */
+void crashdisk_own_sync(struct crashdisk *d, uint64_t off, uint64_t len);
 
 /* Now, to come back to. Moments are left in the reverse order. */
 size_t crashdisk_now(const struct crashdisk *d);

@@ -147,35 +147,81 @@ static void carry_out(struct crashdisk *d, const struct crash_record *r,
 	}
 }
 
+/* Pieces of this file that [off, off + len) meets are in flight no more; what
+ * lengths point to goes along.
+ */
+static void drop_pieces(struct flight *f, unsigned file, uint64_t off,
+			uint64_t len)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < f->piece_count; i++) {
+		const struct piece *p = &f->pieces[i];
+		bool gone = f->r->events[p->event].file == file &&
+			    p->off < off + len && off < p->off + p->len;
+
+		for (size_t k = 0; k < f->length_count; k++) {
+			if (f->lengths[k].first == i)
+				f->lengths[k].first = kept;
+			if (f->lengths[k].last == i + 1)
+				f->lengths[k].last = kept + !gone;
+		}
+		if (!gone)
+			f->pieces[kept++] = *p;
+	}
+	f->piece_count = kept;
+}
+
+static size_t last_flush(const struct flight *f, unsigned file, size_t until)
+{
+	while (until && !(f->r->events[until - 1].kind == CRASH_FLUSH &&
+			  f->r->events[until - 1].file == file))
+		until--;
+	return until;
+}
+
 /* A flush: what is in flight of this file is there now. */
 static void land(struct flight *f, unsigned file, size_t until)
 {
-	size_t from = until, kept = 0;
+	size_t kept = 0;
 
-	while (from && !(f->r->events[from - 1].kind == CRASH_FLUSH &&
-			 f->r->events[from - 1].file == file))
-		from--;
-	for (size_t i = from; i < until; i++)
+	for (size_t i = last_flush(f, file, until); i < until; i++)
 		if (f->r->events[i].file == file)
 			carry_out(f->d[file], f->r, &f->r->events[i]);
 	for (size_t i = 0; i < f->length_count; i++)
 		if (f->lengths[i].file != file)
 			f->lengths[kept++] = f->lengths[i];
 	f->length_count = kept;
-	kept = 0;
-	for (size_t i = 0; i < f->piece_count; i++) {
-		if (f->r->events[f->pieces[i].event].file == file)
-			continue;
-		/* lengths of the other file go on pointing to its pieces */
-		for (size_t k = 0; k < f->length_count; k++) {
-			if (f->lengths[k].first == i)
-				f->lengths[k].first = kept;
-			if (f->lengths[k].last == i + 1)
-				f->lengths[k].last = kept + 1;
-		}
-		f->pieces[kept++] = f->pieces[i];
+	drop_pieces(f, file, 0, UINT64_MAX);
+}
+
+/* One write's own sync: the range as it is by now, and nothing else; with a
+ * longer file all of it, because its length is needed to read it.
+ */
+static void land_range(struct flight *f, size_t event)
+{
+	const struct crash_event *own = &f->r->events[event];
+	uint64_t end = own->off + own->len;
+
+	if (end > crashdisk_len(f->d[own->file])) {
+		land(f, own->file, event);
+		return;
 	}
-	f->piece_count = kept;
+	for (size_t i = last_flush(f, own->file, event); i < event; i++) {
+		const struct crash_event *e = &f->r->events[i];
+		uint64_t from = e->off > own->off ? e->off : own->off;
+		uint64_t to = e->off + e->len < end ? e->off + e->len : end;
+
+		if (e->file != own->file || from >= to)
+			continue;
+		if (e->kind == CRASH_WRITE)
+			crashdisk_poke(f->d[own->file],
+				       f->r->bytes + e->data + (from - e->off),
+				       to - from, from);
+		else if (e->kind == CRASH_ZERO)
+			crashdisk_zero(f->d[own->file], to - from, from);
+	}
+	drop_pieces(f, own->file, own->off, own->len);
 }
 
 /* ------------------------------------------------------------ the state -- */
@@ -465,6 +511,8 @@ int crash_states(struct crashdisk *const *d, unsigned count,
 	for (size_t n = 0; !rc && n <= r->count; n++) {
 		if (n && r->events[n - 1].kind == CRASH_FLUSH)
 			land(&f, r->events[n - 1].file, n - 1);
+		else if (n && r->events[n - 1].kind == CRASH_OWN_SYNC)
+			land_range(&f, n - 1);
 		else if (n)
 			take_off(&f, n - 1);
 		f.point = n;

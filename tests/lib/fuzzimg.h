@@ -24,4 +24,21 @@
 struct memfile *fuzzimg_make(const uint8_t *data, size_t size,
 			     uint64_t max_bytes);
 
+/* For LLVMFuzzerCustomMutator, of which this is the interface: often a tweak,
+ * else libFuzzer's own way.
+ */
+size_t fuzzimg_mutate(uint8_t *data, size_t size, size_t max_size,
+		      unsigned seed);
+/* Change some of the big-endian numbers in the image to what is close to them,
+ * to each other or to the file's end: bytes changed at random hardly ever hit
+ * where it matters.
+ */
+void fuzzimg_tweak(uint8_t *data, size_t size, uint64_t *rnd);
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+			       unsigned seed);
+/* Absent where AFL++ has its own mutators. */
+__attribute__((weak)) size_t LLVMFuzzerMutate(uint8_t *data, size_t size,
+					      size_t max_size);
+
 #endif

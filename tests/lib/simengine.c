@@ -139,7 +139,10 @@ static void draw_fate(struct simengine *s, const struct vhd_io *io,
 	uint64_t len = iov_bytes(io);
 
 	if (io->op != VHD_IO_SYNC && chance(s, s->opts.again_permille))
-		fate->code = random_below(&s->random, 2) ? -EINTR : -EAGAIN;
+		/* EINTR of a durable write may be its sync's: not repeated */
+		fate->code = random_below(&s->random, 2) && !io->dsync
+				     ? -EINTR
+				     : -EAGAIN;
 	else if (len > 1 && io->op != VHD_IO_ZERO &&
 		 chance(s, s->opts.short_permille))
 		fate->most_bytes = 1 + random_below(&s->random, len - 1);

@@ -47,9 +47,7 @@ struct step {
 	enum step_kind kind;
 	uint64_t lba;
 	uint64_t count;
-	uint8_t *data;	      /* owned; NULL: zeros */
-	const uint8_t *cover; /* a byte a sector of the whole disk, or NULL for
-			       * lba and count; `data` is the disk then */
+	uint8_t *data; /* owned; NULL: zeros */
 	uint64_t size;
 	enum vhd_format format;
 };
@@ -63,11 +61,13 @@ struct model {
 	unsigned count;
 };
 
+struct op_info;
+
 /* What may be found at a point of the record. */
 struct expect {
 	unsigned begun;	  /* steps that have begun */
 	uint64_t durable; /* a bit a step */
-	int op;		  /* number of the operation to come, under way, done */
+	unsigned op;	  /* number of the operation to come, under way, done */
 	bool done;
 	uint64_t sizes[4];
 	unsigned size_count;
@@ -83,17 +83,19 @@ void expect_fini(struct expect *e);
 /* By the marks among the first `n` events. */
 void expect_at(struct expect *e, const struct model *m,
 	       const struct crash_record *r, size_t n);
-/* Everything is done and durable. */
-void expect_end(struct expect *e, const struct model *m);
-/* The same with all steps begun that there are. */
-void expect_widen(struct expect *e, const struct model *m);
+/* From what `now` expects: the steps [first, last) are done and durable. */
+void expect_end(struct expect *e, const struct expect *now,
+		const struct model *m, const struct op_info *info);
+/* The same with those steps begun, whether they are durable or not. */
+void expect_widen(struct expect *e, const struct model *m,
+		  const struct op_info *info);
 /* For telling states of equal content apart that promise different things. */
 uint64_t expect_key(const struct expect *e);
 /* Is this what the disk may be? NULL: yes. LAX_TORN: sectors being written may
- * be garbage. LAX_FOOTER: a fixed disk that is being resized may show its
- * former footer where it grows, or its next one where it is cut.
+ * be garbage. LAX_GROWN: a fixed disk may show its former footer where it has
+ * just grown; LAX_CUT: its next one where it is going to be cut.
  */
-enum { LAX_TORN = 1, LAX_FOOTER = 2 };
+enum { LAX_TORN = 1, LAX_GROWN = 2, LAX_CUT = 4 };
 const char *model_judge(const struct model *m, const struct expect *e,
 			const uint8_t *got, uint64_t size,
 			enum vhd_format format, unsigned lax);
@@ -109,6 +111,18 @@ struct layers {
 	unsigned count;
 };
 
+/* What an operation was asked for, and what is known of its beginning. */
+struct op_info {
+	unsigned first, last; /* its steps: [first, last) */
+	enum vhd_format format;
+	uint64_t disk_bytes;
+	uint64_t size_arg;
+	uint8_t *chain;	  /* owned: what the layers above read as, or NULL */
+	uint64_t undo_to; /* hash of disk 0 that an undo leads back to; or 0 */
+};
+
+#define OPS_MAX 2u
+
 struct env {
 	const struct class *cls;
 	/* 0: the image; 1: a file beside it (undo, the new one of a copy) */
@@ -118,18 +132,15 @@ struct env {
 	struct layers up;    /* what builds on it: to be merged into it */
 	struct model model;
 	struct crash_record *rec; /* NULL: nothing is being recorded */
-	int op;			  /* number of the operation running */
+	unsigned op; /* the operation that runs, or that is judged */
+	struct op_info info[OPS_MAX];
 	unsigned stamp;		  /* of the next data */
 	uint64_t seed;
 	bool absent; /* there is no image yet, or nothing worth keeping */
 	/* of the image as it is now */
 	enum vhd_format format;
 	uint32_t block;
-	/* what the last operation was asked for */
-	uint64_t size_arg;
-	uint8_t *chain;	  /* owned: what the layers above read as, or NULL */
-	uint64_t undo_to; /* hash of disk 0 that an undo leads back to; or 0 */
-	bool names;	  /* its locators lead to the parent */
+	bool names; /* its locators lead to the parent */
 };
 
 /* Open the image on `f` with its parents, whichever it asks for. */
@@ -149,11 +160,15 @@ int env_write(struct env *e, uint64_t lba, uint64_t count);
 int env_zero(struct env *e, uint64_t lba, uint64_t count);
 int env_size(struct env *e, uint64_t size);
 int env_format(struct env *e, enum vhd_format format);
-int env_cover(struct env *e, uint8_t *disk, const uint8_t *cover);
-void env_durable(struct env *e);	  /* all steps so far */
+int env_becomes(struct env *e, uint8_t *disk, uint64_t size); /* takes */
+void env_durable(struct env *e);	  /* all of this operation's so far */
 void env_durable_one(struct env *e, int step); /* this one */
-void env_op_begins(struct env *e, int op);
+void env_op_begins(struct env *e, unsigned op);
 void env_op_ends(struct env *e);
+static inline struct op_info *env_info(struct env *e)
+{
+	return &e->info[e->op];
+}
 
 /* The independent reader on disk 0; a disk without blocks has all of them. */
 bool env_block_used(const struct env *e, uint32_t block);
@@ -223,7 +238,26 @@ struct op_table {
 	const struct op *ops;
 	unsigned count;
 };
-extern const struct op_table use_ops, edit_ops, repair_ops;
+extern const struct op_table use_ops, guest_ops, edit_ops, repair_ops;
+
+/* For simulated engines: a write with RWF_DSYNC makes itself durable and no
+ * more. `ctx` is the env.
+ */
+struct vhd_io;
+struct sim_fate;
+void env_decide(void *ctx, const struct vhd_io *io, struct sim_fate *fate);
+
+/* Where on the disk, and how much. */
+enum place { AT_NEW, AT_OLD, AT_LAST, AT_ACROSS, AT_ALL };
+enum extent_kind { ONE, PART, WHOLE };
+struct extent {
+	uint64_t lba, count;
+};
+/* False: this disk has no such place. */
+bool extent_find(const struct env *e, int place, int kind, struct extent *x);
+bool extent_fits(const struct env *e, const struct op *o); /* a and b */
+/* What the image reads as there stays, whatever was done. */
+void extent_as_read(struct env *e, struct vhd *img, struct extent x);
 
 /* -------------------------------------------------------------- checking -- */
 
@@ -234,6 +268,7 @@ struct verdict {
 	const struct op *op; /* under way or done last; NULL: none */
 	const struct crash_state *state;
 	bool inner;  /* a cut of a recovery, not of the operation */
+	bool after;  /* it was recovered from */
 	bool torn;   /* data sectors may be garbage */
 	bool exempt; /* metadata that exists once is garbage: only survive */
 	bool deep;   /* also repair, and the same command again */
@@ -275,7 +310,7 @@ struct run_stats {
 /* A workload: `count` operations after one another on an image. */
 struct workload {
 	const struct class *cls;
-	const struct op *ops[2];
+	const struct op *ops[OPS_MAX];
 	unsigned count;
 };
 
@@ -285,14 +320,21 @@ const char *workload_run(const struct workload *w, const struct run_opts *o,
 			 struct run_stats *s);
 /* Record it with flush `lose` skipped (CRASH_LOSE_NOTHING: none); the number of
  * flushes. A state that breaks a promise is told in `fault`, else NULL.
+ * `*rec`, if asked for, is the record as it grows.
  */
 int workload_lose(const struct workload *w, int lose,
 		  void (*at_flush)(void *ctx, int number), void *ctx,
-		  const char **fault);
+		  const struct crash_record **rec, const char **fault);
+/* A state of it after it was opened for writing and closed: the image into
+ * `vhd`, what the independent reader finds in it into `raw`. False: it had no
+ * state that is chosen.
+ */
+bool workload_export(const struct workload *w, uint64_t seed, const char *vhd,
+		     const char *raw);
 /* Do the operations fit this image? */
 bool workload_fits(const struct workload *w);
 
-/* ---------------------------------------------------- barriers and guest -- */
+/* -------------------------------------------------------------- barriers -- */
 
 struct barrier_stats {
 	unsigned sites, killed, excused;
@@ -304,10 +346,5 @@ struct barrier_stats {
  * the table `excuses`, or it is in there and is needed.
  */
 bool barriers_run(const char *excuses, struct barrier_stats *s);
-
-/* Disks behind a guest's rings; as workload_run. */
-unsigned guest_workloads(void);
-const char *guest_run(unsigned i, const struct run_opts *o,
-		      struct run_stats *s);
 
 #endif

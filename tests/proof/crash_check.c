@@ -37,8 +37,10 @@ static bool under_way(const struct verdict *c)
 
 static unsigned lax(const struct verdict *c, enum vhd_format format)
 {
+	unsigned fixed = c->after ? LAX_CUT : LAX_CUT | LAX_GROWN;
+
 	return (c->torn ? LAX_TORN : 0) |
-	       (format == VHD_FORMAT_FIXED ? LAX_FOOTER : 0);
+	       (format == VHD_FORMAT_FIXED ? fixed : 0);
 }
 
 /* ----------------------------------------------------- by the other reader -- */
@@ -107,6 +109,7 @@ static const char *name_check(const struct verdict *c, const struct oracle *o)
 static const char *content_check(const struct verdict *c, const struct oracle *own)
 {
 	const struct env *e = c->env;
+	const uint8_t *above = e->info[e->op].chain;
 	struct oracle chain[CHAIN_MAX];
 	const char *fault;
 	unsigned n = 1;
@@ -122,7 +125,7 @@ static const char *content_check(const struct verdict *c, const struct oracle *o
 		oracle_chain(chain, n, k, disk + k * SECTOR);
 	fault = model_judge(&e->model, c->expect, disk, own->size, form(own),
 			    lax(c, form(own)));
-	if (fault || !e->chain)
+	if (fault || !above)
 		return fault;
 	n = 0;
 	fault = chain_open(chain, &n, &e->up);
@@ -131,7 +134,7 @@ static const char *content_check(const struct verdict *c, const struct oracle *o
 		fault = below(c, chain, &n);
 	for (uint64_t k = 0; !fault && k < own->size / SECTOR; k++) {
 		oracle_chain(chain, n, k, disk + k * SECTOR);
-		if (memcmp(disk + k * SECTOR, e->chain + k * SECTOR, SECTOR))
+		if (memcmp(disk + k * SECTOR, above + k * SECTOR, SECTOR))
 			fault = say("sector %llu of the chain has changed",
 				    (unsigned long long)k);
 	}
@@ -176,13 +179,18 @@ static const char *look_raw(const struct verdict *c)
 	return fault ? say("as it is, by the other reader: %s", fault) : NULL;
 }
 
-/* Nothing is left that differs, but for what only the command itself ends. */
+/* Nothing is left that differs, but for what only the command itself ends, or
+ * a repair that was cut.
+ */
 static const char *look_strict(const struct verdict *c, enum recovery how,
 			       const char *when)
 {
-	bool differ = under_way(c) && c->op->differ && how == RECOVER_OPEN;
+	bool differ = how == RECOVER_OPEN &&
+		      (c->inner || (under_way(c) && c->op->differ));
 	const char *fault = look_by(c, differ ? ORACLE_END : ORACLE_BOTH, true);
 
+	if (!fault && differ)
+		fault = look_by(c, ORACLE_COPY, true);
 	return fault ? say("%s, by the other reader: %s", when, fault) : NULL;
 }
 
@@ -285,7 +293,7 @@ static const char *again(const struct verdict *c)
 	struct vhd_err err;
 	int rc = c->op->again(c->env, c->op, f, &err);
 
-	if (rc && (c->torn ||
+	if (rc && (c->torn || err.why == VHD_WHY_READ_ONLY_LAYOUT ||
 		   (c->op->why_open && err.why == c->op->why_open))) {
 		if (vhd_repair_file(&f, NULL, &how, NULL, &err))
 			return say("repair: %s", err.text);
@@ -317,6 +325,9 @@ bool recover(const struct verdict *c, enum recovery how, const char **fault)
 	return false;
 }
 
+/* What a check finds after a repair. Before it, blktap's map of full blocks
+ * may have a wrong sum, for which it is ignored, or be behind the table.
+ */
 static const char *sound(const struct verdict *c)
 {
 	const struct vhd_check_opts how = {0};
@@ -343,12 +354,13 @@ static const char *recovered(const struct verdict *c, enum recovery how,
 	struct verdict then = *c;
 	const char *fault = NULL;
 
+	then.after = true;
 	if (recover(c, how, &fault) && !fault &&
 	    !(how == RECOVER_AGAIN && c->op->harms)) {
 		if (how == RECOVER_AGAIN && !c->op->steady)
 			then.expect = end;
 		fault = look_strict(&then, how, names[how]);
-		if (!fault && c->deep)
+		if (!fault && how == RECOVER_REPAIR)
 			fault = sound(&then);
 	}
 	crashdisk_back(c->env->disk[0], now);
@@ -365,15 +377,16 @@ static const char *undone(const struct verdict *c)
 	size_t now = crashdisk_now(c->env->disk[0]);
 	const char *fault = NULL;
 	struct vhd_err err;
+	uint64_t to = c->env->info[c->env->op].undo_to;
 	int rc;
 
-	if (!c->env->undo_to || !under_way(c) || c->inner)
+	if (!to || !under_way(c) || c->inner)
 		return NULL;
 	/* Of garbage it cannot tell whose it is. */
 	rc = vhd_undo_file(&f, &undo, c->torn, NULL, &err);
 	if (rc && err.why != VHD_WHY_UNDO_FILE)
 		fault = say("undo: %s", err.text);
-	else if (crashdisk_hash(c->env->disk[0]) != c->env->undo_to)
+	else if (crashdisk_hash(c->env->disk[0]) != to)
 		fault = rc ? "changed before the undo file was whole"
 			   : "an undo leads to another image";
 	crashdisk_back(c->env->disk[0], now);
@@ -421,9 +434,9 @@ const char *check_state(const struct verdict *c)
 		return fault;
 	if (!end.base)
 		expect_init(&end);
-	end.op = c->expect->op;
 	if (c->deep || refused)
-		expect_end(&end, &c->env->model);
+		expect_end(&end, c->expect, &c->env->model,
+			   &c->env->info[c->env->op]);
 	if (refused)
 		return recovered(c,
 				 c->op->mends ? RECOVER_AGAIN : RECOVER_REPAIR,

@@ -575,7 +575,6 @@ void env_make(struct env *e, const struct class *c, uint64_t seed)
 	memset(e, 0, sizeof(*e));
 	e->cls = c;
 	e->seed = seed;
-	e->op = -1;
 	model_init(&e->model);
 	m = c->make(e, c);
 	for (unsigned i = 0; i < 2; i++)
@@ -599,5 +598,6 @@ void env_free(struct env *e)
 	for (unsigned i = 0; i < 2; i++)
 		crashdisk_destroy(e->disk[i]);
 	model_fini(&e->model);
-	free(e->chain);
+	for (unsigned i = 0; i < OPS_MAX; i++)
+		free(e->info[i].chain);
 }

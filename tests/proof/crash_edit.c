@@ -26,15 +26,6 @@ static uint8_t *disk_new(uint64_t size)
 	return disk;
 }
 
-/* Every sector of the disk. */
-static const uint8_t *all_of_it(void)
-{
-	static uint8_t cover[DISK_MAX / SECTOR];
-
-	memset(cover, 1, sizeof(cover));
-	return cover;
-}
-
 static void must(int rc, const struct vhd_err *err, const char *what)
 {
 	if (rc)
@@ -95,7 +86,7 @@ static int resize_again(const struct env *e, const struct op *o,
 			struct vhd_file f, struct vhd_err *err)
 {
 	const struct vhd_resize_opts how = {
-		.size_bytes = e->size_arg,
+		.size_bytes = e->info[e->op].size_arg,
 		.write = true,
 		.shrink = true,
 		.force = true,
@@ -109,9 +100,9 @@ static void resize_run(struct env *e, const struct op *o)
 {
 	struct vhd_err err;
 
-	e->size_arg = resize_to(e, o);
-	if (e->size_arg != bytes_of(e))
-		env_size(e, e->size_arg);
+	env_info(e)->size_arg = resize_to(e, o);
+	if (resize_to(e, o) != bytes_of(e))
+		env_size(e, resize_to(e, o));
 	must(resize_again(e, o, crashdisk_file(e->disk[0]), &err), &err,
 	     "resize");
 	env_durable(e);
@@ -130,7 +121,7 @@ static int compact_again(const struct env *e, const struct op *o,
 {
 	const struct vhd_compact_opts how = {
 		.write = true,
-		.punch = e->format == VHD_FORMAT_FIXED,
+		.punch = e->info[e->op].format == VHD_FORMAT_FIXED,
 		.parent_dir = "",
 	};
 
@@ -216,7 +207,7 @@ static void set_run(struct env *e, const struct op *o)
 		uint8_t *disk = disk_new(bytes_of(e));
 
 		env_content_over(e, &e->other, false, disk, bytes_of(e));
-		env_cover(e, disk, all_of_it());
+		env_becomes(e, disk, bytes_of(e));
 		e->names = false;
 	}
 	must(set_again(e, o, crashdisk_file(e->disk[0]), &err), &err, "set");
@@ -243,7 +234,7 @@ static int in_place_again(const struct env *e, const struct op *o,
 	const struct vhd_in_place_opts how = {
 		.from = o->a == TO_RAW ? VHD_FORMAT_FIXED : VHD_FORMAT_RAW,
 		.to = o->a == TO_RAW ? VHD_FORMAT_RAW : VHD_FORMAT_FIXED,
-		.size_bytes = o->a == TO_LARGER ? e->size_arg : 0,
+		.size_bytes = o->a == TO_LARGER ? e->info[e->op].size_arg : 0,
 		.unique_id = "in-place-fixed!",
 	};
 	int rc = vhd_in_place_file(&f, &how, err);
@@ -261,9 +252,9 @@ static void in_place_run(struct env *e, const struct op *o)
 {
 	struct vhd_err err;
 
-	e->size_arg = bytes_of(e) + 5 * SECTOR;
+	env_info(e)->size_arg = bytes_of(e) + 5 * SECTOR;
 	if (o->a == TO_LARGER)
-		env_size(e, e->size_arg);
+		env_size(e, env_info(e)->size_arg);
 	e->format = o->a == TO_RAW ? VHD_FORMAT_RAW : VHD_FORMAT_FIXED;
 	env_format(e, e->format);
 	must(in_place_again(e, o, crashdisk_file(e->disk[0]), &err), &err,
@@ -357,7 +348,7 @@ static void create_child_run(struct env *e, const struct op *o)
 	vhd_abandon(parent);
 	env_size(e, m.size);
 	env_format(e, m.format);
-	env_cover(e, disk, all_of_it());
+	env_becomes(e, disk, m.size);
 	must(vhd_create_write(&f, &how, m.block, &r, &err), &err, "child");
 	must(env_open(e, f, true, m.format, &img, &err), &err, "child");
 	atomic_store(&img->touched, true);
@@ -372,7 +363,7 @@ static void create_child_run(struct env *e, const struct op *o)
 static bool merge_fits(const struct env *e, const struct op *o)
 {
 	(void)o;
-	return !e->absent && e->up.count && !e->chain &&
+	return !e->absent && e->up.count && e->format != VHD_FORMAT_RAW &&
 	       bytes_of(e) == e->cls->size;
 }
 
@@ -402,10 +393,10 @@ static void merge_run(struct env *e, const struct op *o)
 	uint8_t *disk = disk_new(size);
 	struct vhd_err err;
 
-	e->chain = disk_new(size);
+	env_info(e)->chain = disk_new(size);
 	env_content_over(e, NULL, true, disk, size);
-	memcpy(e->chain, disk, size);
-	env_cover(e, disk, all_of_it());
+	memcpy(env_info(e)->chain, disk, size);
+	env_becomes(e, disk, size);
 	must(merge_again(e, o, crashdisk_file(e->disk[0]), &err), &err,
 	     "merge");
 	env_durable(e);
@@ -457,7 +448,7 @@ static void rebase_run(struct env *e, const struct op *o)
 		uint8_t *disk = disk_new(bytes_of(e));
 
 		env_content_over(e, &e->other, false, disk, bytes_of(e));
-		env_cover(e, disk, all_of_it());
+		env_becomes(e, disk, bytes_of(e));
 	}
 	must(rebase_again(e, o, crashdisk_file(e->disk[0]), &err), &err,
 	     "rebase");

@@ -11,10 +11,9 @@
 /* Marks: what, and of which step or operation. */
 enum mark {
 	MARK_BEGUN = 1 << 16, /* all steps below this number */
-	MARK_DURABLE = 2 << 16,
-	MARK_ONE = 3 << 16, /* durable: this step */
-	MARK_OP = 4 << 16,
-	MARK_DONE = 5 << 16,
+	MARK_ONE = 2 << 16, /* durable: this step */
+	MARK_OP = 3 << 16,
+	MARK_DONE = 4 << 16,
 };
 
 static void *need(void *p)
@@ -116,16 +115,20 @@ int env_format(struct env *e, enum vhd_format format)
 			(struct step){.kind = STEP_FORMAT, .format = format});
 }
 
-int env_cover(struct env *e, uint8_t *disk, const uint8_t *cover)
+int env_becomes(struct env *e, uint8_t *disk, uint64_t size)
 {
 	return step_add(e, (struct step){.kind = STEP_WRITE,
-					 .data = disk,
-					 .cover = cover});
+					 .count = size / SECTOR,
+					 .data = disk});
 }
 
+/* A flush makes what others left in the file durable, too; but not every
+ * operation has one.
+ */
 void env_durable(struct env *e)
 {
-	mark(e, MARK_DURABLE, e->model.count);
+	for (unsigned i = env_info(e)->first; i < e->model.count; i++)
+		env_durable_one(e, (int)i);
 }
 
 void env_durable_one(struct env *e, int step)
@@ -133,14 +136,20 @@ void env_durable_one(struct env *e, int step)
 	mark(e, MARK_ONE, (unsigned)step);
 }
 
-void env_op_begins(struct env *e, int op)
+void env_op_begins(struct env *e, unsigned op)
 {
+	struct op_info *info = &e->info[op];
+
 	e->op = op;
-	mark(e, MARK_OP, (unsigned)op);
+	info->first = e->model.count;
+	info->format = e->format;
+	info->disk_bytes = env_sectors(e) * SECTOR;
+	mark(e, MARK_OP, op);
 }
 
 void env_op_ends(struct env *e)
 {
+	env_info(e)->last = e->model.count;
 	mark(e, MARK_DONE, 0);
 }
 
@@ -148,11 +157,7 @@ void env_op_ends(struct env *e)
 
 static bool covers(const struct step *s, uint64_t sector)
 {
-	if (s->kind != STEP_WRITE)
-		return false;
-	if (s->cover)
-		return s->cover[sector];
-	return sector >= s->lba && sector - s->lba < s->count;
+	return s->kind == STEP_WRITE && sector >= s->lba && sector - s->lba < s->count;
 }
 
 static const uint8_t *value_of(const struct step *s, uint64_t sector)
@@ -161,7 +166,7 @@ static const uint8_t *value_of(const struct step *s, uint64_t sector)
 
 	if (!s->data)
 		return zeros;
-	return s->data + (s->cover ? sector : sector - s->lba) * SECTOR;
+	return s->data + (sector - s->lba) * SECTOR;
 }
 
 static bool is_durable(const struct expect *e, unsigned step)
@@ -172,12 +177,8 @@ static bool is_durable(const struct expect *e, unsigned step)
 static void take_write(struct expect *e, const struct model *m, unsigned i)
 {
 	const struct step *s = &m->step[i];
-	uint64_t from = s->cover ? 0 : s->lba;
-	uint64_t to = s->cover ? m->max_size / SECTOR : s->lba + s->count;
 
-	for (uint64_t k = from; k < to; k++) {
-		if (!covers(s, k))
-			continue;
+	for (uint64_t k = s->lba; k < s->lba + s->count; k++) {
 		e->loose[k] = !is_durable(e, i);
 		if (is_durable(e, i))
 			memcpy(e->base + k * SECTOR, value_of(s, k), SECTOR);
@@ -228,14 +229,11 @@ static void take_mark(struct expect *e, int what)
 	case MARK_BEGUN:
 		e->begun = value;
 		break;
-	case MARK_DURABLE:
-		e->durable = value ? ~0ull >> (64 - value) : 0;
-		break;
 	case MARK_ONE:
 		e->durable |= 1ull << value;
 		break;
 	case MARK_OP:
-		e->op = (int)value;
+		e->op = value;
 		e->done = false;
 		break;
 	case MARK_DONE:
@@ -257,24 +255,29 @@ void expect_at(struct expect *e, const struct model *m,
 	take_steps(e, m);
 }
 
-void expect_end(struct expect *e, const struct model *m)
+void expect_end(struct expect *e, const struct expect *now,
+		const struct model *m, const struct op_info *info)
 {
-	e->begun = m->count;
-	e->durable = m->count ? ~0ull >> (64 - m->count) : 0;
+	e->begun = info->last > now->begun ? info->last : now->begun;
+	e->durable = now->durable;
+	for (unsigned i = info->first; i < info->last; i++)
+		e->durable |= 1ull << i;
+	e->op = now->op;
 	e->done = true;
 	take_steps(e, m);
 }
 
-void expect_widen(struct expect *e, const struct model *m)
+void expect_widen(struct expect *e, const struct model *m,
+		  const struct op_info *info)
 {
-	e->begun = m->count;
+	e->begun = info->last > e->begun ? info->last : e->begun;
 	take_steps(e, m);
 }
 
 uint64_t expect_key(const struct expect *e)
 {
 	uint64_t x = e->durable * 0x9e3779b97f4a7c15u + e->begun * 131u +
-		     (unsigned)(e->op + 1) * 2u + e->done;
+		     e->op * 2u + e->done;
 
 	return random_next(&x);
 }
@@ -306,18 +309,24 @@ static bool some_version(const struct model *m, const struct expect *e,
 	return !memcmp(got, m->was + sector * SECTOR, SECTOR);
 }
 
-/* Where one of several sizes ends that the disk may have. */
-static bool at_an_end(const struct expect *e, uint64_t sector)
+/* Where one of two sizes ends that the disk may have. */
+static bool at_an_end(const struct expect *e, uint64_t size, uint64_t sector,
+		      unsigned lax)
 {
-	return e->size_count > 1 && expect_size(e, sector * SECTOR);
+	uint64_t newest = e->sizes[e->size_count - 1];
+
+	if (e->size_count < 2 || !expect_size(e, sector * SECTOR))
+		return false;
+	return lax & (size == newest ? LAX_GROWN : LAX_CUT);
 }
 
 static bool sector_ok(const struct model *m, const struct expect *e,
-		      uint64_t sector, const uint8_t *got, unsigned lax)
+		      uint64_t size, uint64_t sector, const uint8_t *got,
+		      unsigned lax)
 {
 	if (!memcmp(got, e->base + sector * SECTOR, SECTOR))
 		return true;
-	if (lax & LAX_FOOTER && at_an_end(e, sector))
+	if (at_an_end(e, size, sector, lax))
 		return !memcmp(got, "conectix", 8);
 	if (!e->loose[sector])
 		return false;
@@ -347,7 +356,7 @@ const char *model_judge(const struct model *m, const struct expect *e,
 		if (!memcmp(got + at, e->base + at, n))
 			continue;
 		for (uint64_t k = at; k < at + n; k += SECTOR) {
-			if (sector_ok(m, e, k / SECTOR, got + k, lax))
+			if (sector_ok(m, e, size, k / SECTOR, got + k, lax))
 				continue;
 			snprintf(text, sizeof(text),
 				 "sector %llu holds nothing that it may "

@@ -9,17 +9,11 @@
 #include "tests/lib/simengine.h"
 #include "tests/proof/crash.h"
 
-/* Of a write: where, how much, and what comes then. */
-enum place { AT_NEW, AT_OLD, AT_LAST, AT_ACROSS, AT_ALL };
-enum extent { ONE, PART, WHOLE };
+/* Of a write: what comes then. */
 enum ending {
 	THEN_CLOSE, /* a flush, and the image is closed */
 	THEN_LEAVE, /* the process dies */
 	THEN_AGAIN, /* a flush, the same sectors once more, a flush */
-};
-
-struct extent_of {
-	uint64_t lba, count;
 };
 
 static uint64_t per_block(const struct env *e)
@@ -52,7 +46,7 @@ static bool boundary(const struct env *e, uint64_t *block)
 }
 
 static bool inside(const struct env *e, int extent, uint64_t block,
-		   struct extent_of *x)
+		   struct extent *x)
 {
 	uint64_t per = per_block(e);
 	uint64_t left = env_sectors(e) - block * per;
@@ -68,8 +62,7 @@ static bool inside(const struct env *e, int extent, uint64_t block,
 	return true;
 }
 
-static bool find(const struct env *e, int place, int extent,
-		 struct extent_of *x)
+bool extent_find(const struct env *e, int place, int extent, struct extent *x)
 {
 	uint64_t block, per = per_block(e), n;
 
@@ -92,7 +85,7 @@ static bool find(const struct env *e, int place, int extent,
 			x->count = env_sectors(e) - x->lba;
 		return true;
 	default:
-		*x = (struct extent_of){0, env_sectors(e)};
+		*x = (struct extent){0, env_sectors(e)};
 		return extent == WHOLE && !e->cls->large;
 	}
 }
@@ -104,15 +97,15 @@ static bool has_disk(const struct env *e)
 
 /* --------------------------------------------------------------- writes -- */
 
-static bool write_fits(const struct env *e, const struct op *o)
+bool extent_fits(const struct env *e, const struct op *o)
 {
-	struct extent_of x;
+	struct extent x;
 
-	return has_disk(e) && find(e, o->a, o->b, &x) &&
+	return has_disk(e) && extent_find(e, o->a, o->b, &x) &&
 	       !(e->cls->large && o->b == WHOLE);
 }
 
-static int put(struct env *e, struct vhd *img, struct extent_of x)
+static int put(struct env *e, struct vhd *img, struct extent x)
 {
 	int step = env_write(e, x.lba, x.count);
 	struct vhd_err err;
@@ -133,7 +126,7 @@ static void flush(struct env *e, struct vhd *img)
 }
 
 /* Nobody knows what is left of these writes; what is found now stays. */
-static void take_as_found(struct env *e, struct extent_of x)
+static void take_as_found(struct env *e, struct extent x)
 {
 	uint64_t size = env_sectors(e) * SECTOR;
 	uint8_t *disk = malloc(size);
@@ -150,9 +143,9 @@ static void take_as_found(struct env *e, struct extent_of x)
 static void write_run(struct env *e, const struct op *o)
 {
 	struct vhd *img = env_use(e);
-	struct extent_of x;
+	struct extent x;
 
-	if (!find(e, o->a, o->b, &x))
+	if (!extent_find(e, o->a, o->b, &x))
 		broken("no such place");
 	put(e, img, x);
 	if (o->c == THEN_LEAVE) {
@@ -172,24 +165,24 @@ static void write_run(struct env *e, const struct op *o)
 static void two_flushes_run(struct env *e, const struct op *o)
 {
 	struct vhd *img = env_use(e);
-	struct extent_of x;
+	struct extent x;
 
-	if (!find(e, o->a, PART, &x))
+	if (!extent_find(e, o->a, PART, &x))
 		broken("no such place");
 	for (int i = 0; i < 2; i++) {
-		put(e, img, (struct extent_of){x.lba + (uint64_t)i, 1});
+		put(e, img, (struct extent){x.lba + (uint64_t)i, 1});
 		flush(e, img);
 	}
-	put(e, img, (struct extent_of){x.lba + 2, 1});
+	put(e, img, (struct extent){x.lba + 2, 1});
 	vhd_abandon(img);
-	take_as_found(e, (struct extent_of){x.lba + 2, 1});
+	take_as_found(e, (struct extent){x.lba + 2, 1});
 }
 
 static bool two_flushes_fit(const struct env *e, const struct op *o)
 {
-	struct extent_of x;
+	struct extent x;
 
-	return has_disk(e) && find(e, o->a, PART, &x) && x.count > 2;
+	return has_disk(e) && extent_find(e, o->a, PART, &x) && x.count > 2;
 }
 
 /* ---------------------------------------------------------------- zeros -- */
@@ -207,10 +200,10 @@ static void zeros_write(struct vhd *img, uint64_t lba, uint64_t count)
 static void zero_run(struct env *e, const struct op *o)
 {
 	struct vhd *img = env_use(e);
-	struct extent_of x;
+	struct extent x;
 	struct vhd_err err;
 
-	if (!find(e, o->a, o->b, &x))
+	if (!extent_find(e, o->a, o->b, &x))
 		broken("no such place");
 	env_zero(e, x.lba, x.count);
 	for (uint64_t n; x.count; x.lba += n, x.count -= n) {
@@ -223,6 +216,16 @@ static void zero_run(struct env *e, const struct op *o)
 	}
 	flush(e, img);
 	env_close(img);
+}
+
+/* Where a parent has the sectors they may stay as they were. */
+void extent_as_read(struct env *e, struct vhd *img, struct extent x)
+{
+	int step = env_write(e, x.lba, x.count);
+
+	if (vhd_read(img, x.lba * SECTOR, e->model.step[step].data,
+		     x.count * SECTOR, NULL))
+		broken("reading back");
 }
 
 /* --------------------------------------------------------------- queues -- */
@@ -250,8 +253,36 @@ struct queued {
 	struct iovec iov;
 };
 
+void env_decide(void *ctx, const struct vhd_io *io, struct sim_fate *fate)
+{
+	struct env *e = ctx;
+	uint64_t len = 0;
+
+	(void)fate;
+	for (uint32_t i = 0; i < io->iov_count; i++)
+		len += io->iov[i].iov_len;
+	if (io->op == VHD_IO_WRITE && io->dsync)
+		crashdisk_own_sync(e->disk[0], io->off_bytes, len);
+}
+
+/* An engine that does things in order, or late by this chance. */
+static struct vhd_queue *queue_make(struct env *e, struct simengine **s,
+				    uint64_t seed, unsigned late_permille)
+{
+	const struct sim_opts how = {.seed = seed,
+				     .late_permille = late_permille,
+				     .decide = env_decide,
+				     .ctx = e};
+	struct vhd_queue *q;
+
+	*s = simengine_create(&how);
+	if (simengine_queue(*s, 16, &q))
+		broken("no queue");
+	return q;
+}
+
 static void submit(struct env *e, struct vhd_queue *q, struct vhd *img,
-		   struct queued *r, struct extent_of x, bool fua)
+		   struct queued *r, struct extent x, bool fua)
 {
 	int step = env_write(e, x.lba, x.count);
 
@@ -277,6 +308,23 @@ static void queue_flush(struct env *e, struct vhd_queue *q, struct vhd *img)
 	env_durable(e);
 }
 
+/* Zeros by a request; UNMAP leaves what only a write could change. */
+static void submit_zero(struct env *e, struct vhd_queue *q, struct vhd *img,
+			struct queued *r, struct extent x, uint32_t flags)
+{
+	int step = env_zero(e, x.lba, x.count);
+
+	r->req = (struct vhd_req){
+		.img = img,
+		.op = VHD_OP_ZERO,
+		.flags = flags,
+		.lba = x.lba,
+		.sectors = x.count,
+		.user = (void *)(intptr_t)step,
+	};
+	vhd_queue_submit(q, &r->req);
+}
+
 static void attach(struct vhd_queue *q, struct vhd *img)
 {
 	struct vhd_err err;
@@ -288,14 +336,14 @@ static void attach(struct vhd_queue *q, struct vhd *img)
 /* c: FUA, or a flush behind it. */
 static void queue_run(struct env *e, const struct op *o)
 {
-	const struct vhd_queue_opts how = {.engine = VHD_ENGINE_SYNC};
+	struct simengine *s;
+	struct vhd_queue *q = queue_make(e, &s, 1, 0);
 	struct vhd *img = env_use(e);
-	struct vhd_queue *q;
-	struct extent_of x;
+	struct extent x;
 	struct queued r;
 
-	if (vhd_queue_create(&how, &q, NULL) || !find(e, o->a, o->b, &x))
-		broken("no queue");
+	if (!extent_find(e, o->a, o->b, &x))
+		broken("no such place");
 	attach(q, img);
 	submit(e, q, img, &r, x, o->c);
 	reap(e, q, 1);
@@ -303,8 +351,32 @@ static void queue_run(struct env *e, const struct op *o)
 		queue_flush(e, q, img);
 	vhd_queue_detach(q, img);
 	vhd_queue_destroy(q);
+	simengine_destroy(s);
 	env_close(img);
 	env_durable(e);
+}
+
+/* c: the request's flags. */
+static void queue_zero_run(struct env *e, const struct op *o)
+{
+	struct simengine *s;
+	struct vhd_queue *q = queue_make(e, &s, 1, 0);
+	struct vhd *img = env_use(e);
+	struct extent x;
+	struct queued r;
+
+	if (!extent_find(e, o->a, o->b, &x))
+		broken("no such place");
+	attach(q, img);
+	submit_zero(e, q, img, &r, x, (uint32_t)o->c);
+	reap(e, q, 1);
+	if (o->c & (int)VHD_REQ_UNMAP)
+		extent_as_read(e, img, x);
+	queue_flush(e, q, img);
+	vhd_queue_detach(q, img);
+	vhd_queue_destroy(q);
+	simengine_destroy(s);
+	env_close(img);
 }
 
 #define MIXED 6u
@@ -314,20 +386,16 @@ static void queue_run(struct env *e, const struct op *o)
  */
 static void mixed_run(struct env *e, const struct op *o)
 {
-	const struct sim_opts how = {.seed = e->seed + (uint64_t)o->a,
-				     .late_permille = 600};
-	struct simengine *s = simengine_create(&how);
+	struct simengine *s;
+	struct vhd_queue *q = queue_make(e, &s, e->seed + (uint64_t)o->a, 600);
 	struct vhd *img = env_use(e);
 	uint64_t each = env_sectors(e) / MIXED;
 	struct queued r[MIXED];
-	struct vhd_queue *q;
 
-	if (simengine_queue(s, 16, &q))
-		broken("no queue");
 	attach(q, img);
 	for (unsigned i = 0; i < MIXED; i++)
 		submit(e, q, img, &r[i],
-		       (struct extent_of){i * each, 1 + (i & 3)}, i % 3 == 1);
+		       (struct extent){i * each, 1 + (i & 3)}, i % 3 == 1);
 	reap(e, q, MIXED);
 	queue_flush(e, q, img);
 	vhd_queue_detach(q, img);
@@ -346,10 +414,10 @@ static bool any_disk(const struct env *e, const struct op *o)
 
 static bool place_fits(const struct env *e, const struct op *o)
 {
-	struct extent_of x;
+	struct extent x;
 
 	return has_disk(e) && e->format == VHD_FORMAT_DYNAMIC &&
-	       find(e, o->a, WHOLE, &x);
+	       extent_find(e, o->a, WHOLE, &x);
 }
 
 /* Space that somebody else will fill reads as zero. */
@@ -357,10 +425,10 @@ static void place_run(struct env *e, const struct op *o)
 {
 	struct vhd *img = env_use(e);
 	struct vhd_run run;
-	struct extent_of x;
+	struct extent x;
 	struct vhd_err err;
 
-	if (!find(e, o->a, WHOLE, &x) ||
+	if (!extent_find(e, o->a, WHOLE, &x) ||
 	    vhd_place(img, x.lba, x.count, &run, &err))
 		broken("place");
 	flush(e, img);
@@ -371,27 +439,32 @@ static void reopen_run(struct env *e, const struct op *o)
 {
 	(void)o;
 	env_close(env_use(e));
-	env_durable(e);
 }
 
 static const struct op ops[] = {
 #define WRITE(what, place, extent)                                            \
-	{.name = "write " what ", close", .fits = write_fits,                 \
+	{.name = "write " what ", close", .fits = extent_fits,                 \
 	 .run = write_run, .a = place, .b = extent, .c = THEN_CLOSE,          \
 	 .durable = true},                                                    \
-	{.name = "write " what ", die", .fits = write_fits,                   \
+	{.name = "write " what ", die", .fits = extent_fits,                   \
 	 .run = write_run, .a = place, .b = extent, .c = THEN_LEAVE},         \
-	{.name = "write " what " twice", .fits = write_fits,                  \
+	{.name = "write " what " twice", .fits = extent_fits,                  \
 	 .run = write_run, .a = place, .b = extent, .c = THEN_AGAIN,          \
 	 .durable = true}
 #define ZERO(what, place, extent)                                             \
-	{.name = "zero " what, .fits = write_fits, .run = zero_run,           \
+	{.name = "zero " what, .fits = extent_fits, .run = zero_run,           \
 	 .a = place, .b = extent, .durable = true}
 #define QUEUE(what, place, extent)                                            \
-	{.name = "queue " what ", flush", .fits = write_fits,                 \
+	{.name = "queue " what ", flush", .fits = extent_fits,                 \
 	 .run = queue_run, .a = place, .b = extent, .durable = true},         \
-	{.name = "queue " what ", FUA", .fits = write_fits, .run = queue_run, \
+	{.name = "queue " what ", FUA", .fits = extent_fits, .run = queue_run, \
 	 .a = place, .b = extent, .c = 1, .durable = true}
+#define QUEUE_ZERO(what, place, extent)                                       \
+	{.name = "queue zeros to " what, .fits = extent_fits,                 \
+	 .run = queue_zero_run, .a = place, .b = extent, .durable = true},    \
+	{.name = "queue unmapping of " what, .fits = extent_fits,             \
+	 .run = queue_zero_run, .a = place, .b = extent, .c = VHD_REQ_UNMAP,  \
+	 .durable = true}
 	WRITE("a sector of a new block", AT_NEW, ONE),
 	WRITE("a part of a new block", AT_NEW, PART),
 	WRITE("a new block", AT_NEW, WHOLE),
@@ -417,6 +490,9 @@ static const struct op ops[] = {
 	QUEUE("a part of an old block", AT_OLD, PART),
 	QUEUE("two blocks", AT_ACROSS, WHOLE),
 	QUEUE("all", AT_ALL, WHOLE),
+	QUEUE_ZERO("a part of an old block", AT_OLD, PART),
+	QUEUE_ZERO("parts of two blocks", AT_ACROSS, PART),
+	QUEUE_ZERO("all", AT_ALL, WHOLE),
 	{.name = "queue all over", .fits = any_disk, .run = mixed_run, .a = 1,
 	 .durable = true},
 	{.name = "queue all over, other order", .fits = any_disk,
@@ -428,6 +504,7 @@ static const struct op ops[] = {
 #undef WRITE
 #undef ZERO
 #undef QUEUE
+#undef QUEUE_ZERO
 };
 
 const struct op_table use_ops = {ops, sizeof(ops) / sizeof(ops[0])};

@@ -83,7 +83,7 @@ static void damage_do(struct env *e, const struct op *o)
 		seal_footer(e, 0);
 		seal_footer(e, look.footer);
 	}
-	e->undo_to = crashdisk_hash(e->disk[0]);
+	env_info(e)->undo_to = crashdisk_hash(e->disk[0]);
 }
 
 static struct vhd_repair_opts options(const struct env *e, const struct op *o)
@@ -91,7 +91,7 @@ static struct vhd_repair_opts options(const struct env *e, const struct op *o)
 	struct vhd_repair_opts how = {
 		.write = true,
 		.lossy = o->a == ENTRY,
-		.size_bytes = o->a == BOTH ? env_sectors(e) * SECTOR : 0,
+		.size_bytes = o->a == BOTH ? e->model.size : 0,
 		.now_unix_s = 1700000000,
 	};
 
@@ -117,16 +117,14 @@ static void expect_loss(struct env *e)
 	struct vhd_repair_opts how = {.write = true, .lossy = true};
 	struct crash_record *rec = crashdisk_record(e->disk[0]);
 	struct vhd_file f = crashdisk_file(e->disk[0]);
-	static uint8_t cover[DISK_MAX / SECTOR];
 
-	memset(cover, 1, sizeof(cover));
 	crashdisk_set_record(e->disk[0], NULL);
 	if (!disk || vhd_repair_file(&f, NULL, &how, NULL, NULL))
 		broken("the damage is beyond repair");
 	env_content(e, disk, size);
 	crashdisk_back(e->disk[0], now);
 	crashdisk_set_record(e->disk[0], rec);
-	env_cover(e, disk, cover);
+	env_becomes(e, disk, size);
 }
 
 static void repair_run(struct env *e, const struct op *o)

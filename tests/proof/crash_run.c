@@ -73,7 +73,7 @@ static bool carry_out(struct env *e, const struct workload *w)
 		if (i && (w->ops[i]->prepare ||
 			  !w->ops[i]->fits(e, w->ops[i])))
 			return false;
-		env_op_begins(e, (int)i);
+		env_op_begins(e, i);
 		w->ops[i]->run(e, w->ops[i]);
 		env_op_ends(e);
 	}
@@ -243,12 +243,14 @@ static bool wants_depth2(const struct visitor *v, const struct crash_state *st)
 	       hash_of(v->e) % 7 == 0;
 }
 
-/* After an operation that is durable when it returns, nothing is open. */
+/* After operations that are durable when they return, nothing is open. */
 static bool must_be_final(const struct visitor *v)
 {
+	for (unsigned i = 0; i < v->w->count; i++)
+		if (!v->w->ops[i]->durable)
+			return false;
 	return !v->inner && v->expect.done &&
-	       (unsigned)v->expect.op + 1 == v->w->count &&
-	       op_of(v)->durable && v->rec->count == v->point;
+	       v->expect.op + 1 == v->w->count && v->rec->count == v->point;
 }
 
 static int visit(void *ctx, const struct crash_state *st)
@@ -265,6 +267,7 @@ static int visit(void *ctx, const struct crash_state *st)
 
 	new_point(v, st);
 	c.op = op_of(v);
+	v->e->op = v->expect.op;
 	if (v->s) {
 		v->s->visited++;
 		seen_add(v->inner ? &v->s->depth2 : &v->s->states, hash);
@@ -315,7 +318,8 @@ static int cut_recovery(struct visitor *v, const struct verdict *c,
 	memset(&in.checked, 0, sizeof(in.checked));
 	if (applies && !fault) {
 		if (how == RECOVER_AGAIN && !c->op->steady)
-			expect_widen(&in.expect, &v->e->model);
+			expect_widen(&in.expect, &v->e->model,
+				     &v->e->info[v->e->op]);
 		rc = crash_states(v->e->disk, 1, &rec, &co, visit, &in);
 		if (how == RECOVER_AGAIN)
 			expect_at(&v->expect, &v->e->model, v->rec, v->point);
@@ -375,8 +379,11 @@ static const char *all_modes(struct visitor *v)
 	static char kept[sizeof(v->text)];
 	const char *fault;
 
+	/* Garbage is one fault: not on top of what a process left that died. */
 	for (int mode = 0; mode < CRASH_MODES && !v->fault; mode++)
-		if (v->o->samples[mode])
+		if (v->o->samples[mode] &&
+		    (mode != CRASH_GARBAGE || v->w->count == 1 ||
+		     v->w->ops[0]->durable))
 			mode_run(v, (enum crash_mode)mode,
 				 v->o->samples[mode]);
 	fault = v->fault ? v->fault : parents_check(v->e);
@@ -432,12 +439,12 @@ const char *workload_run(const struct workload *w, const struct run_opts *o,
 
 int workload_lose(const struct workload *w, int lose,
 		  void (*at_flush)(void *ctx, int number), void *ctx,
-		  const char **fault)
+		  const struct crash_record **growing, const char **fault)
 {
 	static const struct run_opts few = {
 		.seed = 1,
 		.exhaustive = 7,
-		.samples = {24, 0, 0, 8},
+		.samples = {24, 0, 24, 8},
 	};
 	struct visitor v = {.w = w, .o = &few};
 	struct crash_record rec;
@@ -448,9 +455,68 @@ int workload_lose(const struct workload *w, int lose,
 	rec.lose = lose;
 	rec.at_flush = at_flush;
 	rec.ctx = ctx;
+	if (growing)
+		*growing = &rec;
 	record(&v, &e, &rec);
 	flushes = rec.flushes;
 	*fault = lose == CRASH_LOSE_NOTHING ? NULL : all_modes(&v);
 	finish(&v, &e, &rec);
 	return flushes;
+}
+
+/* --------------------------------------------------------------- export -- */
+
+struct export {
+	struct env *e;
+	const char *vhd, *raw;
+	uint64_t rnd;
+};
+
+static void save(const char *path, const uint8_t *bytes, uint64_t len)
+{
+	FILE *f = fopen(path, "w");
+
+	if (!f || fwrite(bytes, 1, len, f) != len || fclose(f))
+		broken("cannot write %s", path);
+}
+
+/* One state in so many. */
+static int export_visit(void *ctx, const struct crash_state *st)
+{
+	struct export *x = ctx;
+	const struct crashdisk *d = x->e->disk[0];
+	struct oracle o;
+	uint8_t *disk;
+
+	if (!st->flying || random_below(&x->rnd, 20))
+		return 0;
+	env_close(env_use(x->e));
+	if (!oracle_open(&o, crashdisk_bytes(d), crashdisk_len(d)))
+		broken("exporting: %s", o.fault);
+	disk = malloc(o.size);
+	if (!disk)
+		abort();
+	env_content(x->e, disk, o.size);
+	save(x->vhd, crashdisk_bytes(d), crashdisk_len(d));
+	save(x->raw, disk, o.size);
+	free(disk);
+	return 1;
+}
+
+bool workload_export(const struct workload *w, uint64_t seed, const char *vhd,
+		     const char *raw)
+{
+	const struct run_opts o = {.seed = seed};
+	const struct crash_opts co = {.samples = 8, .seed = seed};
+	struct visitor v = {.w = w, .o = &o};
+	struct crash_record rec;
+	struct env e;
+	struct export x = {.e = &e, .vhd = vhd, .raw = raw, .rnd = seed};
+	int found;
+
+	crash_record_init(&rec);
+	record(&v, &e, &rec);
+	found = crash_states(e.disk, 2, &rec, &co, export_visit, &x);
+	finish(&v, &e, &rec);
+	return found;
 }

@@ -165,6 +165,24 @@ static int is_clean(const struct freemap_fs *fs, ext2_filsys e,
 	return 0;
 }
 
+/* libext2fs (1.47) writes behind its own bitmap where the first group begins
+ * elsewhere than the format has it: at block 1 of blocks of 1 KiB, else at 0.
+ * A group's bitmap is whole bytes and fits one block.
+ */
+static int is_regular(const struct freemap_fs *fs, ext2_filsys e,
+		      struct vhd_err *err)
+{
+	uint32_t first = e->blocksize == 1024 && !e->cluster_ratio_bits;
+	uint32_t bits = e->super->s_clusters_per_group;
+
+	if (e->super->s_first_data_block == first && bits && bits % 8 == 0 &&
+	    bits / 8 <= e->blocksize)
+		return 0;
+	return freemap_refuse(fs, err,
+			      "is damaged: its groups of blocks are none that "
+			      "there can be; let e2fsck look first");
+}
+
 /* The free blocks from `at` to `end`, both included; how many goes into *sum.
  */
 static int blocks(const struct freemap_fs *fs, ext2_filsys e, blk64_t at,
@@ -247,6 +265,8 @@ int freemap_ext(const struct freemap_fs *fs, struct vhd_err *err)
 	rc = bad ? freemap_refuse(fs, err, "cannot be read: %s",
 				  error_message(bad))
 		 : is_clean(fs, e, err);
+	if (!rc)
+		rc = is_regular(fs, e, err);
 	if (!rc) {
 		bad = ext2fs_read_block_bitmap(e);
 		if (bad)
