@@ -25,14 +25,21 @@ ifeq ($(SAN),1)
 BUILD := build-san
 OPT  := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
         -fno-omit-frame-pointer
+else ifeq ($(TSAN),1)
+BUILD := build-tsan
+OPT  := -O1 -g -fsanitize=thread -Wno-tsan -fno-omit-frame-pointer
 else ifeq ($(COV),1)
 BUILD := build-cov
-OPT  := -O0 -g --coverage -fprofile-update=atomic
+OPT  := -O0 -g --coverage
 else
 OPT  := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
 endif
 CFLAGS_ALL  := $(BASE) $(OPT) $(WARN) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
+ifeq ($(COV),1)
+# Tests go through all of a small ring, and are not what is measured.
+$(BUILD)/obj/tests/%.o: CFLAGS_ALL := $(BASE) -O2 -g $(WARN) $(CFLAGS)
+endif
 
 LIBS_VHD   := -luring -laio -lisal
 LIBS_TOOLS := -Wl,--as-needed -lext2fs -lcom_err -lfuse3 -lnbd -lcrypto -lz -lblkid -ljson-c -lseccomp -lisal
@@ -118,6 +125,7 @@ SRC_vhd-inspect := tools/inspect/vhd-inspect.c tools/inspect/extent.c \
                    tools/inspect/svg_band.c tools/inspect/svg_legend.c \
                    tools/convert/output.c tools/convert/input.c
 SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
+                   tools/convert/confine.c \
                    tools/convert/job.c tools/convert/input.c \
                    tools/convert/extents.c tools/convert/output.c \
                    tools/convert/writeback.c tools/convert/image.c \
@@ -174,6 +182,7 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
                 storvsp_request storvsp_drain storvsp_reset storvsp_fault \
+                storvsp_fault_table \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
                 storvsp_thread storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
@@ -182,7 +191,7 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
 UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
-              tools_gpt
+              tools_gpt tools_sandbox
 SRC_tools_bench := tools/verb/bench_run.c
 SRC_tools_stream  := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
@@ -258,7 +267,8 @@ FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
                       hv/gpa.c
 FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
 FUZZ_SRC_tool_args := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
-                      tools/hv/args.c tools/hv/escape.c $(CLI_SRC) $(VHD_SRC)
+                      tools/hv/args.c tools/hv/escape.c $(CLI_SRC) \
+                      $(SANDBOX_SRC) $(VHD_SRC)
 FUZZ_LIBS_tool_args := $(LIBS_VHD) $(LIBS_TOOLS)
 FUZZ_SRC_tool_stream := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
                         $(CLI_SRC) $(SANDBOX_SRC) $(VHD_SRC) \
@@ -356,6 +366,7 @@ MANPAGES := tools/man/vhd-inspect.1 tools/man/vhd-convert.1 tools/man/hv.1 \
             tools/man/vhd-snapshot.1 tools/man/vhd-set.1 tools/man/vhd-diff.1 \
             tools/man/vhd-bench.1 tools/man/vhd-serve.1 tools/man/vhd-mount.1 \
             tools/man/vhd-unmount.1
+MANPAGES7 := tools/man/vhd-sandbox.7
 
 # libfuse3 has its headers in a folder of its own.
 $(BUILD)/obj/tools/verb/freemap_mount.o: CFLAGS_ALL += -I/usr/include/fuse3
@@ -537,6 +548,11 @@ watched:
 unit-run:
 	tests/run-unit.sh $(BUILD) $(UNIT)
 
+# For scripts that run them otherwise.
+.PHONY: unit-names
+unit-names:
+	@echo $(UNIT)
+
 # ------------------------------------------------------------------ fuzz
 # Always clang with ASan and UBSan, whatever CC and SAN are; objects are apart
 # from all others. The same targets are built three times:
@@ -660,6 +676,14 @@ proof: check
 .PHONY: mutants
 mutants:
 	+@PROOF_LONG=1 MAKE='$(MAKE)' SAN='$(SAN)' tests/proof/mutants.sh $(BUILD)
+# Coverage of the primary files, static analysis, unit tests REPEATS times.
+.PHONY: coverage analyze repeat
+coverage:
+	+@PROOF_LONG=1 MAKE='$(MAKE)' tests/proof/coverage.sh $(BUILD)
+analyze: $(BUILD)/gen/dsdt.h $(BUILD)/gen/hv-init
+	@PROOF_LONG=1 tests/proof/analyze.sh $(BUILD)
+repeat: unit-build
+	+@PROOF_LONG=1 MAKE='$(MAKE)' tests/proof/repeat.sh $(BUILD)
 
 # Programs of benchmarks only are prerequisites of bench-build.
 bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain
@@ -690,6 +714,9 @@ help:
 	@echo 'make check-long      the long columns of the same: hours'
 	@echo 'make unit            unit tests only'
 	@echo 'make mutants         planted defects that the unit tests must notice'
+	@echo 'make coverage        of the primary files, against the list of reasons'
+	@echo 'make analyze         gcc -fanalyzer, cppcheck, clang-tidy, shellcheck'
+	@echo 'make repeat          the unit tests REPEATS=100 times'
 	@echo 'make fuzz            every fuzz target for TIME=10 seconds'
 	@echo 'make fuzz-NAME       one of: $(FUZZ)'
 	@echo 'make fuzz-replay     their seeds only'
@@ -707,6 +734,7 @@ BINDIR     := $(PREFIX)/bin
 LIBDIR     := $(PREFIX)/lib
 INCLUDEDIR := $(PREFIX)/include/vhd
 MANDIR     := $(PREFIX)/share/man/man1
+MAN7DIR    := $(PREFIX)/share/man/man7
 COMPDIR    := $(PREFIX)/share/bash-completion/completions
 
 $(BUILD)/gen/vhd.pc: Makefile | $(BUILD)/.deps
@@ -724,7 +752,7 @@ install: all
 	@$(MAKE) --no-print-directory -s $(BUILD)/gen/vhd.pc
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBDIR)/pkgconfig \
 	  $(LIBDIR)/nbdkit \
-	  $(INCLUDEDIR) $(MANDIR) $(COMPDIR))
+	  $(INCLUDEDIR) $(MANDIR) $(MAN7DIR) $(COMPDIR))
 	install -m 755 $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(DESTDIR)$(BINDIR)
 	for verb in $(VHD_VERBS); do \
 	  ln -sf vhd $(DESTDIR)$(BINDIR)/$$verb; done
@@ -742,6 +770,7 @@ install: all
 	case $$dir in $(PREFIX)/*) install -d $(DESTDIR)$$dir && \
 	  install -m 755 $(NBD_PLUGIN) $(DESTDIR)$$dir ;; esac
 	install -m 644 $(MANPAGES) $(DESTDIR)$(MANDIR)
+	install -m 644 $(MANPAGES7) $(DESTDIR)$(MAN7DIR)
 
 clean:
 	rm -rf build build-san

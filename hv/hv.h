@@ -24,6 +24,9 @@
 
 struct hv;
 
+/* The threads of a run. */
+enum hv_thread { HV_THREAD_CPU, HV_THREAD_CONTROL };
+
 struct hv_opts {
 	uint32_t cpus;          /* 1..HV_CPUS_MAX */
 	uint64_t memory_bytes;  /* multiple of 2 MiB */
@@ -34,6 +37,13 @@ struct hv_opts {
 	 */
 	size_t (*console_filter)(void *arg, uint8_t *bytes, size_t len);
 	void *console_arg;
+	/* Called by each thread, as the first thing it does in hv_run; no
+	 * processor enters the guest before all of them are through. A
+	 * negative errno, with its reason, ends the run. May be NULL.
+	 */
+	int (*thread_begins)(void *arg, enum hv_thread thread,
+			     struct vhd_err *err);
+	void *thread_arg;
 	vmbus_log_fn log;       /* may be NULL; any thread */
 	void *log_arg;
 };

@@ -9,6 +9,7 @@
 #define HV_PART_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -60,6 +61,7 @@ struct hv {
 	int ack_fd;          /* a message slot was emptied */
 	bool ack_wanted;     /* control thread: a post found its slot busy */
 	bool loaded;
+	sem_t gate;          /* processors wait at it for the control thread */
 	_Atomic uint32_t end; /* enum hv_end, HV_END_NONE; + vCPU << 8 */
 	struct hv_vcpu vcpu[]; /* opts.cpus */
 };

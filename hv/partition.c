@@ -223,6 +223,7 @@ int hv_create(const struct hv_opts *opts, struct hv **out, struct vhd_err *err)
 	hv->opts = *opts;
 	hv->kvm_fd = hv->vm_fd = hv->wake_fd = hv->ack_fd = -1;
 	atomic_init(&hv->end, HV_END_NONE);
+	sem_init(&hv->gate, 0, 0);
 	for (uint32_t i = 0; i < opts->cpus; i++) {
 		struct hv_vcpu *v = &hv->vcpu[i];
 
@@ -257,6 +258,7 @@ void hv_destroy(struct hv *hv)
 	hv_board_destroy(hv->board);
 	if (hv->wake_fd >= 0)
 		(void)close(hv->wake_fd);
+	sem_destroy(&hv->gate);
 	free(hv);
 }
 
@@ -294,9 +296,18 @@ void hv_vcpus_stop(struct hv *hv)
 		hv_vcpu_join(&hv->vcpu[i]);
 }
 
+static int control_begins(struct hv *hv, struct vhd_err *err)
+{
+	const struct hv_opts *o = &hv->opts;
+
+	return o->thread_begins
+		       ? o->thread_begins(o->thread_arg, HV_THREAD_CONTROL, err)
+		       : 0;
+}
+
 enum hv_end hv_run(struct hv *hv, struct vhd_err *err)
 {
-	uint32_t end, vcpu;
+	uint32_t end, vcpu, i;
 	int ret = 0;
 
 	if (!hv->loaded) {
@@ -305,10 +316,15 @@ enum hv_end hv_run(struct hv *hv, struct vhd_err *err)
 		return HV_END_FAILED;
 	}
 	/* The first one last: it wakes the others. */
-	for (uint32_t i = hv->opts.cpus; i-- > 0 && ret == 0;)
+	for (i = hv->opts.cpus; i-- > 0 && ret == 0;)
 		ret = hv_vcpu_start(&hv->vcpu[i], err);
-	if (ret < 0) {
+	if (ret == 0)
+		ret = control_begins(hv, err);
+	if (ret < 0)
 		hv_end_set(hv, HV_END_FAILED, 0);
+	for (i = 0; i < hv->opts.cpus; i++)
+		(void)sem_post(&hv->gate);
+	if (ret < 0) {
 		hv_vcpus_stop(hv);
 		return HV_END_FAILED;
 	}

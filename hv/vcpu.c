@@ -387,10 +387,30 @@ static void take_kick(void)
 	(void)sigtimedwait(&kick, NULL, &now);
 }
 
+/* False: the run has an end already. */
+static bool begin(struct hv_vcpu *v)
+{
+	struct vhd_err err;
+	char name[16];
+	bool ok = true;
+
+	snprintf(name, sizeof(name), "vcpu%u", v->index);
+	(void)pthread_setname_np(pthread_self(), name); /* for people only */
+	if (v->hv->opts.thread_begins &&
+	    v->hv->opts.thread_begins(v->hv->opts.thread_arg, HV_THREAD_CPU,
+				      &err) < 0)
+		ok = fail(v, "%s", err.text);
+	while (sem_wait(&v->hv->gate) < 0 && errno == EINTR)
+		;
+	return ok;
+}
+
 static void *vcpu_main(void *arg)
 {
 	struct hv_vcpu *v = arg;
 
+	if (!begin(v))
+		return NULL;
 	while (!hv_ended(v->hv)) {
 		int ret = run(v);
 
@@ -455,7 +475,6 @@ void hv_vcpu_say_state(struct hv_vcpu *v)
 int hv_vcpu_start(struct hv_vcpu *v, struct vhd_err *err)
 {
 	sigset_t all, before;
-	char name[16];
 	int ret;
 
 	sigfillset(&all);
@@ -466,8 +485,6 @@ int hv_vcpu_start(struct hv_vcpu *v, struct vhd_err *err)
 		return vhd_fail(err, -ret, VHD_WHY_SYSTEM, 0,
 				"cannot start a thread: %s", strerror(ret));
 	v->started = true;
-	snprintf(name, sizeof(name), "vcpu%u", v->index);
-	(void)pthread_setname_np(v->thread, name);
 	return 0;
 }
 

@@ -33,6 +33,17 @@ void storvsp_channel_attach(struct channel *ch, const struct storvsp_luns *all)
 	}
 }
 
+static int thread_begins(struct channel *ch)
+{
+	const struct storvsp_opts *o = &ch->vsp->opts;
+
+	return o->thread_begins
+		       ? o->thread_begins(o->thread_arg,
+					  vhd_queue_engine(ch->queue),
+					  &ch->start_err)
+		       : 0;
+}
+
 static int queue_start(struct channel *ch, const struct storvsp_luns *luns)
 {
 	const struct storvsp_opts *o = &ch->vsp->opts;
@@ -109,6 +120,11 @@ static void *run(void *arg)
 	snprintf(name, sizeof(name), "scsi-%u", vmbus_channel_index(ch->bus));
 	(void)pthread_setname_np(pthread_self(), name); /* for people only */
 	rc = queue_start(ch, s->luns);
+	if (rc == 0) {
+		rc = thread_begins(ch);
+		if (rc)
+			queue_stop(ch);
+	}
 	ch->start_result = rc;
 	sem_post(&ch->started); /* `s` is gone now */
 	if (rc)

@@ -28,6 +28,13 @@ struct storvsp_opts {
 	enum vhd_engine engine;
 	vmbus_log_fn log; /* may be NULL; any thread */
 	void *log_arg;
+	/* Called by a channel's thread once its queue is made, by which
+	 * engine; before it takes a packet. A negative errno, with its reason,
+	 * keeps the channel from opening. May be NULL.
+	 */
+	int (*thread_begins)(void *arg, enum vhd_engine engine,
+			     struct vhd_err *err);
+	void *thread_arg;
 	/* No threads: the test calls storvsp_poll. */
 	bool manual;
 

@@ -91,7 +91,10 @@ static inline bool vhd_io_list_remove(struct vhd_io_list *l, struct vhd_io *io)
 }
 
 /* Files that one queue may have: its images and the parents of some. */
-#define VHD_ENGINE_FILES_MAX (2 * VHD_QUEUE_IMAGES_MAX)
+/* Two places each in the uring engine's table, and one more, are within the
+ * usual limit of 1024 open files, which bounds the table.
+ */
+#define VHD_ENGINE_FILES_MAX (2 * VHD_QUEUE_IMAGES_MAX - 1)
 
 struct vhd_engine_ops {
 	const char *name;

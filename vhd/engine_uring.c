@@ -494,7 +494,7 @@ static int uring_wait(void *state, int wake_fd, int timeout_ms)
 					      NULL);
 	if (rc == -EAGAIN) {
 		/* The kernel is out of memory: give it a moment. */
-		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		(void)poll(NULL, 0, 1);
 		return 0;
 	}
 	return nothing_wrong(rc) ? 0 : rc;

@@ -135,6 +135,7 @@ enum cli_sandbox {
 };
 
 enum cli_sandbox cli_sandbox_mode(void);
+const char *cli_sandbox_word(void); /* as --sandbox takes it */
 /* CLI_OK, or CLI_USAGE after saying which words there are: what the option
  * says; the variable.
  */

@@ -74,3 +74,13 @@ enum cli_sandbox cli_sandbox_mode(void)
 		return said;
 	return SANITIZED ? CLI_SANDBOX_OFF : CLI_SANDBOX_ON;
 }
+
+const char *cli_sandbox_word(void)
+{
+	enum cli_sandbox m = cli_sandbox_mode();
+	size_t i = 0;
+
+	while (words[i].mode != m)
+		i++;
+	return words[i].word;
+}

@@ -3,6 +3,7 @@
  *
  *   args      the command line
  *   inplace   raw and fixed into one another without copying
+ *   confine   the sandbox: what the command line puts within reach
  *   input     the source: opened, locked, known by its inode
  *   extents   where the source has data at all
  *   place     how large the output is, and all its space at once
@@ -94,6 +95,12 @@ struct convert_opts {
  * end with.
  */
 int convert_args(int argc, char **argv, struct convert_opts *opts);
+
+/* Enter the sandbox: before anything of an image is read; but only after the
+ * source was opened where convert_confine_late says so.
+ */
+int convert_confine(const struct convert_opts *opts, struct vhd_err *err);
+bool convert_confine_late(const struct convert_opts *opts);
 
 /* The whole of --in-place; returns the exit code. */
 int convert_in_place(const struct convert_opts *opts);

@@ -352,6 +352,12 @@ static int threads_start(struct convert_digest *d, struct vhd_err *err)
 	return 0;
 }
 
+void convert_digest_prepare(void)
+{
+	if (OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL) == 1)
+		EVP_MD_free(EVP_MD_fetch(NULL, "SHA256", NULL));
+}
+
 int convert_digest_open(struct convert_digest **out, struct convert_job *job,
 			const char *words, struct vhd_err *err)
 {

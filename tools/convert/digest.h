@@ -16,6 +16,9 @@
 
 struct convert_digest;
 
+/* Have libcrypto read its configuration now: it cannot in the sandbox. */
+void convert_digest_prepare(void);
+
 /* Make the digests that `words` names, parted by commas, of the size and the
  * content that a copy hands over. Owns threads, one a digest.
  * Errors: -EINVAL (ARGUMENT) for a word that is none, or too many of them.

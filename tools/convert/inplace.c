@@ -62,7 +62,9 @@ int convert_in_place(const struct convert_opts *opts)
 	int rc;
 
 	signal(SIGXFSZ, SIG_IGN); /* the file size limit becomes EFBIG */
-	rc = verb_new_id(how.unique_id, &err);
+	rc = convert_confine(opts, &err);
+	if (!rc)
+		rc = verb_new_id(how.unique_id, &err);
 	if (!rc)
 		rc = size_wanted(opts, &how.size_bytes, &grown_bytes, &err);
 	if (!rc)

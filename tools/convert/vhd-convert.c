@@ -133,12 +133,18 @@ static int through(struct convert_job *job, const struct convert_opts *opts,
 static int with_queue(struct convert_job *job, const struct convert_opts *opts,
 		      struct convert_stats *stats, struct vhd_err *err)
 {
+	bool late = convert_confine_late(opts);
 	struct convert_from from;
-	int rc = convert_from_open(&from, job, opts, err);
+	int rc = late ? 0 : convert_confine(opts, err);
 
+	if (!rc)
+		rc = convert_from_open(&from, job, opts, err);
 	if (rc)
 		return rc;
-	rc = through(job, opts, &from, stats, err);
+	if (late)
+		rc = convert_confine(opts, err);
+	if (!rc)
+		rc = through(job, opts, &from, stats, err);
 	convert_from_close(&from);
 	return rc;
 }

@@ -70,6 +70,8 @@ static void command(struct plan *p, const struct hv_args *args,
 	entry(p, 'a', "run");
 	entry(p, 'a', "--accel");
 	entry(p, 'a', "kvm");
+	entry(p, 'a', "--sandbox");
+	entry(p, 'a', cli_sandbox_word());
 	entry(p, 'a', "--kernel");
 	entry(p, 'a', inner[0]);
 	if (args->initrd) {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "hv.h"
+#include "tools/sandbox/sandbox.h"
 
 /* ------------------------------------------------------------- signals -- */
 
@@ -74,6 +75,24 @@ static size_t filter(void *arg, uint8_t *bytes, size_t len)
 	return len;
 }
 
+/* Each thread's own filter; the rest was given up before them. */
+static int cpu_or_control(void *unused, enum hv_thread thread,
+			  struct vhd_err *err)
+{
+	(void)unused;
+	return sandbox_filter(thread == HV_THREAD_CPU ? SANDBOX_VCPU
+						      : SANDBOX_CONTROL,
+			      hv_prog, err);
+}
+
+static int channel(void *unused, enum vhd_engine engine, struct vhd_err *err)
+{
+	(void)unused;
+	return sandbox_filter(engine == VHD_ENGINE_URING ? SANDBOX_IO
+							 : SANDBOX_IO_PLAIN,
+			      hv_prog, err);
+}
+
 /* One controller for all disks; its id is the same in every run, so that a
  * guest finds the same hardware again.
  */
@@ -82,7 +101,10 @@ static const char controller_id[] = "5a0f2f64-9e4c-4d0c-8a7e-76686420766d";
 static int add_controller(struct run *r, struct hv_disks *disks,
 			  struct vhd_err *err)
 {
-	struct storvsp_opts o = {.log = hv_say_line};
+	struct storvsp_opts o = {
+		.log = hv_say_line,
+		.thread_begins = channel,
+	};
 	int ret;
 
 	if (disks->args->disk_count == 0)
@@ -110,6 +132,7 @@ static int create(struct run *r, const struct hv_args *args,
 		.console_out_fd = con->out_fd,
 		.console_filter = con->terminal ? filter : NULL,
 		.console_arg = r,
+		.thread_begins = cpu_or_control,
 		.log = hv_say_line,
 	};
 	int ret = hv_create(&o, &r->hv, err);
@@ -119,6 +142,9 @@ static int create(struct run *r, const struct hv_args *args,
 	if (ret == 0)
 		ret = hv_boot_linux(r->hv, args->kernel, args->initrd,
 				    args->append, err);
+	/* All is open: the guest's first instruction comes after this. */
+	if (ret == 0)
+		ret = sandbox_enter_no_files(hv_prog, err);
 	return ret;
 }
 

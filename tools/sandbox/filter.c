@@ -1,16 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A role's rows of the table as a seccomp filter of the calling thread, made
- * and loaded by libseccomp.
+ * by libseccomp.
  *
  * Whatever is not in the rows kills the process, other architectures' calls
  * included. Number -1 passes: it is what a tracer puts in place of a call that
  * it skips (strace's injected faults), and the kernel knows no such call.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "sandbox.h"
+
+#define CODE_BYTES_MAX 65536u
 
 static int add_values(scmp_filter_ctx ctx, const struct sandbox_rule *r,
 		      unsigned role)
@@ -58,17 +66,64 @@ static int fill(scmp_filter_ctx ctx, unsigned role)
 	return rc;
 }
 
+/* As the kernel wants them; made once a role and kept, so that a thread that is
+ * in a filter already loads a narrower one by one system call. Written while
+ * the process has one thread.
+ */
+static struct sock_fprog made[SANDBOX_ROLES];
+
+/* libseccomp writes the program to a descriptor: a pipe, which no limit on the
+ * size of files reaches, and which holds far more than a program has.
+ */
+static int export(scmp_filter_ctx ctx, struct sock_fprog *out)
+{
+	struct sock_filter *code = malloc(CODE_BYTES_MAX);
+	int p[2] = {-1, -1};
+	ssize_t n = -1;
+	int rc = code ? 0 : -ENOMEM;
+
+	if (!rc && pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0)
+		rc = -errno;
+	if (!rc)
+		rc = seccomp_export_bpf(ctx, p[1]);
+	if (!rc) {
+		n = read(p[0], code, CODE_BYTES_MAX);
+		rc = n < 0 ? -errno : 0;
+	}
+	for (int i = 0; i < 2; i++)
+		if (p[i] >= 0)
+			close(p[i]);
+	if (rc) {
+		free(code);
+		return rc;
+	}
+	out->filter = code;
+	out->len = (unsigned short)((size_t)n / sizeof(*code));
+	return 0;
+}
+
+int sandbox_filter_make(enum sandbox_role role)
+{
+	scmp_filter_ctx ctx;
+	int rc;
+
+	if (made[role].len)
+		return 0;
+	ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	rc = ctx ? fill(ctx, SANDBOX_BIT(role)) : -EOPNOTSUPP;
+	if (!rc)
+		rc = export(ctx, &made[role]);
+	seccomp_release(ctx);
+	return rc;
+}
+
 int sandbox_filter_load(enum sandbox_role role, struct vhd_err *err)
 {
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int rc = ctx ? fill(ctx, SANDBOX_BIT(role)) : -ENOMEM;
+	int rc = sandbox_filter_make(role);
 
-	if (!rc) {
-		/* What the kernel itself says, not "cancelled". */
-		(void)seccomp_attr_set(ctx, SCMP_FLTATR_API_SYSRAWRC, 1);
-		rc = seccomp_load(ctx);
-	}
-	seccomp_release(ctx);
+	if (!rc && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0,
+			   &made[role]) < 0)
+		rc = -errno;
 	if (!rc)
 		return 0;
 	return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,

@@ -22,13 +22,14 @@ int sandbox_ring_check(struct vhd_err *err)
 	int fd = (int)syscall(SYS_io_uring_setup, 1, &p);
 	int rc = 0;
 
-	/* ENOSYS, EPERM: no rings; EINVAL: rings older than restrictions. */
-	if (fd < 0 && errno != EINVAL)
-		return 0;
-	if (fd < 0 || syscall(SYS_io_uring_register, fd,
-			      IORING_REGISTER_RESTRICTIONS, &one, 1) < 0 ||
-	    !(p.features & IORING_FEAT_EXT_ARG))
-		rc = errno ? -errno : -EOPNOTSUPP;
+	/* ENOSYS, EPERM and others: no rings; EINVAL: older than that flag. */
+	if (fd < 0)
+		rc = errno == EINVAL ? -EOPNOTSUPP : 0;
+	else if (syscall(SYS_io_uring_register, fd,
+			 IORING_REGISTER_RESTRICTIONS, &one, 1) < 0)
+		rc = -errno;
+	else if (!(p.features & IORING_FEAT_EXT_ARG))
+		rc = -EOPNOTSUPP;
 	if (fd >= 0)
 		close(fd);
 	if (!rc)

@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sandbox.h"
@@ -110,55 +112,80 @@ static bool best_effort(void)
 }
 
 /* 0 to go on. */
-static int missing(const char *prog, int rc, const struct vhd_err *err)
+static int missing(const char *prog, int rc, struct vhd_err *err)
 {
+	struct vhd_err why;
+
 	if (!rc)
-		return CLI_OK;
-	cli_tell("%s: sandbox: %s: %s\n", prog, err->text,
-		 best_effort() ? "going on without"
-			       : "--sandbox=best-effort goes on without");
-	return best_effort() ? CLI_OK : CLI_IO;
+		return 0;
+	why = *err;
+	if (best_effort()) {
+		cli_tell("%s: sandbox: %s: going on without\n", prog,
+			 why.text);
+		return 0;
+	}
+	return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+			"sandbox: %.100s: --sandbox=best-effort goes on "
+			"without", why.text);
 }
 
-static int enter_before_filter(const struct sandbox *s, const char *prog)
+static int enter_before_filter(const struct sandbox *s, const char *prog,
+			       struct vhd_err *err)
 {
-	struct vhd_err err;
-	int status = missing(prog, sandbox_rights(s->role, &err), &err);
+	int rc = missing(prog, sandbox_rights(s->role, err), err);
 
-	if (!status)
-		status = missing(prog, sandbox_landlock(s, &err), &err);
-	if (!status)
-		status = missing(prog, sandbox_ring_check(&err), &err);
-	return status;
+	if (!rc)
+		rc = missing(prog, sandbox_landlock(s, err), err);
+	if (!rc)
+		rc = missing(prog, sandbox_ring_check(err), err);
+	return rc;
+}
+
+int sandbox_try(struct sandbox *s, const char *prog, struct vhd_err *err)
+{
+	int rc = 0;
+
+	if (cli_sandbox_mode() == CLI_SANDBOX_OFF)
+		goto out;
+	rc = s->error ? vhd_fail(err, s->error, VHD_WHY_SYSTEM, 0,
+				 "sandbox: cannot be prepared: %s",
+				 strerror(-s->error))
+		      : enter_before_filter(s, prog, err);
+	if (!rc)
+		rc = sandbox_filter(s->role, prog, err);
+out:
+	places_free(s);
+	return rc;
 }
 
 int sandbox_enter(struct sandbox *s, const char *prog)
 {
 	struct vhd_err err;
-	int status = CLI_OK;
 
-	if (cli_sandbox_mode() == CLI_SANDBOX_OFF)
-		goto out;
-	if (s->error) {
-		cli_tell("%s: sandbox: cannot be prepared: %s\n", prog,
-			 strerror(-s->error));
-		status = CLI_IO;
-		goto out;
-	}
-	status = enter_before_filter(s, prog);
-	if (!status)
-		status = missing(prog, sandbox_filter_load(s->role, &err),
-				 &err);
-out:
-	places_free(s);
-	return status;
+	return sandbox_try(s, prog, &err) ? cli_fail(prog, NULL, &err) : CLI_OK;
 }
 
-int sandbox_enter_no_files(const char *prog)
+int sandbox_enter_no_files(const char *prog, struct vhd_err *err)
 {
 	const struct sandbox s = {.role = SANDBOX_CONTROL};
 
 	if (cli_sandbox_mode() == CLI_SANDBOX_OFF)
-		return CLI_OK;
-	return enter_before_filter(&s, prog);
+		return 0;
+	/* With an arena a thread malloc counts processors and opens files in
+	 * /proc. Nothing here allocates while a guest runs at full speed.
+	 */
+	(void)mallopt(M_ARENA_MAX, 1);
+	tzset(); /* gmtime, too, wants to know the zone's file */
+	/* Where this fails, loading tells. */
+	for (int role = SANDBOX_VCPU; role <= SANDBOX_CONTROL; role++)
+		(void)sandbox_filter_make((enum sandbox_role)role);
+	return enter_before_filter(&s, prog, err);
+}
+
+int sandbox_filter(enum sandbox_role role, const char *prog,
+		   struct vhd_err *err)
+{
+	if (cli_sandbox_mode() == CLI_SANDBOX_OFF)
+		return 0;
+	return missing(prog, sandbox_filter_load(role, err), err);
 }

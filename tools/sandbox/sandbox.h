@@ -33,6 +33,7 @@
 enum sandbox_role {
 	SANDBOX_VCPU,    /* hv: a processor's thread */
 	SANDBOX_IO,      /* hv: a storage channel's thread, its queue made */
+	SANDBOX_IO_PLAIN, /* the same where the kernel makes no rings */
 	SANDBOX_CONTROL, /* hv: the main thread: bus, console, the end */
 	SANDBOX_READER,  /* a tool that only reads images */
 	SANDBOX_WRITER,  /* one that changes an image or makes a file */
@@ -111,19 +112,20 @@ void sandbox_allow_image(struct sandbox *s, const char *path,
 /* ------------------------------------------------------------- entering -- */
 
 /* From here on the calling thread, and what it will start, is in the sandbox;
- * to be called while it is the only one. Takes what `s` collected. Returns
- * CLI_OK, also where --sandbox=off; or an exit code, after one line on stderr
- * about what is missing. With best-effort that line is told, too, but it goes
- * on.
+ * to be called while it is the only one. Takes what `s` collected. Returns 0,
+ * also where --sandbox=off; or a negative errno where something is missing.
+ * With best-effort that is told on stderr, and it goes on.
  */
+int sandbox_try(struct sandbox *s, const char *prog, struct vhd_err *err);
+/* The same; tells why, and returns an exit code. */
 int sandbox_enter(struct sandbox *s, const char *prog);
 
 /* The same in parts, for a program whose threads differ: all but the filter,
- * with no file within reach; then each thread its filter. Errors of the
- * filter: what seccomp says; best-effort is up to the caller.
+ * with no file within reach; then each thread its own.
  */
-int sandbox_enter_no_files(const char *prog);
-int sandbox_filter_load(enum sandbox_role role, struct vhd_err *err);
+int sandbox_enter_no_files(const char *prog, struct vhd_err *err);
+int sandbox_filter(enum sandbox_role role, const char *prog,
+		   struct vhd_err *err);
 
 /* ------------------------------------------------- parts of this folder -- */
 
@@ -133,5 +135,7 @@ int sandbox_filter_load(enum sandbox_role role, struct vhd_err *err);
 int sandbox_landlock(const struct sandbox *s, struct vhd_err *err);
 int sandbox_rights(enum sandbox_role role, struct vhd_err *err);
 int sandbox_ring_check(struct vhd_err *err);
+int sandbox_filter_make(enum sandbox_role role);
+int sandbox_filter_load(enum sandbox_role role, struct vhd_err *err);
 
 #endif

@@ -3,9 +3,8 @@
  * one list, from which filters are made, manual pages are checked and counts
  * are taken.
  *
- * A column a role: v processor, i storage channel, c control thread; r reader,
- * w writer, n (net) remote. "rare" rows are not met in every run; their reason
- * says when.
+ * A letter a role: v processor, i storage channel, a the same without rings (by
+ * libaio or plain calls), c control thread; r reader, w writer, n (net) remote.
  * Source: seccomp(2); what glibc 2.36 and liburing 2.3 call.
  */
 #include <errno.h>
@@ -13,6 +12,7 @@
 #include <linux/fs.h>
 #include <linux/kvm.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -24,11 +24,13 @@
 enum {
 	V = SANDBOX_BIT(SANDBOX_VCPU),
 	I = SANDBOX_BIT(SANDBOX_IO),
+	A = SANDBOX_BIT(SANDBOX_IO_PLAIN),
 	C = SANDBOX_BIT(SANDBOX_CONTROL),
 	R = SANDBOX_BIT(SANDBOX_READER),
 	W = SANDBOX_BIT(SANDBOX_WRITER),
 	N = SANDBOX_BIT(SANDBOX_REMOTE),
-	HV = V | I | C,
+	IA = I | A,
+	HV = V | IA | C,
 	WN = W | N,
 	TOOL = R | W | N,
 	ALL = HV | TOOL,
@@ -54,12 +56,10 @@ static const struct sandbox_value ioctls[] = {
 	{KVM_GET_MP_STATE, C, "the same, of a guest that hung"},
 	{KVM_GET_LAPIC, C, "the same"},
 	{KVM_IRQ_LINE, V | C, "the serial port's interrupt"},
-	{KVM_SET_GSI_ROUTING, V, "a SynIC page moves its interrupt"},
-	{KVM_IRQFD, V | C, "a channel's interrupt"},
-	{KVM_HYPERV_EVENTFD, V | C, "a channel's doorbell"},
+	{KVM_HYPERV_EVENTFD, C, "a channel's doorbell"},
 	{TCGETS, TOOL | C, "is it a terminal"},
-	{TCSETSW, C, "the terminal as it was"},
-	{TCSETSF, C, "the same"},
+	{TCSETS, C, "the terminal as it was"},
+	{TCSETSW, C, "the same"},
 	{TIOCGWINSZ, TOOL, "its width"},
 	{FS_IOC_GETFLAGS, TOOL, "compressed by the file system"},
 	{BLKGETSIZE64, TOOL, "size of a block device"},
@@ -82,6 +82,11 @@ static const struct sandbox_value prctls[] = {
 	{0},
 };
 
+static const struct sandbox_value seccomps[] = {
+	{SECCOMP_SET_MODE_FILTER, C, "one more filter"},
+	{0},
+};
+
 static const struct sandbox_value families[] = {
 	{AF_UNIX, N, "a server on this machine"},
 	{AF_INET, N, "one elsewhere, or a name server"},
@@ -101,39 +106,39 @@ static const struct sandbox_value families[] = {
 
 static const struct sandbox_rule rules[] = {
 	/* what is open already */
-	ANY(read, I | C | TOOL, "counters of events, console, streams"),
+	ANY(read, IA | C | TOOL, "counters of events, console, streams"),
 	ANY(write, HV | TOOL, "wake other threads, console, messages"),
 	ANY(readv, N, "libnbd's TLS"),
 	ANY(writev, N, "libnbd's TLS"),
-	ANY(pread64, I | C | TOOL, "metadata of images"),
-	ANY(pwrite64, I | C | TOOL, "the same; a reader's memory file"),
-	ANY(preadv, I | TOOL, "the sync engine"),
-	ANY(pwritev, I | WN, "the sync engine"),
+	ANY(pread64, IA | C | TOOL, "metadata of images"),
+	ANY(pwrite64, IA | C | TOOL, "the same; a reader's memory file"),
+	ANY(preadv, A | C | TOOL, "the sync engine"),
+	ANY(pwritev, A | C | WN, "the sync engine"),
 	ANY(lseek, TOOL, "length of files, where holes are"),
-	ANY(close, I | C | TOOL, "what is no longer needed"),
-	ANY(fdatasync, I | C | TOOL, "metadata to the disk, in order"),
-	ANY(ftruncate, I | C | TOOL, "length of images; a memory file's"),
-	ANY(fallocate, I | C | WN, "space ahead of data, holes"),
+	ANY(close, IA | C | TOOL, "what is no longer needed"),
+	ANY(fdatasync, IA | C | TOOL, "metadata to the disk, in order"),
+	ANY(ftruncate, IA | C | TOOL, "length of images; a memory file's"),
+	ANY(fallocate, IA | C | WN, "space ahead of data, holes"),
 	ONE_OF(fcntl, TOOL | C, 1, fcntls, "locks and flags of files"),
 	ONE_OF(ioctl, V | C | TOOL, 1, ioctls, "KVM, terminals, disks"),
 
 	/* waiting and being woken */
-	ANY(poll, I | C | TOOL, "wait for events"),
+	ANY(poll, IA | C | TOOL, "wait for events"),
 	ANY(futex, ALL, "locks and ends of threads"),
 	ANY(restart_syscall, ALL, "a wait goes on after a stop"),
-	ANY(nanosleep, I | TOOL, "the kernel was out of memory"),
-	ANY(clock_nanosleep, I | TOOL, "the same, as glibc does it"),
+	ANY(nanosleep, TOOL, "the kernel was out of memory"),
+	ANY(clock_nanosleep, TOOL, "the same, as glibc does it"),
 	ANY(clock_gettime, ALL, "where the clock is no part of the vDSO"),
 	ANY(rt_sigtimedwait, V, "take a kick off"),
 	ANY(rt_sigreturn, C | TOOL, "a signal's handler ends"),
 	ANY(rt_sigprocmask, ALL, "glibc: around the end of a thread"),
 	ANY(rt_sigaction, C | TOOL, "handlers back as they were"),
-	ANY(sched_yield, I | TOOL, "two writers met"),
+	ANY(sched_yield, A | C | TOOL, "two writers met"),
 
 	/* memory */
-	ANY(brk, C | TOOL, "malloc"),
-	WITHOUT(mmap, I | C | TOOL, 2, PROT_EXEC, "malloc, stacks, rings"),
-	WITHOUT(mprotect, I | C | TOOL, 2, PROT_EXEC, "malloc, stacks"),
+	ANY(brk, ALL, "malloc"),
+	WITHOUT(mmap, ALL, 2, PROT_EXEC, "malloc, stacks, rings"),
+	WITHOUT(mprotect, C | TOOL, 2, PROT_EXEC, "malloc, stacks"),
 	ANY(munmap, HV | TOOL, "malloc, stacks, rings"),
 	ANY(mremap, TOOL, "realloc of what is large"),
 	ANY(madvise, HV | TOOL, "the end of a thread's stack"),
@@ -144,23 +149,25 @@ static const struct sandbox_rule rules[] = {
 	ONE_OF(clone, C | WN, 0, threads, "start a thread"),
 	ANY(set_robust_list, C | WN, "a thread starts"),
 	ANY(rseq, C | WN, "a thread starts"),
-	ANY(sched_getaffinity, WN, "how many threads are worth it"),
+	ANY(sched_getaffinity, WN, "how many threads are worth it; malloc"),
 	ONE_OF(prctl, C, 0, prctls, "name of a thread"),
 	ANY(exit, HV | WN, "a thread ends"),
+	ONE_OF(seccomp, C, 0, seccomps, "a thread's own filter, narrower"),
+	ANY(alarm, C, "no more --timeout"),
 	ANY(exit_group, C | TOOL, "the program ends"),
 	ANY(getpid, C | TOOL, "kick a thread; names of temporary files"),
 	ANY(gettid, C | TOOL, "raise"),
 	ANY(tgkill, C | TOOL, "kick a thread; end by the signal that came"),
 
 	/* rings of io_uring, libaio */
-	ANY(io_uring_enter, I | TOOL, "the disk queue"),
+	ANY(io_uring_enter, I | C | TOOL, "the disk queue"),
 	ANY(io_uring_setup, C | TOOL, "make its ring"),
 	ANY(io_uring_register, I | C | TOOL, "restrict it, its files"),
 	ANY(io_setup, C | TOOL, "where there are no rings"),
-	ANY(io_submit, I | C | TOOL, "the same"),
-	ANY(io_getevents, I | C | TOOL, "the same"),
-	ANY(io_cancel, I | C | TOOL, "the same"),
-	ANY(io_destroy, I | C | TOOL, "the same"),
+	ANY(io_submit, A | C | TOOL, "the same"),
+	ANY(io_getevents, A | C | TOOL, "the same"),
+	ANY(io_cancel, A | C | TOOL, "the same"),
+	ANY(io_destroy, A | C | TOOL, "the same"),
 	ANY(eventfd2, C | TOOL, "the queue's counter"),
 
 	/* files by name; Landlock says which */
@@ -246,6 +253,7 @@ const char *sandbox_role_name(enum sandbox_role role)
 	static const char *const names[SANDBOX_ROLES] = {
 		[SANDBOX_VCPU] = "processor",
 		[SANDBOX_IO] = "storage channel",
+		[SANDBOX_IO_PLAIN] = "storage channel without rings",
 		[SANDBOX_CONTROL] = "control thread",
 		[SANDBOX_READER] = "reader",
 		[SANDBOX_WRITER] = "writer",

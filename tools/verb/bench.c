@@ -14,6 +14,7 @@
 #include "bench.h"
 #include "tools/convert/convert.h"
 #include "verb.h"
+#include "tools/sandbox/sandbox.h"
 
 #define DEPTH_DEFAULT 64u
 #define SIZE_DEFAULT 4096u
@@ -483,6 +484,21 @@ static int run(struct bench_verb *b, struct vhd_err *err)
 	return rc;
 }
 
+static int sandbox(struct bench_verb *b)
+{
+	struct sandbox s = {
+		.role = b->opts.write ? SANDBOX_WRITER : SANDBOX_READER,
+	};
+
+	sandbox_allow_image(&s, b->path, verb_parent_dir(&b->parents, b->path));
+	if (b->destroy)
+		sandbox_allow(&s, b->path, SANDBOX_CHANGE);
+	else if (b->opts.write)
+		sandbox_allow_dir_of(&s, b->path, SANDBOX_MAKE);
+	verb_parents_fini(&b->parents);
+	return sandbox_enter(&s, b->prog);
+}
+
 int verb_bench(const char *prog, int argc, char **argv)
 {
 	struct bench_verb *b = calloc(1, sizeof(*b));
@@ -499,6 +515,8 @@ int verb_bench(const char *prog, int argc, char **argv)
 	b->opts.seed = SEED_DEFAULT;
 	b->overlay.dir_fd = b->overlay.fd = b->overlay.old_fd = -1;
 	status = parse(b, argc, argv);
+	if (status < 0)
+		status = sandbox(b) == CLI_OK ? -1 : CLI_IO;
 	if (status < 0) {
 		rc = run(b, &err);
 		if (rc)

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "verb.h"
+#include "tools/sandbox/sandbox.h"
 
 enum {
 	OPT_DATA = 256,
@@ -312,6 +313,17 @@ static int check_parents(struct check *c, struct json_object *list, int told)
 	return status;
 }
 
+static int sandbox(struct check *c, char *const *paths, int count)
+{
+	struct sandbox s = {.role = SANDBOX_READER};
+
+	for (int i = 0; i < count; i++)
+		sandbox_allow_image(&s, paths[i],
+				    verb_parent_dir(&c->parents, paths[i]));
+	verb_parents_fini(&c->parents);
+	return sandbox_enter(&s, c->prog);
+}
+
 int verb_check(const char *prog, int argc, char **argv)
 {
 	struct check c = {.prog = prog};
@@ -320,7 +332,9 @@ int verb_check(const char *prog, int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	status = CLI_OK;
+	status = sandbox(&c, argv + first, argc - first);
+	if (status != CLI_OK)
+		return status;
 	c.opts.found = found;
 	c.opts.progress = progressed;
 	c.opts.ctx = &c;

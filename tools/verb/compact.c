@@ -16,6 +16,7 @@
 #include "tools/convert/convert.h"
 #include "freemap.h"
 #include "verb.h"
+#include "tools/sandbox/sandbox.h"
 
 enum {
 	OPT_REWRITE = 256,
@@ -134,11 +135,26 @@ static int show(void *ctx, uint64_t pos_bytes, uint64_t total_bytes)
 	return 0;
 }
 
+static int sandbox(struct compact_verb *v, struct vhd_err *err)
+{
+	struct sandbox s = {.role = SANDBOX_WRITER};
+
+	sandbox_allow_image(&s, v->path, v->opts.parent_dir);
+	sandbox_allow(&s, v->path, SANDBOX_CHANGE);
+	if (v->rewrite)
+		sandbox_allow_dir_of(&s, v->path, SANDBOX_MAKE);
+	return sandbox_try(&s, v->prog, err);
+}
+
+/* Other programs tell what is free in NTFS, FAT and XFS, and read the disk
+ * through a mount of ours: no sandbox before they are done.
+ */
 static int look(void *ctx, struct vhd *img, struct vhd_err *err)
 {
 	struct compact_verb *v = ctx;
+	int rc = freemap_find(&v->map, img, v->path, err);
 
-	return freemap_find(&v->map, img, v->path, err);
+	return rc ? rc : sandbox(v, err);
 }
 
 static bool is_free(void *ctx, uint64_t off_bytes, uint64_t len_bytes)
@@ -363,6 +379,8 @@ static int run(struct compact_verb *v, struct vhd_compact_result *r,
 	if (v->free) {
 		v->opts.look = look;
 		v->opts.is_free = is_free;
+	} else if ((rc = sandbox(v, err))) {
+		return rc;
 	}
 	v->opts.ctx = v;
 	cli_progress_start(&v->progress, "compacting", 0, v->quiet || v->json);

@@ -6,6 +6,7 @@
 
 #include "tools/convert/convert.h"
 #include "verb.h"
+#include "tools/sandbox/sandbox.h"
 
 enum {
 	OPT_FORMAT = 256,
@@ -218,6 +219,17 @@ static int compare(struct compare *c, struct convert_job *job, uint64_t *at,
 	return rc;
 }
 
+static int sandbox(struct compare *c)
+{
+	struct sandbox s = {.role = SANDBOX_READER};
+
+	for (int i = 0; i < 2; i++)
+		sandbox_allow_image(&s, c->path[i],
+				    verb_parent_dir(&c->parents, c->path[i]));
+	verb_parents_fini(&c->parents);
+	return sandbox_enter(&s, c->prog);
+}
+
 int verb_compare(const char *prog, int argc, char **argv)
 {
 	struct compare c = {
@@ -230,6 +242,9 @@ int verb_compare(const char *prog, int argc, char **argv)
 	int rc, status = parse(&c, argc, argv);
 
 	if (status >= 0)
+		return status;
+	status = sandbox(&c);
+	if (status != CLI_OK)
 		return status;
 	job.src = c.path[0];
 	job.dst = c.path[1];

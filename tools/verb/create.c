@@ -14,6 +14,7 @@
 #include "tools/convert/convert.h"
 #include "verb.h"
 #include "preset.h"
+#include "tools/sandbox/sandbox.h"
 
 enum {
 	OPT_TYPE = 256,
@@ -357,6 +358,19 @@ static void report_text(const struct create *c)
 	putchar('\n');
 }
 
+static int sandbox(struct create *c)
+{
+	const char *parent = c->opts.parent_path;
+	struct sandbox s = {.role = SANDBOX_WRITER};
+
+	sandbox_allow_dir_of(&s, c->path, SANDBOX_MAKE);
+	if (parent)
+		sandbox_allow_image(&s, parent,
+				    verb_parent_dir(&c->parents, parent));
+	verb_parents_fini(&c->parents);
+	return sandbox_enter(&s, c->prog);
+}
+
 int verb_create(const char *prog, int argc, char **argv)
 {
 	/* Nobody to take permissions from: those the umask leaves. */
@@ -369,6 +383,9 @@ int verb_create(const char *prog, int argc, char **argv)
 	int rc;
 
 	if (status >= 0)
+		return status;
+	status = sandbox(&c);
+	if (status != CLI_OK)
 		return status;
 	rc = convert_output_open(&out, c.path, c.force, &nobody, &err);
 	if (!rc) {

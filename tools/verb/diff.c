@@ -13,6 +13,7 @@
 
 #include "diff.h"
 #include "tools/inspect/picture.h"
+#include "tools/sandbox/sandbox.h"
 
 enum {
 	OPT_CONTENT = 256,
@@ -406,6 +407,19 @@ static int compare(struct diff *d, struct convert_job *job,
 	return rc;
 }
 
+static int sandbox(struct diff *d)
+{
+	struct sandbox s = {.role = SANDBOX_READER};
+
+	for (int i = 0; i < 2; i++)
+		if (d->path[i])
+			sandbox_allow_image(&s, d->path[i],
+					    verb_parent_dir(&d->parents,
+							    d->path[i]));
+	verb_parents_fini(&d->parents);
+	return sandbox_enter(&s, d->prog);
+}
+
 static int run(struct diff *d, struct convert_job *job, struct vhd_err *err)
 {
 	int rc;
@@ -459,6 +473,11 @@ int verb_diff(const char *prog, int argc, char **argv)
 	d->prog = prog;
 	d->in[0].fd = d->in[1].fd = -1;
 	status = parse(d, argc, argv);
+	if (status < 0) {
+		status = sandbox(d);
+		if (status == CLI_OK)
+			status = -1;
+	}
 	if (status < 0) {
 		rc = run(d, &job, &err);
 		fflush(stdout);

@@ -9,6 +9,7 @@
 
 #include "tools/inspect/extent.h"
 #include "verb.h"
+#include "tools/sandbox/sandbox.h"
 
 enum {
 	OPT_FORMAT = 256,
@@ -266,12 +267,24 @@ static int open_image(struct map *m, struct vhd_err *err)
 }
 
 /* `m` is too large for the stack of some. */
+static int sandbox(struct map *m)
+{
+	struct sandbox s = {.role = SANDBOX_READER};
+
+	sandbox_allow_image(&s, m->path, verb_parent_dir(&m->parents, m->path));
+	verb_parents_fini(&m->parents);
+	return sandbox_enter(&s, m->prog);
+}
+
 static int run(struct map *m, int argc, char **argv)
 {
 	struct vhd_err err = {0};
 	int rc, status = parse(m, argc, argv);
 
 	if (status >= 0)
+		return status;
+	status = sandbox(m);
+	if (status != CLI_OK)
 		return status;
 	rc = open_image(m, &err);
 	if (!rc) {

@@ -11,6 +11,7 @@
 
 #include "verb.h"
 #include "merge.h"
+#include "tools/sandbox/sandbox.h"
 
 enum {
 	OPT_INTO = 256,
@@ -323,12 +324,29 @@ static int merge(struct merge *m)
 	return cli_json_end(m->prog, root, m->refused ? CLI_DIFFERENT : CLI_OK);
 }
 
+/* What is merged into may be anywhere where parents may be; so may what goes
+ * with --remove.
+ */
+static int sandbox(struct merge *m)
+{
+	const char *dir = verb_parent_dir(&m->parents, m->path);
+	struct sandbox s = {.role = SANDBOX_WRITER};
+
+	sandbox_allow(&s, m->path, SANDBOX_CHANGE);
+	sandbox_allow(&s, dir, m->opts.remove ? SANDBOX_MAKE : SANDBOX_CHANGE);
+	verb_parents_fini(&m->parents);
+	return sandbox_enter(&s, m->prog);
+}
+
 int verb_merge(const char *prog, int argc, char **argv)
 {
 	struct merge m = {.prog = prog};
 	int status = parse(&m, argc, argv);
 
 	if (status >= 0)
+		return status;
+	status = sandbox(&m);
+	if (status != CLI_OK)
 		return status;
 	signals_set();
 	status = merge(&m);

@@ -52,13 +52,16 @@ static int look_at(const struct search *s, const char *path,
 		   struct vhd_err *err)
 {
 	const struct vhd_open_opts how = {.inspect = true, .force_read = true};
+	struct vhd_err why;
 	struct stat st;
 	struct vhd *img;
 	int rc;
 
 	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || is_layer(s, &st))
 		return 0;
-	rc = vhd_open(path, &how, &img, err);
+	rc = vhd_open(path, &how, &img, &why);
+	if (rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE)
+		*err = why;
 	if (rc)
 		return rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE ? rc : 0;
 	if (builds_on(s, vhd_get_info(img)))

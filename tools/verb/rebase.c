@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "verb.h"
+#include "tools/sandbox/sandbox.h"
 
 enum { OPT_PARENT = 256, OPT_UNSAFE, OPT_PARENT_DIR, OPT_LARGER, OPT_JSON };
 
@@ -210,12 +211,26 @@ static int run(struct rebase *b)
 	return cli_json_end(b->prog, root, CLI_OK);
 }
 
+static int sandbox(struct rebase *b)
+{
+	struct sandbox s = {.role = SANDBOX_WRITER};
+
+	sandbox_allow_image(&s, b->path, verb_parent_dir(&b->parents, b->path));
+	sandbox_allow(&s, b->path, SANDBOX_CHANGE);
+	sandbox_allow_image(&s, b->opts.parent_path, NULL);
+	verb_parents_fini(&b->parents);
+	return sandbox_enter(&s, b->prog);
+}
+
 int verb_rebase(const char *prog, int argc, char **argv)
 {
 	struct rebase b = {.prog = prog};
 	int status = parse(&b, argc, argv);
 
 	if (status >= 0)
+		return status;
+	status = sandbox(&b);
+	if (status != CLI_OK)
 		return status;
 	signals_set();
 	status = run(&b);

@@ -11,6 +11,7 @@
 
 #include "verb.h"
 #include "repair.h"
+#include "tools/sandbox/sandbox.h"
 
 enum {
 	OPT_UNDO = 256,
@@ -357,12 +358,35 @@ static int undo_apply(struct repair_verb *v)
 	return cli_json_end(v->prog, root, CLI_OK);
 }
 
+/* The directory of what is made beside the image, which is only read then. */
+static int sandbox(struct repair_verb *v)
+{
+	const char *made = v->salvage_path ? v->salvage_path
+			   : !v->opts.write || v->no_undo ? NULL
+			   : v->opts.undo_path		  ? v->opts.undo_path
+							  : v->path;
+	struct sandbox s = {.role = SANDBOX_WRITER};
+
+	sandbox_allow_image(&s, v->path, verb_parent_dir(&v->parents, v->path));
+	if (!v->salvage_path)
+		sandbox_allow(&s, v->path, SANDBOX_CHANGE);
+	if (v->undo_apply)
+		sandbox_allow(&s, v->undo_operand, SANDBOX_READ);
+	else
+		sandbox_allow_dir_of(&s, made, SANDBOX_MAKE);
+	verb_parents_fini(&v->parents);
+	return sandbox_enter(&s, v->prog);
+}
+
 int verb_repair(const char *prog, int argc, char **argv)
 {
 	struct repair_verb v = {.prog = prog};
 	int status = parse(&v, argc, argv);
 
 	if (status >= 0)
+		return status;
+	status = sandbox(&v);
+	if (status != CLI_OK)
 		return status;
 	verb_shown(v.path, v.shown);
 	if (v.undo_apply)

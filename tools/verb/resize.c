@@ -14,6 +14,7 @@
 #include "tools/inspect/inspect.h"
 #include "verb.h"
 #include "set.h"
+#include "tools/sandbox/sandbox.h"
 
 enum {
 	OPT_SHRINK = 256,
@@ -368,6 +369,18 @@ static void report_text(const struct resize_verb *v,
 		       v->shown, v->opts.write ? " is" : " would be");
 }
 
+/* Who builds on the disk is looked for beside it. */
+static int sandbox(struct resize_verb *v)
+{
+	struct sandbox s = {.role = SANDBOX_WRITER};
+
+	sandbox_allow_image(&s, v->path, verb_parent_dir(&v->parents, v->path));
+	sandbox_allow_dir_of(&s, v->path, SANDBOX_READ);
+	sandbox_allow(&s, v->path, SANDBOX_CHANGE);
+	verb_parents_fini(&v->parents);
+	return sandbox_enter(&s, v->prog);
+}
+
 int verb_resize(const char *prog, int argc, char **argv)
 {
 	struct resize_verb v = {.prog = prog};
@@ -376,6 +389,9 @@ int verb_resize(const char *prog, int argc, char **argv)
 	int status = parse(&v, argc, argv), rc;
 
 	if (status >= 0)
+		return status;
+	status = sandbox(&v);
+	if (status != CLI_OK)
 		return status;
 	verb_shown(v.path, v.shown);
 	v.content = calloc(1, sizeof(*v.content));

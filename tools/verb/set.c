@@ -12,6 +12,7 @@
 #include "verb.h"
 #include "preset.h"
 #include "set.h"
+#include "tools/sandbox/sandbox.h"
 
 #define EPOCH_2000_S 946684800
 #define VALUE_TEXT 64
@@ -534,6 +535,19 @@ static int run(struct set *s, struct vhd_err *err)
 	return 0;
 }
 
+/* Who builds on the disk is looked for beside it. */
+static int sandbox(struct set *v)
+{
+	struct sandbox s = {.role = SANDBOX_WRITER};
+
+	sandbox_allow_image(&s, v->path, verb_parent_dir(&v->parents, v->path));
+	sandbox_allow_dir_of(&s, v->path, SANDBOX_READ);
+	sandbox_allow(&s, v->path, SANDBOX_CHANGE);
+	sandbox_allow_image(&s, v->rebase.parent_path, NULL);
+	verb_parents_fini(&v->parents);
+	return sandbox_enter(&s, v->prog);
+}
+
 int verb_set(const char *prog, int argc, char **argv)
 {
 	struct set s = {.prog = prog, .opts = {.write = true}};
@@ -541,6 +555,9 @@ int verb_set(const char *prog, int argc, char **argv)
 	int rc, status = parse(&s, argc, argv);
 
 	if (status >= 0)
+		return status;
+	status = sandbox(&s);
+	if (status != CLI_OK)
 		return status;
 	s.children = s.json ? cli_json_array() : NULL;
 	rc = run(&s, &err);

@@ -24,6 +24,7 @@
 #include "tools/convert/convert.h"
 #include "verb.h"
 #include "merge.h"
+#include "tools/sandbox/sandbox.h"
 
 enum { OPT_RENAME = 256, OPT_PARENT_DIR, OPT_BLOCK, OPT_LARGER, OPT_JSON };
 
@@ -373,6 +374,18 @@ static void report_text(const struct snapshot *s)
 	       s->base ? ", which is the disk that had this name" : "");
 }
 
+/* With --rename the disk gets a second name, and the child its first. */
+static int sandbox(struct snapshot *v)
+{
+	struct sandbox s = {.role = SANDBOX_WRITER};
+
+	sandbox_allow_image(&s, v->disk, verb_parent_dir(&v->parents, v->disk));
+	sandbox_allow_dir_of(&s, v->child, SANDBOX_MAKE);
+	sandbox_allow_dir_of(&s, v->base, SANDBOX_MAKE);
+	verb_parents_fini(&v->parents);
+	return sandbox_enter(&s, v->prog);
+}
+
 int verb_snapshot(const char *prog, int argc, char **argv)
 {
 	struct snapshot s = {.prog = prog};
@@ -382,6 +395,9 @@ int verb_snapshot(const char *prog, int argc, char **argv)
 	int rc;
 
 	if (status >= 0)
+		return status;
+	status = sandbox(&s);
+	if (status != CLI_OK)
 		return status;
 	rc = disk_find(&s, &err);
 	if (!rc)
