@@ -179,6 +179,7 @@ run_tier() # NAME SECONDS
 	   { [ "$name" = guest ] || [ "$name" = debian ]; }; then
 		cat build/results >>"$results"
 	fi
+	tier_times="$tier_times $name $(($(date +%s) - start))"
 	added=$(tail -n "+$((before + 1))" "$results")
 	verdict=pass
 	[ "$status" -eq 0 ] || verdict=fail
@@ -199,6 +200,8 @@ running=
 trap '[ -z "$running" ] || kill "$running"; exit 130' INT TERM
 
 began=$(date +%s)
+tier_times=
+. tests/lib/proof.sh
 tools/deps.sh || exit 1
 PATH=$PATH:/usr/sbin:/sbin
 mkdir -p "$build/logs" "$build/proof"
@@ -232,9 +235,16 @@ while read -r name log; do
 		print "  " $1, $2 }' "$results"
 	tail -n 15 "$log"
 done <"$build/logs/failures"
+# Of the whole suite, what of it each tier took, and the goal for it (Q5).
+took=$(($(date +%s) - began))
+if [ $# -eq 0 ] && [ "${PROOF_LONG-}" != 1 ]; then
+	verdict=unmet
+	[ $took -gt 300 ] || verdict=met
+	proof_figure Q5 $verdict "quick suite $took s, of 300:$tier_times"
+fi
 echo
 tests/proof/table.sh "$build" | tail -n 1
-echo "$(($(date +%s) - began)) s; results: $results"
+echo "$took s:$tier_times; results: $results"
 skipped=$(count skip)
 [ "$skipped" -eq 0 ] && skipped='' || skipped=", $skipped skipped"
 echo "$(count pass) passed, $(count fail) failed$skipped"

@@ -113,6 +113,7 @@ static const struct {
 	{VHD_NOTE_FOOTERS_DIFFER, "footers-differ"},
 	{VHD_NOTE_RESIZE_CUT, "resize-cut"},
 	{VHD_NOTE_TABLE_EXTRA, "table-extra"},
+	{VHD_NOTE_HIDDEN, "hidden"},
 };
 
 static const char *const footers[] = {"absent", "ok", "missing", "checksum",

@@ -130,6 +130,21 @@ static void a_created_geometry_never_truncates(void **state)
 	assert_false(vhd_geometry_is_marker(&g));
 }
 
+/* Each of the three numbers counts. */
+static void the_marker_is_all_three_numbers(void **state)
+{
+	(void)state;
+	struct vhd_geometry g = {65535, 16, 255};
+
+	assert_true(vhd_geometry_is_marker(&g));
+	g.sectors_per_track = 254;
+	assert_false(vhd_geometry_is_marker(&g));
+	g = (struct vhd_geometry){65535, 15, 255};
+	assert_false(vhd_geometry_is_marker(&g));
+	g = (struct vhd_geometry){65534, 16, 255};
+	assert_false(vhd_geometry_is_marker(&g));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -140,6 +155,7 @@ int main(void)
 		cmocka_unit_test(the_clamp_holds_from_127_498_gib),
 		cmocka_unit_test(tiny_disks_have_a_geometry),
 		cmocka_unit_test(a_created_geometry_never_truncates),
+		cmocka_unit_test(the_marker_is_all_three_numbers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

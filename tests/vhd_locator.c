@@ -100,6 +100,12 @@ static void utf8_encodes_and_malformed_utf8_is_refused(void **state)
 	assert_int_equal(vhd_utf16_encode("\xed\xa0\x80", VHD_UTF16_LE, out,
 					  16),
 			 -EINVAL); /* surrogate */
+	assert_int_equal(vhd_utf16_encode("\xee\x80\x80", VHD_UTF16_LE, out,
+					  16),
+			 2); /* behind them */
+	assert_int_equal(vhd_utf16_encode("\xf4\x90\x80\x80", VHD_UTF16_LE,
+					  out, 16),
+			 -EINVAL); /* beyond Unicode */
 	assert_int_equal(vhd_utf16_encode("\xe2\x82", VHD_UTF16_LE, out, 16),
 			 -EINVAL); /* cut */
 	assert_int_equal(vhd_utf16_encode("\xff", VHD_UTF16_LE, out, 16),
@@ -135,6 +141,14 @@ static const struct path_case path_cases[] = {
 	{VHD_LOCATOR_MACX, "file://./b.vhd", "b.vhd"},
 	{VHD_LOCATOR_MACX, "file://./b%00.vhd", NULL},
 	{VHD_LOCATOR_MACX, "file://./b%4", NULL},
+	{VHD_LOCATOR_MACX, "file://./b%4g", NULL},
+	{VHD_LOCATOR_MACX, "file://./%4a%4B%6f%6F.vhd", "JKoo.vhd"},
+	{VHD_LOCATOR_MACX, "file://./b%/0", NULL},
+	{VHD_LOCATOR_MACX, "file://./b%:0", NULL},
+	{VHD_LOCATOR_MACX, "file://./b%@0", NULL},
+	{VHD_LOCATOR_W2KU, "c:\\vm\\parent.vhd", "parent.vhd"},
+	{VHD_LOCATOR_W2RU, "{:parent.vhd", "{:parent.vhd"},
+	{VHD_LOCATOR_W2RU, "/", NULL},
 	{VHD_LOCATOR_MACX, "http://x/b.vhd", NULL},
 	{VHD_LOCATOR_MAC, "whatever", NULL},
 	{0x12345678, "whatever", NULL},
@@ -168,6 +182,53 @@ static void each_platform_gives_the_path_to_try(void **state)
 		assert_int_equal(n, strlen(c->path));
 		assert_string_equal(out, c->path);
 	}
+}
+
+/* Each at the size that is just enough, and a byte less. */
+static void paths_that_do_not_fit_are_refused(void **state)
+{
+	(void)state;
+	static const char url[] = "file://./abc.vhd";
+	static char longest[VHD_PARENT_PATH_MAX + 1];
+	const uint8_t *b = (const uint8_t *)url;
+	char out[32];
+	uint8_t wide[32];
+
+	assert_int_equal(
+		vhd_locator_path(VHD_LOCATOR_MACX, b, sizeof(url) - 1, out, 10),
+		7); /* "./abc.vhd" before it is tidied */
+	assert_string_equal(out, "abc.vhd");
+	assert_int_equal(
+		vhd_locator_path(VHD_LOCATOR_MACX, b, sizeof(url) - 1, out, 9),
+		-ENAMETOOLONG);
+	assert_int_equal(vhd_locator_path(VHD_LOCATOR_WI2R, b, 3, out, 4), 3);
+	assert_int_equal(vhd_locator_path(VHD_LOCATOR_WI2R, b, 4, out, 4),
+			 -ENAMETOOLONG);
+	assert_int_equal(vhd_locator_path(VHD_LOCATOR_WI2R, b, 4, out, 0),
+			 -EINVAL);
+	memset(longest, 'a', sizeof(longest));
+	assert_int_equal(vhd_locator_path(VHD_LOCATOR_MACX,
+					  (const uint8_t *)longest,
+					  sizeof(longest), out, sizeof(out)),
+			 -ENAMETOOLONG);
+	assert_int_equal(vhd_locator_payload("a/b", wide, 10), 10);
+	assert_int_equal(vhd_locator_payload("a/b", wide, 9), -ENAMETOOLONG);
+	assert_int_equal(vhd_locator_payload("a/b", wide, 3), -ENAMETOOLONG);
+	/* U+2F00 has the byte of a slash, and is none */
+	assert_int_equal(vhd_locator_payload("\xe2\xbc\xaf", wide, 6), 6);
+	assert_memory_equal(wide + 4, "\x2f\x2f", 2);
+}
+
+static void every_kind_of_locator_has_a_name(void **state)
+{
+	(void)state;
+	static const uint32_t kinds[] = {
+		VHD_LOCATOR_WI2R, VHD_LOCATOR_WI2K, VHD_LOCATOR_W2RU,
+		VHD_LOCATOR_W2KU, VHD_LOCATOR_MAC,  VHD_LOCATOR_MACX};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		assert_non_null(vhd_locator_name(kinds[i]));
+	assert_null(vhd_locator_name(0));
 }
 
 static void a_payload_longer_than_the_limit_is_refused(void **state)
@@ -231,6 +292,8 @@ int main(void)
 		cmocka_unit_test(decoding_never_overruns_either_side),
 		cmocka_unit_test(utf8_encodes_and_malformed_utf8_is_refused),
 		cmocka_unit_test(each_platform_gives_the_path_to_try),
+		cmocka_unit_test(paths_that_do_not_fit_are_refused),
+		cmocka_unit_test(every_kind_of_locator_has_a_name),
 		cmocka_unit_test(a_payload_longer_than_the_limit_is_refused),
 		cmocka_unit_test(the_name_field_gives_its_last_part),
 		cmocka_unit_test(a_written_payload_reads_back_as_the_path),

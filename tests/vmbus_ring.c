@@ -658,6 +658,63 @@ static void an_oversized_packet_is_skipped_and_the_next_one_comes(void **state)
 	assert_int_equal(peek(w, VMBUS_RING_OUT), 56);
 }
 
+/* A control word or a page that turns out impossible on the way. */
+static void a_ring_that_breaks_on_the_way_says_so_from_then_on(void **state)
+{
+	struct world *w = *state;
+	uint8_t buf[8192];
+	uint32_t len;
+
+	indices(w, 0, 0);
+	assert_int_equal(open_in(w, SMALL), 0);
+	poke(w, VMBUS_RING_IN, 4);
+	assert_int_equal(vmbus_ring_take(&w->ring, buf, sizeof(buf), &len),
+			 -EBADMSG);
+	assert_true(vmbus_ring_unmask(&w->ring)); /* the next take says so */
+	assert_int_equal(vmbus_ring_take(&w->ring, buf, sizeof(buf), &len),
+			 -EBADMSG);
+	assert_false(vmbus_ring_take_done(&w->ring));
+
+	/* a full ring, and a read index that is none */
+	indices(w, 0, 0);
+	assert_int_equal(open_out(w, SMALL), 0);
+	assert_int_equal(vmbus_ring_put(&w->ring, 6, 0, 1, buf, 16), 0);
+	poke(w, VMBUS_RING_OUT, 12);
+	assert_int_equal(vmbus_ring_put(&w->ring, 6, 0, 1, buf, 16), -EBADMSG);
+	assert_int_equal(vmbus_ring_put(&w->ring, 6, 0, 1, buf, 16), -EBADMSG);
+	indices(w, 0, 0);
+	assert_int_equal(open_out(w, SMALL), 0);
+	poke(w, VMBUS_RING_OUT, SMALL);
+	assert_true(vmbus_ring_wait(&w->ring, 8));
+	assert_true(vmbus_ring_wait(&w->ring, 8));
+}
+
+/* The second page of the data is no RAM: what is all in the first goes on. */
+static void a_data_page_outside_memory_breaks_the_ring(void **state)
+{
+	struct world *w = *state;
+	uint8_t buf[8192] = {0};
+	uint32_t len;
+
+	w->pfns[1] = PAGES;
+	indices(w, 4096 - 16, 4096 - 16);
+	assert_int_equal(open_out(w, 8192), 0);
+	assert_int_equal(vmbus_ring_put(&w->ring, 6, 0, 1, buf, 16), -EBADMSG);
+	indices(w, 4096 - 32, 4096 - 32);
+	assert_int_equal(open_out(w, 8192), 0);
+	assert_int_equal(vmbus_ring_put(&w->ring, 6, 0, 1, buf, 16), -EBADMSG);
+	indices(w, 4096 - 8, 4096 - 8);
+	assert_int_equal(open_out(w, 8192), 0);
+	assert_int_equal(vmbus_ring_put(&w->ring, 6, 0, 1, buf, 16), -EBADMSG);
+	/* a descriptor in the first page, its payload in the second */
+	w->ram[w->pfns[0] * 4096 + 4080 + 2] = 2;
+	w->ram[w->pfns[0] * 4096 + 4080 + 4] = 4;
+	indices(w, 4080 + 40, 4080);
+	assert_int_equal(open_in(w, 8192), 0);
+	assert_int_equal(vmbus_ring_take(&w->ring, buf, sizeof(buf), &len),
+			 -EBADMSG);
+}
+
 static void a_ring_outside_memory_is_refused(void **state)
 {
 	struct world *w = *state;
@@ -705,6 +762,8 @@ int main(void)
 		T(indices_toggled_between_put_and_done_only_break_the_ring),
 		T(an_oversized_packet_is_skipped_and_the_next_one_comes),
 		T(a_ring_outside_memory_is_refused),
+		T(a_ring_that_breaks_on_the_way_says_so_from_then_on),
+		T(a_data_page_outside_memory_breaks_the_ring),
 	};
 
 	const unsigned long all =

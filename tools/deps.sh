@@ -45,6 +45,10 @@ packages()
 	test  libcmocka-dev     unit tests
 	test  pkg-config        flags of the installed library
 	test  clang             fuzzers, second compiler
+	test  clang-tidy        static analysis
+	test  cppcheck          a second one
+	test  shellcheck        a third, of scripts
+	test  valgrind          memory errors of the optimised build
 	test  libclang-rt-14-dev libFuzzer and the sanitizers of that clang
 	test  llvm              symbols in sanitizer reports
 	test  qemu-utils        independent reader and writer of VHDs

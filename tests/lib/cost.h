@@ -6,6 +6,7 @@
 #define TESTS_LIB_COST_H
 
 #include <malloc.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +17,11 @@
  * clocks and neighbours vary; what grows with the past would be far above.
  */
 #define COST_RATIO_MAX 1.6
-/* Resident memory may grow so much: the allocator's own affairs. */
-#define COST_GROWTH_MAX (1 << 20)
+/* What is in use may not grow; what is resident may by so much, for pages are
+ * touched for the first time and the allocator keeps what was freed.
+ */
+#define COST_HEAP_MAX	  (64u << 10)
+#define COST_RESIDENT_MAX (4u << 20)
 
 struct cost {
 	uint64_t cpu_ns;
@@ -60,18 +64,19 @@ static inline double cost_ratio(const struct cost *start,
 	       (double)(half->cpu_ns - start->cpu_ns + 1);
 }
 
-/* Bytes that memory grew by; less is 0. */
+/* Bytes in use more than before; less is 0. */
 static inline uint64_t cost_growth(const struct cost *from,
 				   const struct cost *to)
 {
-	uint64_t heap = to->heap_bytes > from->heap_bytes
-				? to->heap_bytes - from->heap_bytes
-				: 0;
-	uint64_t resident = to->resident_bytes > from->resident_bytes
-				    ? to->resident_bytes - from->resident_bytes
-				    : 0;
+	return to->heap_bytes > from->heap_bytes
+		       ? to->heap_bytes - from->heap_bytes
+		       : 0;
+}
 
-	return heap > resident ? heap : resident;
+static inline bool cost_steady(const struct cost *from, const struct cost *to)
+{
+	return cost_growth(from, to) <= COST_HEAP_MAX &&
+	       to->resident_bytes <= from->resident_bytes + COST_RESIDENT_MAX;
 }
 
 #endif

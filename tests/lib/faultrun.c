@@ -401,25 +401,32 @@ static void each_kind(struct fx *f, unsigned at, enum fault_call call,
 		}
 }
 
-/* Sites that only a fault leads to get theirs as a second one. */
+static void lead_on(struct fx *f, unsigned site,
+		    const struct fault_allow *allow)
+{
+	const struct fault_cell *c = fault_row(fault_site_call(site))->cells;
+
+	for (unsigned k = 0; k < FAULT_CELLS_MAX && c[k].kind; k++)
+		for (int forever = 0; forever < 2; forever++) {
+			struct fault_plan p = leads[site].plan;
+
+			p.second_site = site;
+			p.second = c[k].kind;
+			p.second_forever = forever;
+			if (!fault_cell_executed(site, c[k].kind, forever))
+				run_planned(f, &p, allow);
+		}
+}
+
+/* Sites that only a fault leads to get theirs as a second one. What a kernel's
+ * own threads take part in may need more than one attempt.
+ */
 static void deepen(struct fx *f, const struct fault_allow *allow)
 {
-	for (unsigned site = 0; site < fault_sites(); site++) {
-		const struct fault_cell *c =
-			fault_row(fault_site_call(site))->cells;
-
-		if (!leads[site].is || !fresh(site))
-			continue;
-		for (unsigned k = 0; k < FAULT_CELLS_MAX && c[k].kind; k++)
-			for (int forever = 0; forever < 2; forever++) {
-				struct fault_plan p = leads[site].plan;
-
-				p.second_site = site;
-				p.second = c[k].kind;
-				p.second_forever = forever;
-				run_planned(f, &p, allow);
-			}
-	}
+	for (unsigned attempt = 0; attempt < 3; attempt++)
+		for (unsigned site = 0; site < fault_sites(); site++)
+			if (leads[site].is && fresh(site))
+				lead_on(f, site, allow);
 }
 
 /* The calls of a clean run: of which kind, from where. */

@@ -31,7 +31,7 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 
 # Seconds that a test may take: a defect may well make one run for ever.
-limit=120
+limit=300
 tries=20
 
 # --- the table

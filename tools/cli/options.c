@@ -85,7 +85,7 @@ static size_t tables(const struct cli_option *table, struct option *longs,
 	size_t n = 0;
 
 	*shorts++ = ':';
-	for (; table[n].name && n < OPTIONS_MAX; n++) {
+	for (; n < OPTIONS_MAX && table[n].name; n++) {
 		longs[n] = (struct option){
 			table[n].name,
 			table[n].arg ? required_argument : no_argument,

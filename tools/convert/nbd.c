@@ -39,14 +39,16 @@ int convert_nbd_fail(const struct convert_nbd *n, enum vhd_why why,
 {
 	const char *text = nbd_get_error();
 	int code = nbd_get_errno() ? -nbd_get_errno() : -EIO;
-	const char *after = text ? strstr(text, ": ") : NULL;
+	/* In front there is the name of a function of the library. */
+	const char *after = text && !strncmp(text, "nbd_", 4)
+				    ? strstr(text, ": ")
+				    : NULL;
 
 	n->job->blame = n->path;
-	/* In front there is the name of a function of the library. */
 	return vhd_fail(err, code, why, 0, "%s: %s", what,
-			after && !strncmp(text, "nbd_", 4) ? after + 2
-			: text                             ? text
-							   : strerror(-code));
+			after  ? after + 2
+			: text ? text
+			       : strerror(-code));
 }
 
 /* -------------------------------------------------------------- watching -- */

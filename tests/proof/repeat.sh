@@ -1,0 +1,50 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# The unit tests again and again: one that fails now and then is a defect, of
+# the test or of what it tests (goal Q5). Part of the long column only.
+#
+# usage: repeat.sh BUILD [TEST]...     (default: all unit tests)
+#
+# Environment: REPEATS (default 100 in the long column; without either the
+# script says so and ends); MAKE. Random tests take a new seed each time; the
+# log of what failed is kept as BUILD/repeat/TEST.ROUND.log.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+build=$(mkdir -p "$1" && cd "$1" && pwd) || exit 1
+shift
+. tests/lib/proof.sh
+make=${MAKE:-make}
+if [ "${PROOF_LONG-}" = 1 ]; then
+	repeats=${REPEATS:-100}
+elif [ -n "${REPEATS-}" ]; then
+	repeats=$REPEATS
+else
+	echo "repeats are part of the long column (or REPEATS=10)"
+	exit 0
+fi
+unset MAKEFLAGS MAKEOVERRIDES MFLAGS
+tests=${*:-$("$make" -s --no-print-directory unit-names BUILD="$build")}
+out=$build/repeat
+mkdir -p "$out"
+rm -f "$out"/*.log
+round=0 runs=0 failures=0
+while [ $round -lt "$repeats" ]; do
+	round=$((round + 1))
+	for test in $tests; do
+		log=$out/$test.$round.log
+		runs=$((runs + 1))
+		if timeout 600 "$build/tests/$test" >"$log" 2>&1; then
+			rm -f "$log"
+			continue
+		fi
+		failures=$((failures + 1))
+		echo "  FAIL  $test in round $round: see $log"
+		grep -E '^\[  (FAILED|ERROR)|^SEED|^seed' "$log" | head -n 5
+	done
+done
+figure="$failures of $runs runs of unit tests failed in $repeats repeats"
+echo "$figure"
+verdict=unmet
+[ $failures -ne 0 ] || [ "$repeats" -lt 100 ] || verdict=met
+[ $# -gt 0 ] || proof_figure Q5 $verdict "$figure"
+[ $failures -eq 0 ]
