@@ -84,9 +84,10 @@ STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
                storvsp/sense.c storvsp/provision.c
 
-CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/options.c \
-           tools/cli/parent.c tools/cli/progress.c tools/cli/rate.c \
-           tools/cli/sandbox.c tools/cli/size.c tools/cli/text.c
+CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
+           tools/cli/options.c tools/cli/parent.c tools/cli/progress.c \
+           tools/cli/rate.c tools/cli/sandbox.c tools/cli/size.c \
+           tools/cli/text.c tools/cli/text_stream.c
 
 # What a program gives up before it meets foreign bytes.
 SANDBOX_SRC := tools/sandbox/table.c tools/sandbox/filter.c \
@@ -161,7 +162,8 @@ SRC_plugin := tools/serve/nbdkit_vhd.c tools/serve/served.c \
 UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_creator vhd_probe vhd_open vhd_bitmap vhd_bat vhd_map \
             vhd_alloc vhd_commit vhd_tail vhd_crash vhd_create vhd_file \
-            vhd_lock vhd_sync vhd_threads vhd_nomem vhd_inplace vhd_stream \
+            vhd_lock vhd_sync vhd_threads vhd_nomem vhd_nomem_calls \
+            vhd_inplace vhd_stream \
             vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush vhd_queue_host \
             vhd_queue_alloc vhd_queue_nomem vhd_queue_zero vhd_model \
             vhd_check vhd_check_data \
@@ -185,6 +187,8 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_thread storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
                 storvsp_hostile_flip storvsp_provision storvsp_select
+# Its libraries' allocations are the test's own functions.
+UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt tools_sandbox
@@ -209,14 +213,18 @@ TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                tests/lib/simdisk.c tests/lib/simmodel.c
 # Programs of tests/proof/*.sh, each tests/NAME.c with SRC_NAME, built by
 # unit-build.
-PROOF_PROGRAMS := proof/crash proof/sim
+PROOF_PROGRAMS := proof/crash proof/sim proof/tools
+SRC_proof/tools := tests/proof/toolcase.c tests/proof/toolrun.c \
+                   tests/proof/tooldir.c tests/proof/tools_memory.c \
+                   tests/proof/tools_calls.c tests/proof/tools_full.c
 SRC_proof/crash := tests/proof/crash_class.c tests/proof/crash_op.c \
                    tests/proof/crash_edit.c tests/proof/crash_repair.c \
                    tests/proof/crash_model.c tests/proof/crash_check.c \
                    tests/proof/crash_run.c tests/proof/crash_guest.c \
                    tests/proof/crash_barrier.c
 SRC_proof/sim := tests/proof/sim_event.c tests/proof/sim_machine.c \
-                 tests/proof/sim_disk.c tests/proof/sim_post.c \
+                 tests/proof/sim_disk.c tests/proof/sim_ask.c \
+                 tests/proof/sim_post.c \
                  tests/proof/sim_answer.c tests/proof/sim_fault.c \
                  tests/proof/sim_tally.c
 # These have hv/gpa.c replaced by the door that counts and flips: all that run
@@ -378,7 +386,8 @@ LIBSANDBOX := $(BUILD)/lib/libsandbox.a
 LIBTEST    := $(BUILD)/lib/libtest.a
 NBD_PLUGIN := $(BUILD)/lib/nbdkit/nbdkit-vhd-plugin.so
 
-UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_TOOLS)
+UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_COUNTED) \
+        $(UNIT_TOOLS)
 
 .PHONY: all clean layers style unit check check-long proof install help deps \
         demo bench unit-build unit-run bench-build watched
@@ -471,6 +480,14 @@ $(foreach t,$(UNIT_HV),$(eval $(call unit_rule,$(t),$(LIBHV) $(LIBVMBUS) $(LIBVH
 $(foreach t,$(UNIT_STORVSP),$(eval $(call unit_rule,$(t),$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) $(LIBSANDBOX) $(LIBCLI) $(LIBVHD))))
 
+COUNTED_CALLS := malloc calloc realloc aligned_alloc strdup strndup
+$(BUILD)/lib/counted/%.a: $(BUILD)/lib/%.a
+	@mkdir -p $(@D)
+	objcopy $(foreach f,$(COUNTED_CALLS),--redefine-sym $(f)=counted_$(f)) \
+	  $< $@
+$(foreach t,$(UNIT_COUNTED),$(eval $(call unit_rule,$(t),$(patsubst \
+  $(BUILD)/lib/%,$(BUILD)/lib/counted/%,$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD)))))
+
 $(addprefix $(BUILD)/tests/,$(FAULTED)): \
   LDFLAGS_ALL += $(addprefix -Wl$(comma)--wrap=,$(FAULT_WRAP))
 # Allocations of this one can be made to fail.
@@ -478,6 +495,9 @@ $(BUILD)/tests/vmbus_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc,--wra
 $(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
   -Wl,--wrap=strdup,--wrap=realpath,--wrap=fdopendir \
   -Wl,--wrap=aligned_alloc
+$(BUILD)/tests/vhd_nomem_calls: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
+  -Wl,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup,--wrap=strndup \
+  -Wl,--wrap=realpath,--wrap=fdopendir,--wrap=free
 # This one does what a guest may do between two looks at its slot.
 $(BUILD)/tests/hv_synic: LDFLAGS_ALL += -Wl,--wrap=hv_gpa_or32
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
@@ -500,6 +520,11 @@ $(BUILD)/tests/proof/sim: LDFLAGS_ALL += -Wl,--wrap=scsi_verdict_from_vhd
 $(BUILD)/tests/vhd_queue_nomem: LDFLAGS_ALL += \
   -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
+# What tests/proof/tools.sh puts in front of a tool's allocations.
+$(BUILD)/tests/proof/nomem.so: tests/proof/nomem_preload.c tests/proof/nomem.h | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(WARN) -O1 -g -shared -o $@ $< -ldl
+
 # $(1) fuzz target
 define replay_rule
 $(BUILD)/tests/replay_$(1): $$(call obj,fuzz/$(1).c tests/lib/replay.c \
@@ -512,7 +537,7 @@ $(foreach t,$(REPLAYED),$(eval $(call replay_rule,$(t))))
 # gcc asks for the prototype that libFuzzer keeps to itself.
 $(BUILD)/obj/fuzz/%.o: CFLAGS_ALL += -Wno-missing-prototypes
 
-unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd corpus_image \
+unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd corpus_image proof/nomem.so \
                                        $(addprefix replay_,$(REPLAYED)) \
                                        $(PROOF_PROGRAMS))
 unit: unit-build

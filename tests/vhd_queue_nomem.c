@@ -5,12 +5,13 @@
  */
 #include <errno.h>
 
+#include "tests/lib/proof.h"
 #include "tests/lib/qtest.h"
 
 #define BLOCK (32u << 10)
 #define BLOCKS 32u
 #define SECTORS (BLOCKS * BLOCK / SECTOR)
-#define REQUESTS 20000u
+#define REQUESTS 170000u /* with each engine; storvsp_nomem has as many */
 
 static unsigned allocations;
 static unsigned fail_nth; /* 0: none */
@@ -87,6 +88,9 @@ static void requests_take_no_memory(void **state)
 	qtest_attach(q, img);
 	before = allocations;
 	traffic(q, img);
+	proof_figure("M3", allocations == before,
+		     "queue, %s: %u allocations in %u requests",
+		     vhd_engine_name(*engine), allocations - before, REQUESTS);
 	assert_int_equal(allocations, before);
 	assert_in_range(before, 1, 1000); /* the counter is connected */
 	vhd_queue_detach(q, img);
@@ -141,11 +145,14 @@ static void a_child_takes_memory_for_each_block_once(void **state)
 	unsigned before;
 
 	qtest_attach(q, img);
+	before = allocations;
 	for (uint64_t i = 0; i < BLOCKS; i++)
 		assert_int_equal(qtest_io(q, img, VHD_OP_WRITE,
 					  i * (BLOCK / SECTOR), b, SECTOR),
 				 0);
 	assert_int_equal(qtest_flush(q, img), 0);
+	/* one for each block, and the flush's room, which doubles */
+	assert_in_range(allocations - before, BLOCKS, BLOCKS + 8);
 	before = allocations;
 	traffic(q, img);
 	assert_int_equal(allocations, before);

@@ -30,7 +30,7 @@ static int resolve(const char *path, char **out, struct vhd_err *err)
 
 	if (!rc)
 		return 0;
-	return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0, "cannot find %.80s: %s",
+	return vhd_fail(err, rc, vhd_system_why(rc), 0, "cannot find %.80s: %s",
 			path, vhd_errno_text(rc));
 }
 

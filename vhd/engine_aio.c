@@ -82,7 +82,7 @@ static int aio_create(uint32_t depth, void **state, struct vhd_err *err)
 	return 0;
 out:
 	aio_destroy(e);
-	return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+	return vhd_fail(err, rc, vhd_system_why(rc), 0,
 			"cannot set up kernel AIO for %u operations: %s%s",
 			depth, vhd_errno_text(rc),
 			rc == -EAGAIN ? "; see /proc/sys/fs/aio-max-nr" : "");

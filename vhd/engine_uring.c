@@ -161,7 +161,7 @@ static int uring_create(uint32_t depth, void **state, struct vhd_err *err)
 	rc = ring_init(e, depth);
 	if (rc) {
 		free(e);
-		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+		return vhd_fail(err, rc, vhd_system_why(rc), 0,
 				"cannot set up io_uring for %u operations: "
 				"%s; another engine may work",
 				depth, vhd_errno_text(rc));
@@ -171,7 +171,7 @@ static int uring_create(uint32_t depth, void **state, struct vhd_err *err)
 	if (rc < 0) {
 		io_uring_queue_exit(&e->ring);
 		free(e);
-		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+		return vhd_fail(err, rc, vhd_system_why(rc), 0,
 				"cannot restrict a ring of io_uring: %s; "
 				"another engine may work", vhd_errno_text(rc));
 	}
@@ -249,7 +249,7 @@ static int uring_attach(void *state, const struct vhd_file *f, uint32_t slot,
 				"the sync engine serves it");
 	rc = put_files(state, slot, f->fd, f->direct_fd);
 	if (rc)
-		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+		return vhd_fail(err, rc, vhd_system_why(rc), 0,
 				"cannot register the file with io_uring: %s",
 				vhd_errno_text(rc));
 	return 0;

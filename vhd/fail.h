@@ -17,6 +17,12 @@ static inline const char *vhd_errno_text(int code)
 	return s ? s : "unknown error";
 }
 
+/* The reason that fits an errno of any other system call. */
+static inline enum vhd_why vhd_system_why(int code)
+{
+	return code == -ENOMEM ? VHD_WHY_NOMEM : VHD_WHY_SYSTEM;
+}
+
 /* The reason that fits an errno of a read, write, truncate or sync. */
 static inline enum vhd_why vhd_io_why(int code)
 {

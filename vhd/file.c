@@ -174,7 +174,7 @@ int vhd_file_size(const struct vhd_file *f, uint64_t *len, struct vhd_err *err)
 	int rc = f->ops->size(f->state, len);
 
 	if (rc)
-		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+		return vhd_fail(err, rc, vhd_system_why(rc), 0,
 				"cannot learn the file's length: %s",
 				vhd_errno_text(rc));
 	return 0;
@@ -262,7 +262,7 @@ static int kind_check(int fd, const struct vhd_file_open *how, const char *path,
 
 	if (fstat(fd, st) < 0) {
 		rc = -errno;
-		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+		return vhd_fail(err, rc, vhd_system_why(rc), 0,
 				"cannot examine %.80s: %s", path,
 				vhd_errno_text(rc));
 	}
@@ -285,7 +285,7 @@ static int open_fail(int code, const char *path, struct vhd_err *err)
 		return vhd_fail(err, -EINVAL, VHD_WHY_NOT_FILE, 0,
 				"%.80s is not a regular file or block device",
 				path);
-	return vhd_fail(err, code, VHD_WHY_SYSTEM, 0, "cannot open %.80s: %s",
+	return vhd_fail(err, code, vhd_system_why(code), 0, "cannot open %.80s: %s",
 			path, vhd_errno_text(code));
 }
 
@@ -324,7 +324,7 @@ static int make_blocking(int fd, const char *path, struct vhd_err *err)
 	if (fl >= 0 && fcntl(fd, F_SETFL, fl & ~O_NONBLOCK) == 0)
 		return 0;
 	rc = -errno;
-	return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0, "cannot set up %.80s: %s",
+	return vhd_fail(err, rc, vhd_system_why(rc), 0, "cannot set up %.80s: %s",
 			path, vhd_errno_text(rc));
 }
 
@@ -366,7 +366,7 @@ static int make_empty(int fd, const char *path, struct vhd_err *err)
 
 	if (end < 0) {
 		rc = -errno;
-		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+		return vhd_fail(err, rc, vhd_system_why(rc), 0,
 				"cannot learn the length of %.80s: %s", path,
 				vhd_errno_text(rc));
 	}

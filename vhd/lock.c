@@ -54,7 +54,7 @@ int vhd_lock(int fd, bool exclusive, const char *path, struct vhd_err *err)
 				"%.80s is open %s; close it there first", path,
 				exclusive ? "elsewhere"
 					  : "elsewhere for writing");
-	return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0, "cannot lock %.80s: %s",
+	return vhd_fail(err, rc, vhd_system_why(rc), 0, "cannot lock %.80s: %s",
 			path, vhd_errno_text(rc));
 }
 

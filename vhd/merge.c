@@ -63,14 +63,14 @@ static int choose_named(struct merge *m, struct vhd_err *err)
 
 	if (stat(m->opts->into, &want) < 0) {
 		rc = -errno;
-		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+		return vhd_fail(err, rc, vhd_system_why(rc), 0,
 				"cannot find %.80s: %s", m->opts->into,
 				vhd_errno_text(rc));
 	}
 	for (unsigned i = 1; i < m->top->info.layers; i++) {
 		if (stat_of(vhd_get_layer(m->top, i), &have) < 0) {
 			rc = -errno;
-			return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+			return vhd_fail(err, rc, vhd_system_why(rc), 0,
 					"cannot examine layer %u: %s", i,
 					vhd_errno_text(rc));
 		}
@@ -175,7 +175,7 @@ static int remember(struct merge *m, struct vhd_err *err)
 	if (fstat(target->file.fd, &m->st) == 0)
 		return 0;
 	rc = -errno;
-	return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0, "cannot examine %.80s: %s",
+	return vhd_fail(err, rc, vhd_system_why(rc), 0, "cannot examine %.80s: %s",
 			m->path, vhd_errno_text(rc));
 }
 
@@ -264,7 +264,7 @@ static int bring_down(struct merge *m, struct vhd_err *err)
 
 static int remove_fail(const char *path, int code, struct vhd_err *err)
 {
-	return vhd_fail(err, code, VHD_WHY_SYSTEM, 0,
+	return vhd_fail(err, code, vhd_system_why(code), 0,
 			"the merge is done, but %.60s cannot be removed: %s",
 			name_of(path), vhd_errno_text(code));
 }

@@ -185,7 +185,7 @@ static int part_open(void *ctx, const char *name, struct vhd_file *out,
 			      O_RDONLY | O_NONBLOCK);
 
 	if (fd < 0)
-		return vhd_fail(err, fd, VHD_WHY_SYSTEM, 0,
+		return vhd_fail(err, fd, vhd_system_why(fd), 0,
 				"cannot open %.80s: %s", name,
 				vhd_errno_text(fd));
 	return vhd_file_adopt(fd, name, &how, out, err);
@@ -314,7 +314,7 @@ static int try_path(struct search *s, const char *rel, struct vhd_err *err)
 	case ENXIO: /* a socket */
 		return 0;
 	default:
-		return vhd_fail(err, fd, VHD_WHY_SYSTEM, 0,
+		return vhd_fail(err, fd, vhd_system_why(fd), 0,
 				"cannot open the parent %.80s: %s", rel,
 				vhd_errno_text(fd));
 	}
@@ -341,7 +341,7 @@ static int cannot_search(const struct search *s, int code, const char *where,
 {
 	if (code == -ENOMEM)
 		return vhd_fail_nomem(err, 0, "a directory");
-	return vhd_fail(err, code, VHD_WHY_SYSTEM, 0,
+	return vhd_fail(err, code, vhd_system_why(code), 0,
 			"cannot search %.60s/%.60s for the parent: %s", s->root,
 			where, vhd_errno_text(code));
 }
@@ -545,7 +545,7 @@ static int search_open(struct search *s, const char *path, struct vhd_err *err)
 	if (rc) {
 		if (rc == -ENOMEM)
 			return vhd_fail_nomem(err, strlen(path), "a path");
-		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+		return vhd_fail(err, rc, vhd_system_why(rc), 0,
 				"cannot find %.80s: %s",
 				s->top->path ? s->opts->parent_dir : path,
 				vhd_errno_text(rc));
@@ -553,7 +553,7 @@ static int search_open(struct search *s, const char *path, struct vhd_err *err)
 	s->root_fd = vhd_open_retry(s->root, O_PATH | O_DIRECTORY);
 	if (s->root_fd < 0) {
 		rc = s->root_fd;
-		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+		return vhd_fail(err, rc, vhd_system_why(rc), 0,
 				"cannot open %.80s: %s", s->root,
 				vhd_errno_text(rc));
 	}

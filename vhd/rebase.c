@@ -29,7 +29,7 @@ static int resolve(const char *path, char **out, struct vhd_err *err)
 
 	if (!rc)
 		return 0;
-	return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0, "cannot find %.80s: %s",
+	return vhd_fail(err, rc, vhd_system_why(rc), 0, "cannot find %.80s: %s",
 			path, vhd_errno_text(rc));
 }
 
@@ -76,7 +76,7 @@ static int circle_check(const struct rebase *b, struct vhd_err *err)
 	return 0;
 fail:
 	rc = -errno;
-	return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0, "cannot examine %.80s: %s",
+	return vhd_fail(err, rc, vhd_system_why(rc), 0, "cannot examine %.80s: %s",
 			b->child_path, vhd_errno_text(rc));
 }
 

@@ -293,7 +293,7 @@ static int sync_directory(const char *path, struct vhd_err *err)
 	else if (fsync(fd) < 0 && errno != EINVAL)
 		rc = -errno;
 	if (rc)
-		vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+		vhd_fail(err, rc, vhd_system_why(rc), 0,
 			 "cannot make the undo file's name durable: %s",
 			 vhd_errno_text(rc));
 	if (fd >= 0)

@@ -42,6 +42,8 @@ void simmodel_fill(const struct simmodel *m, uint32_t lba, uint32_t number,
 		memcpy(out, m->start[lba], 512);
 		return;
 	}
+	if (number & SIMMODEL_ZEROS)
+		w = 0;
 	for (unsigned i = 0; i < 64; i++)
 		word[i] = w * (2 * i + 1);
 	memcpy(out, word, 512);
@@ -54,7 +56,8 @@ static bool is(const struct simmodel *m, uint32_t lba, uint32_t number,
 	uint64_t first;
 
 	memcpy(&first, got, 8);
-	if (number && first != word_of(m, lba, number))
+	if (number && !(number & SIMMODEL_ZEROS) &&
+	    first != word_of(m, lba, number))
 		return false;
 	simmodel_fill(m, lba, number, want);
 	return !memcmp(got, want, 512);
@@ -86,23 +89,23 @@ bool simmodel_room(struct simmodel *m, uint32_t lba, uint32_t n,
 	return room;
 }
 
-uint32_t simmodel_write(struct simmodel *m, uint32_t lba, uint32_t n,
-			uint32_t now)
+void simmodel_write(struct simmodel *m, uint32_t lba, uint32_t n,
+		    uint32_t number, uint32_t now)
 {
+	m->next++;
 	for (uint32_t i = lba; i < lba + n; i++) {
 		struct simmodel_sector *s = &m->sector[i];
 
 		if (s->count == SIMMODEL_VALUES)
 			abort();
 		s->value[s->count++] = (struct simmodel_value){
-			.number = m->next,
+			.number = number,
 			.posted = now,
 			.ended = NEVER,
 			.unread = NEVER,
 			.forgotten = NEVER,
 		};
 	}
-	return m->next++;
 }
 
 /* What had ended before `v` was posted is gone: from reads, from the medium. */
@@ -160,12 +163,12 @@ void simmodel_flushed(struct simmodel *m, uint32_t posted, uint32_t now)
 }
 
 /* Seen with nothing under way since before the read: what else had ended by
- * then is not there.
+ * then is not there. Of zeros nobody can say whose they are.
  */
 static void seen(struct simmodel_sector *s, const struct simmodel_value *v,
 		 uint32_t posted, uint32_t now)
 {
-	if (v->ended >= posted)
+	if (v->ended >= posted || !v->number || v->number & SIMMODEL_ZEROS)
 		return;
 	for (uint32_t i = 0; i < s->count; i++) {
 		struct simmodel_value *o = &s->value[i];

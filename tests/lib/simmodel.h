@@ -11,7 +11,7 @@
  * happened or not.
  *
  * A content is a number: 0 is what the disk began with, others make the 512
- * bytes by simmodel_fill.
+ * bytes by simmodel_fill; with SIMMODEL_ZEROS they are zero.
  */
 #ifndef TESTS_LIB_SIMMODEL_H
 #define TESTS_LIB_SIMMODEL_H
@@ -23,6 +23,7 @@
 #define SIMMODEL_SECTORS 256u
 #define SIMMODEL_VALUES	 8u
 #define SIMMODEL_NEVER	 UINT32_MAX
+#define SIMMODEL_ZEROS	 0x80000000u
 
 struct simmodel_value {
 	uint32_t number;
@@ -57,9 +58,9 @@ void simmodel_fill(const struct simmodel *m, uint32_t lba, uint32_t number,
  */
 bool simmodel_room(struct simmodel *m, uint32_t lba, uint32_t n,
 		   uint32_t oldest);
-/* Begin a write; its number. */
-uint32_t simmodel_write(struct simmodel *m, uint32_t lba, uint32_t n,
-			uint32_t now);
+/* Begin a write of the next number, or with ZEROS. */
+void simmodel_write(struct simmodel *m, uint32_t lba, uint32_t n,
+		    uint32_t number, uint32_t now);
 void simmodel_written(struct simmodel *m, uint32_t lba, uint32_t n,
 		      uint32_t number, bool good, bool durable, uint32_t now);
 /* A flush posted at `posted` ended well. */

@@ -43,6 +43,12 @@ static void how_to_see_it(const struct sim *s)
 		_exit(1);
 }
 
+static void violated(const struct sim *s)
+{
+	proof_figure("D2", false, "seed %llu breaks at event %u",
+		     (unsigned long long)s->seed, s->event);
+}
+
 void sim_fail(struct sim *s, const char *fmt, ...)
 {
 	va_list ap;
@@ -54,6 +60,7 @@ void sim_fail(struct sim *s, const char *fmt, ...)
 	va_end(ap);
 	fputc('\n', stderr);
 	how_to_see_it(s);
+	violated(s);
 	exit(1);
 }
 
@@ -61,6 +68,7 @@ void sim_fail(struct sim *s, const char *fmt, ...)
 static void on_signal(int sig)
 {
 	how_to_see_it(&sim);
+	violated(&sim);
 	signal(sig, SIG_DFL);
 	raise(sig);
 }

@@ -6,7 +6,8 @@
  *   sim_event.c    which event comes next
  *   sim_machine.c  VSP and channels: opened, closed, reset, rebooted
  *   sim_disk.c     images: made, opened, cut, repaired, judged
- *   sim_post.c     what the guest asks
+ *   sim_ask.c      what the guest asks of a disk
+ *   sim_post.c     all else that it asks, and the sending
  *   sim_answer.c   what it is told, and whether it may be
  *   sim_fault.c    what goes wrong below
  *   sim_tally.c    which reasons and status rows have occurred
@@ -53,6 +54,12 @@ enum sim_row {
 
 struct sim;
 
+enum sim_cache {
+	CACHE_ON,
+	CACHE_OFF, /* every write is durable */
+	CACHE_UNKNOWN,
+};
+
 struct sim_disk {
 	struct sim *sim;
 	bool present;	     /* in the controller */
@@ -69,6 +76,8 @@ struct sim_disk {
 	uint32_t fault[ROW_COUNT]; /* when it was last to be expected */
 	uint32_t sync_failed;	   /* nothing may be called safe since; or 0 */
 	bool may_be_poisoned;
+	enum sim_cache cache; /* as the guest knows it */
+	bool selecting;	      /* it is being switched */
 	uint8_t *below_bytes[SIM_LAYERS]; /* of the parents, for the judge */
 };
 
@@ -78,7 +87,13 @@ struct sim_req {
 	struct sim_disk *disk; /* NULL: nothing of the disk's */
 	enum vhd_op op;
 	bool io;      /* reads, writes or flushes */
-	bool fua;
+	bool fua;    /* durable with its answer */
+	bool cache_off; /* the same, as long as that is so */
+	bool verify; /* reads besides */
+	bool unsure; /* may do nothing though it ends well */
+	bool select; /* of the cache */
+	bool wce;
+	enum sim_cache cache_was;
 	bool reset;
 	bool aborts; /* a reset that names it was under way */
 	uint32_t lba, sectors, number;
@@ -112,6 +127,8 @@ struct sim {
 	struct sim_disk disk[SIM_DISKS];
 	struct sim_req req[SIM_REQS];
 	bool broken[SIM_CHANNELS]; /* its engine */
+	bool masked[SIM_CHANNELS]; /* the guest wants no interrupt ... */
+	bool sleeps[SIM_CHANNELS]; /* ... or waits for one */
 	bool lost[SIM_CHANNELS];   /* an operation of it never ends */
 	uint32_t added_at;	   /* a disk came */
 

@@ -69,6 +69,8 @@ static uint32_t rows_of_faults(const struct sim *s, const struct sim_req *r)
 					  ROW(RESOURCES) | ROW(TARGET_FAILURE);
 	uint32_t may = 0;
 
+	if (r->verify)
+		some |= ROW(READ_ERROR);
 	for (enum sim_row i = 0; i < ROW_COUNT; i++)
 		if (some & 1u << i && d->fault[i] >= r->posted)
 			may |= 1u << i;
@@ -93,8 +95,8 @@ static void check_row(struct sim *s, const struct sim_req *r, enum sim_row row)
 		sim_fail(s, "op %u, CDB %02x: %s, which it may not (%x)",
 			 r->op_code, r->cdb[0], rows[row].name, may);
 	if (row == ROW_GOOD && r->io && r->disk->sync_failed &&
-	    r->posted > r->disk->sync_failed && r->op != VHD_OP_READ &&
-	    (r->op == VHD_OP_FLUSH || r->fua))
+	    r->posted > r->disk->sync_failed && !r->select &&
+	    (r->op == VHD_OP_FLUSH || r->fua || r->cache_off))
 		sim_fail(s, "called safe after a failed sync");
 }
 
@@ -114,17 +116,31 @@ static void check_data(struct sim *s, struct sim_req *r)
 	sim_mix(s, bytes, (size_t)r->sectors * 512);
 }
 
+static void learn_cache(struct sim *s, const struct sim_req *r, bool good)
+{
+	struct sim_disk *d = r->disk;
+
+	d->selecting = false;
+	d->cache = !good ? CACHE_UNKNOWN : r->wce ? CACHE_ON : CACHE_OFF;
+	/* switching it off writes it out */
+	if (good && !r->wce && r->cache_was == CACHE_ON)
+		simmodel_flushed(d->model, r->posted, s->now);
+}
+
 static void learn(struct sim *s, struct sim_req *r, bool good)
 {
 	struct simmodel *m = r->disk->model;
 
-	if (r->op == VHD_OP_WRITE && r->sectors)
-		simmodel_written(m, r->lba, r->sectors, r->number, good, r->fua,
-				 s->now);
-	else if (r->op == VHD_OP_FLUSH && good)
-		simmodel_flushed(m, r->posted, s->now);
+	if (r->select)
+		learn_cache(s, r, good);
 	else if (r->op == VHD_OP_READ && good)
 		check_data(s, r);
+	else if (r->op == VHD_OP_FLUSH && good)
+		simmodel_flushed(m, r->posted, s->now);
+	else if (r->op == VHD_OP_WRITE || r->op == VHD_OP_ZERO)
+		simmodel_written(m, r->lba, r->sectors, r->number,
+				 good && !r->unsure, r->fua || r->cache_off,
+				 s->now);
 }
 
 static uint32_t be32_at(const uint8_t *p)
@@ -170,7 +186,7 @@ static void check_facts(struct sim *s, const struct sim_req *r,
 		right = b[0] == (d ? 0x00 : 0x7F);
 	else if (r->cdb[0] == 0x25 && len >= 8)
 		right = be32_at(b) == want && be32_at(b + 4) == 512;
-	else if (r->cdb[0] == 0x9E && len >= 12)
+	else if (r->cdb[0] == 0x9E && r->cdb[1] == 0x10 && len >= 12)
 		right = be32_at(b + 4) == want && be32_at(b + 8) == 512;
 	else if (r->cdb[0] == 0xA0 && len >= 4 && r->cdb[2] != 1)
 		right = be32_at(b) == 8 * disks_beside(s, r);

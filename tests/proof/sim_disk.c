@@ -224,8 +224,6 @@ void sim_disks_open(struct sim *s)
 		struct vhd_err e;
 		int rc;
 
-		d->may_be_poisoned = false;
-		d->sync_failed = 0;
 		s->calm = sim_below(s, 8) != 0;
 		rc = open_image(s, d, &e);
 		s->calm = true;
@@ -235,6 +233,8 @@ void sim_disks_open(struct sim *s)
 		}
 		if (rc && open_image(s, d, &e))
 			sim_fail(s, "disk %u does not open: %s", i, e.text);
+		d->may_be_poisoned = false;
+		d->sync_failed = 0;
 		if (sim_below(s, 4) == 0)
 			compare(s, d);
 		s->calm = was;
@@ -285,7 +285,7 @@ void sim_judge(struct sim *s, unsigned i, bool cut)
 	}
 }
 
-/* ---------------------------------------------------------------- cutting -- */
+/* --------------------------------------------------------------- cutting -- */
 
 static void repair_once(struct sim *s, unsigned i, uint64_t *steps)
 {
@@ -430,8 +430,8 @@ void sim_refused_image(struct sim *s)
 	harm->harm(m);
 	rc = vhd_open_file(&f, &o, &img, &e);
 	if (rc && harm->severity != VHD_SEVERITY_ERROR)
-		sim_fail(s, "an image with \"%s\" opens with %d, %s", harm->what,
-			 rc, sim_why_name(e.why));
+		sim_fail(s, "an image with \"%s\" opens with %d, %s",
+			 harm->what, rc, sim_why_name(e.why));
 	sim_mix64(s, e.why);
 	sim_sums.why[e.why]++;
 	sim_sums.refused_images++;

@@ -21,15 +21,30 @@ static void ev_engine(struct sim *s)
 	simengine_hold(s->engine[i], true);
 }
 
+/* A guest that has found its ring empty and lets signals through is called
+ * for what comes next.
+ */
 static void ev_answers(struct sim *s)
 {
 	unsigned i = sim_below(s, SIM_CHANNELS);
 	unsigned n = 1 + sim_below(s, 12);
+	struct guest_channel *ring;
+	bool called, any;
 
 	if (!s->channel[i])
 		i = 0;
-	while (n-- && sim_answer(s, i))
-		;
+	ring = vsc_ring(s->channel[i]);
+	called = guest_take_interrupt(ring);
+	any = sim_answer(s, i);
+	if (any && s->sleeps[i] && !called)
+		sim_fail(s, "an answer on channel %u and no interrupt", i);
+	s->sleeps[i] = !any && !s->masked[i];
+	while (any && --n)
+		any = sim_answer(s, i);
+	if (!any)
+		s->sleeps[i] = !s->masked[i];
+	sim_mix64(s, guest_interrupts(ring) << 16 |
+			     vsc_unasked(s->channel[i]));
 }
 
 static void ev_mask(struct sim *s)
@@ -38,10 +53,12 @@ static void ev_mask(struct sim *s)
 
 	if (!s->channel[i])
 		i = 0;
-	if (sim_below(s, 2))
+	s->sleeps[i] = false;
+	s->masked[i] = sim_below(s, 2);
+	if (s->masked[i])
 		guest_mask(vsc_ring(s->channel[i]));
 	else
-		(void)guest_unmask(vsc_ring(s->channel[i]));
+		s->sleeps[i] = !guest_unmask(vsc_ring(s->channel[i]));
 }
 
 static void ev_time(struct sim *s)
@@ -74,8 +91,12 @@ static void ev_break(struct sim *s)
 	sim_poll(s);
 }
 
+/* Not while an engine is broken: its channel would go without the disk. */
 static void ev_add(struct sim *s)
 {
+	for (unsigned i = 0; i < SIM_CHANNELS; i++)
+		if (s->broken[i])
+			return;
 	for (unsigned i = 0; i < s->disks; i++) {
 		if (s->disk[i].present)
 			continue;

@@ -55,6 +55,8 @@ static const int read_codes[] = {EIO, EIO, ENOMEM, EINTR, EAGAIN};
 static const int write_codes[] = {EIO,	 EIO,	ENOSPC, EDQUOT, EFBIG,
 				  EROFS, ENOMEM, EINTR, EAGAIN};
 static const int sync_codes[] = {EIO, ENOSPC, EDQUOT};
+static const int zero_codes[] = {EIO,	 ENOSPC, EOPNOTSUPP, EINVAL,
+				 EINTR, ENOMEM, EOPNOTSUPP};
 #define PICK(s, codes)                                                         \
 	(-(codes)[sim_below(s, sizeof(codes) / sizeof((codes)[0]))])
 
@@ -63,11 +65,13 @@ static void fail(struct sim *s, struct sim_disk *d, const struct vhd_io *io,
 {
 	bool reading = io->op == VHD_IO_READ;
 
-	fate->code = io->op == VHD_IO_SYNC ? PICK(s, sync_codes)
-		     : reading		   ? PICK(s, read_codes)
-					   : PICK(s, write_codes);
-	if (fate->code == -EINTR || fate->code == -EAGAIN)
-		return; /* tried again */
+	fate->code = io->op == VHD_IO_SYNC   ? PICK(s, sync_codes)
+		     : io->op == VHD_IO_ZERO ? PICK(s, zero_codes)
+		     : reading		     ? PICK(s, read_codes)
+					     : PICK(s, write_codes);
+	if ((fate->code == -EINTR && !io->dsync) || fate->code == -EAGAIN ||
+	    fate->code == -EOPNOTSUPP || fate->code == -EINVAL)
+		return; /* tried again, or done by writing */
 	note(d, row_for(fate->code, reading));
 	/* EFBIG is told before anything is written */
 	if ((io->op == VHD_IO_SYNC || io->dsync) && fate->code != -EFBIG) {
@@ -80,13 +84,16 @@ static void fail(struct sim *s, struct sim_disk *d, const struct vhd_io *io,
 static void cut_short(struct sim *s, uint64_t len, struct sim_fate *fate)
 {
 	if (len > 512)
-		fate->most_bytes = 512 * (1 + sim_below(s, (uint32_t)(len / 512) - 1));
+		fate->most_bytes =
+			512 * (1 + sim_below(s, (uint32_t)(len / 512) - 1));
 }
 
 static uint64_t length_of(const struct vhd_io *io)
 {
 	uint64_t sum = 0;
 
+	if (io->op == VHD_IO_ZERO)
+		return io->zero_bytes;
 	for (uint32_t i = 0; i < io->iov_count; i++)
 		sum += io->iov[i].iov_len;
 	return sum;

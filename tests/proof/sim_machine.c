@@ -79,7 +79,7 @@ static void engine_gone(struct sim *s, unsigned i)
 		simengine_destroy(s->engine[i]);
 	s->engine[i] = NULL;
 	s->channel[i] = NULL;
-	s->broken[i] = false;
+	s->broken[i] = s->masked[i] = s->sleeps[i] = false;
 }
 
 /* With the primary its sub-channels go. */
@@ -155,9 +155,12 @@ void sim_power_on(struct sim *s)
 	};
 
 	s->v = vsc_create(&o);
-	for (unsigned i = 0; i < s->disks; i++)
+	for (unsigned i = 0; i < s->disks; i++) {
+		s->disk[i].cache = CACHE_ON;
+		s->disk[i].selecting = false;
 		if (s->disk[i].present)
 			sim_add_disk(s, i);
+	}
 	for (unsigned i = 0; i < SIM_REQS; i++)
 		guest_alloc(vsc_guest(s->v), SIM_REQ_PAGES, s->req[i].gpas);
 	sim_open_channels(s);

@@ -1,172 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the guest asks: reads, writes and flushes of every form, the commands
- * of a scan, and what a guest should not send. Each kind says how it may end.
+/* What the guest asks: the commands of a scan, what a guest should not send,
+ * and which kind comes next. Each kind says how it may end.
  */
-#include <string.h>
+#include "tests/proof/sim_ask.h"
 
-#include "tests/proof/sim.h"
-
-#define BUFFER_MAX (SIM_REQ_PAGES * HV_PAGE_BYTES)
 #define WILD	   0x00FFFFFFFFFF000ull /* no RAM there */
 
-struct ask {
-	struct sim_req *r;
-	struct sim_disk *d; /* one that is present */
-	struct vsc_cmd cmd;
-	uint32_t claimed; /* length of the GPA range */
-	unsigned ranges;
-	bool wild;	/* one page of it is no RAM */
-	size_t payload; /* bytes of the packet, 0: as negotiated */
-};
-
-static void put16(uint8_t *p, uint32_t n)
-{
-	p[0] = (uint8_t)(n >> 8);
-	p[1] = (uint8_t)n;
-}
-
-static void put32(uint8_t *p, uint32_t n)
-{
-	put16(p, n >> 16);
-	put16(p + 2, n);
-}
-
-static void buffer(struct ask *a, uint8_t dir, uint32_t bytes)
-{
-	a->cmd.data_in = dir;
-	a->cmd.bytes = bytes;
-	a->claimed = bytes;
-	a->ranges = bytes ? 1 : 0;
-}
-
-static void cdb(struct ask *a, uint8_t b0, uint8_t b1, uint8_t b2)
-{
-	a->cmd.cdb[0] = b0;
-	a->cmd.cdb[1] = b1;
-	a->cmd.cdb[2] = b2;
-}
-
-/* ------------------------------------------------------ reads and writes -- */
-
-static void put_transfer(struct ask *a, unsigned form, bool write, uint32_t lba,
-			 uint32_t n, bool fua)
-{
-	static const uint8_t codes[4] = {0x08, 0x28, 0xA8, 0x88};
-	uint8_t *c = a->cmd.cdb;
-
-	c[0] = (uint8_t)(codes[form] + (write ? 2 : 0));
-	if (form == 0) {
-		put32(c, lba);
-		c[0] = write ? 0x0A : 0x08;
-		c[4] = (uint8_t)n;
-		return;
-	}
-	c[1] = fua ? 0x08 : 0;
-	if (form == 3)
-		put32(c + 6, lba);
-	else
-		put32(c + 2, lba);
-	if (form == 1)
-		put16(c + 7, n);
-	else
-		put32(c + (form == 2 ? 6 : 10), n);
-}
-
-static void transfer(struct sim *s, struct ask *a, bool write)
-{
-	uint32_t size = (uint32_t)(a->d->size / 512);
-	uint32_t n = 1 + sim_below(s, sim_below(s, 3) ? 8 : SIM_REQ_SECTORS);
-	struct sim_req *r = a->r;
-	unsigned form = sim_below(s, 4);
-
-	if (n > size)
-		n = size;
-	r->disk = a->d;
-	r->io = true;
-	r->op = write ? VHD_OP_WRITE : VHD_OP_READ;
-	r->sectors = n;
-	r->lba = sim_below(s, size - n + 1);
-	if (sim_below(s, 3) == 0) /* a few sectors are favourites */
-		r->lba = sim_below(s, 8) < size - n ? sim_below(s, 8) : 0;
-	if (r->lba + n > size)
-		r->lba = size - n;
-	r->fua = write && form && sim_below(s, 6) == 0;
-	r->bytes = n * 512;
-	put_transfer(a, form, write, r->lba, n, r->fua);
-	buffer(a, write ? STORVSP_DATA_OUT : STORVSP_DATA_IN, n * 512);
-}
-
-static uint32_t oldest_read(const struct sim *s)
-{
-	uint32_t oldest = SIMMODEL_NEVER;
-
-	for (unsigned i = 0; i < SIM_REQS; i++)
-		if (s->req[i].busy && s->req[i].posted < oldest)
-			oldest = s->req[i].posted;
-	return oldest;
-}
-
-static void flush(struct sim *s, struct ask *a)
-{
-	static const uint8_t codes[] = {0x35, 0x91, 0x1B};
-	struct sim_req *r = a->r;
-
-	*a->cmd.cdb = codes[sim_below(s, 3)];
-	a->cmd.data_in = STORVSP_DATA_NONE;
-	r->op = VHD_OP_FLUSH;
-	r->bytes = 0;
-	if (a->d->lun_readonly)
-		return;
-	r->disk = a->d;
-	r->io = true;
-}
-
-static void ask_read(struct sim *s, struct ask *a)
-{
-	static uint8_t junk[SIM_REQ_SECTORS * 512];
-
-	transfer(s, a, false);
-	memset(junk, (int)sim_below(s, 256), (size_t)a->r->sectors * 512);
-	sim_buffer(s, a->r, junk, a->r->sectors * 512, true);
-}
-
-static void ask_write(struct sim *s, struct ask *a)
-{
-	static uint8_t bytes[SIM_REQ_SECTORS * 512];
-	struct sim_req *r = a->r;
-	struct simmodel *m = a->d->model;
-
-	transfer(s, a, true);
-	if (a->d->lun_readonly || a->d->image_readonly) {
-		r->rows = ROW(WRITE_PROTECTED);
-		r->sectors = 0;
-		return;
-	}
-	if (!simmodel_room(m, r->lba, r->sectors, oldest_read(s))) {
-		uint8_t lun = a->cmd.lun;
-
-		/* too many contents that are possible: let some be settled */
-		a->cmd = (struct vsc_cmd){.path = a->cmd.path,
-					  .target = a->cmd.target,
-					  .lun = lun};
-		a->ranges = 0;
-		r->sectors = 0;
-		r->fua = false;
-		flush(s, a);
-		return;
-	}
-	r->number = m->next;
-	for (uint32_t i = 0; i < r->sectors; i++)
-		simmodel_fill(m, r->lba + i, r->number, bytes + i * 512);
-	sim_buffer(s, r, bytes, r->sectors * 512, true);
-}
-
-static void ask_flush(struct sim *s, struct ask *a)
-{
-	flush(s, a);
-}
-
-/* --------------------------------------------------------- other commands -- */
+/* -------------------------------------------------------- other commands -- */
 
 static void ask_ready(struct sim *s, struct ask *a)
 {
@@ -244,7 +84,7 @@ static void ask_sense(struct sim *s, struct ask *a)
 	buffer(a, STORVSP_DATA_IN, 18);
 }
 
-/* ------------------------------------------------- what should not be sent -- */
+/* ----------------------------------------------- what should not be sent -- */
 
 static void ask_absent(struct sim *s, struct ask *a)
 {
@@ -278,7 +118,7 @@ static void ask_crooked(struct sim *s, struct ask *a)
 {
 	struct sim_req *r = a->r;
 
-	transfer(s, a, false);
+	sim_transfer(s, a, false);
 	r->io = false;
 	r->disk = NULL;
 	r->sectors = 0;
@@ -310,8 +150,8 @@ static void ask_crooked(struct sim *s, struct ask *a)
 		a->claimed = a->cmd.bytes;
 		break;
 	default:
-		put_transfer(a, 3, false, (uint32_t)(a->d->size / 512), 1,
-			     false);
+		sim_put_transfer(a, 3, false, (uint32_t)(a->d->size / 512), 1,
+				 false);
 		r->rows = ROW(LBA_RANGE);
 	}
 }
@@ -368,10 +208,12 @@ static const struct kind {
 	void (*ask)(struct sim *s, struct ask *a);
 	unsigned weight;
 } kinds[] = {
-	{ask_write, 380},  {ask_read, 330},    {ask_flush, 70},
-	{ask_ready, 15},   {ask_inquiry, 30},  {ask_mode, 30},
-	{ask_capacity, 20}, {ask_luns, 20},     {ask_sense, 10},
-	{ask_absent, 15},  {ask_opcode, 15},   {ask_crooked, 45},
+	{sim_ask_write, 360},  {sim_ask_read, 310},    {sim_ask_flush, 70},
+	{sim_ask_unmap, 25},   {sim_ask_same, 25},     {sim_ask_verify, 10},
+	{sim_ask_cache, 10},   {sim_ask_status, 10},
+	{ask_ready, 15},   {ask_inquiry, 25},  {ask_mode, 25},
+	{ask_capacity, 15}, {ask_luns, 10},     {ask_sense, 10},
+	{ask_absent, 10},  {ask_opcode, 15},   {ask_crooked, 35},
 	{ask_session, 10}, {ask_stub, 5},    {ask_select, 5},
 };
 
@@ -510,7 +352,18 @@ static void say(struct sim *s, const struct sim_req *r, uint64_t id)
 		sim_say(s, "  post %llu on %u: op %u CDB %02x %u:%u:%u lba %u "
 			"+%u number %u%s", (unsigned long long)id, r->channel,
 			r->op_code, r->cdb[0], r->path, r->target, r->lun,
-			r->lba, r->sectors, r->number, r->fua ? " FUA" : "");
+			r->lba, r->sectors, r->number,
+			r->fua || r->cache_off ? " FUA" : "");
+}
+
+/* Writes under way may be judged before the switch or after it. */
+static void begin_select(struct sim *s, const struct sim_req *select)
+{
+	select->disk->selecting = true;
+	select->disk->cache = CACHE_UNKNOWN;
+	for (unsigned i = 0; i < SIM_REQS; i++)
+		if (s->req[i].busy && s->req[i].disk == select->disk)
+			s->req[i].cache_off = false;
 }
 
 void sim_post(struct sim *s)
@@ -536,8 +389,11 @@ void sim_post(struct sim *s)
 	r->buffer_bytes = a.cmd.bytes;
 	if (!send(s, &a, id))
 		return; /* the ring is full */
-	if (r->op == VHD_OP_WRITE && r->io && r->sectors)
-		simmodel_write(r->disk->model, r->lba, r->sectors, s->now);
+	if (r->io && r->sectors && r->op != VHD_OP_READ)
+		simmodel_write(r->disk->model, r->lba, r->sectors, r->number,
+			       s->now);
+	if (r->select)
+		begin_select(s, r);
 	r->aborts = r->io && may_abort(s, r->disk);
 	r->busy = true;
 	say(s, r, id);

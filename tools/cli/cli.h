@@ -186,6 +186,21 @@ void cli_text_clean(char *text);
 const char *cli_text_utf16be(const uint8_t *src, size_t src_bytes, char *buf,
 			     size_t n);
 
+/* A text that is written like a file. `text` has `len` bytes and a NUL, or is
+ * NULL where nothing was written; it is valid once the stream is closed, and
+ * the caller frees it.
+ */
+struct cli_text_stream {
+	char *text;
+	size_t len;
+	size_t room;
+};
+
+/* NULL: no memory. The stream borrows `s`. */
+FILE *cli_text_stream_open(struct cli_text_stream *s);
+/* False: something is missing for want of memory. */
+bool cli_text_stream_close(FILE *f);
+
 /* ---------------------------------------------------------------- rate -- */
 
 /* A limit on bytes a second; none where it is 0. */

@@ -93,11 +93,7 @@ static struct part *part_at(struct convert_bytes *b, uint64_t n)
 
 static void tell(struct convert_bytes *b)
 {
-	const uint64_t one = 1;
-
-	/* Full means that it is readable, which is all it is for. */
-	if (write(b->event_fd, &one, sizeof(one)) < 0)
-		return;
+	convert_wake(b->event_fd);
 }
 
 static void fail(struct convert_bytes *b, int code)
@@ -468,7 +464,6 @@ int convert_bytes_end(struct convert_bytes *b, struct vhd_err *err)
 
 static void join(struct convert_bytes *b)
 {
-	const uint64_t one = 1;
 
 	pthread_mutex_lock(&b->lock);
 	b->stop = true;
@@ -479,8 +474,7 @@ static void join(struct convert_bytes *b)
 	b->packers = 0;
 	if (!b->writing)
 		return;
-	/* An eventfd takes one more however full it is of ones. */
-	(void)!write(b->stop_fd, &one, sizeof(one));
+	convert_wake(b->stop_fd);
 	pthread_join(b->writer, NULL);
 	b->writing = false;
 }

@@ -139,6 +139,8 @@ void convert_job_fini(struct convert_job *job);
 int convert_watch(struct convert_job *job, int fd, uint32_t events,
 		  struct vhd_err *err);
 void convert_unwatch(struct convert_job *job, int fd);
+/* End a wait from another thread, by an eventfd that is watched. */
+void convert_wake(int event_fd);
 
 /* Note why a piece failed, unless one failed before; returns `code`. */
 __attribute__((format(printf, 5, 6))) int

@@ -51,6 +51,7 @@ struct piece {
 struct hash {
 	struct convert_digest *owner;
 	const struct algorithm *algorithm;
+	EVP_MD *md;
 	EVP_MD_CTX *ctx;
 	uint32_t crc;
 	bool failed;
@@ -64,6 +65,7 @@ struct hash {
 
 struct convert_digest {
 	struct convert_sink sink;
+	OSSL_LIB_CTX *library;
 	struct hash hash[CONVERT_DIGESTS_MAX];
 	unsigned count;
 	int event_fd;
@@ -78,17 +80,22 @@ struct convert_digest {
 
 static const uint8_t zeros[ZERO_BYTES];
 
+/* In a library context of our own: whether that could be made is told, while
+ * libcrypto 3.0 uses its own even if it could not.
+ */
 static bool hash_start(struct hash *h)
 {
-	const EVP_MD *md;
-
 	if (!h->algorithm->evp) {
 		h->crc = 0xffffffff;
 		return true;
 	}
-	md = EVP_get_digestbyname(h->algorithm->evp);
+	if (!h->owner->library)
+		h->owner->library = OSSL_LIB_CTX_new();
+	if (!h->owner->library)
+		return false;
+	h->md = EVP_MD_fetch(h->owner->library, h->algorithm->evp, NULL);
 	h->ctx = EVP_MD_CTX_new();
-	return md && h->ctx && EVP_DigestInit_ex(h->ctx, md, NULL) == 1;
+	return h->md && h->ctx && EVP_DigestInit_ex(h->ctx, h->md, NULL) == 1;
 }
 
 static void hash_add(struct hash *h, const void *bytes, size_t n)
@@ -159,7 +166,6 @@ static struct piece *piece_wait(struct hash *h)
 static void piece_over(struct hash *h, struct piece *p)
 {
 	struct convert_digest *d = h->owner;
-	const uint64_t one = 1;
 	bool last;
 
 	h->at++;
@@ -168,9 +174,8 @@ static void piece_over(struct hash *h, struct piece *p)
 	if (last)
 		d->done++;
 	pthread_mutex_unlock(&d->lock);
-	/* Full means that it is readable, which is all it is for. */
-	if (last && write(d->event_fd, &one, sizeof(one)) < 0)
-		return;
+	if (last)
+		convert_wake(d->event_fd);
 }
 
 static void *hash_run(void *arg)
@@ -309,7 +314,8 @@ static int word_add(struct convert_digest *d, const char *word, size_t len,
 		if (hash_start(h))
 			return 0;
 		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
-				"libcrypto here does not compute %s",
+				"libcrypto here, or with this little memory, "
+				"does not compute %s",
 				algorithms[i].name);
 	}
 	return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
@@ -404,8 +410,11 @@ void convert_digest_close(struct convert_digest *d)
 	if (!d)
 		return;
 	digest_drain(&d->sink);
-	for (unsigned i = 0; i < d->count; i++)
+	for (unsigned i = 0; i < d->count; i++) {
 		EVP_MD_CTX_free(d->hash[i].ctx);
+		EVP_MD_free(d->hash[i].md);
+	}
+	OSSL_LIB_CTX_free(d->library);
 	if (d->event_fd >= 0) {
 		convert_unwatch(d->sink.job, d->event_fd);
 		close(d->event_fd);

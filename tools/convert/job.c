@@ -102,6 +102,20 @@ void convert_unwatch(struct convert_job *job, int fd)
 	(void)epoll_ctl(job->wake_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
+#define WAKE_TRIES 100
+
+void convert_wake(int event_fd)
+{
+	const uint64_t one = 1;
+
+	/* Full means that it is readable, which is all it is for. Anything
+	 * else must not leave somebody waiting.
+	 */
+	for (unsigned i = 0; i < WAKE_TRIES; i++)
+		if (write(event_fd, &one, sizeof(one)) > 0 || errno == EAGAIN)
+			return;
+}
+
 int convert_fault(struct convert_job *job, const char *path, int code,
 		  enum vhd_why why, const char *fmt, ...)
 {

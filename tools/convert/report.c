@@ -108,20 +108,22 @@ static FILE *results(const struct convert_opts *opts)
 static void put_digests(struct json_object *root,
 			const struct convert_digest *digest)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = cli_json_object();
 	char hex[CONVERT_DIGEST_TEXT];
 	const char *name;
 
 	for (unsigned i = 0; convert_digest_get(digest, i, &name, hex); i++)
 		verb_put_text(o, name, hex);
-	verb_put(root, "digests", o);
+	cli_json_put(root, "digests", o);
 }
 
-static void json_print(FILE *f, const struct convert_opts *opts,
+/* False: no memory for it. */
+static bool json_print(FILE *f, const struct convert_opts *opts,
 		       const struct convert_stats *stats,
 		       const struct convert_digest *digest)
 {
-	struct json_object *root = json_object_new_object();
+	struct json_object *root = cli_json_object();
+	const char *text;
 
 	verb_put_text(root, "source", opts->src);
 	verb_put_text(root, "destination", opts->dst);
@@ -135,11 +137,12 @@ static void json_print(FILE *f, const struct convert_opts *opts,
 	verb_put_number(root, "milliseconds", (uint64_t)stats->took_ms);
 	if (digest)
 		put_digests(root, digest);
-	fprintf(f, "%s\n",
-		json_object_to_json_string_ext(
-			root, JSON_C_TO_STRING_PRETTY |
-				      JSON_C_TO_STRING_NOSLASHESCAPE));
+	text = cli_json_print(root, JSON_C_TO_STRING_PRETTY |
+					    JSON_C_TO_STRING_NOSLASHESCAPE);
+	if (text)
+		fprintf(f, "%s\n", text);
 	json_object_put(root);
+	return text;
 }
 
 /* As sha256sum has it, with the digest's name in place of a file's in front.
@@ -164,8 +167,11 @@ int convert_report(struct convert_job *job, const struct convert_opts *opts,
 		describe(job, opts, from, stats);
 	if (opts->verbose)
 		describe_more(job, stats);
+	if (opts->json && !json_print(f, opts, stats, digest))
+		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
+				"out of memory for the report");
 	if (opts->json)
-		json_print(f, opts, stats, digest);
+		; /* printed */
 	else if (digest)
 		digests_print(f, digest);
 	if (fflush(f) == 0 && !ferror(f))

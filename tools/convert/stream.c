@@ -234,7 +234,6 @@ static struct convert_io *todo_take(struct convert_stream *s)
 static void done_put(struct convert_stream *s, struct convert_io *io,
 		     const struct vhd_err *err)
 {
-	const uint64_t one = 1;
 
 	io->next_ = NULL;
 	pthread_mutex_lock(&s->lock);
@@ -246,9 +245,7 @@ static void done_put(struct convert_stream *s, struct convert_io *io,
 	if (err->code)
 		s->err = *err;
 	pthread_mutex_unlock(&s->lock);
-	/* Full means that it is readable, which is all it is for. */
-	if (write(s->event_fd, &one, sizeof(one)) < 0)
-		return;
+	convert_wake(s->event_fd);
 }
 
 static void fill(struct convert_stream *s, struct convert_io *io,
@@ -363,7 +360,6 @@ static void source_turn(struct convert_source *source)
 static void source_drain(struct convert_source *source)
 {
 	struct convert_stream *s = stream_of(source);
-	const uint64_t one = 1;
 	struct convert_io *io;
 
 	pthread_mutex_lock(&s->lock);
@@ -371,8 +367,7 @@ static void source_drain(struct convert_source *source)
 	pthread_cond_signal(&s->change);
 	pthread_mutex_unlock(&s->lock);
 	if (s->running) {
-		/* An eventfd takes one more however full it is of ones. */
-		(void)!write(s->stop_fd, &one, sizeof(one));
+		convert_wake(s->stop_fd);
 		pthread_join(s->thread, NULL);
 	}
 	s->running = false;

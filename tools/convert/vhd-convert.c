@@ -205,8 +205,10 @@ int main(int argc, char **argv)
 	struct convert_opts opts = { 0 };
 	int status;
 
-	if (!streams_hold())
+	if (!streams_hold()) {
+		cli_tell("vhd-convert: cannot open /: %s\n", strerror(errno));
 		return CLI_IO;
+	}
 	status = convert_args(argc, argv, &opts);
 	if (status >= 0)
 		return status;

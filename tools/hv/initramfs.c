@@ -17,8 +17,7 @@ extern const char hv_init_blob[], hv_init_blob_end[];
 /* ------------------------------------------------------------ the plan -- */
 
 struct plan {
-	char *text;
-	size_t len;
+	struct cli_text_stream words;
 	FILE *f;
 };
 
@@ -110,9 +109,8 @@ static bool make_plan(struct plan *p, const struct hv_args *args,
 		      const struct hv_shares *shares, char *const inner[])
 {
 	char tag[8];
-	bool bad;
 
-	p->f = open_memstream(&p->text, &p->len);
+	p->f = cli_text_stream_open(&p->words);
 	if (!p->f)
 		return false;
 	for (unsigned i = 0; i < k->kvm_count; i++)
@@ -125,8 +123,7 @@ static bool make_plan(struct plan *p, const struct hv_args *args,
 	}
 	command(p, args, inner);
 	environment(p);
-	bad = ferror(p->f);
-	return fclose(p->f) == 0 && !bad;
+	return cli_text_stream_close(p->f);
 }
 
 /* ----------------------------------------------------------- the files -- */
@@ -158,7 +155,7 @@ static void add_files(struct hv_cpio *c, const struct hv_l1_kernel *k,
 	hv_cpio_dir(c, "proc");
 	hv_cpio_data(c, "init", 0755, hv_init_blob,
 		     (size_t)(hv_init_blob_end - hv_init_blob));
-	hv_cpio_data(c, &HV_INIT_PLAN[1], 0644, plan->text, plan->len);
+	hv_cpio_data(c, &HV_INIT_PLAN[1], 0644, plan->words.text, plan->words.len);
 	hv_cpio_file(c, &HV_INIT_COMMAND[1], 0755, "/proc/self/exe");
 	(void)dl_iterate_phdr(add_object, c);
 	add_modules(c, k->kvm, k->kvm_count);
@@ -182,7 +179,7 @@ int hv_initramfs_make(const struct hv_args *args, const struct hv_l1_kernel *k,
 	else
 		(void)vhd_fail(&cpio.err, -ENOMEM, VHD_WHY_NOMEM, 0,
 			       "out of memory");
-	free(plan.text);
+	free(plan.words.text);
 	if (cpio.err.code < 0) {
 		(void)close(cpio.fd);
 		if (err)

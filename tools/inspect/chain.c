@@ -155,12 +155,12 @@ void inspect_chain_rows(FILE *out, const struct inspect_report *r)
 static void put(struct json_object *o, const char *key,
 		struct json_object *value)
 {
-	json_object_object_add(o, key, value);
+	cli_json_put(o, key, value);
 }
 
 static void put_number(struct json_object *o, const char *key, uint64_t n)
 {
-	put(o, key, json_object_new_uint64(n));
+	put(o, key, cli_json_number(n));
 }
 
 static void put_text(struct json_object *o, const char *key, const char *text)
@@ -169,7 +169,7 @@ static void put_text(struct json_object *o, const char *key, const char *text)
 
 	if (clean)
 		cli_text_clean(clean);
-	put(o, key, clean ? json_object_new_string(clean) : NULL);
+	put(o, key, clean ? cli_json_string(clean) : NULL);
 	free(clean);
 }
 
@@ -177,19 +177,19 @@ static struct json_object *share_json(const struct inspect_alloc *a,
 				      unsigned i)
 {
 	const struct inspect_share *s = &a->share[i];
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = cli_json_object();
 	uint64_t covered = s->stored_bytes > s->seen_bytes
 				   ? s->stored_bytes - s->seen_bytes
 				   : 0;
 
 	put_number(o, "seen", s->seen_bytes);
 	put(o, "seen-zeros",
-	    a->zeros ? json_object_new_uint64(s->seen_zero_bytes) : NULL);
+	    a->zeros ? cli_json_number(s->seen_zero_bytes) : NULL);
 	put_number(o, "stored", s->stored_bytes);
 	put_number(o, "covered", covered);
 	put_number(o, "unset", s->unset_bytes);
 	put(o, "partial-blocks",
-	    a->bitmaps ? json_object_new_uint64(s->partial) : NULL);
+	    a->bitmaps ? cli_json_number(s->partial) : NULL);
 	return o;
 }
 
@@ -202,9 +202,9 @@ struct json_object *inspect_chain_json(const struct inspect_report *r)
 
 	if (!r->info || r->info->format != VHD_FORMAT_DIFF)
 		return NULL;
-	list = json_object_new_array();
+	list = cli_json_array();
 	for (unsigned i = 0; !vhd_layer(r->img, i, &l); i++) {
-		o = json_object_new_object();
+		o = cli_json_object();
 		put_text(o, "path", l.path ? l.path : r->path);
 		put_text(o, "format", vhd_format_name(l.info->format));
 		put(o, "id", inspect_id_json(l.info->unique_id));
@@ -218,7 +218,7 @@ struct json_object *inspect_chain_json(const struct inspect_report *r)
 		put(o, "blocks", inspect_blocks_json(l.info));
 		put(o, "contribution",
 		    r->alloc ? share_json(r->alloc, i) : NULL);
-		json_object_array_add(list, o);
+		cli_json_add(list, o);
 	}
 	return list;
 }
@@ -226,19 +226,19 @@ struct json_object *inspect_chain_json(const struct inspect_report *r)
 /* Sums over the composed disk; together they are its size. */
 struct json_object *inspect_alloc_json(const struct inspect_alloc *a)
 {
-	struct json_object *o = json_object_new_object();
-	struct json_object *list = json_object_new_array();
+	struct json_object *o = cli_json_object();
+	struct json_object *list = cli_json_array();
 
 	put_number(o, "data", inspect_data_bytes(a));
 	put_number(o, "zero", a->rest_bytes[INSPECT_ZERO]);
 	put_number(o, "hole", a->rest_bytes[INSPECT_HOLE]);
 	put_number(o, "missing-parent", a->rest_bytes[INSPECT_LOST]);
 	put(o, "data-in-partial-blocks",
-	    a->bitmaps ? json_object_new_uint64(a->partial_bytes) : NULL);
-	put(o, "bitmaps-read", json_object_new_boolean(a->bitmaps));
-	put(o, "zeros-sought", json_object_new_boolean(a->zeros));
+	    a->bitmaps ? cli_json_number(a->partial_bytes) : NULL);
+	put(o, "bitmaps-read", cli_json_bool(a->bitmaps));
+	put(o, "zeros-sought", cli_json_bool(a->zeros));
 	for (unsigned i = 0; i < a->layers; i++)
-		json_object_array_add(list, share_json(a, i));
+		cli_json_add(list, share_json(a, i));
 	put(o, "layers", list);
 	return o;
 }

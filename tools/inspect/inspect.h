@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include <json-c/json.h>
+#include "tools/cli/json.h"
 
 #include "tools/cli/cli.h"
 #include "vhd/vhd.h"

@@ -11,12 +11,12 @@
 static void put(struct json_object *o, const char *key,
 		struct json_object *value)
 {
-	json_object_object_add(o, key, value);
+	cli_json_put(o, key, value);
 }
 
 static void put_text(struct json_object *o, const char *key, const char *text)
 {
-	put(o, key, text && *text ? json_object_new_string(text) : NULL);
+	put(o, key, text && *text ? cli_json_string(text) : NULL);
 }
 
 /* JSON is UTF-8; a path, and a text that names one, is bytes. */
@@ -32,17 +32,17 @@ static void put_bytes(struct json_object *o, const char *key, const char *path)
 
 static void put_number(struct json_object *o, const char *key, uint64_t n)
 {
-	put(o, key, json_object_new_uint64(n));
+	put(o, key, cli_json_number(n));
 }
 
 static void put_bool(struct json_object *o, const char *key, bool yes)
 {
-	put(o, key, json_object_new_boolean(yes));
+	put(o, key, cli_json_bool(yes));
 }
 
 static struct json_object *object(void)
 {
-	return json_object_new_object();
+	return cli_json_object();
 }
 
 struct json_object *inspect_id_json(const uint8_t id[16])
@@ -188,18 +188,18 @@ static struct json_object *looked_array(const struct inspect_report *r)
 	    vhd_layer(r->img, r->info->layers - 1, &l) ||
 	    l.info->format != VHD_FORMAT_DIFF)
 		return NULL;
-	list = json_object_new_array();
+	list = cli_json_array();
 	for (unsigned i = 0;
 	     vhd_parent_path(r->img, i, text, sizeof(text)) > 0; i++) {
 		cli_text_clean(text);
-		json_object_array_add(list, json_object_new_string(text));
+		cli_json_add(list, cli_json_string(text));
 	}
 	return list;
 }
 
 static struct json_object *notes_array(const struct vhd_info *info)
 {
-	struct json_object *list = json_object_new_array();
+	struct json_object *list = cli_json_array();
 
 	for (unsigned i = 0; i < VHD_NOTE_COUNT_BITS; i++) {
 		enum vhd_note note = (enum vhd_note)(1u << i);
@@ -210,7 +210,7 @@ static struct json_object *notes_array(const struct vhd_info *info)
 		o = object();
 		put_text(o, "note", inspect_note_name(note));
 		put_text(o, "text", vhd_note_text(note));
-		json_object_array_add(list, o);
+		cli_json_add(list, o);
 	}
 	return list;
 }
@@ -232,7 +232,7 @@ static struct json_object *fs_object(const struct inspect_fs *fs)
 
 static struct json_object *parts_array(const struct inspect_content *c)
 {
-	struct json_object *list = json_object_new_array();
+	struct json_object *list = cli_json_array();
 
 	for (unsigned i = 0; i < c->part_count; i++) {
 		const struct inspect_part *p = &c->parts[i];
@@ -247,7 +247,7 @@ static struct json_object *parts_array(const struct inspect_content *c)
 		put_text(o, "uuid", p->uuid);
 		put_bool(o, "past-end", p->past_end);
 		put(o, "filesystem", fs_object(&p->fs));
-		json_object_array_add(list, o);
+		cli_json_add(list, o);
 	}
 	return list;
 }
@@ -282,14 +282,14 @@ struct json_object *inspect_json(const struct inspect_report *r)
 	put_text(o, "format", r->info ? vhd_format_name(info->format) : "");
 	put_text(o, "probe", info->probe);
 	put(o, "virtual-size",
-	    r->info ? json_object_new_uint64(info->size_bytes) : NULL);
+	    r->info ? cli_json_number(info->size_bytes) : NULL);
 	put(o, "original-size",
-	    vhd ? json_object_new_uint64(info->original_size_bytes) : NULL);
+	    vhd ? cli_json_number(info->original_size_bytes) : NULL);
 	put(o, "file-size",
-	    r->info ? json_object_new_uint64(info->file_bytes) : NULL);
+	    r->info ? cli_json_number(info->file_bytes) : NULL);
 	put(o, "host-size",
 	    r->info && S_ISREG(r->st.st_mode)
-		    ? json_object_new_uint64((uint64_t)r->st.st_blocks * 512)
+		    ? cli_json_number((uint64_t)r->st.st_blocks * 512)
 		    : NULL);
 	put_text(o, "created",
 		 info->timestamp_s ? cli_time_text(info->timestamp_s, when)

@@ -435,31 +435,31 @@ static int body(const struct svg *s, double *height, struct vhd_err *err)
 }
 
 /* The body is drawn first, into memory: only then its height is known. */
-static int draw(struct svg *s, char **text, size_t *len, struct vhd_err *err)
+static int draw(struct svg *s, struct cli_text_stream *text,
+		struct vhd_err *err)
 {
-	char *inner = NULL;
-	size_t inner_len = 0;
+	struct cli_text_stream inner = {.text = NULL};
 	double height = 0;
 	FILE *page;
 	int rc;
 
-	s->out = open_memstream(&inner, &inner_len);
+	s->out = cli_text_stream_open(&inner);
 	if (!s->out)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
 	rc = body(s, &height, err);
-	if (fclose(s->out) && !rc)
+	if (!cli_text_stream_close(s->out) && !rc)
 		rc = vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0, "out of memory");
-	page = rc ? NULL : open_memstream(text, len);
+	page = rc ? NULL : cli_text_stream_open(text);
 	if (page) {
 		s->out = page;
 		head(s, height);
-		fwrite(inner, 1, inner_len, page);
+		fwrite(inner.text, 1, inner.len, page);
 		fputs("</svg>\n", page);
 	}
-	if (!rc && (!page || fclose(page)))
+	if (!rc && (!page || !cli_text_stream_close(page)))
 		rc = vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0, "out of memory");
-	free(inner);
+	free(inner.text);
 	return rc;
 }
 
@@ -509,21 +509,20 @@ int inspect_svg(const struct inspect_report *r, const struct inspect_alloc *a,
 {
 	struct svg s = {.r = r, .a = a, .g = g};
 	struct convert_output out = {.dir_fd = -1, .old_fd = -1, .fd = -1};
-	char *text = NULL;
-	size_t len = 0;
+	struct cli_text_stream text = {.text = NULL};
 	bool there;
 	int rc = replace_check(path, &there, err);
 
 	if (!rc)
-		rc = draw(&s, &text, &len, err);
+		rc = draw(&s, &text, err);
 	if (!rc) {
 		rc = convert_output_open(&out, path, there, &r->st, err);
 		if (!rc)
-			rc = put_all(out.fd, text, len, err);
+			rc = put_all(out.fd, text.text, text.len, err);
 		if (!rc)
 			rc = convert_output_publish(&out, true, err);
 		convert_output_close(&out);
 	}
-	free(text);
+	free(text.text);
 	return rc;
 }

@@ -354,7 +354,7 @@ static int inspect(const char *path, const struct inspect_opts *opts,
 	gather(&r, opts);
 	status = count(&r, opts, &alloc);
 	if (list) {
-		json_object_array_add(list, inspect_json(&r));
+		cli_json_add(list, inspect_json(&r));
 	} else if (r.img) {
 		if (!first)
 			putchar('\n');
@@ -368,22 +368,6 @@ static int inspect(const char *path, const struct inspect_opts *opts,
 	free(r.content);
 	free(r.parent_dir_own);
 	vhd_abandon(r.img);
-	return status;
-}
-
-static int finish(struct json_object *root, int status)
-{
-	if (root) {
-		puts(json_object_to_json_string_ext(
-			root, JSON_C_TO_STRING_PRETTY |
-				      JSON_C_TO_STRING_NOSLASHESCAPE));
-		json_object_put(root);
-	}
-	if (fflush(stdout) || ferror(stdout)) {
-		fprintf(stderr, "%s: standard output: %s\n", prog,
-			strerror(errno));
-		return CLI_IO;
-	}
 	return status;
 }
 
@@ -403,9 +387,8 @@ int main(int argc, char **argv)
 	if (status != CLI_OK)
 		return status;
 	if (opts.json) {
-		root = json_object_new_object();
-		list = json_object_new_array();
-		json_object_object_add(root, "images", list);
+		root = cli_json_object();
+		list = cli_json_array();
 	}
 	for (int i = 0; i < opts.path_count; i++) {
 		int one = inspect(opts.paths[i], &opts, list, i == 0);
@@ -413,5 +396,7 @@ int main(int argc, char **argv)
 		if (one > status)
 			status = one;
 	}
-	return finish(root, status);
+	if (opts.json)
+		cli_json_put(root, "images", list);
+	return cli_json_end(prog, root, status);
 }

@@ -411,7 +411,7 @@ static struct json_object *times_json(const struct bench_times *t)
 
 	if (!t->count)
 		return NULL;
-	o = json_object_new_object();
+	o = cli_json_object();
 	verb_put_number(o, "min", t->min_ns);
 	verb_put_number(o, "mean", mean_ns(t));
 	for (size_t i = 0; i < PARTS; i++)
@@ -422,7 +422,7 @@ static struct json_object *times_json(const struct bench_times *t)
 
 static struct json_object *report(const struct bench_verb *b)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = cli_json_object();
 	const struct bench_result *r = &b->result;
 
 	verb_put_text(o, "path", b->path);
@@ -438,14 +438,14 @@ static struct json_object *report(const struct bench_verb *b)
 	verb_put_number(o, "requests", r->times.count);
 	verb_put_number(o, "elapsed-ns", r->elapsed_ns);
 	verb_put_number(o, "cpu-ns", r->cpu_ns);
-	verb_put(o, "iops", json_object_new_double(iops(b)));
-	verb_put(o, "bytes-per-second",
-		 json_object_new_double(iops(b) * b->opts.size_bytes));
-	verb_put(o, "latency-ns", times_json(&r->times));
+	cli_json_put(o, "iops", cli_json_real(iops(b)));
+	cli_json_put(o, "bytes-per-second",
+		 cli_json_real(iops(b) * b->opts.size_bytes));
+	cli_json_put(o, "latency-ns", times_json(&r->times));
 	verb_put_number(o, "flushes", r->flushes);
-	verb_put(o, "flush-latency-ns", times_json(&r->flush_times));
-	verb_put(o, "end-flush-ns",
-		 b->opts.write ? json_object_new_uint64(r->end_flush_ns)
+	cli_json_put(o, "flush-latency-ns", times_json(&r->flush_times));
+	cli_json_put(o, "end-flush-ns",
+		 b->opts.write ? cli_json_number(r->end_flush_ns)
 			       : NULL);
 	verb_put_bool(o, "ended-early", stop);
 	return o;
@@ -524,7 +524,7 @@ int verb_bench(const char *prog, int argc, char **argv)
 		else if (!b->json)
 			report_text(b);
 		if (!rc)
-			status = verb_finish(prog, b->json ? report(b) : NULL,
+			status = cli_json_end(prog, b->json ? report(b) : NULL,
 					     CLI_OK);
 	}
 	vhd_abandon(b->img);

@@ -127,7 +127,7 @@ static int parse(struct check *c, int argc, char **argv, int *first)
 
 static void finding_json(struct check *c, const struct vhd_finding *f)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = cli_json_object();
 
 	verb_put_text(o, "severity", severities[f->severity]);
 	verb_put_text(o, "code", vhd_finding_name(f->code));
@@ -136,11 +136,11 @@ static void finding_json(struct check *c, const struct vhd_finding *f)
 	verb_put_hresult(o, f->hresult);
 	verb_put_bool(o, "refuses", f->refuses);
 	verb_put_number(o, "offset", f->at_bytes);
-	verb_put(o, "block",
+	cli_json_put(o, "block",
 		 f->block == VHD_NO_BLOCK ? NULL
-					  : json_object_new_uint64(f->block));
+					  : cli_json_number(f->block));
 	verb_put_text(o, "text", f->text);
-	json_object_array_add(c->findings, o);
+	cli_json_add(c->findings, o);
 }
 
 static void finding_text(struct check *c, const struct vhd_finding *f)
@@ -221,8 +221,8 @@ static void summary_text(const struct check *c,
 static struct json_object *summary_json(struct check *c,
 					const struct vhd_check_result *r)
 {
-	struct json_object *o = json_object_new_object();
-	struct json_object *counts = json_object_new_object();
+	struct json_object *o = cli_json_object();
+	struct json_object *counts = cli_json_object();
 
 	verb_put_text(o, "path", c->path);
 	verb_put_text(o, "format", vhd_format_name(r->format));
@@ -240,13 +240,13 @@ static struct json_object *summary_json(struct check *c,
 				counts,
 				vhd_finding_name((enum vhd_finding_code)i),
 				r->count[i]);
-	verb_put(o, "counts", counts);
+	cli_json_put(o, "counts", counts);
 	verb_put_text(o, "for", vhd_target_name(c->opts.target));
-	verb_put(o, "taken",
+	cli_json_put(o, "taken",
 		 c->opts.target == VHD_TARGET_NONE
 			 ? NULL
-			 : json_object_new_boolean(!r->refusals));
-	verb_put(o, "findings", c->findings);
+			 : cli_json_bool(!r->refusals));
+	cli_json_put(o, "findings", c->findings);
 	return o;
 }
 
@@ -258,7 +258,7 @@ static int check(struct check *c, struct json_object *list)
 	int rc;
 
 	if (list)
-		c->findings = json_object_new_array();
+		c->findings = cli_json_array();
 	c->opts.name = c->path;
 	c->opts.parent_dir = verb_parent_dir(&c->parents, c->path);
 	verb_shown(c->path, c->shown);
@@ -272,7 +272,7 @@ static int check(struct check *c, struct json_object *list)
 		return cli_fail(c->prog, c->path, &err);
 	}
 	if (list)
-		json_object_array_add(list, summary_json(c, &r));
+		cli_json_add(list, summary_json(c, &r));
 	else if (!c->quiet)
 		summary_text(c, &r);
 	return r.severity_count[VHD_SEVERITY_ERROR] ||
@@ -282,19 +282,25 @@ static int check(struct check *c, struct json_object *list)
 		       : CLI_OK;
 }
 
-/* The parents, by their own paths, each with what is below it. */
-static int check_parents(struct check *c, struct json_object *list)
+/* The parents, by their own paths, each with what is below it. `told`: the exit
+ * code of the child; what keeps its chain from being opened is a finding.
+ */
+static int check_parents(struct check *c, struct json_object *list, int told)
 {
 	const struct vhd_open_opts how = {
 		.force_read = c->opts.force_read,
 		.parent_dir = c->opts.parent_dir,
 	};
 	struct vhd_layer layer;
+	struct vhd_err err = {0};
 	struct vhd *img;
 	int status = CLI_OK;
 
-	if (vhd_open(c->path, &how, &img, NULL))
-		return CLI_OK; /* told as a finding */
+	if (vhd_open(c->path, &how, &img, &err)) {
+		if (told != CLI_OK && cli_exit_code(&err) != CLI_IO)
+			return CLI_OK;
+		return cli_fail(c->prog, c->path, &err);
+	}
 	for (unsigned i = 1; !vhd_layer(img, i, &layer); i++) {
 		int one;
 
@@ -334,9 +340,8 @@ int verb_check(const char *prog, int argc, char **argv)
 	c.opts.ctx = &c;
 	c.opts.now_unix_s = time(NULL);
 	if (c.json) {
-		root = json_object_new_object();
-		list = json_object_new_array();
-		verb_put(root, "images", list);
+		root = cli_json_object();
+		list = cli_json_array();
 	}
 	for (int i = first; i < argc; i++) {
 		int one;
@@ -345,10 +350,15 @@ int verb_check(const char *prog, int argc, char **argv)
 		one = check(&c, list);
 		if (one > status)
 			status = one;
-		one = c.chain ? check_parents(&c, list) : CLI_OK;
+		/* an image that cannot be looked at has told why */
+		one = c.chain && one < CLI_REFUSED
+			      ? check_parents(&c, list, one)
+			      : CLI_OK;
 		if (one > status)
 			status = one;
 	}
+	if (c.json)
+		cli_json_put(root, "images", list);
 	verb_parents_fini(&c.parents);
-	return verb_finish(prog, root, status);
+	return cli_json_end(prog, root, status);
 }

@@ -67,7 +67,7 @@ struct compact_verb {
 	bool json;
 	bool quiet;
 	struct cli_progress progress;
-	uint64_t host_before;
+	uint64_t host_before; /* HOST_UNKNOWN: nobody could say */
 	uint64_t host_after;
 };
 
@@ -164,11 +164,18 @@ static bool is_free(void *ctx, uint64_t off_bytes, uint64_t len_bytes)
 	return freemap_has(&v->map, off_bytes, len_bytes);
 }
 
+#define HOST_UNKNOWN UINT64_MAX
+
 static uint64_t host_bytes(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) ? 0 : (uint64_t)st.st_blocks * 512;
+	return stat(path, &st) ? HOST_UNKNOWN : (uint64_t)st.st_blocks * 512;
+}
+
+static struct json_object *host_json(uint64_t bytes)
+{
+	return bytes == HOST_UNKNOWN ? NULL : cli_json_number(bytes);
 }
 
 /* ---------------------------------------------------------- a new file -- */
@@ -276,7 +283,7 @@ static uint32_t blocks_given(const struct vhd_compact_result *r)
 static struct json_object *report(const struct compact_verb *v,
 				  const struct vhd_compact_result *r)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = cli_json_object();
 
 	verb_put_text(o, "path", v->path);
 	verb_put_bool(o, "written", v->opts.write);
@@ -285,9 +292,9 @@ static struct json_object *report(const struct compact_verb *v,
 	verb_put_number(o, "size", r->size_bytes);
 	verb_put_number(o, "file-size-before", r->old_file_bytes);
 	verb_put_number(o, "file-size-after", r->new_file_bytes);
-	verb_put_number(o, "host-bytes-before", v->host_before);
-	verb_put(o, "host-bytes-after",
-		 v->opts.write ? json_object_new_uint64(v->host_after) : NULL);
+	cli_json_put(o, "host-bytes-before", host_json(v->host_before));
+	cli_json_put(o, "host-bytes-after",
+		     v->opts.write ? host_json(v->host_after) : NULL);
 	verb_put_number(o, "blocks-before", r->blocks_before);
 	verb_put_number(o, "blocks-after", r->blocks_before - blocks_given(r));
 	verb_put_number(o, "blocks-zero", r->blocks_zero);
@@ -297,10 +304,10 @@ static struct json_object *report(const struct compact_verb *v,
 	verb_put_number(o, "blocks-moved", r->blocks_moved);
 	verb_put_bool(o, "table-moved", r->table_moved);
 	verb_put_number(o, "punched-bytes", r->punched_bytes);
-	verb_put(o, "free-bytes",
-		 v->free ? json_object_new_uint64(v->map.bytes) : NULL);
-	verb_put(o, "unknown-partitions",
-		 v->free ? json_object_new_uint64(v->map.unknown) : NULL);
+	cli_json_put(o, "free-bytes",
+		 v->free ? cli_json_number(v->map.bytes) : NULL);
+	cli_json_put(o, "unknown-partitions",
+		 v->free ? cli_json_number(v->map.unknown) : NULL);
 	return o;
 }
 
@@ -353,7 +360,8 @@ static void report_text(const struct compact_verb *v,
 		       "as used\n",
 		       v->shown, v->map.unknown, v->map.unknown == 1 ? "" : "s",
 		       v->map.unknown == 1 ? "s" : "");
-	if (!v->opts.write)
+	if (!v->opts.write || v->host_before == HOST_UNKNOWN ||
+	    v->host_after == HOST_UNKNOWN)
 		return;
 	cli_size_text(v->host_before, old, sizeof(old));
 	cli_size_text(v->host_after, now, sizeof(now));
@@ -400,5 +408,5 @@ int verb_compact(const char *prog, int argc, char **argv)
 		return cli_fail(prog, v.path, &err);
 	if (!v.json && !v.quiet)
 		report_text(&v, &r);
-	return verb_finish(prog, v.json ? report(&v, &r) : NULL, CLI_OK);
+	return cli_json_end(prog, v.json ? report(&v, &r) : NULL, CLI_OK);
 }

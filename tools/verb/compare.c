@@ -145,22 +145,22 @@ static struct json_object *report(const struct compare *c, bool same,
 				  bool content, uint64_t at)
 {
 	static const char *const keys[] = {"a", "b"};
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = cli_json_object();
 
 	for (int i = 0; i < 2; i++) {
-		struct json_object *side = json_object_new_object();
+		struct json_object *side = cli_json_object();
 
 		verb_put_text(side, "path", c->path[i]);
 		verb_put_text(
 			side, "format",
 			vhd_format_name(vhd_get_info(c->in[i].img)->format));
 		verb_put_number(side, "size", c->size_bytes[i]);
-		verb_put(o, keys[i], side);
+		cli_json_put(o, keys[i], side);
 	}
 	verb_put_bool(o, "same", same);
 	verb_put_bool(o, "same-content", content);
-	verb_put(o, "first-difference",
-		 content ? NULL : json_object_new_uint64(at));
+	cli_json_put(o, "first-difference",
+		 content ? NULL : cli_json_number(at));
 	return o;
 }
 
@@ -174,7 +174,7 @@ static int verdict(const struct compare *c, bool content, uint64_t at)
 		root = report(c, same, content, at);
 	else if (!c->quiet)
 		report_text(c, same, content, at);
-	return verb_finish(c->prog, root, same ? CLI_OK : CLI_DIFFERENT);
+	return cli_json_end(c->prog, root, same ? CLI_OK : CLI_DIFFERENT);
 }
 
 /* ---------------------------------------------------------- the images -- */

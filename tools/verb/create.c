@@ -316,7 +316,7 @@ static int make(struct create *c, struct convert_output *out,
 
 static struct json_object *report(const struct create *c)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = cli_json_object();
 	char hex[CLI_ID_TEXT], windows[CLI_ID_TEXT];
 
 	verb_put_text(o, "path", c->path);
@@ -398,5 +398,5 @@ int verb_create(const char *prog, int argc, char **argv)
 		root = report(&c);
 	else if (!c.quiet)
 		report_text(&c);
-	return verb_finish(prog, root, CLI_OK);
+	return cli_json_end(prog, root, CLI_OK);
 }

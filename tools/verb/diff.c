@@ -482,7 +482,7 @@ int verb_diff(const char *prog, int argc, char **argv)
 		rc = run(d, &job, &err);
 		fflush(stdout);
 		status = rc ? cli_fail(prog, job.blame, &err)
-			    : verb_finish(prog, NULL,
+			    : cli_json_end(prog, NULL,
 					  d->range_bytes ? CLI_DIFFERENT
 							 : CLI_OK);
 	}

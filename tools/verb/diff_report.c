@@ -52,13 +52,10 @@ void diff_print_range(const struct diff *d)
 static void print_path(const char *key, const char *path)
 {
 	char shown[VERB_SHOWN_BYTES];
-	struct json_object *o =
-		path ? json_object_new_string(verb_shown(path, shown)) : NULL;
 
-	printf("  \"%s\": %s,\n", key,
-	       json_object_to_json_string_ext(o,
-					      JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(o);
+	printf("  \"%s\": ", key);
+	cli_json_print_text(path ? verb_shown(path, shown) : NULL);
+	puts(",");
 }
 
 void diff_print_begin(const struct diff *d)

@@ -155,14 +155,10 @@ static void print_json(const struct map *m, const struct extent *x)
 		printf(", \"offset\": %" PRIu64, x->off_bytes);
 	if (x->placed && m->layers > 1 &&
 	    !vhd_layer(m->img, x->layer, &layer) && layer.path) {
-		struct json_object *name;
 		char shown[VERB_SHOWN_BYTES];
 
-		name = json_object_new_string(verb_shown(layer.path, shown));
-		printf(", \"filename\": %s",
-		       json_object_to_json_string_ext(
-			       name, JSON_C_TO_STRING_NOSLASHESCAPE));
-		json_object_put(name);
+		printf(", \"filename\": ");
+		cli_json_print_text(verb_shown(layer.path, shown));
 	}
 	putchar('}');
 }
@@ -300,7 +296,7 @@ static int run(struct map *m, int argc, char **argv)
 	vhd_abandon(m->img);
 	verb_parents_fini(&m->parents);
 	if (!rc)
-		return verb_finish(m->prog, NULL, CLI_OK);
+		return cli_json_end(m->prog, NULL, CLI_OK);
 	fflush(stdout);
 	return cli_fail(m->prog, m->path, &err);
 }

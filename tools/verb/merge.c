@@ -143,13 +143,12 @@ static int parse(struct merge *m, int argc, char **argv)
 /* All paths of an array on one line, cut where it would be too long. */
 static void names(struct json_object *array, char *buf, size_t n)
 {
-	size_t count = json_object_array_length(array), at = 0;
+	size_t count = cli_json_count(array), at = 0;
 
 	buf[0] = '\0';
 	for (size_t i = 0; i < count && at < n; i++) {
 		char shown[VERB_SHOWN_BYTES];
-		const char *path = json_object_get_string(
-			json_object_array_get_idx(array, i));
+		const char *path = cli_json_at(array, i);
 
 		at += (size_t)snprintf(buf + at, n - at, "%s%s", i ? ", " : "",
 				       verb_shown(path, shown));
@@ -162,9 +161,9 @@ static void names(struct json_object *array, char *buf, size_t n)
 static int others_judge(struct merge *m)
 {
 	char shown[VERB_SHOWN_BYTES], list[VERB_SHOWN_BYTES];
-	bool many = json_object_array_length(m->others) != 1;
+	bool many = cli_json_count(m->others) != 1;
 
-	if (!json_object_array_length(m->others))
+	if (!cli_json_count(m->others))
 		return 0;
 	m->refused = !m->force;
 	names(m->others, list, sizeof(list));
@@ -189,7 +188,10 @@ static int planned(void *ctx, const struct vhd_layer *layers,
 		return vhd_fail(&m->fault, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
 	for (uint32_t i = 0; i < plan->layers; i++)
-		json_object_array_add(m->merged, verb_text(layers[i].path));
+		cli_json_add(m->merged, cli_json_text(layers[i].path));
+	if (cli_json_lost())
+		return vhd_fail(&m->fault, -ENOMEM, VHD_WHY_NOMEM, 0,
+				"out of memory");
 	rc = merge_others_find(layers, plan->layers + 1, m->opts.remove,
 			       m->others, &m->fault);
 	if (!rc)
@@ -240,14 +242,14 @@ static void end_text(const struct merge *m, const struct vhd_merge_result *r,
 static struct json_object *end_json(struct merge *m,
 				    const struct vhd_merge_result *r)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = cli_json_object();
 	bool removed = m->opts.remove && !m->opts.dry_run;
 
 	verb_put_text(o, "path", m->path);
 	verb_put_text(o, "target", m->target);
 	verb_put_text(o, "target-format", vhd_format_name(r->target_format));
-	verb_put(o, "layers", json_object_get(m->merged));
-	verb_put(o, "other-children", json_object_get(m->others));
+	cli_json_put(o, "layers", json_object_get(m->merged));
+	cli_json_put(o, "other-children", json_object_get(m->others));
 	verb_put_bool(o, "written", !m->opts.dry_run);
 	verb_put_bool(o, "removed", removed);
 	verb_put_number(o, "virtual-size", r->size_bytes);
@@ -256,10 +258,10 @@ static struct json_object *end_json(struct merge *m,
 	verb_put_number(o, "zero-bytes", r->zero_bytes);
 	verb_put_number(o, "new-blocks", r->new_blocks);
 	verb_put_number(o, "need-bytes", r->need_bytes);
-	verb_put(o, "free-bytes",
+	cli_json_put(o, "free-bytes",
 		 r->free_bytes == UINT64_MAX
 			 ? NULL
-			 : json_object_new_uint64(r->free_bytes));
+			 : cli_json_number(r->free_bytes));
 	verb_put_number(o, "file-size-before", r->old_file_bytes);
 	verb_put_number(o, "file-size-after", r->new_file_bytes);
 	return o;
@@ -301,8 +303,8 @@ static int merge(struct merge *m)
 	int64_t start_ms = cli_now_ms();
 	int rc;
 
-	m->merged = json_object_new_array();
-	m->others = json_object_new_array();
+	m->merged = cli_json_array();
+	m->others = cli_json_array();
 	m->opts.planned = planned;
 	m->opts.progress = progress;
 	m->opts.ctx = m;
@@ -319,7 +321,7 @@ static int merge(struct merge *m)
 		root = end_json(m, &r);
 	else if (!m->quiet)
 		end_text(m, &r, cli_now_ms() - start_ms);
-	return verb_finish(m->prog, root, m->refused ? CLI_DIFFERENT : CLI_OK);
+	return cli_json_end(m->prog, root, m->refused ? CLI_DIFFERENT : CLI_OK);
 }
 
 /* What is merged into may be anywhere where parents may be; so may what goes

@@ -45,19 +45,32 @@ static bool builds_on(const struct search *s, const struct vhd_info *info)
 	return false;
 }
 
-/* What cannot be opened is nobody's child that could be harmed. */
-static void look_at(const struct search *s, const char *path)
+/* What cannot be opened is nobody's child that could be harmed; that the means
+ * are lacking is no such answer.
+ */
+static int look_at(const struct search *s, const char *path,
+		   struct vhd_err *err)
 {
 	const struct vhd_open_opts how = {.inspect = true, .force_read = true};
+	struct vhd_err why;
 	struct stat st;
 	struct vhd *img;
+	int rc;
 
-	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || is_layer(s, &st) ||
-	    vhd_open(path, &how, &img, NULL))
-		return;
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || is_layer(s, &st))
+		return 0;
+	rc = vhd_open(path, &how, &img, &why);
+	if (rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE)
+		*err = why;
+	if (rc)
+		return rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE ? rc : 0;
 	if (builds_on(s, vhd_get_info(img)))
-		json_object_array_add(s->found, verb_text(path));
+		cli_json_add(s->found, cli_json_text(path));
 	vhd_abandon(img);
+	if (!cli_json_lost())
+		return 0;
+	return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
+			"out of memory for the images that build on it");
 }
 
 static int directory(const struct search *s, const char *dir,
@@ -68,7 +81,7 @@ static int directory(const struct search *s, const char *dir,
 	int rc = 0;
 
 	errno = d ? 0 : errno;
-	while (d && (errno = 0, e = readdir(d))) {
+	while (d && !rc && (errno = 0, e = readdir(d))) {
 		char *path;
 
 		if (asprintf(&path, "%s/%s", strcmp(dir, "/") ? dir : "",
@@ -76,10 +89,10 @@ static int directory(const struct search *s, const char *dir,
 			errno = ENOMEM;
 			break;
 		}
-		look_at(s, path);
+		rc = look_at(s, path, err);
 		free(path);
 	}
-	if (errno)
+	if (errno && !rc)
 		rc = vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
 			      "cannot look for other children in %.80s: %s",
 			      dir, strerror(errno));

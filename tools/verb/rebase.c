@@ -132,7 +132,7 @@ static void signals_set(void)
 static struct json_object *report(const struct rebase *b,
 				  const struct vhd_rebase_result *r)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = cli_json_object();
 
 	verb_put_text(o, "path", b->path);
 	verb_put_text(o, "parent", b->opts.parent_path);
@@ -208,7 +208,7 @@ static int run(struct rebase *b)
 		root = report(b, &r);
 	else if (!b->quiet)
 		report_text(b, &r);
-	return verb_finish(b->prog, root, CLI_OK);
+	return cli_json_end(b->prog, root, CLI_OK);
 }
 
 static int sandbox(struct rebase *b)

@@ -175,21 +175,21 @@ static int parse(struct repair_verb *v, int argc, char **argv)
 
 static void step_json(struct repair_verb *v, const struct vhd_repair_step *s)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = cli_json_object();
 
 	verb_put_text(o, "code", vhd_repair_name(s->code));
 	verb_put_bool(o, "lossy", s->lossy);
 	verb_put_bool(o, "held-back", s->held_back);
 	verb_put_number(o, "offset", s->at_bytes);
-	verb_put(o, "block",
+	cli_json_put(o, "block",
 		 s->block == VHD_NO_BLOCK ? NULL
-					  : json_object_new_uint64(s->block));
+					  : cli_json_number(s->block));
 	if (s->lossy) {
 		verb_put_number(o, "lost-start", s->lost_bytes);
 		verb_put_number(o, "lost-length", s->lost_len_bytes);
 	}
 	verb_put_text(o, "text", s->text);
-	json_object_array_add(v->list, o);
+	cli_json_add(v->list, o);
 }
 
 static int step(void *ctx, const struct vhd_repair_step *s)
@@ -253,7 +253,7 @@ static struct json_object *end_json(const struct repair_verb *v,
 				    const struct vhd_repair_result *r,
 				    uint64_t left)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = cli_json_object();
 
 	verb_put_text(o, "path", v->path);
 	verb_put_bool(o, "written", v->opts.write);
@@ -266,7 +266,7 @@ static struct json_object *end_json(const struct repair_verb *v,
 	verb_put_text(o, "undo",
 		      v->opts.write && r->steps ? v->opts.undo_path : NULL);
 	verb_put_number(o, "errors-left", left);
-	verb_put(o, "steps", v->list);
+	cli_json_put(o, "steps", v->list);
 	return o;
 }
 
@@ -305,7 +305,7 @@ static int repair(struct repair_verb *v)
 	int rc = verb_new_id(v->opts.new_id, &err);
 
 	if (v->json)
-		v->list = json_object_new_array();
+		v->list = cli_json_array();
 	if (!v->opts.undo_path && !v->no_undo && v->opts.write)
 		undo_name(v);
 	v->opts.now_unix_s = time(NULL);
@@ -323,7 +323,7 @@ static int repair(struct repair_verb *v)
 		root = end_json(v, &r, left);
 	else if (!v->quiet)
 		end_text(v, &r, left);
-	return verb_finish(v->prog, root,
+	return cli_json_end(v->prog, root,
 			   left || r.held_back || (!v->opts.write && r.steps)
 				   ? CLI_DIFFERENT
 				   : CLI_OK);
@@ -344,7 +344,7 @@ static int undo_apply(struct repair_verb *v)
 							     : v->path,
 				&err);
 	if (v->json) {
-		root = json_object_new_object();
+		root = cli_json_object();
 		verb_put_text(root, "path", v->path);
 		verb_put_text(root, "undo", v->undo_operand);
 		verb_put_number(root, "records", r.records);
@@ -355,7 +355,7 @@ static int undo_apply(struct repair_verb *v)
 		       "restored\n",
 		       v->shown, r.restored_bytes);
 	}
-	return verb_finish(v->prog, root, CLI_OK);
+	return cli_json_end(v->prog, root, CLI_OK);
 }
 
 /* The directory of what is made beside the image, which is only read then. */

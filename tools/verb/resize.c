@@ -312,7 +312,7 @@ static int disk(void *ctx, enum vhd_resize_moment moment, struct vhd *img,
 static struct json_object *report(const struct resize_verb *v,
 				  const struct vhd_resize_result *r)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = cli_json_object();
 
 	verb_put_text(o, "path", v->path);
 	verb_put_bool(o, "written", v->opts.write);
@@ -320,8 +320,8 @@ static struct json_object *report(const struct resize_verb *v,
 	verb_put_number(o, "size-before", r->old_size_bytes);
 	verb_put_number(o, "size-after", r->new_size_bytes);
 	verb_put_number(o, "file-size-before", r->old_file_bytes);
-	verb_put(o, "file-size-after",
-		 r->new_file_bytes ? json_object_new_uint64(r->new_file_bytes)
+	cli_json_put(o, "file-size-after",
+		 r->new_file_bytes ? cli_json_number(r->new_file_bytes)
 				   : NULL);
 	verb_put_bool(o, "table-moved", r->table_moved);
 	verb_put_number(o, "blocks-dropped", r->blocks_dropped);
@@ -409,5 +409,5 @@ int verb_resize(const char *prog, int argc, char **argv)
 		return cli_fail(prog, v.path, &err);
 	if (!v.json && !v.quiet)
 		report_text(&v, &r);
-	return verb_finish(prog, v.json ? report(&v, &r) : NULL, CLI_OK);
+	return cli_json_end(prog, v.json ? report(&v, &r) : NULL, CLI_OK);
 }

@@ -33,12 +33,12 @@ static int lost(void *ctx, const struct vhd_salvage_loss *l)
 		       l->len_bytes, l->off_bytes, cli_why_name(l->why));
 		return 0;
 	}
-	o = json_object_new_object();
+	o = cli_json_object();
 	verb_put_number(o, "start", l->off_bytes);
 	verb_put_number(o, "length", l->len_bytes);
 	verb_put_text(o, "why", cli_why_name(l->why));
 	verb_put_bool(o, "doubtful", l->doubtful);
-	json_object_array_add(s->v->list, o);
+	cli_json_add(s->v->list, o);
 	return 0;
 }
 
@@ -54,7 +54,7 @@ static int progressed(void *ctx, uint64_t pos, uint64_t total)
 static struct json_object *report(const struct repair_verb *v,
 				  const struct vhd_salvage_result *r)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = cli_json_object();
 
 	verb_put_text(o, "path", v->path);
 	verb_put_text(o, "salvaged-to", v->salvage_path);
@@ -63,7 +63,7 @@ static struct json_object *report(const struct repair_verb *v,
 	verb_put_number(o, "parent-bytes", r->parent_bytes);
 	verb_put_number(o, "lost-bytes", r->lost_bytes);
 	verb_put_number(o, "doubtful-bytes", r->doubtful_bytes);
-	verb_put(o, "losses", v->list);
+	cli_json_put(o, "losses", v->list);
 	return o;
 }
 
@@ -134,7 +134,7 @@ int verb_salvage(struct repair_verb *v)
 	if (rc)
 		return cli_fail(v->prog, v->salvage_path, &err);
 	if (v->json)
-		v->list = json_object_new_array();
+		v->list = cli_json_array();
 	rc = salvage(&s, &out, &r, &blame, &err);
 	cli_strip_path(&err, out.path);
 	convert_output_close(&out);
@@ -147,7 +147,7 @@ int verb_salvage(struct repair_verb *v)
 		root = report(v, &r);
 	else if (!v->quiet)
 		report_text(v, &r);
-	return verb_finish(v->prog, root,
+	return cli_json_end(v->prog, root,
 			   r.lost_bytes || r.doubtful_bytes ? CLI_DIFFERENT
 							    : CLI_OK);
 }

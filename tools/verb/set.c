@@ -359,8 +359,7 @@ static void tell_child(void *ctx, const char *path)
 	s->child_count++;
 	verb_shown(path, shown);
 	if (s->children)
-		json_object_array_add(s->children,
-				      json_object_new_string(shown));
+		cli_json_add(s->children, cli_json_string(shown));
 	fprintf(stderr,
 		"%s: warning: %s builds on this image and asks for the id %s; "
 		"it %s find it under another\n",
@@ -439,8 +438,8 @@ static void report_text(const struct set *s)
 
 static struct json_object *report(struct set *s)
 {
-	struct json_object *o = json_object_new_object();
-	struct json_object *list = json_object_new_array();
+	struct json_object *o = cli_json_object();
+	struct json_object *list = cli_json_array();
 	char buf[VALUE_TEXT];
 
 	verb_put_text(o, "path", s->path);
@@ -451,7 +450,7 @@ static struct json_object *report(struct set *s)
 
 		if (!(s->result.changed & fields[i].field))
 			continue;
-		c = json_object_new_object();
+		c = cli_json_object();
 		verb_put_text(c, "field", fields[i].name);
 		verb_put_text(c, "from",
 			      value_text(fields[i].field, &s->result.before,
@@ -459,12 +458,12 @@ static struct json_object *report(struct set *s)
 		verb_put_text(c, "to",
 			      value_text(fields[i].field, &s->result.after,
 					 buf));
-		json_object_array_add(list, c);
+		cli_json_add(list, c);
 	}
-	verb_put(o, "changes", list);
+	cli_json_put(o, "changes", list);
 	verb_put_text(o, "parent", s->rebase.parent_path);
 	verb_put_number(o, "written-bytes", s->result.written_bytes);
-	verb_put(o, "children", json_object_get(s->children));
+	cli_json_put(o, "children", json_object_get(s->children));
 	return o;
 }
 
@@ -560,12 +559,12 @@ int verb_set(const char *prog, int argc, char **argv)
 	status = sandbox(&s);
 	if (status != CLI_OK)
 		return status;
-	s.children = s.json ? json_object_new_array() : NULL;
+	s.children = s.json ? cli_json_array() : NULL;
 	rc = run(&s, &err);
 	if (!rc && !s.json && !s.quiet)
 		report_text(&s);
 	status = rc ? cli_fail(prog, s.path, &err)
-		    : verb_finish(prog, s.json ? report(&s) : NULL, CLI_OK);
+		    : cli_json_end(prog, s.json ? report(&s) : NULL, CLI_OK);
 	json_object_put(s.children);
 	verb_parents_fini(&s.parents);
 	return status;

@@ -179,7 +179,7 @@ static int under_its_own_name(struct snapshot *s, struct vhd_err *err)
 static int others_check(struct snapshot *s, struct vhd *disk,
 			struct vhd_err *err)
 {
-	struct json_object *found = json_object_new_array();
+	struct json_object *found = cli_json_array();
 	char shown[VERB_SHOWN_BYTES];
 	struct vhd_layer layer;
 	int rc;
@@ -190,9 +190,8 @@ static int others_check(struct snapshot *s, struct vhd *disk,
 	(void)vhd_layer(disk, 0, &layer);
 	layer.path = s->real;
 	rc = merge_others_find(&layer, 1, true, found, err);
-	if (!rc && json_object_array_length(found) && !s->force) {
-		const char *path = json_object_get_string(
-			json_object_array_get_idx(found, 0));
+	if (!rc && cli_json_count(found) && !s->force) {
+		const char *path = cli_json_at(found, 0);
 
 		rc = vhd_fail(err, -EBUSY, VHD_WHY_UNSUPPORTED, 0,
 			      "%.90s builds on it and would no longer find "
@@ -352,7 +351,7 @@ static int disk_find(struct snapshot *s, struct vhd_err *err)
 
 static struct json_object *report(const struct snapshot *s)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = cli_json_object();
 	char hex[CLI_ID_TEXT], windows[CLI_ID_TEXT];
 
 	verb_put_text(o, "path", s->child);
@@ -411,5 +410,5 @@ int verb_snapshot(const char *prog, int argc, char **argv)
 		root = report(&s);
 	else if (!s.quiet)
 		report_text(&s);
-	return verb_finish(prog, root, CLI_OK);
+	return cli_json_end(prog, root, CLI_OK);
 }

@@ -7,9 +7,8 @@
 
 #include <limits.h>
 
-#include <json-c/json.h>
-
 #include "tools/cli/cli.h"
+#include "tools/cli/json.h"
 #include "vhd/vhd.h"
 
 /* Each runs one command line, of which argv[0] is not looked at, and returns
@@ -74,19 +73,11 @@ int verb_parents_check(const char *prog, const struct verb_parents *p);
 
 /* ---------------------------------------------------------------- JSON -- */
 
-void verb_put(struct json_object *o, const char *key,
-	      struct json_object *value);
 /* Text may be foreign; what is no UTF-8 is replaced. NULL becomes null. */
-struct json_object *verb_text(const char *text);
 void verb_put_text(struct json_object *o, const char *key, const char *text);
 void verb_put_number(struct json_object *o, const char *key, uint64_t n);
 void verb_put_bool(struct json_object *o, const char *key, bool yes);
 /* "0xC03A000A", or null for 0. */
 void verb_put_hresult(struct json_object *o, uint32_t hresult);
-
-/* Print `root`, if there is one (takes it), and make sure that standard output
- * took everything. Returns `status`, or CLI_IO.
- */
-int verb_finish(const char *prog, struct json_object *root, int status);
 
 #endif

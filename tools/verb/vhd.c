@@ -75,7 +75,7 @@ static int help(void)
 	     "Exit status: 0 all is well, 1 something was found or differs, "
 	     "2 the command line\n"
 	     "makes no sense, 3 the input was refused, 4 the machine failed.");
-	return verb_finish("vhd", NULL, CLI_OK);
+	return cli_json_end("vhd", NULL, CLI_OK);
 }
 
 /* Beside this program, so that a build folder and an installed tree both use

@@ -123,37 +123,19 @@ int verb_parents_check(const char *prog, const struct verb_parents *p)
 
 /* ---------------------------------------------------------------- JSON -- */
 
-void verb_put(struct json_object *o, const char *key, struct json_object *value)
-{
-	json_object_object_add(o, key, value);
-}
-
-struct json_object *verb_text(const char *text)
-{
-	char *clean = text ? strdup(text) : NULL;
-	struct json_object *value = NULL;
-
-	if (clean) {
-		cli_text_clean(clean);
-		value = json_object_new_string(clean);
-	}
-	free(clean);
-	return value;
-}
-
 void verb_put_text(struct json_object *o, const char *key, const char *text)
 {
-	verb_put(o, key, verb_text(text));
+	cli_json_put(o, key, cli_json_text(text));
 }
 
 void verb_put_number(struct json_object *o, const char *key, uint64_t n)
 {
-	verb_put(o, key, json_object_new_uint64(n));
+	cli_json_put(o, key, cli_json_number(n));
 }
 
 void verb_put_bool(struct json_object *o, const char *key, bool yes)
 {
-	verb_put(o, key, json_object_new_boolean(yes));
+	cli_json_put(o, key, cli_json_bool(yes));
 }
 
 void verb_put_hresult(struct json_object *o, uint32_t hresult)
@@ -162,20 +144,4 @@ void verb_put_hresult(struct json_object *o, uint32_t hresult)
 
 	snprintf(text, sizeof(text), "0x%08X", hresult);
 	verb_put_text(o, "hresult", hresult ? text : NULL);
-}
-
-int verb_finish(const char *prog, struct json_object *root, int status)
-{
-	if (root) {
-		puts(json_object_to_json_string_ext(
-			root, JSON_C_TO_STRING_PRETTY |
-				      JSON_C_TO_STRING_NOSLASHESCAPE));
-		json_object_put(root);
-	}
-	if (fflush(stdout) || ferror(stdout)) {
-		fprintf(stderr, "%s: standard output: %s\n", prog,
-			strerror(errno));
-		return CLI_IO;
-	}
-	return status;
 }
