@@ -374,7 +374,10 @@ enum vhd_op {
 	VHD_OP_ZERO, /* `sectors` from `lba` read as zero; no buffers */
 };
 
-#define VHD_REQ_FUA 1u /* WRITE: durable before completion; else no effect */
+/* WRITE: durable before completion; nothing to a READ or FLUSH, and refused with
+ * a ZERO.
+ */
+#define VHD_REQ_FUA 1u
 /* ZERO: sectors that only writing zeros could reach (a parent's, or of a host
  * file system without holes) stay as they are.
  */
