@@ -171,11 +171,12 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_written_crash vhd_create_child vhd_rebase vhd_resize \
             vhd_compact vhd_malformed vhd_split vhd_keep vhd_check_chain \
             vhd_merge vhd_merge_file vhd_random vhd_set vhd_repair vhd_undo \
-            vhd_salvage vhd_oracle vhd_zero vhd_confine vhd_fault
+            vhd_salvage vhd_oracle vhd_zero vhd_bound vhd_confine vhd_fault
 UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
               vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
-              vmbus_hostile
+              vmbus_hostile \
+              vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
            hv_hypercall_fetch
 UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
@@ -498,6 +499,10 @@ $(BUILD)/tests/vhd_nomem: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
 $(BUILD)/tests/vhd_nomem_calls: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
   -Wl,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup,--wrap=strndup \
   -Wl,--wrap=realpath,--wrap=fdopendir,--wrap=free
+# These say how much is allocated at the worst.
+PEAK_WRAP := malloc calloc realloc aligned_alloc free
+$(BUILD)/tests/vhd_bound $(BUILD)/tests/vmbus_bound: \
+  LDFLAGS_ALL += $(addprefix -Wl$(comma)--wrap=,$(PEAK_WRAP))
 # This one does what a guest may do between two looks at its slot.
 $(BUILD)/tests/hv_synic: LDFLAGS_ALL += -Wl,--wrap=hv_gpa_or32
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
