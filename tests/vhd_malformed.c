@@ -836,6 +836,19 @@ static void batmap_long(struct memfile *m)
 	img_poke(m, b, 4, IMG_BATMAP + 16);
 }
 
+/* Its last two bytes are the map's first. */
+static void batmap_own(struct memfile *m)
+{
+	uint8_t b[8];
+
+	img_put64(b, IMG_BATMAP + 510);
+	img_poke(m, b, 8, IMG_BATMAP + 8);
+}
+
+ROW(r38_a_batmap_over_its_own_header_is_ignored,
+    ODD_BY(batmap_own, blktap, VHD_NOTE_BATMAP | VHD_NOTE_BATMAP_BAD,
+	   BATMAP_PLACE, W, MENDS))
+
 #define BATMAP_OUTSIDE(by)                                                     \
 	{                                                                      \
 		.harm = by, .make = blktap, .rw = WHY(READ_ONLY_LAYOUT),       \
@@ -931,6 +944,7 @@ int main(void)
 		T(r35_circles_and_chains_without_end_are_refused),
 		T(r36_a_parent_of_another_size_is_refused),
 		T(r37_a_further_header_is_never_followed),
+		T(r38_a_batmap_over_its_own_header_is_ignored),
 		T(r38_a_batmap_outside_the_file_is_only_read),
 		T(r39_data_under_a_0_bit_reads_as_zero),
 		T(r40_a_saved_state_is_noted),

@@ -46,6 +46,7 @@ int vhd_batmap_find(struct vhd *img, struct vhd_range *ranges, unsigned *count,
 	if (end > img->limit_bytes)
 		vhd_outside(img, "blktap's batmap", off, end);
 	if (end > img->limit_bytes ||
+	    (off < table_end_bytes + sizeof(w) && end > table_end_bytes) ||
 	    vhd_range_hit(ranges, *count, off, end)) {
 		img->info.notes |= VHD_NOTE_BATMAP_BAD;
 		return 0;

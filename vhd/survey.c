@@ -307,7 +307,8 @@ static int read_batmap(struct survey *s, struct vhd_err *err)
 	if (be32_get(w->map_sectors) > BATMAP_SECTORS_MAX ||
 	    add_ovf(off, (uint64_t)be32_get(w->map_sectors) * VHD_SECTOR_BYTES,
 		    &end) ||
-	    end > s->limit_bytes || end == off || survey_hit(s, off, end))
+	    end > s->limit_bytes || end == off ||
+	    (off < at + sizeof(*w) && end > at) || survey_hit(s, off, end))
 		return 0;
 	s->batmap_ok = true;
 	add_range(s, at, at + sizeof(*w), "batmap header");
