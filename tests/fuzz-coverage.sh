@@ -24,8 +24,10 @@ mkdir -p "$build/cov" "$build/logs"
 # Run the seeds of target $1 and gather its counters.
 replay()
 {
-	LLVM_PROFILE_FILE=$build/cov/$1.profraw "$build/cov/$1" -runs=0 \
-		"fuzz/corpus/$1" >"$build/logs/cov-$1.log" 2>&1
+	# some targets go to a folder of their own: no relative name
+	LLVM_PROFILE_FILE=$(realpath "$build")/cov/$1.profraw \
+		"$build/cov/$1" -runs=0 "fuzz/corpus/$1" \
+		>"$build/logs/cov-$1.log" 2>&1
 }
 
 bad=0
