@@ -19,6 +19,15 @@ mkdir -p "$build/logs" "$build/fuzz"
 # Targets in which one input is a whole conversation; the others are parsers.
 sessions=' storvsp_packet storvsp_session vmbus_message hv_hypercall vhd_ops '
 
+# Executions after which $1 ends, whatever the time; -1: none. With a seed a
+# faster machine must not go further than a slower one did.
+runs_most()
+{
+	awk -F'\t' -v name="$1" -v seed="${FUZZ_SEED:-0}" '
+		$1 == name && seed > 0 { most = $2 }
+		END { print most ? most : -1 }' tests/proof/fuzz-runs.tsv
+}
+
 # Run $1 with its log in $2.
 fuzz_one()
 {
@@ -35,6 +44,7 @@ fuzz_one()
 		set -- "$build/fuzz/$1" -runs=0 "$prefix" "$3"
 	else
 		set -- "$build/fuzz/$1" -max_total_time="$time" \
+			-runs="$(runs_most "$1")" \
 			-seed="${FUZZ_SEED:-0}" "$prefix" "$2" "$3"
 	fi
 	# shellcheck disable=SC2086 # options are words
