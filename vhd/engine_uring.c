@@ -26,7 +26,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine.h"
 #include "fail.h"
@@ -196,6 +195,12 @@ static uint32_t in_kernel(const struct uring_engine *e)
 
 static uint32_t take_done(struct uring_engine *e, struct vhd_io_list *list);
 
+/* A millisecond, by a call that a thread with a ring makes anyway. */
+static void moment(void)
+{
+	(void)poll(NULL, 0, 1);
+}
+
 /* After the engine broke operations may be under way. The end of the ring does
  * not wait for them: they would write to the file, and to buffers, that are
  * somebody else's by then.
@@ -210,8 +215,7 @@ static void drain(struct uring_engine *e)
 		if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY)
 			return; /* there is no ring any more */
 		if (!take_done(e, &list))
-			nanosleep(&(struct timespec){.tv_nsec = 1000000},
-				  NULL);
+			moment();
 	}
 }
 
@@ -494,7 +498,7 @@ static int uring_wait(void *state, int wake_fd, int timeout_ms)
 					      NULL);
 	if (rc == -EAGAIN) {
 		/* The kernel is out of memory: give it a moment. */
-		(void)poll(NULL, 0, 1);
+		moment();
 		return 0;
 	}
 	return nothing_wrong(rc) ? 0 : rc;
