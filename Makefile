@@ -82,7 +82,9 @@ STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                storvsp/target.c storvsp/command.c storvsp/inquiry.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
-               storvsp/sense.c storvsp/provision.c
+               storvsp/sense.c storvsp/provision.c storvsp/clock.c \
+               storvsp/gate.c storvsp/histogram.c storvsp/limit.c \
+               storvsp/policy.c storvsp/stats.c
 
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
            tools/cli/options.c tools/cli/parent.c tools/cli/progress.c \

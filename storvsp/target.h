@@ -27,9 +27,13 @@ struct storvsp_switches {
 	atomic_bool cache_off; /* every write is durable before it ends */
 };
 
+struct policy;
+
 struct storvsp_disk {
 	struct vhd *img;
 	struct storvsp_switches *switches;
+	struct policy *policy; /* policy.h */
+	unsigned slot;	       /* of this disk in the controller's array */
 	uint64_t sectors;
 	uint8_t path, target, lun;
 	bool read_only;
