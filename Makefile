@@ -82,7 +82,7 @@ STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                storvsp/target.c storvsp/command.c storvsp/inquiry.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
-               storvsp/sense.c storvsp/provision.c
+               storvsp/sense.c storvsp/attention.c storvsp/provision.c
 
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
            tools/cli/options.c tools/cli/parent.c tools/cli/progress.c \
@@ -181,7 +181,8 @@ UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
            hv_hypercall_fetch
 UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
-                storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
+                storvsp_sense storvsp_attention storvsp_buffer \
+                storvsp_log storvsp_vsp \
                 storvsp_request storvsp_drain storvsp_reset storvsp_fault \
                 storvsp_fault_table \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
@@ -319,7 +320,7 @@ FUZZ_LIBS_scsi_cdb := $(LIBS_VHD)
 FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/inquiry.c storvsp/mode.c \
                      storvsp/provision.c $(VHD_SRC) tests/lib/memfile.c \
                      storvsp/capacity.c storvsp/readwrite.c storvsp/sense.c \
-                     storvsp/target.c
+                     storvsp/attention.c storvsp/target.c
 
 # Where foreign bytes come in, FILE:TARGET; fuzz-build fails where a target is
 # missing or is not built from its file.

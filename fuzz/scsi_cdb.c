@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "storvsp/scsi.h"
+#include "storvsp/attention.h"
 #include "tests/lib/memfile.h"
 #include "vhd/image.h"
 
@@ -56,7 +56,6 @@ static void add_disks(struct storvsp_luns *luns, struct storvsp_disk *d,
 		d[i] = (struct storvsp_disk){
 			.img = image(i),
 			.switches = &switches[i],
-			.sectors = sizes[(shape >> 2 & 3) ^ i],
 			.path = i == 3,
 			.target = i == 2,
 			.lun = i == 1 ? 254 : 0,
@@ -64,6 +63,11 @@ static void add_disks(struct storvsp_luns *luns, struct storvsp_disk *d,
 			.unmap = shape >> 6 & 1,
 			.reads_zero = shape >> 7 & 1,
 		};
+		atomic_store(&switches[i].sectors,
+			     sizes[(shape >> 2 & 3) ^ i]);
+		scsi_attention_clear(&switches[i]);
+		if (shape >> 5 & 1)
+			scsi_attention_raise(&switches[i], SCSI_UA_CAPACITY);
 		memset(d[i].unique_id, shape, sizeof(d[i].unique_id));
 		check(storvsp_luns_add(luns, &d[i]) == 0, "add");
 	}
@@ -79,8 +83,8 @@ static void check_extents(const struct scsi_task *t)
 		const struct scsi_extent *e = &t->extent[i];
 
 		check(e->sectors > 0, "an empty extent");
-		check(e->sectors <= t->disk->sectors &&
-			      e->lba <= t->disk->sectors - e->sectors,
+		check(e->sectors <= t->sectors &&
+			      e->lba <= t->sectors - e->sectors,
 		      "outside the disk");
 		sum += e->sectors;
 	}
@@ -113,8 +117,8 @@ static void check_io(const struct scsi_task *t)
 	check(io->bytes > 0 && io->bytes % VHD_SECTOR_BYTES == 0, "length");
 	check(io->bytes <= t->buffer_bytes, "more than the buffer");
 	check(io->bytes <= t->max_transfer_bytes, "more than a transfer");
-	check(sectors <= t->disk->sectors &&
-		      io->lba <= t->disk->sectors - sectors,
+	check(sectors <= t->sectors &&
+		      io->lba <= t->sectors - sectors,
 	      "outside the disk");
 	check(t->data_in == (io->op == VHD_OP_READ ? STORVSP_DATA_IN
 						   : STORVSP_DATA_OUT),
@@ -169,6 +173,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 							   : sizeof(t.param));
 	t.param_bytes = scsi_param_wanted(&t);
 	v = scsi_run(&t, in[5]);
+	if (v >= SCSI_UA_FIRST && v <= SCSI_UA_LAST) {
+		check(t.disk && v == SCSI_UA_CAPACITY, "an attention");
+		check_answer(v, in[0] & 0x20);
+		v = scsi_run(&t, in[5]);
+		check(v < SCSI_UA_FIRST || v > SCSI_UA_LAST, "told twice");
+	}
 	check(v < SCSI_VERDICT_COUNT, "verdict");
 	check((v == SCSI_NO_LUN) <= !t.disk, "no LUN where one is");
 	if (v == SCSI_IO)

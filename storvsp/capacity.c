@@ -20,7 +20,7 @@ static bool pmi_ok(uint8_t flags, uint64_t lba)
 
 enum scsi_verdict scsi_read_capacity_10(struct scsi_task *t)
 {
-	uint64_t last = t->disk->sectors - 1;
+	uint64_t last = t->sectors - 1;
 	uint8_t *p;
 
 	if (!pmi_ok(t->cdb[8], scsi_get32(t->cdb + 2)))
@@ -38,7 +38,7 @@ static enum scsi_verdict read_capacity_16(struct scsi_task *t)
 	if (!pmi_ok(t->cdb[14], scsi_get64(t->cdb + 2)))
 		return SCSI_BAD_FIELD;
 	p = scsi_reply(t, 32, scsi_get32(t->cdb + 10));
-	scsi_put64(p, t->disk->sectors - 1);
+	scsi_put64(p, t->sectors - 1);
 	scsi_put32(p + 8, VHD_SECTOR_BYTES);
 	if (t->disk->unmap)
 		p[14] = (uint8_t)(LBPME | (t->disk->reads_zero ? LBPRZ : 0));

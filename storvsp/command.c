@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "scsi.h"
+#include "attention.h"
 
 enum data_dir {
 	DIR_NONE,
@@ -18,6 +18,11 @@ enum data_dir {
 #define ABSENT_TOO 1u
 /* The guest's buffer holds parameters, not the disk's data. */
 #define PARAMS 2u
+/* A unit attention waits for another command. MODE SENSE(6) is not one of
+ * those SPC names; but Linux' storvsc takes every answer to it for good, so
+ * the attention would be lost.
+ */
+#define UA_WAITS 4u
 
 struct command {
 	enum scsi_verdict (*run)(struct scsi_task *t);
@@ -52,17 +57,17 @@ static enum scsi_verdict scsi_maintenance_in(struct scsi_task *t);
 #define LBA8  LBA4, LBA4
 static const struct command commands[256] = {
 	[SCSI_TEST_UNIT_READY] = {test_unit_ready, 6, DIR_NONE, 0, {0}},
-	[SCSI_REQUEST_SENSE] = {scsi_request_sense, 6, DIR_IN, 0,
+	[SCSI_REQUEST_SENSE] = {scsi_request_sense, 6, DIR_IN, UA_WAITS,
 		{[1] = 0x01, [4] = 0xFF}},
 	[SCSI_READ_6] = {scsi_read_6, 6, DIR_IN, 0, {0, 0x1F, 0xFF, 0xFF, 0xFF}},
 	[SCSI_WRITE_6] = {scsi_write_6, 6, DIR_OUT, 0, {0, 0x1F, 0xFF, 0xFF, 0xFF}},
-	[SCSI_INQUIRY] = {scsi_inquiry, 6, DIR_IN, ABSENT_TOO,
+	[SCSI_INQUIRY] = {scsi_inquiry, 6, DIR_IN, ABSENT_TOO | UA_WAITS,
 		{0, 0x01, 0xFF, 0xFF, 0xFF}},
 	[SCSI_MODE_SELECT_6] = {scsi_mode_select_6, 6, DIR_OUT, PARAMS,
 		{0, 0x11, [4] = 0xFF}},
 	[SCSI_RESERVE_6] = {nothing_to_do, 6, DIR_NONE, 0, {0}},
 	[SCSI_RELEASE_6] = {nothing_to_do, 6, DIR_NONE, 0, {0}},
-	[SCSI_MODE_SENSE_6] = {scsi_mode_sense_6, 6, DIR_IN, 0,
+	[SCSI_MODE_SENSE_6] = {scsi_mode_sense_6, 6, DIR_IN, UA_WAITS,
 		{0, 0x08, 0xFF, 0xFF, 0xFF}},
 	[SCSI_START_STOP_UNIT] = {scsi_start_stop_unit, 6, DIR_NONE, 0,
 		{0, 0x01, [4] = 0xF3}},
@@ -98,7 +103,7 @@ static const struct command commands[256] = {
 		{0, 0x09, LBA8, LBA4}},
 	[SCSI_SERVICE_ACTION_IN_16] = {scsi_service_action_in_16, 16, DIR_IN, 0,
 		{0, 0x1F, LBA8, LBA4, 0x01}},
-	[SCSI_REPORT_LUNS] = {scsi_report_luns, 12, DIR_IN, ABSENT_TOO,
+	[SCSI_REPORT_LUNS] = {scsi_report_luns, 12, DIR_IN, ABSENT_TOO | UA_WAITS,
 		{0, 0, 0xFF, [6] = LBA4}},
 	[SCSI_MAINTENANCE_IN] = {scsi_maintenance_in, 12, DIR_IN, 0,
 		{0, 0x1F, 0x87, 0xFF, 0xFF, 0xFF, LBA4}},
@@ -129,9 +134,26 @@ static bool direction_ok(const struct scsi_task *t, uint8_t dir)
 	       (dir == DIR_IN ? STORVSP_DATA_IN : STORVSP_DATA_OUT);
 }
 
+/* News of the disk come before what the command asks; and its capacity after
+ * the news, so that nobody who has heard of the new one sees the old.
+ */
+static enum scsi_verdict disk_look(struct scsi_task *t, const struct command *c)
+{
+	enum scsi_verdict v = SCSI_GOOD;
+
+	if (!t->disk)
+		return SCSI_GOOD;
+	if (!(c->flags & UA_WAITS))
+		v = scsi_attention_take(t->disk->switches);
+	t->sectors = atomic_load_explicit(&t->disk->switches->sectors,
+					  memory_order_acquire);
+	return v;
+}
+
 enum scsi_verdict scsi_run(struct scsi_task *t, uint8_t cdb_bytes)
 {
 	const struct command *c = &commands[t->cdb[0]];
+	enum scsi_verdict v;
 
 	t->reply_bytes = 0;
 	t->alloc_bytes = 0;
@@ -139,6 +161,9 @@ enum scsi_verdict scsi_run(struct scsi_task *t, uint8_t cdb_bytes)
 	memset(&t->io, 0, sizeof(t->io));
 	if (!t->disk && !(c->flags & ABSENT_TOO))
 		return SCSI_NO_LUN;
+	v = disk_look(t, c);
+	if (v != SCSI_GOOD)
+		return v;
 	if (!c->run)
 		return SCSI_BAD_OPCODE;
 	/* A longer CDB than the opcode has is harmless: some initiators

@@ -106,7 +106,6 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 	*d = (struct storvsp_disk){
 		.img = img,
 		.switches = &vsp->switches[vsp->luns.count],
-		.sectors = vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES,
 		.path = o->path,
 		.target = o->target,
 		.lun = o->lun,
@@ -115,6 +114,8 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 		.reads_zero = format != VHD_FORMAT_DIFF,
 	};
 	memcpy(d->unique_id, o->unique_id, sizeof(d->unique_id));
+	atomic_store(&d->switches->sectors,
+		     vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES);
 	rc = storvsp_luns_add(&vsp->luns, d);
 	if (rc == 0)
 		storvsp_mail_luns_locked(vsp);

@@ -158,7 +158,7 @@ static bool descriptor_ok(const struct scsi_task *t, const uint8_t *d)
 	uint32_t count = scsi_get32(d), bytes = scsi_get32(d + 4) & 0xFFFFFF;
 
 	return bytes == VHD_SECTOR_BYTES &&
-	       (count == 0 || count == UINT32_MAX || count == t->disk->sectors);
+	       (count == 0 || count == UINT32_MAX || count == t->sectors);
 }
 
 /* Judge one page of which `left` bytes are there; `*used` of them are its own.

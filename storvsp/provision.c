@@ -38,7 +38,7 @@ static enum scsi_verdict take_extents(struct scsi_task *t, const uint8_t *at,
 	for (unsigned i = 0; i < count; i++, at += SCSI_EXTENT_BYTES) {
 		struct scsi_extent e = {scsi_get64(at), scsi_get32(at + 8)};
 
-		if (!range_ok(e.lba, e.sectors, t->disk->sectors))
+		if (!range_ok(e.lba, e.sectors, t->sectors))
 			return SCSI_LBA_RANGE;
 		sum += e.sectors;
 		if (e.sectors)
@@ -93,7 +93,7 @@ static enum scsi_verdict same(struct scsi_task *t, uint64_t lba,
 	if (t->cdb[1] & SAME_REFUSED ||
 	    (t->cdb[1] & SAME_UNMAP && !t->disk->unmap))
 		return SCSI_BAD_FIELD;
-	if (!range_ok(lba, sectors, t->disk->sectors))
+	if (!range_ok(lba, sectors, t->sectors))
 		return SCSI_LBA_RANGE;
 	if (sectors == 0 || sectors > SCSI_UNMAP_SECTORS_MAX)
 		return SCSI_BAD_FIELD;
@@ -127,13 +127,13 @@ enum scsi_verdict scsi_write_same_16(struct scsi_task *t)
 /* --------------------------------------------------------- LBA STATUS -- */
 
 /* The status of the sectors from `lba` on, and how many share it. */
-static int status_at(const struct storvsp_disk *d, uint64_t lba, uint8_t *status,
+static int status_at(const struct scsi_task *t, uint64_t lba, uint8_t *status,
 		     uint64_t *sectors)
 {
 	struct vhd_run run;
 	unsigned layer;
-	int rc = vhd_map_chain(d->img, lba, d->sectors - lba, &run, &layer,
-			       NULL);
+	int rc = vhd_map_chain(t->disk->img, lba, t->sectors - lba, &run,
+			       &layer, NULL);
 
 	if (rc)
 		return rc;
@@ -150,12 +150,12 @@ enum scsi_verdict scsi_get_lba_status(struct scsi_task *t)
 	uint8_t *p, *d = NULL, status;
 	uint32_t used = 8;
 
-	if (!range_ok(lba, 1, t->disk->sectors))
+	if (!range_ok(lba, 1, t->sectors))
 		return SCSI_LBA_RANGE;
 	p = scsi_reply(t, SCSI_REPLY_BYTES_MAX, alloc);
-	for (unsigned i = 0; i < STATUS_RUNS_MAX && lba < t->disk->sectors;
+	for (unsigned i = 0; i < STATUS_RUNS_MAX && lba < t->sectors;
 	     i++, lba += n) {
-		if (status_at(t->disk, lba, &status, &n))
+		if (status_at(t, lba, &status, &n))
 			return SCSI_READ_ERROR;
 		if (d && d[12] == status && scsi_get32(d + 8) + n <= UINT32_MAX) {
 			scsi_put32(d + 8, (uint32_t)(scsi_get32(d + 8) + n));

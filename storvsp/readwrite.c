@@ -24,7 +24,7 @@ static enum scsi_verdict transfer(struct scsi_task *t, enum vhd_op op,
 {
 	uint64_t bytes;
 
-	if (!range_ok(lba, sectors, t->disk->sectors))
+	if (!range_ok(lba, sectors, t->sectors))
 		return SCSI_LBA_RANGE;
 	if (op == VHD_OP_WRITE && t->disk->read_only)
 		return SCSI_WRITE_PROTECTED;
@@ -121,7 +121,7 @@ static enum scsi_verdict verify(struct scsi_task *t, uint64_t lba,
 {
 	if (t->cdb[1] & VERIFY_FLAGS_REFUSED)
 		return SCSI_BAD_FIELD;
-	if (!range_ok(lba, sectors, t->disk->sectors))
+	if (!range_ok(lba, sectors, t->sectors))
 		return SCSI_LBA_RANGE;
 	if (sectors == 0)
 		return SCSI_GOOD;
@@ -193,7 +193,7 @@ static enum scsi_verdict flush(struct scsi_task *t)
 static enum scsi_verdict synchronize(struct scsi_task *t, uint64_t lba,
 				     uint64_t sectors)
 {
-	if (!range_ok(lba, sectors, t->disk->sectors))
+	if (!range_ok(lba, sectors, t->sectors))
 		return SCSI_LBA_RANGE;
 	return flush(t);
 }

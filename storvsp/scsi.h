@@ -33,8 +33,17 @@ enum scsi_verdict {
 	SCSI_TARGET_FAILURE, /* poisoned image, broken engine */
 	SCSI_RESOURCES,	     /* try again */
 	SCSI_ABORTED,	     /* by a reset */
+	/* unit attentions, highest precedence first; see attention.h */
+	SCSI_UA_RESET,
+	SCSI_UA_MEDIUM, /* another disc is in the drive */
+	SCSI_UA_RESERVATIONS_PREEMPTED,
+	SCSI_UA_MODE,	  /* mode parameters */
+	SCSI_UA_CAPACITY, /* the disk has grown */
 	SCSI_VERDICT_COUNT
 };
+
+#define SCSI_UA_FIRST SCSI_UA_RESET
+#define SCSI_UA_LAST  SCSI_UA_CAPACITY
 
 enum scsi_op {
 	SCSI_TEST_UNIT_READY = 0x00,
@@ -107,6 +116,7 @@ struct scsi_task {
 	uint8_t path, target, lun;
 	uint8_t cdb[STORVSP_CDB_BYTES];
 	uint8_t data_in;       /* enum storvsp_data_in */
+	uint64_t sectors;      /* the disk's, looked at once by scsi_run */
 	uint32_t buffer_bytes; /* the guest's data buffer */
 	uint32_t max_transfer_bytes;
 	/* a copy of the buffer's start, for commands that have parameters */

@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "scsi.h"
+#include "attention.h"
 
 #define SAM_GOOD  0x00
 #define SAM_CHECK 0x02
@@ -22,6 +22,7 @@ enum sense_key {
 	KEY_MEDIUM = 0x3,
 	KEY_HARDWARE = 0x4,
 	KEY_ILLEGAL = 0x5,
+	KEY_ATTENTION = 0x6,
 	KEY_PROTECT = 0x7,
 	KEY_ABORTED = 0xB,
 };
@@ -63,6 +64,18 @@ static const struct answer {
 			    0x55, 0x03},
 	[SCSI_ABORTED] = {STORVSP_SRB_ABORTED | SENSED, SAM_CHECK, KEY_ABORTED,
 			  0x00, 0x00},
+	[SCSI_UA_RESET] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_ATTENTION,
+			   0x29, 0x00},
+	[SCSI_UA_MEDIUM] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK,
+			    KEY_ATTENTION, 0x28, 0x00},
+	[SCSI_UA_RESERVATIONS_PREEMPTED] = {STORVSP_SRB_ERROR | SENSED,
+					    SAM_CHECK, KEY_ATTENTION, 0x2A,
+					    0x03},
+	[SCSI_UA_MODE] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_ATTENTION,
+			  0x2A, 0x01},
+	/* Linux repeats the command and reads the capacity again */
+	[SCSI_UA_CAPACITY] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK,
+			      KEY_ATTENTION, 0x2A, 0x09},
 };
 
 /* First row that fits wins. result 0 and why COUNT fit all. */
@@ -180,14 +193,15 @@ void scsi_answer(struct storvsp_packet_wire *p, const struct scsi_end *end,
 }
 
 /* REQUEST SENSE: sense always travels with the failed command, so nothing is
- * ever pending.
+ * pending but a unit attention.
  */
 enum scsi_verdict scsi_request_sense(struct scsi_task *t)
 {
-	static const struct scsi_end nothing = {.verdict = SCSI_GOOD};
+	struct scsi_end pending = {0};
 
 	if (t->cdb[1] & 0x01) /* descriptor format */
 		return SCSI_BAD_FIELD;
-	scsi_sense_fill(scsi_reply(t, SCSI_SENSE_BYTES, t->cdb[4]), &nothing);
+	pending.verdict = scsi_attention_take(t->disk->switches);
+	scsi_sense_fill(scsi_reply(t, SCSI_SENSE_BYTES, t->cdb[4]), &pending);
 	return SCSI_GOOD;
 }

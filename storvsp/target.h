@@ -3,7 +3,7 @@
  *
  * A list of LUNs is a plain value: each channel keeps a copy of its own, so
  * that looking up a LUN takes no lock. The disks themselves never move and
- * never change once added; their switches are atomic.
+ * never change once added; what does change of them is atomic and apart.
  */
 #ifndef STORVSP_TARGET_H
 #define STORVSP_TARGET_H
@@ -22,15 +22,16 @@
 #define STORVSP_LUNS_MAX    255u
 #define STORVSP_DISKS_MAX   VHD_QUEUE_IMAGES_MAX
 
-/* What the guest may change of a disk, on any channel at any time. */
+/* What may change of a disk at any time, under every channel. */
 struct storvsp_switches {
-	atomic_bool cache_off; /* every write is durable before it ends */
+	_Atomic uint64_t sectors;    /* grows; a command looks once */
+	atomic_bool cache_off;	     /* every write is durable before it ends */
+	_Atomic uint32_t attentions; /* attention.h */
 };
 
 struct storvsp_disk {
 	struct vhd *img;
 	struct storvsp_switches *switches;
-	uint64_t sectors;
 	uint8_t path, target, lun;
 	bool read_only;
 	bool unmap;	 /* takes space back */
