@@ -82,7 +82,9 @@ STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                storvsp/target.c storvsp/command.c storvsp/inquiry.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
-               storvsp/sense.c storvsp/attention.c storvsp/provision.c
+               storvsp/sense.c storvsp/attention.c storvsp/provision.c \
+               storvsp/blocks.c storvsp/disk_commands.c storvsp/opcodes.c \
+               storvsp/select.c storvsp/logsense.c
 
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
            tools/cli/options.c tools/cli/parent.c tools/cli/progress.c \
@@ -188,7 +190,8 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
                 storvsp_thread storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
-                storvsp_hostile_flip storvsp_provision storvsp_select
+                storvsp_hostile_flip storvsp_provision storvsp_select \
+                storvsp_blocks
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
@@ -317,7 +320,9 @@ FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
 FUZZ_SRC_storvsp_packet := $(FUZZ_SRC_storvsp_session)
 FUZZ_LIBS_storvsp_packet := $(LIBS_VHD)
 FUZZ_LIBS_scsi_cdb := $(LIBS_VHD)
-FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/inquiry.c storvsp/mode.c \
+FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/disk_commands.c \
+                     storvsp/opcodes.c storvsp/select.c storvsp/logsense.c \
+                     storvsp/inquiry.c storvsp/mode.c \
                      storvsp/provision.c $(VHD_SRC) tests/lib/memfile.c \
                      storvsp/capacity.c storvsp/readwrite.c storvsp/sense.c \
                      storvsp/attention.c storvsp/target.c

@@ -174,6 +174,7 @@ static void channel_free(struct channel *ch)
 	sem_destroy(&ch->started);
 	free(ch->slots);
 	free(ch->iovs);
+	free(ch->patterns);
 	free(ch->packet);
 	free(ch->sink);
 	free(ch->buffer.pfns);
@@ -193,17 +194,20 @@ static struct channel *channel_alloc(const struct storvsp_opts *opts)
 	sem_init(&ch->started, 0, 0);
 	ch->slots = calloc(ch->depth, sizeof(*ch->slots));
 	ch->iovs = calloc((size_t)ch->depth * ch->iov_max, sizeof(*ch->iovs));
+	ch->patterns = calloc(ch->depth, SCSI_BLOCK_BYTES_MAX);
 	ch->packet = malloc(STORVSP_RING_PACKET_MAX);
 	ch->sink = aligned_alloc(HV_PAGE_BYTES, STORVSP_SINK_BYTES);
 	ch->buffer.pfns = calloc(ch->iov_max, sizeof(*ch->buffer.pfns));
 	ch->buffer.pfns_max = ch->iov_max;
-	if (!ch->slots || !ch->iovs || !ch->packet || !ch->sink ||
-	    !ch->buffer.pfns) {
+	if (!ch->slots || !ch->iovs || !ch->patterns || !ch->packet ||
+	    !ch->sink || !ch->buffer.pfns) {
 		channel_free(ch);
 		return NULL;
 	}
 	for (unsigned i = 0; i < ch->depth; i++) {
 		ch->slots[i].iov = &ch->iovs[(size_t)i * ch->iov_max];
+		ch->slots[i].pattern =
+			&ch->patterns[(size_t)i * SCSI_BLOCK_BYTES_MAX];
 		ch->slots[i].next = ch->free;
 		ch->free = &ch->slots[i];
 	}

@@ -83,7 +83,7 @@ struct request {
 	/* a command of several steps: what has not been sent yet */
 	struct scsi_extent extent[SCSI_EXTENTS_MAX];
 	unsigned at, count;
-	uint8_t pattern[VHD_SECTOR_BYTES];
+	uint8_t *pattern; /* SCSI_BLOCK_BYTES_MAX */
 };
 
 struct channel {
@@ -117,6 +117,7 @@ struct channel {
 	struct vhd_queue *queue;
 	struct request *slots;
 	struct iovec *iovs;
+	uint8_t *patterns;
 	struct request *free;
 	struct request *answers, **answers_tail; /* in order of completion */
 	unsigned busy;				 /* slots not free */

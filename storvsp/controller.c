@@ -66,8 +66,9 @@ void storvsp_destroy(struct storvsp *vsp)
 	free(vsp);
 }
 
+/* Fills what `blocks` has of blocks. */
 static int check_disk(const struct storvsp_disk_opts *o, const struct vhd *img,
-		      struct vhd_err *err)
+		      struct storvsp_disk *blocks, struct vhd_err *err)
 {
 	if (o->path >= STORVSP_PATHS_MAX || o->target >= STORVSP_TARGETS_MAX ||
 	    o->lun >= STORVSP_LUNS_MAX)
@@ -82,7 +83,8 @@ static int check_disk(const struct storvsp_disk_opts *o, const struct vhd *img,
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"disk %u:%u:%u is empty", o->path, o->target,
 				o->lun);
-	return 0;
+	return storvsp_blocks_set(blocks, o, vhd_get_info(img)->size_bytes,
+				  err);
 }
 
 static bool takes_back(enum storvsp_unmap want, enum vhd_format format)
@@ -94,7 +96,7 @@ static bool takes_back(enum storvsp_unmap want, enum vhd_format format)
 }
 
 static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
-		      struct vhd *img)
+		      struct vhd *img, const struct storvsp_disk *blocks)
 {
 	enum vhd_format format = vhd_get_info(img)->format;
 	struct storvsp_disk *d;
@@ -109,6 +111,8 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 		.path = o->path,
 		.target = o->target,
 		.lun = o->lun,
+		.block_log2 = blocks->block_log2,
+		.physical_log2 = blocks->physical_log2,
 		.read_only = o->read_only,
 		.unmap = takes_back(o->unmap, format),
 		.reads_zero = format != VHD_FORMAT_DIFF,
@@ -125,12 +129,13 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 int storvsp_disk_add(struct storvsp *vsp, const struct storvsp_disk_opts *opts,
 		     struct vhd *img, struct vhd_err *err)
 {
-	int rc = check_disk(opts, img, err);
+	struct storvsp_disk blocks = {0};
+	int rc = check_disk(opts, img, &blocks, err);
 
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&vsp->lock);
-	rc = add_locked(vsp, opts, img);
+	rc = add_locked(vsp, opts, img, &blocks);
 	pthread_mutex_unlock(&vsp->lock);
 	if (rc == -ENOSPC)
 		return vhd_fail(err, rc, VHD_WHY_ARGUMENT, 0,

@@ -8,6 +8,12 @@
 
 #include "channel.h"
 
+static bool wants_descriptors(const struct storvsp_disk *d)
+{
+	return d && atomic_load_explicit(&d->switches->descriptor_sense,
+					 memory_order_relaxed);
+}
+
 static void finish(struct channel *ch, struct request *r,
 		   const struct scsi_end *end)
 {
@@ -104,8 +110,8 @@ static void send_step(struct channel *ch, struct request *r)
 				     ? ch->iov_max
 				     : STORVSP_VERIFY_IOVS);
 	else if (r->io.op == VHD_OP_WRITE)
-		n = fill_iov(r, &iovs, r->pattern, sizeof(r->pattern), n,
-			     ch->iov_max);
+		n = fill_iov(r, &iovs, r->pattern, scsi_block_bytes(r->disk),
+			     n, ch->iov_max);
 	r->sectors = n;
 	r->req = (struct vhd_req){
 		.img = r->disk->img,
@@ -141,7 +147,7 @@ static enum scsi_verdict submit_steps(struct channel *ch, struct request *r)
 
 	take(ch, r);
 	if (r->io.op == VHD_OP_WRITE)
-		memcpy(r->pattern, t->param, sizeof(r->pattern));
+		memcpy(r->pattern, t->param, scsi_block_bytes(r->disk));
 	send_step(ch, r);
 	return SCSI_IO;
 }
@@ -193,6 +199,7 @@ void storvsp_request_start(struct channel *ch, struct request *r,
 {
 	struct scsi_end end = {.verdict = decode(ch, &in->u.request, pkt)};
 
+	end.descriptor_sense = wants_descriptors(ch->task.disk);
 	r->v1 = storvsp_session_is_v1(&ch->session);
 	if (end.verdict == SCSI_GOOD)
 		end.verdict = deliver(ch, &end.bytes_moved);
@@ -235,6 +242,7 @@ void storvsp_request_end(struct channel *ch, struct request *r)
 		.verdict = scsi_verdict_from_vhd(r->req.op, r->req.result,
 						 r->req.why),
 		.bad_lba = r->req.bad_lba,
+		.descriptor_sense = wants_descriptors(r->disk),
 	};
 
 	if (end.verdict == SCSI_GOOD && r->at < r->count) {
@@ -255,6 +263,7 @@ void storvsp_request_end(struct channel *ch, struct request *r)
 	end.bad_lba_known =
 		end.bad_lba >= r->req.lba &&
 		end.bad_lba - r->req.lba < r->sectors;
+	end.bad_lba >>= r->disk->block_log2;
 	if (end.verdict == SCSI_GOOD) {
 		end.bytes_moved = (uint32_t)io->bytes;
 		count_moved(&ch->stats, io);

@@ -67,6 +67,11 @@ struct storvsp_disk_opts {
 	bool read_only;
 	enum storvsp_unmap unmap;
 	uint8_t unique_id[16]; /* VPD 80 and 83; stable */
+	/* What the guest counts in: 512 (0 means that) or 4096; the image's
+	 * size must be a multiple. And what it is told of the medium: the same
+	 * (0) or 4096.
+	 */
+	uint32_t block_bytes, physical_bytes;
 };
 
 /* -EINVAL (a limit above), -ENOMEM. */

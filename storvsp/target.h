@@ -27,12 +27,15 @@ struct storvsp_switches {
 	_Atomic uint64_t sectors;    /* grows; a command looks once */
 	atomic_bool cache_off;	     /* every write is durable before it ends */
 	_Atomic uint32_t attentions; /* attention.h */
+	atomic_bool descriptor_sense; /* its format */
 };
 
 struct storvsp_disk {
 	struct vhd *img;
 	struct storvsp_switches *switches;
 	uint8_t path, target, lun;
+	uint8_t block_log2;    /* sectors of a logical block: 0, or 3 for 4 KiB */
+	uint8_t physical_log2; /* logical blocks of a physical one */
 	bool read_only;
 	bool unmap;	 /* takes space back */
 	bool reads_zero; /* what was unmapped reads as zero: no parent */

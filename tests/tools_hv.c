@@ -74,17 +74,21 @@ static void disks_keep_their_names_and_words(void **state)
 		const char *value, *path;
 		bool read_only;
 		enum vhd_format format;
+		uint32_t sector, physical;
 	} cases[] = {
-		{"a.vhd", "a.vhd", false, VHD_FORMAT_AUTO},
-		{"a.vhd,ro", "a.vhd", true, VHD_FORMAT_AUTO},
-		{"a,b.vhd", "a,b.vhd", false, VHD_FORMAT_AUTO},
-		{"a,ro.vhd", "a,ro.vhd", false, VHD_FORMAT_AUTO},
-		{"a,ro,rw", "a", true, VHD_FORMAT_AUTO},
-		{"a.img,raw,ro", "a.img", true, VHD_FORMAT_RAW},
-		{"a,ro,fixed", "a", true, VHD_FORMAT_FIXED},
-		{"a,dynamic", "a", false, VHD_FORMAT_DYNAMIC},
-		{"a,", "a,", false, VHD_FORMAT_AUTO},
-		{"a,x,rw", "a,x", false, VHD_FORMAT_AUTO},
+		{"a.vhd", "a.vhd", false, VHD_FORMAT_AUTO, 0, 0},
+		{"a.vhd,ro", "a.vhd", true, VHD_FORMAT_AUTO, 0, 0},
+		{"a,b.vhd", "a,b.vhd", false, VHD_FORMAT_AUTO, 0, 0},
+		{"a,ro.vhd", "a,ro.vhd", false, VHD_FORMAT_AUTO, 0, 0},
+		{"a,ro,rw", "a", true, VHD_FORMAT_AUTO, 0, 0},
+		{"a.img,raw,ro", "a.img", true, VHD_FORMAT_RAW, 0, 0},
+		{"a,ro,fixed", "a", true, VHD_FORMAT_FIXED, 0, 0},
+		{"a,dynamic", "a", false, VHD_FORMAT_DYNAMIC, 0, 0},
+		{"a,", "a,", false, VHD_FORMAT_AUTO, 0, 0},
+		{"a,x,rw", "a,x", false, VHD_FORMAT_AUTO, 0, 0},
+		{"a,sector=4096", "a", false, VHD_FORMAT_AUTO, 4096, 0},
+		{"a,physical=4096,sector=512", "a", false, VHD_FORMAT_AUTO, 512,
+		 4096},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -94,6 +98,9 @@ static void disks_keep_their_names_and_words(void **state)
 		assert_string_equal(args.disks[0].path, cases[i].path);
 		assert_int_equal(args.disks[0].read_only, cases[i].read_only);
 		assert_int_equal(args.disks[0].format, cases[i].format);
+		assert_int_equal(args.disks[0].sector_bytes, cases[i].sector);
+		assert_int_equal(args.disks[0].physical_bytes,
+				 cases[i].physical);
 		hv_args_free(&args);
 	}
 }
@@ -131,6 +138,7 @@ static void nonsense_is_a_usage_error(void **state)
 		{"--accel", "xen"},    {"--timeout", "0"},
 		{"--timeout", "1s"},   {"--disk", ""},
 		{"--disk", ",ro"},     {"--nothing", "x"},
+		{"--disk", "a,sector=1024"}, {"--disk", "a,physical=,ro"},
 		{"operand", "x"},
 	};
 

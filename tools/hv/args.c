@@ -33,7 +33,8 @@ static const struct cli_option options[] = {
 	 "a VHD as SCSI disk, the first is /dev/sda; words: ro\n"
 	 "or rw (the default); fixed, dynamic or raw: what it is\n"
 	 "instead of a look. A raw disk must be named as such;\n"
-	 "unmap or nounmap: whether the guest may give space back"},
+	 "unmap or nounmap: whether the guest may give space back;\n"
+	 "sector=4096, physical=4096: its blocks, else of 512 bytes"},
 	{"memory", OPT_MEMORY, "SIZE", "memory of the guest (default 512M)"},
 	{"cpus", OPT_CPUS, "N", "its processors (default 1)"},
 	{"accel", OPT_ACCEL, "NAME",
@@ -52,6 +53,7 @@ static const struct disk_word {
 	bool read_only;
 	enum vhd_format format;
 	enum storvsp_unmap unmap;
+	uint32_t sector_bytes, physical_bytes;
 } disk_words[] = {
 	{"ro", .read_only = true},
 	{"rw", .read_only = false},
@@ -60,6 +62,10 @@ static const struct disk_word {
 	{"dynamic", .format = VHD_FORMAT_DYNAMIC},
 	{"unmap", .unmap = STORVSP_UNMAP_ON},
 	{"nounmap", .unmap = STORVSP_UNMAP_OFF},
+	{"sector=512", .sector_bytes = 512},
+	{"sector=4096", .sector_bytes = 4096},
+	{"physical=512", .physical_bytes = 512},
+	{"physical=4096", .physical_bytes = 4096},
 };
 
 static const struct disk_word *disk_word(const char *text)
@@ -68,6 +74,17 @@ static const struct disk_word *disk_word(const char *text)
 		if (strcmp(disk_words[i].word, text) == 0)
 			return &disk_words[i];
 	return NULL;
+}
+
+/* Words that have a value are words with any value. */
+static bool is_word_with_value(const char *text)
+{
+	static const char *const names[] = {"sector=", "physical="};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strncmp(text, names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
 }
 
 /* Words are taken off the end; what is no known word is part of the name. */
@@ -86,6 +103,9 @@ static int disk_add(struct hv_args *args, const char *value)
 	while ((comma = strrchr(d->path, ',')) != NULL) {
 		const struct disk_word *w = disk_word(comma + 1);
 
+		if (!w && is_word_with_value(comma + 1))
+			return cli_usage(prog, "--disk %s: %s: must be 512 or "
+					       "4096", value, comma + 1);
 		if (!w)
 			break;
 		d->read_only |= w->read_only;
@@ -93,6 +113,10 @@ static int disk_add(struct hv_args *args, const char *value)
 			d->format = w->format;
 		if (w->unmap != STORVSP_UNMAP_AUTO)
 			d->unmap = w->unmap;
+		if (w->sector_bytes)
+			d->sector_bytes = w->sector_bytes;
+		if (w->physical_bytes)
+			d->physical_bytes = w->physical_bytes;
 		*comma = '\0';
 	}
 	if (!*d->path)

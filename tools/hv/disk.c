@@ -119,6 +119,8 @@ int hv_disks_attach(struct hv_disks *d, struct storvsp *vsp,
 			.lun = (uint8_t)i,
 			.read_only = arg->read_only,
 			.unmap = arg->unmap,
+			.block_bytes = arg->sector_bytes,
+			.physical_bytes = arg->physical_bytes,
 		};
 		int ret;
 

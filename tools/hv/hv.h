@@ -48,6 +48,7 @@ struct hv_disk_arg {
 	bool read_only;
 	enum storvsp_unmap unmap;
 	enum vhd_format format; /* AUTO never means RAW */
+	uint32_t sector_bytes, physical_bytes; /* 0: the default */
 };
 
 struct hv_args {

@@ -54,11 +54,16 @@ static void disk_words(struct plan *p, const struct hv_disk_arg *d,
 	};
 
 	/* Always a word at the end, so that no name is mistaken for one. */
-	fprintf(p->f, "a%s%s%s%s,%s", inner,
+	fprintf(p->f, "a%s%s%s%s", inner,
 		d->format == VHD_FORMAT_AUTO ? "" : ",",
 		d->format == VHD_FORMAT_AUTO ? ""
 					     : vhd_format_name(d->format),
-		unmap[d->unmap], d->read_only ? "ro" : "rw");
+		unmap[d->unmap]);
+	if (d->sector_bytes)
+		fprintf(p->f, ",sector=%u", d->sector_bytes);
+	if (d->physical_bytes)
+		fprintf(p->f, ",physical=%u", d->physical_bytes);
+	fprintf(p->f, ",%s", d->read_only ? "ro" : "rw");
 	fputc('\0', p->f);
 }
 
