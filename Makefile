@@ -694,7 +694,12 @@ repeat: unit-build
 	+@PROOF_LONG=1 MAKE='$(MAKE)' tests/proof/repeat.sh $(BUILD)
 
 # Programs of benchmarks only are prerequisites of bench-build.
-bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain
+bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain \
+             $(BUILD)/bench/vsc
+$(BUILD)/bench/vsc: $(call obj,tests/bench/vsc.c tests/bench/drive.c) \
+                    $(LIBTEST) $(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_VHD)
 $(BUILD)/bench/measure: $(call obj,tests/bench/measure.c)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^
