@@ -145,6 +145,7 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/convert/journal.c tools/convert/resume.c \
                    tools/verb/words.c tools/verb/preset.c
 SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/disk.c tools/hv/run.c \
+          tools/hv/controllers.c \
           tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
           tools/hv/qemu.c tools/hv/modules.c tools/hv/vmlinux.c \
           tools/hv/shares.c tools/hv/initramfs.c tools/hv/cpio.c \
@@ -188,7 +189,7 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_request storvsp_drain storvsp_reset storvsp_fault \
                 storvsp_fault_table \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
-                storvsp_thread storvsp_hostile_scsi \
+                storvsp_thread storvsp_channels storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
                 storvsp_hostile_flip storvsp_provision storvsp_select \
                 storvsp_blocks
@@ -698,7 +699,12 @@ repeat: unit-build
 	+@PROOF_LONG=1 MAKE='$(MAKE)' tests/proof/repeat.sh $(BUILD)
 
 # Programs of benchmarks only are prerequisites of bench-build.
-bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain
+bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain \
+             $(BUILD)/bench/vsc
+$(BUILD)/bench/vsc: $(call obj,tests/bench/vsc.c tests/bench/drive.c) \
+                    $(LIBTEST) $(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_VHD)
 $(BUILD)/bench/measure: $(call obj,tests/bench/measure.c)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^
@@ -769,7 +775,7 @@ install: all
 	for verb in $(VHD_VERBS); do \
 	  ln -sf vhd $(DESTDIR)$(BINDIR)/$$verb; done
 	install -m 644 tools/vhd.bash-completion $(DESTDIR)$(COMPDIR)/vhd
-	for name in vhd-convert vhd-inspect vhd-mount $(VHD_VERBS); do \
+	for name in hv vhd-convert vhd-inspect vhd-mount $(VHD_VERBS); do \
 	  ln -sf vhd $(DESTDIR)$(COMPDIR)/$$name; done
 	install -m 644 $(VHD_HEADERS) $(DESTDIR)$(INCLUDEDIR)
 	install -m 644 $(LIBVHD) $(DESTDIR)$(LIBDIR)

@@ -23,6 +23,7 @@
 #include "log.h"
 #include "scsi.h"
 #include "session.h"
+#include "spin.h"
 #include "stats.h"
 #include "storvsp.h"
 
@@ -110,6 +111,7 @@ struct channel {
 	struct vhd_err start_err;
 
 	struct stats stats;
+	struct spin spin;
 
 	/* the thread's own */
 	struct session session;

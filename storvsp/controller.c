@@ -28,6 +28,10 @@ static int check_opts(const struct storvsp_opts *o, struct vhd_err *err)
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"%u sub-channels: at most %u",
 				o->max_subchannels, STORVSP_SUBCHANNELS_MAX);
+	if (o->poll_us > STORVSP_POLL_MAX_US)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"polling for %u microseconds: at most %u",
+				o->poll_us, STORVSP_POLL_MAX_US);
 	return 0;
 }
 
@@ -219,6 +223,8 @@ void storvsp_get_stats(struct storvsp *vsp, struct storvsp_stats *out)
 		.errors = total_locked(vsp, STAT_ERRORS),
 		.read_bytes = total_locked(vsp, STAT_READ_BYTES),
 		.written_bytes = total_locked(vsp, STAT_WRITTEN_BYTES),
+		.sleeps = total_locked(vsp, STAT_SLEEPS),
+		.polled = total_locked(vsp, STAT_POLLED),
 	};
 	pthread_mutex_unlock(&vsp->lock);
 }

@@ -178,6 +178,7 @@ struct vsc_channel *vsc_open(struct vsc *v, uint16_t index)
 	const struct guest_open_opts o = {
 		.out_pages = v->opts.out_pages,
 		.in_pages = v->opts.in_pages,
+		.vp = index % (v->opts.guest.vps ? v->opts.guest.vps : 1),
 	};
 	const struct guest_offer *offer = wait_offer(v, index);
 	struct vsc_channel *c = calloc(1, sizeof(*c));
