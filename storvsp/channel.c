@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 #include "controller.h"
 
@@ -94,6 +95,39 @@ static void queue_stop(struct channel *ch)
 
 /* ------------------------------------------------------------ thread ----- */
 
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* Tell the processor that this is a loop that waits. */
+static void relax(void)
+{
+	__builtin_ia32_pause();
+}
+
+/* Look for work for a while: true when some was done. Everything a channel
+ * does is looked for, so nothing is late while this goes on.
+ */
+static bool spin(struct channel *ch, uint64_t since_ns)
+{
+	uint64_t window_ns = spin_window(&ch->spin);
+
+	if (window_ns == 0 || ch->queue_dead)
+		return false;
+	do {
+		relax();
+		if (storvsp_channel_step(ch)) {
+			stat_add(&ch->stats, STAT_POLLED, 1);
+			return true;
+		}
+	} while (!ch->stopping && now_ns() - since_ns < window_ns);
+	return false;
+}
+
 static void sleep_until_news(struct channel *ch)
 {
 	int fd = vmbus_channel_eventfd(ch->bus);
@@ -111,6 +145,19 @@ static void sleep_until_news(struct channel *ch)
 		(void)poll(&p, 1, ms);
 	/* does not block: nothing to read after a completion */
 	(void)eventfd_read(fd, &n);
+}
+
+/* There was nothing to do. */
+static void wait_for_work(struct channel *ch)
+{
+	uint64_t since_ns = ch->spin.max_ns ? now_ns() : 0;
+
+	if (spin(ch, since_ns) || storvsp_channel_idle(ch) || ch->stopping)
+		return;
+	stat_add(&ch->stats, STAT_SLEEPS, 1);
+	sleep_until_news(ch);
+	if (ch->spin.max_ns)
+		spin_slept(&ch->spin, now_ns() - since_ns);
 }
 
 struct start {
@@ -138,8 +185,8 @@ static void *run(void *arg)
 	if (rc)
 		return NULL;
 	while (!ch->stopping)
-		if (!storvsp_channel_step(ch) && !storvsp_channel_idle(ch))
-			sleep_until_news(ch);
+		if (!storvsp_channel_step(ch))
+			wait_for_work(ch);
 	queue_stop(ch);
 	return NULL;
 }
@@ -183,6 +230,7 @@ static void channel_free(struct channel *ch)
 	storvsp_gate_free(ch);
 	free(ch->slots);
 	free(ch->iovs);
+	free(ch->patterns);
 	free(ch->packet);
 	free(ch->sink);
 	free(ch->buffer.pfns);
@@ -207,17 +255,20 @@ static struct channel *channel_alloc(const struct storvsp_opts *opts)
 	ch->slots = calloc(ch->slot_count, sizeof(*ch->slots));
 	ch->iovs = calloc((size_t)ch->slot_count * ch->iov_max,
 			  sizeof(*ch->iovs));
+	ch->patterns = calloc(ch->slot_count, SCSI_BLOCK_BYTES_MAX);
 	ch->packet = malloc(STORVSP_RING_PACKET_MAX);
 	ch->sink = aligned_alloc(HV_PAGE_BYTES, STORVSP_SINK_BYTES);
 	ch->buffer.pfns = calloc(ch->iov_max, sizeof(*ch->buffer.pfns));
 	ch->buffer.pfns_max = ch->iov_max;
-	if (!ch->slots || !ch->iovs || !ch->packet || !ch->sink ||
-	    !ch->buffer.pfns) {
+	if (!ch->slots || !ch->iovs || !ch->patterns || !ch->packet ||
+	    !ch->sink || !ch->buffer.pfns) {
 		channel_free(ch);
 		return NULL;
 	}
 	for (unsigned i = ch->slot_count; i-- > 0;) {
 		ch->slots[i].iov = &ch->iovs[(size_t)i * ch->iov_max];
+		ch->slots[i].pattern =
+			&ch->patterns[(size_t)i * SCSI_BLOCK_BYTES_MAX];
 		ch->slots[i].next = ch->free;
 		ch->free = &ch->slots[i];
 	}
@@ -239,6 +290,7 @@ static int device_open(void *dev, struct vmbus_channel *bus,
 		return -ENOMEM;
 	}
 	ch->vsp = vsp;
+	ch->spin.max_ns = 1000ull * vsp->opts.poll_us;
 	ch->bus = bus;
 	ch->mem = vmbus_channel_mem(bus);
 	ch->log = &vsp->log;

@@ -24,6 +24,7 @@
 #include "log.h"
 #include "scsi.h"
 #include "session.h"
+#include "spin.h"
 #include "stats.h"
 #include "storvsp.h"
 
@@ -91,7 +92,7 @@ struct request {
 	/* a command of several steps: what has not been sent yet */
 	struct scsi_extent extent[SCSI_EXTENTS_MAX];
 	unsigned at, count;
-	uint8_t pattern[VHD_SECTOR_BYTES];
+	uint8_t *pattern; /* SCSI_BLOCK_BYTES_MAX */
 };
 
 struct channel {
@@ -121,6 +122,7 @@ struct channel {
 	struct vhd_err start_err;
 
 	struct stats stats;
+	struct spin spin;
 
 	/* the thread's own */
 	struct session session;
@@ -128,6 +130,7 @@ struct channel {
 	struct vhd_queue *queue;
 	struct request *slots;
 	struct iovec *iovs;
+	uint8_t *patterns;
 	struct request *free;
 	struct request *answers, **answers_tail; /* in order of completion */
 	struct level busy;			 /* slots not free */

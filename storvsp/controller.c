@@ -29,6 +29,10 @@ static int check_opts(const struct storvsp_opts *o, struct vhd_err *err)
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"%u sub-channels: at most %u",
 				o->max_subchannels, STORVSP_SUBCHANNELS_MAX);
+	if (o->poll_us > STORVSP_POLL_MAX_US)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"polling for %u microseconds: at most %u",
+				o->poll_us, STORVSP_POLL_MAX_US);
 	return 0;
 }
 
@@ -71,8 +75,9 @@ void storvsp_destroy(struct storvsp *vsp)
 	free(vsp);
 }
 
+/* Fills what `blocks` has of blocks. */
 static int check_disk(const struct storvsp_disk_opts *o, const struct vhd *img,
-		      struct vhd_err *err)
+		      struct storvsp_disk *blocks, struct vhd_err *err)
 {
 	if (o->path >= STORVSP_PATHS_MAX || o->target >= STORVSP_TARGETS_MAX ||
 	    o->lun >= STORVSP_LUNS_MAX)
@@ -87,7 +92,8 @@ static int check_disk(const struct storvsp_disk_opts *o, const struct vhd *img,
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"disk %u:%u:%u is empty", o->path, o->target,
 				o->lun);
-	return 0;
+	return storvsp_blocks_set(blocks, o, vhd_get_info(img)->size_bytes,
+				  err);
 }
 
 static bool takes_back(enum storvsp_unmap want, enum vhd_format format)
@@ -99,7 +105,8 @@ static bool takes_back(enum storvsp_unmap want, enum vhd_format format)
 }
 
 static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
-		      struct vhd *img, struct policy *policy)
+		      struct vhd *img, const struct storvsp_disk *blocks,
+		      struct policy *policy)
 {
 	enum vhd_format format = vhd_get_info(img)->format;
 	struct storvsp_disk *d;
@@ -113,15 +120,18 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 		.switches = &vsp->switches[vsp->luns.count],
 		.policy = policy,
 		.slot = vsp->luns.count,
-		.sectors = vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES,
 		.path = o->path,
 		.target = o->target,
 		.lun = o->lun,
+		.block_log2 = blocks->block_log2,
+		.physical_log2 = blocks->physical_log2,
 		.read_only = o->read_only,
 		.unmap = takes_back(o->unmap, format),
 		.reads_zero = format != VHD_FORMAT_DIFF,
 	};
 	memcpy(d->unique_id, o->unique_id, sizeof(d->unique_id));
+	atomic_store(&d->switches->sectors,
+		     vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES);
 	rc = storvsp_luns_add(&vsp->luns, d);
 	if (rc == 0)
 		storvsp_mail_luns_locked(vsp);
@@ -131,15 +141,16 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 int storvsp_disk_add(struct storvsp *vsp, const struct storvsp_disk_opts *opts,
 		     struct vhd *img, struct vhd_err *err)
 {
+	struct storvsp_disk blocks = {0};
 	struct policy *policy;
-	int rc = check_disk(opts, img, err);
+	int rc = check_disk(opts, img, &blocks, err);
 
 	if (rc == 0)
 		rc = storvsp_policy_create(vsp, opts, &policy, err);
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&vsp->lock);
-	rc = add_locked(vsp, opts, img, policy);
+	rc = add_locked(vsp, opts, img, &blocks, policy);
 	pthread_mutex_unlock(&vsp->lock);
 	if (rc)
 		storvsp_policy_destroy(policy);
@@ -226,6 +237,8 @@ void storvsp_get_stats(struct storvsp *vsp, struct storvsp_stats *out)
 		.errors = total_locked(vsp, STAT_ERRORS),
 		.read_bytes = total_locked(vsp, STAT_READ_BYTES),
 		.written_bytes = total_locked(vsp, STAT_WRITTEN_BYTES),
+		.sleeps = total_locked(vsp, STAT_SLEEPS),
+		.polled = total_locked(vsp, STAT_POLLED),
 	};
 	pthread_mutex_unlock(&vsp->lock);
 }

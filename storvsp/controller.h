@@ -49,6 +49,13 @@ void storvsp_controller_join(struct storvsp *vsp, struct channel *ch,
 /* And no longer: nobody sends it mail, its counters are kept. */
 void storvsp_controller_leave(struct storvsp *vsp, struct channel *ch);
 
+/* ------------------------------------------------------------- blocks.c -- */
+
+/* The sizes of a disk's blocks, for an image of `size_bytes`; -EINVAL. */
+int storvsp_blocks_set(struct storvsp_disk *d,
+		       const struct storvsp_disk_opts *o, uint64_t size_bytes,
+		       struct vhd_err *err);
+
 /* ---------------------------------------------------------------- mail.c - */
 
 /* Take the mail; false when there is none. `luns` is filled when the list of

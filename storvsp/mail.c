@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/eventfd.h>
 
+#include "attention.h"
 #include "controller.h"
 
 static void post_locked(struct channel *ch)
@@ -69,6 +70,8 @@ void storvsp_mail_session(struct storvsp *vsp, bool ready, uint16_t version)
 	pthread_mutex_lock(&vsp->lock);
 	vsp->ready = ready;
 	vsp->version = version;
+	for (unsigned i = 0; ready && i < STORVSP_DISKS_MAX; i++)
+		scsi_attention_clear(&vsp->switches[i]);
 	for (struct channel *ch = vsp->channels; ch; ch = ch->next) {
 		if (!ch->sub)
 			continue;

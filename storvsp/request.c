@@ -10,6 +10,12 @@
 #include "policy.h"
 #include "trace.h"
 
+static bool wants_descriptors(const struct storvsp_disk *d)
+{
+	return d && atomic_load_explicit(&d->switches->descriptor_sense,
+					 memory_order_relaxed);
+}
+
 static void finish(struct channel *ch, struct request *r,
 		   const struct scsi_end *end)
 {
@@ -112,8 +118,8 @@ static void next_step(struct channel *ch, struct request *r)
 				     ? ch->iov_max
 				     : STORVSP_VERIFY_IOVS);
 	else if (r->io.op == VHD_OP_WRITE)
-		n = fill_iov(r, &iovs, r->pattern, sizeof(r->pattern), n,
-			     ch->iov_max);
+		n = fill_iov(r, &iovs, r->pattern, scsi_block_bytes(r->disk),
+			     n, ch->iov_max);
 	r->sectors = n;
 	r->req = (struct vhd_req){
 		.img = r->disk->img,
@@ -146,7 +152,7 @@ static enum scsi_verdict prepare_steps(struct channel *ch, struct request *r)
 
 	take(ch, r);
 	if (r->io.op == VHD_OP_WRITE)
-		memcpy(r->pattern, t->param, sizeof(r->pattern));
+		memcpy(r->pattern, t->param, scsi_block_bytes(r->disk));
 	next_step(ch, r);
 	return SCSI_IO;
 }
@@ -203,6 +209,7 @@ void storvsp_request_start(struct channel *ch, struct request *r,
 			    q->cdb_or_sense[0]);
 	r->v1 = storvsp_session_is_v1(&ch->session);
 	end.verdict = decode(ch, q, pkt);
+	end.descriptor_sense = wants_descriptors(ch->task.disk);
 	if (end.verdict == SCSI_GOOD)
 		end.verdict = deliver(ch, &end.bytes_moved);
 	else if (end.verdict == SCSI_IO)
@@ -252,12 +259,13 @@ static struct scsi_end verdict_of(const struct request *r)
 	struct scsi_end end = {
 		.verdict = scsi_verdict_from_vhd(req->op, req->result,
 						 req->why),
-		.bad_lba = req->bad_lba,
+		.bad_lba = req->bad_lba >> r->disk->block_log2,
 		/* An address outside the request would make the guest believe
 		 * that sectors arrived which did not.
 		 */
 		.bad_lba_known = req->bad_lba >= req->lba &&
 				 req->bad_lba - req->lba < r->sectors,
+		.descriptor_sense = wants_descriptors(r->disk),
 	};
 
 	if (end.verdict == SCSI_GOOD)
@@ -290,7 +298,7 @@ void storvsp_request_end(struct channel *ch, struct request *r)
 	if (!r->doomed && goes_on(ch, r, &end))
 		return;
 	if (end.verdict == SCSI_GOOD && r->at < r->count)
-		end = (struct scsi_end){.verdict = SCSI_ABORTED};
+		end.verdict = SCSI_ABORTED;
 	if (r->doomed)
 		ch->doomed--;
 	r->doomed = false;
@@ -303,7 +311,10 @@ void storvsp_request_end(struct channel *ch, struct request *r)
 
 void storvsp_request_abort(struct channel *ch, struct request *r)
 {
-	static const struct scsi_end aborted = {.verdict = SCSI_ABORTED};
+	const struct scsi_end aborted = {
+		.verdict = SCSI_ABORTED,
+		.descriptor_sense = wants_descriptors(r->disk),
+	};
 
 	finish(ch, r, &aborted);
 }

@@ -28,6 +28,12 @@ struct storvsp_opts {
 	 * disks or waiting; 0 means 1024. See "Depth".
 	 */
 	uint32_t depth;
+	/* A channel that has nothing to do may look for work for as long as
+	 * this before it sleeps, where that paid off lately; 0: never. It
+	 * looks at the ring and at the disk alike, and before it sleeps the
+	 * guest's signals are let through: nothing waits for its end.
+	 */
+	uint32_t poll_us;
 	enum vhd_engine engine;
 	vmbus_log_fn log; /* may be NULL; any thread */
 	void *log_arg;
@@ -61,6 +67,7 @@ struct storvsp_opts {
 #define STORVSP_DEPTH_MAX	1024u
 #define STORVSP_TRANSFER_MAX	(1023u * 4096u) /* IOV_MAX pages, unaligned */
 #define STORVSP_SUBCHANNELS_MAX 255u
+#define STORVSP_POLL_MAX_US	10000u
 
 /* Whether a guest can give space back (UNMAP). Fixed and raw disks may have
  * been given all their space on purpose: they keep it unless told.
@@ -108,6 +115,11 @@ struct storvsp_disk_opts {
 	uint8_t unique_id[16]; /* VPD 80 and 83; stable */
 	enum storvsp_on_error on_error;
 	struct storvsp_limits limits;
+	/* What the guest counts in: 512 (0 means that) or 4096; the image's
+	 * size must be a multiple. And what it is told of the medium: the same
+	 * (0) or 4096.
+	 */
+	uint32_t block_bytes, physical_bytes;
 };
 
 /* -EINVAL (a limit above), -ENOMEM. */
@@ -144,6 +156,8 @@ struct storvsp_stats {
 	uint64_t reads, writes, flushes, zeros; /* given to the disk queue */
 	uint64_t errors; /* SCSI requests that did not end well */
 	uint64_t read_bytes, written_bytes; /* of those that did */
+	uint64_t sleeps; /* of channels that had nothing to do */
+	uint64_t polled; /* times that work came before a channel slept */
 };
 void storvsp_get_stats(struct storvsp *vsp, struct storvsp_stats *out);
 

@@ -54,11 +54,16 @@ static void disk_words(struct plan *p, const struct hv_disk_arg *d,
 	};
 
 	/* Always a word at the end, so that no name is mistaken for one. */
-	fprintf(p->f, "a%s%s%s%s,%s", inner,
+	fprintf(p->f, "a%s%s%s%s,controller=%u", inner,
 		d->format == VHD_FORMAT_AUTO ? "" : ",",
 		d->format == VHD_FORMAT_AUTO ? ""
 					     : vhd_format_name(d->format),
-		unmap[d->unmap], d->read_only ? "ro" : "rw");
+		unmap[d->unmap], d->controller);
+	if (d->sector_bytes)
+		fprintf(p->f, ",sector=%u", d->sector_bytes);
+	if (d->physical_bytes)
+		fprintf(p->f, ",physical=%u", d->physical_bytes);
+	fprintf(p->f, ",%s", d->read_only ? "ro" : "rw");
 	fputc('\0', p->f);
 }
 
@@ -82,6 +87,8 @@ static void command(struct plan *p, const struct hv_args *args,
 	entry(p, 'a', args->append);
 	number_words(p, "--memory", args->memory_bytes);
 	number_words(p, "--cpus", args->cpus);
+	number_words(p, "--channels", args->channels);
+	number_words(p, "--poll", args->poll_us);
 	for (unsigned i = 0; i < args->disk_count; i++) {
 		entry(p, 'a', "--disk");
 		disk_words(p, &args->disks[i], inner[2 + i]);
