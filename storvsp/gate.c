@@ -54,9 +54,13 @@ static bool depth_ok(struct channel *ch, const struct gate *g)
 {
 	const struct policy *p = g->disk->policy;
 	uint32_t n = level_get(&g->stats.in_flight);
+	uint32_t left = ch->places - level_get(&ch->on_disk);
 	uint32_t max = atomic_load_explicit(&p->depth, memory_order_relaxed);
 
-	return n < ch->places - level_get(&ch->on_disk) &&
+	if (n == 0)
+		return left > 0;
+	/* one for each disk that has none */
+	return n < left && left > ch->luns.count - ch->flying &&
 	       (max == 0 || n < max);
 }
 
@@ -110,6 +114,8 @@ static bool may_pass(struct channel *ch, struct gate *g,
 
 static void pass(struct channel *ch, struct gate *g, struct request *r)
 {
+	if (level_get(&g->stats.in_flight) == 0)
+		ch->flying++;
 	level_up(&g->stats.in_flight);
 	level_up(&ch->on_disk);
 	r->sent_ns = storvsp_now_ns(ch);
@@ -166,10 +172,14 @@ static struct request *take_first(struct channel *ch, struct gate *g)
  */
 static bool has_share(const struct channel *ch, const struct gate *g)
 {
-	unsigned left = ch->slot_count - level_get(&ch->busy) + 1;
+	unsigned left = ch->slot_count - level_get(&ch->busy);
 
-	return ch->luns.count > 1 &&
-	       (g->slots >= ch->depth || g->slots >= STORVSP_SLOT_SHARE * left);
+	if (ch->luns.count == 1 || g->slots == 0)
+		return false;
+	/* one for each disk that has none, and one for a reset */
+	return g->slots >= ch->depth ||
+	       g->slots >= STORVSP_SLOT_SHARE * (left + 1) ||
+	       left <= ch->luns.count - ch->used;
 }
 
 bool storvsp_gate_enter(struct channel *ch, struct request *r)
@@ -183,7 +193,8 @@ bool storvsp_gate_enter(struct channel *ch, struct request *r)
 	r->gate = g;
 	r->from_ns = storvsp_now_ns(ch);
 	r->stalled = false;
-	g->slots++;
+	if (g->slots++ == 0)
+		ch->used++;
 	if (!g->head && may_pass(ch, g, r))
 		pass(ch, g, r);
 	else
@@ -198,6 +209,8 @@ void storvsp_gate_back(struct channel *ch, struct request *r)
 	r->state = REQUEST_TAKEN;
 	level_down(&g->stats.in_flight);
 	level_down(&ch->on_disk);
+	if (level_get(&g->stats.in_flight) == 0)
+		ch->flying--;
 	if (!r->stalled)
 		return;
 	r->stalled = false;
@@ -241,7 +254,8 @@ void storvsp_gate_leave(struct channel *ch, struct request *r,
 	struct disk_stats *s = &r->gate->stats;
 	enum storvsp_kind k = kind_of(r);
 
-	r->gate->slots--;
+	if (--r->gate->slots == 0)
+		ch->used--;
 	r->gate = NULL;
 	if (end->verdict == SCSI_ABORTED) {
 		disk_stat_add(s, DISK_ABORTED, 1);
