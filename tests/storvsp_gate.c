@@ -4,11 +4,17 @@
  */
 #include <errno.h>
 
+#include "storvsp/controller.h"
 #include "tests/lib/gatevsp.h"
 
 #define KEPT 1 /* the disk whose requests do not come back, and a fixed one */
 #define DISK 1 /* where one is enough */
 #define FREE 0 /* dynamic, and empty: reading it takes no operation */
+
+static struct channel *gate_channel(struct simvsp *w)
+{
+	return vsc_vsp(w->v)->channels;
+}
 
 /* Send until the ring or the test's patience is full; how many. */
 static unsigned send_many(struct simvsp *w, uint8_t lun, unsigned n)

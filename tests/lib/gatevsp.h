@@ -5,7 +5,6 @@
 #ifndef TESTS_LIB_GATEVSP_H
 #define TESTS_LIB_GATEVSP_H
 
-#include "storvsp/controller.h"
 #include "tests/lib/simvsp.h"
 
 static uint64_t gate_clock_ms;
@@ -54,11 +53,6 @@ static inline void gate_policy(struct simvsp *w, uint8_t lun,
 	assert_int_equal(storvsp_disk_on_error(vsc_vsp(w->v), gate_lun(lun),
 					       on_error, NULL),
 			 0);
-}
-
-static inline struct channel *gate_channel(struct simvsp *w)
-{
-	return vsc_vsp(w->v)->channels;
 }
 
 #endif
