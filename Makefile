@@ -61,7 +61,8 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
            vhd/check_footer.c vhd/check_header.c vhd/check_bat.c \
            vhd/check_batmap.c vhd/check_chain.c vhd/check_data.c \
            vhd/check_host.c vhd/check_target.c vhd/stream.c vhd/layout.c \
-           vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c vhd/compact.c \
+           vhd/grow.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c \
+           vhd/compact.c \
            vhd/compact_scan.c vhd/compact_move.c vhd/compact_copy.c \
            vhd/compact_punch.c vhd/undo.c vhd/repair.c vhd/repair_footer.c \
            vhd/repair_bat.c vhd/repair_batmap.c vhd/salvage.c \
@@ -171,7 +172,7 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_queue_alloc vhd_queue_nomem vhd_queue_zero vhd_model \
             vhd_check vhd_check_data \
             vhd_check_target vhd_chain vhd_layer vhd_written vhd_written_flush \
-            vhd_written_crash vhd_create_child vhd_rebase vhd_resize \
+            vhd_written_crash vhd_create_child vhd_rebase vhd_resize vhd_grow \
             vhd_compact vhd_malformed vhd_split vhd_keep vhd_check_chain \
             vhd_merge vhd_merge_file vhd_random vhd_set vhd_repair vhd_undo \
             vhd_salvage vhd_oracle vhd_zero vhd_bound vhd_confine vhd_fault
