@@ -78,8 +78,9 @@ HV_SRC := hv/kvm.c hv/partition.c hv/vcpu.c hv/control.c hv/memory.c \
           hv/bzimage.c hv/boot_linux.c hv/chip/uart.c hv/chip/cmos.c \
           hv/chip/pm.c
 
-STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
-               storvsp/session.c storvsp/channel.c storvsp/drain.c \
+STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
+               storvsp/mail.c storvsp/log.c storvsp/session.c \
+               storvsp/channel.c storvsp/drain.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                storvsp/target.c storvsp/command.c storvsp/inquiry.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
@@ -187,7 +188,8 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_attention storvsp_buffer \
                 storvsp_log storvsp_vsp \
-                storvsp_request storvsp_drain storvsp_reset storvsp_fault \
+                storvsp_request storvsp_drain storvsp_reset storvsp_remove \
+                storvsp_fault \
                 storvsp_fault_table \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
                 storvsp_thread storvsp_channels storvsp_hostile_scsi \

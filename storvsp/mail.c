@@ -28,8 +28,11 @@ bool storvsp_mail_take(struct channel *ch, struct mail *out,
 	atomic_store_explicit(&ch->mail_waiting, false, memory_order_relaxed);
 	*out = ch->mail;
 	ch->mail = (struct mail){0};
-	if (out->luns)
+	if (out->luns) {
 		*luns = ch->vsp->luns;
+		out->luns_number = ch->vsp->luns_number;
+		out->hold = ch->vsp->frozen != NULL;
+	}
 	pthread_mutex_unlock(&ch->vsp->lock);
 	return true;
 }
@@ -46,6 +49,14 @@ void storvsp_mail_luns_locked(struct storvsp *vsp)
 {
 	for (struct channel *ch = vsp->channels; ch; ch = ch->next) {
 		ch->mail.luns = true;
+		post_locked(ch);
+	}
+}
+
+void storvsp_mail_look_locked(struct storvsp *vsp)
+{
+	for (struct channel *ch = vsp->channels; ch; ch = ch->next) {
+		ch->mail.look = true;
 		post_locked(ch);
 	}
 }
