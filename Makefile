@@ -86,7 +86,9 @@ STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
                storvsp/sense.c storvsp/attention.c storvsp/provision.c \
                storvsp/blocks.c storvsp/disk_commands.c storvsp/opcodes.c \
-               storvsp/select.c storvsp/logsense.c
+               storvsp/select.c storvsp/logsense.c storvsp/clock.c \
+               storvsp/gate.c storvsp/histogram.c storvsp/limit.c \
+               storvsp/policy.c storvsp/stats.c
 
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
            tools/cli/options.c tools/cli/parent.c tools/cli/progress.c \

@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "controller.h"
+#include "policy.h"
 
-#define DEPTH_DEFAULT	 256u
+#define DEPTH_DEFAULT	 1024u
 #define TRANSFER_DEFAULT (2u << 20)
 
 static const char scsi_class[] = "ba6163d9-04a1-4d29-b605-72e2ffb1dc7f";
@@ -44,6 +45,8 @@ int storvsp_create(const struct storvsp_opts *opts, struct storvsp **out,
 
 	if (o.depth == 0)
 		o.depth = DEPTH_DEFAULT;
+	if (o.stall_ms == 0)
+		o.stall_ms = STORVSP_STALL_MS;
 	if (o.max_transfer_bytes == 0)
 		o.max_transfer_bytes = TRANSFER_DEFAULT;
 	rc = check_opts(&o, err);
@@ -65,6 +68,9 @@ void storvsp_destroy(struct storvsp *vsp)
 	if (!vsp)
 		return;
 	assert(!vsp->channels);
+	for (unsigned i = 0; i < STORVSP_DISKS_MAX; i++)
+		if (vsp->life[i].state != DISK_NONE)
+			storvsp_policy_destroy(vsp->disks[i].policy);
 	pthread_mutex_destroy(&vsp->lock);
 	storvsp_log_fini(&vsp->log);
 	free(vsp);
@@ -93,7 +99,7 @@ void storvsp_controller_join(struct storvsp *vsp, struct channel *ch,
 	*luns = vsp->luns;
 	ch->luns_number = ch->settled_number = vsp->luns_number;
 	ch->settled = true;
-	ch->hold = vsp->frozen != NULL;
+	ch->frozen = vsp->frozen;
 	if (ch->sub && vsp->ready) {
 		ch->session.state = STORVSP_SESSION_READY;
 		ch->session.version = vsp->version;
@@ -116,6 +122,7 @@ void storvsp_controller_leave(struct storvsp *vsp, struct channel *ch)
 	*p = ch->next;
 	for (unsigned i = 0; i < STAT_COUNT; i++)
 		vsp->closed[i] += stat_get(&ch->stats, i);
+	storvsp_stats_leave_locked(ch);
 	pthread_mutex_unlock(&vsp->lock);
 	storvsp_disks_notify(vsp);
 }

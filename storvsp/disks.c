@@ -11,6 +11,7 @@
 
 #include "attention.h"
 #include "controller.h"
+#include "policy.h"
 
 /* Fills what `blocks` has of blocks. */
 static int check_disk(const struct storvsp_disk_opts *o, const struct vhd *img,
@@ -77,7 +78,8 @@ static void list_changed_locked(struct storvsp *vsp)
 }
 
 static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
-		      struct vhd *img, const struct storvsp_disk *blocks)
+		      struct vhd *img, const struct storvsp_disk *blocks,
+		      struct policy *policy)
 {
 	enum vhd_format format = vhd_get_info(img)->format;
 	struct storvsp_disk *d = free_place(vsp);
@@ -90,6 +92,8 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 	*d = (struct storvsp_disk){
 		.img = img,
 		.switches = &vsp->switches[d - vsp->disks],
+		.policy = policy,
+		.slot = (unsigned)(d - vsp->disks),
 		.path = o->path,
 		.target = o->target,
 		.lun = o->lun,
@@ -115,13 +119,18 @@ int storvsp_disk_add(struct storvsp *vsp, const struct storvsp_disk_opts *opts,
 		     struct vhd *img, struct vhd_err *err)
 {
 	struct storvsp_disk blocks = {0};
+	struct policy *policy;
 	int rc = check_disk(opts, img, &blocks, err);
 
+	if (rc == 0)
+		rc = storvsp_policy_create(vsp, opts, &policy, err);
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&vsp->lock);
-	rc = add_locked(vsp, opts, img, &blocks);
+	rc = add_locked(vsp, opts, img, &blocks, policy);
 	pthread_mutex_unlock(&vsp->lock);
+	if (rc)
+		storvsp_policy_destroy(policy);
 	if (rc == -ENOSPC)
 		return vhd_fail(err, rc, VHD_WHY_ARGUMENT, 0,
 				"a controller holds %u disks, no more",
@@ -136,11 +145,11 @@ int storvsp_disk_add(struct storvsp *vsp, const struct storvsp_disk_opts *opts,
 
 /* ------------------------------------------------------- taking away ----- */
 
-static int no_disk(const struct storvsp_address *at, struct vhd_err *err)
+static int no_disk(struct storvsp_address at, struct vhd_err *err)
 {
 	return vhd_fail(err, -ENOENT, VHD_WHY_ARGUMENT, 0,
-			"there is no disk at %u:%u:%u", at->path, at->target,
-			at->lun);
+			"there is no disk at %u:%u:%u", at.path, at.target,
+			at.lun);
 }
 
 /* Out of the list, with somebody to tell when nobody holds it any more. */
@@ -158,15 +167,15 @@ static void take_away_locked(struct storvsp *vsp, struct storvsp_disk *d,
 }
 
 static struct storvsp_disk *find_locked(struct storvsp *vsp,
-					const struct storvsp_address *at)
+					struct storvsp_address at)
 {
 	const struct storvsp_disk *d =
-		storvsp_luns_find(&vsp->luns, at->path, at->target, at->lun);
+		storvsp_luns_find(&vsp->luns, at.path, at.target, at.lun);
 
 	return d ? &vsp->disks[d - vsp->disks] : NULL;
 }
 
-int storvsp_disk_remove(struct storvsp *vsp, const struct storvsp_address *at,
+int storvsp_disk_remove(struct storvsp *vsp, struct storvsp_address at,
 			const struct storvsp_notice *gone, struct vhd_err *err)
 {
 	struct storvsp_disk *d;
@@ -193,7 +202,7 @@ void storvsp_disk_hurry(struct storvsp *vsp)
 	pthread_mutex_unlock(&vsp->lock);
 }
 
-int storvsp_disk_freeze(struct storvsp *vsp, const struct storvsp_address *at,
+int storvsp_disk_freeze(struct storvsp *vsp, struct storvsp_address at,
 			const struct storvsp_notice *idle, struct vhd_err *err)
 {
 	struct storvsp_disk *d;
@@ -257,6 +266,13 @@ static struct storvsp_disk *released_locked(struct storvsp *vsp)
 	return NULL;
 }
 
+static void forget(struct storvsp_disk *d, struct disk_life *l)
+{
+	storvsp_policy_destroy(d->policy);
+	d->policy = NULL;
+	l->state = DISK_NONE;
+}
+
 void storvsp_disks_notify(struct storvsp *vsp)
 {
 	struct storvsp_notice notice;
@@ -271,8 +287,10 @@ void storvsp_disks_notify(struct storvsp *vsp)
 
 			notice = l->notice;
 			img = d->img;
-			l->state = l->state == DISK_LEAVING ? DISK_NONE
-							    : DISK_FROZEN;
+			if (l->state == DISK_FREEZING)
+				l->state = DISK_FROZEN;
+			else
+				forget(d, l);
 		}
 		pthread_mutex_unlock(&vsp->lock);
 		if (d && notice.call)

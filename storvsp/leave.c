@@ -5,45 +5,92 @@
  * controller is told by the number of the list: see disks.c.
  *
  * A frozen disk is taken away in the same manner, but the channel takes no
- * packet until it is back, so that the guest sees nothing of it.
+ * packet until it is back, so that the guest sees nothing of it; and what
+ * waits at its gate goes on waiting there.
  */
 #include "controller.h"
+
+/* ------------------------------------------------------------- coming ---- */
+
+static bool give_up(struct channel *ch, const struct storvsp_disk *d,
+		    const char *why)
+{
+	storvsp_log_line(ch->log, "disk %u:%u:%u left out: %s", d->path,
+			 d->target, d->lun, why);
+	storvsp_reset_cancel(ch, &(struct reset_scope){.disk = d});
+	storvsp_gate_detach(ch, d);
+	return false;
+}
+
+/* False: the queue cannot serve it, and it is left out of this channel. */
+static bool take_in(struct channel *ch, const struct storvsp_disk *d)
+{
+	struct vhd_err err = {0};
+
+	if (!ch->gates[d->slot] && storvsp_gate_attach(ch, d))
+		return give_up(ch, d, "no memory");
+	if (vhd_queue_attach(ch->queue, d->img, &err))
+		return give_up(ch, d, err.text);
+	ch->gates[d->slot]->closed = false;
+	return true;
+}
+
+/* Its place in the list of those that leave, or their number. */
+static unsigned leaves(const struct channel *ch, const struct storvsp_disk *d)
+{
+	unsigned i = 0;
+
+	while (i < ch->leaving_count && ch->leaving[i] != d)
+		i++;
+	return i;
+}
 
 /* A frozen one that is back before this channel let go of it. */
 static bool comes_back(struct channel *ch, const struct storvsp_disk *d)
 {
-	for (unsigned i = 0; i < ch->leaving_count; i++) {
-		if (ch->leaving[i] != d)
-			continue;
-		ch->leaving[i] = ch->leaving[--ch->leaving_count];
-		return true;
-	}
-	return false;
+	unsigned i = leaves(ch, d);
+
+	if (i == ch->leaving_count)
+		return false;
+	ch->leaving[i] = ch->leaving[--ch->leaving_count];
+	ch->gates[d->slot]->closed = false;
+	return true;
 }
 
-/* One that the queue cannot serve is left out of this channel. */
 void storvsp_leave_attach(struct channel *ch, const struct storvsp_luns *all)
 {
 	for (unsigned i = 0; i < all->count; i++) {
 		const struct storvsp_disk *d = all->disk[i];
-		struct vhd_err err = {0};
 
-		if (storvsp_luns_has(&ch->luns, d))
+		if (storvsp_luns_has(&ch->luns, d) ||
+		    (!comes_back(ch, d) && !take_in(ch, d)))
 			continue;
-		if (!comes_back(ch, d) &&
-		    vhd_queue_attach(ch->queue, d->img, &err)) {
-			storvsp_log_line(ch->log, "disk %u:%u:%u left out: %s",
-					 d->path, d->target, d->lun, err.text);
-			continue;
-		}
 		(void)storvsp_luns_add(&ch->luns, d); /* was in a list */
 		ch->rescan = !ch->sub;
 	}
 }
 
+/* -------------------------------------------------------------- going ---- */
+
+/* A frozen one that was removed before this channel heard that it was back:
+ * what waits at its gate is not going to be done.
+ */
+static void never_back(struct channel *ch, const struct storvsp_disk *d)
+{
+	if (!ch->gates[d->slot])
+		return;
+	if (leaves(ch, d) == ch->leaving_count) {
+		storvsp_reset_cancel(ch, &(struct reset_scope){.disk = d});
+		ch->leaving[ch->leaving_count++] = d;
+	}
+	ch->gates[d->slot]->closed = false;
+}
+
 void storvsp_leave_begin(struct channel *ch, const struct mail *m,
 			 const struct storvsp_luns *all)
 {
+	const struct storvsp_disk *was = ch->frozen;
+
 	for (unsigned i = 0; i < ch->luns.count;) {
 		const struct storvsp_disk *d = ch->luns.disk[i];
 
@@ -53,21 +100,29 @@ void storvsp_leave_begin(struct channel *ch, const struct mail *m,
 		}
 		storvsp_luns_remove(&ch->luns, d);
 		ch->leaving[ch->leaving_count++] = d;
-		ch->rescan |= !ch->sub && !m->hold;
+		ch->gates[d->slot]->closed = d == m->frozen;
+		ch->rescan |= !ch->sub && d != m->frozen;
 	}
-	ch->hold = m->hold;
+	if (was && was != m->frozen && !storvsp_luns_has(all, was))
+		never_back(ch, was);
+	ch->frozen = m->frozen;
 	ch->luns_number = m->luns_number;
 	ch->settled = false;
 	storvsp_leave_attach(ch, all);
 }
 
-static bool in_flight(const struct channel *ch, const struct storvsp_disk *d)
+static bool holds(struct channel *ch, const struct storvsp_disk *d)
 {
-	for (unsigned i = 0; i < ch->depth && ch->on_disk > 0; i++)
-		if (ch->slots[i].state == REQUEST_DISK &&
-		    ch->slots[i].disk == d)
-			return true;
-	return false;
+	const struct gate *g = ch->gates[d->slot];
+
+	return d == ch->frozen ? level_get(&g->stats.in_flight) > 0
+			       : g->slots > 0;
+}
+
+static void hurry(struct channel *ch, const struct storvsp_disk *d)
+{
+	if (atomic_load_explicit(&d->switches->hurry, memory_order_acquire))
+		storvsp_reset_cancel(ch, &(struct reset_scope){.disk = d});
 }
 
 bool storvsp_leave_check(struct channel *ch)
@@ -77,15 +132,14 @@ bool storvsp_leave_check(struct channel *ch)
 	for (unsigned i = 0; i < ch->leaving_count;) {
 		const struct storvsp_disk *d = ch->leaving[i];
 
-		if (atomic_load_explicit(&d->switches->hurry,
-					 memory_order_acquire))
-			storvsp_reset_cancel(ch,
-					     &(struct reset_scope){.disk = d});
-		if (in_flight(ch, d)) {
+		hurry(ch, d);
+		if (holds(ch, d)) {
 			i++;
 			continue;
 		}
 		vhd_queue_detach(ch->queue, d->img);
+		if (d != ch->frozen)
+			storvsp_gate_detach(ch, d);
 		ch->leaving[i] = ch->leaving[--ch->leaving_count];
 		did = true;
 	}

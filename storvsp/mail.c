@@ -31,7 +31,7 @@ bool storvsp_mail_take(struct channel *ch, struct mail *out,
 	if (out->luns) {
 		*luns = ch->vsp->luns;
 		out->luns_number = ch->vsp->luns_number;
-		out->hold = ch->vsp->frozen != NULL;
+		out->frozen = ch->vsp->frozen;
 	}
 	pthread_mutex_unlock(&ch->vsp->lock);
 	return true;
@@ -59,6 +59,13 @@ void storvsp_mail_look_locked(struct storvsp *vsp)
 		ch->mail.look = true;
 		post_locked(ch);
 	}
+}
+
+void storvsp_mail_look(struct storvsp *vsp)
+{
+	pthread_mutex_lock(&vsp->lock);
+	storvsp_mail_look_locked(vsp);
+	pthread_mutex_unlock(&vsp->lock);
 }
 
 void storvsp_mail_session(struct storvsp *vsp, bool ready, uint16_t version)

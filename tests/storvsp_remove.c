@@ -27,7 +27,7 @@ static void take_note(void *arg, struct vhd *img)
 
 static const struct storvsp_address lun1 = {.lun = 1};
 
-static int remove_at(struct simvsp *w, const struct storvsp_address *at,
+static int remove_at(struct simvsp *w, struct storvsp_address at,
 		     struct note *n)
 {
 	const struct storvsp_notice gone = {take_note, n};
@@ -35,7 +35,7 @@ static int remove_at(struct simvsp *w, const struct storvsp_address *at,
 	return storvsp_disk_remove(vsc_vsp(w->v), at, &gone, NULL);
 }
 
-static int freeze_at(struct simvsp *w, const struct storvsp_address *at,
+static int freeze_at(struct simvsp *w, struct storvsp_address at,
 		     struct note *n)
 {
 	const struct storvsp_notice idle = {take_note, n};
@@ -86,7 +86,7 @@ static void removed_disk_is_gone_at_once_and_the_guest_is_told(void **state)
 	(void)state;
 	simvsp_start(&w, NULL, NULL);
 	assert_int_equal(vsc_unasked(w.c), 0);
-	assert_int_equal(remove_at(&w, &lun1, &n), 0);
+	assert_int_equal(remove_at(&w, lun1, &n), 0);
 	assert_int_equal(test_unit(&w, 1).srb, 0x20);
 	assert_int_equal(n.calls, 1);
 	assert_ptr_equal(n.img, w.img[1]);
@@ -95,7 +95,7 @@ static void removed_disk_is_gone_at_once_and_the_guest_is_told(void **state)
 	assert_int_equal(vsc_unasked_op(w.c), STORVSP_OP_ENUMERATE_BUS);
 	/* the other one goes on */
 	assert_int_equal(test_unit(&w, 0).srb, 0x01);
-	assert_int_equal(remove_at(&w, &lun1, &n), -ENOENT);
+	assert_int_equal(remove_at(&w, lun1, &n), -ENOENT);
 	simvsp_stop(&w);
 	assert_int_equal(n.calls, 1);
 }
@@ -108,7 +108,7 @@ static void disk_without_a_guest_is_gone_within_the_call(void **state)
 	(void)state;
 	simvsp_start(&w, NULL, NULL);
 	vsc_close(w.c);
-	assert_int_equal(remove_at(&w, &lun1, &n), 0);
+	assert_int_equal(remove_at(&w, lun1, &n), 0);
 	assert_int_equal(n.calls, 1);
 	simvsp_stop(&w);
 }
@@ -124,7 +124,7 @@ static void what_is_in_flight_ends_well_before_the_image_is_free(void **state)
 	simvsp_hold(&w, true);
 	id = simvsp_send(&w, w.c, 'w', 1, 8);
 	vsc_pump(w.v);
-	assert_int_equal(remove_at(&w, &lun1, &n), 0);
+	assert_int_equal(remove_at(&w, lun1, &n), 0);
 	vsc_pump(w.v);
 	assert_int_equal(n.calls, 0);
 	simvsp_hold(&w, false);
@@ -153,7 +153,7 @@ static void hurry_ends_what_would_never_end(void **state)
 	for (unsigned i = 0; i < 5; i++)
 		id[i] = simvsp_send(&w, w.c, 'r', 1, i * 8);
 	vsc_pump(w.v);
-	assert_int_equal(remove_at(&w, &lun1, &n), 0);
+	assert_int_equal(remove_at(&w, lun1, &n), 0);
 	simvsp_quiet(w.c);
 	assert_int_equal(n.calls, 0);
 	storvsp_disk_hurry(vsc_vsp(w.v));
@@ -181,7 +181,7 @@ static void hurry_does_nothing_to_disks_that_stay(void **state)
 	simvsp_hold(&w, true);
 	stays = simvsp_send(&w, w.c, 'r', 0, 0);
 	vsc_pump(w.v);
-	assert_int_equal(remove_at(&w, &lun1, &n), 0);
+	assert_int_equal(remove_at(&w, lun1, &n), 0);
 	storvsp_disk_hurry(vsc_vsp(w.v));
 	simvsp_quiet(w.c);
 	assert_int_equal(n.calls, 1);
@@ -207,7 +207,7 @@ static void every_channel_has_to_let_go(void **state)
 	for (unsigned i = 0; i < 2; i++)
 		id[i] = simvsp_send(&w, sub[i], 's', 1, 0);
 	vsc_pump(w.v);
-	assert_int_equal(remove_at(&w, &lun1, &n), 0);
+	assert_int_equal(remove_at(&w, lun1, &n), 0);
 	storvsp_disk_hurry(vsc_vsp(w.v)); /* a sync is not cut short */
 	simengine_hold(w.sim[1], false);
 	simvsp_expect(sub[0], id[0], "good");
@@ -233,7 +233,7 @@ static void channel_that_closes_lets_go(void **state)
 	simvsp_hold(&w, true);
 	simvsp_send(&w, w.c, 'r', 1, 8);
 	vsc_pump(w.v);
-	assert_int_equal(remove_at(&w, &lun1, &n), 0);
+	assert_int_equal(remove_at(&w, lun1, &n), 0);
 	vsc_pump(w.v);
 	assert_int_equal(n.calls, 0);
 	vsc_close(w.c);
@@ -253,14 +253,14 @@ static void place_and_image_are_free_again_each_in_its_time(void **state)
 	simvsp_hold(&w, true);
 	id = simvsp_send(&w, w.c, 'r', 1, 8);
 	vsc_pump(w.v);
-	assert_int_equal(remove_at(&w, &lun1, &n), 0);
+	assert_int_equal(remove_at(&w, lun1, &n), 0);
 	/* still in use under its old address */
 	assert_int_equal(add(&w, w.img[1], 7), -EEXIST);
 	simvsp_hold(&w, false);
 	simvsp_expect(w.c, id, "good");
 	assert_int_equal(add(&w, w.img[1], 1), 0);
 	simvsp_expect(w.c, simvsp_send(&w, w.c, 'r', 1, 8), "good");
-	assert_int_equal(remove_at(&w, &lun1, &n), 0);
+	assert_int_equal(remove_at(&w, lun1, &n), 0);
 	vsc_pump(w.v);
 	assert_int_equal(n.calls, 2);
 	simvsp_stop(&w);
@@ -275,7 +275,7 @@ static void added_and_removed_very_often_no_place_is_lost(void **state)
 	(void)state;
 	simvsp_start(&w, NULL, NULL);
 	for (unsigned i = 0; i < 2 * STORVSP_DISKS_MAX + 3; i++) {
-		assert_int_equal(remove_at(&w, &lun1, &n), 0);
+		assert_int_equal(remove_at(&w, lun1, &n), 0);
 		if (i % 3 == 0)
 			vsc_pump(w.v);
 		while (n.calls <= i)
@@ -301,7 +301,7 @@ static void frozen_disk_waits_and_goes_on_larger(void **state)
 	simvsp_hold(&w, true);
 	id = simvsp_send(&w, w.c, 'w', 0, 0);
 	vsc_pump(w.v);
-	assert_int_equal(freeze_at(&w, &(struct storvsp_address){0}, &n), 0);
+	assert_int_equal(freeze_at(&w, (struct storvsp_address){0}, &n), 0);
 	vsc_pump(w.v);
 	assert_int_equal(n.calls, 0);
 	simvsp_hold(&w, false);
@@ -327,6 +327,90 @@ static void frozen_disk_waits_and_goes_on_larger(void **state)
 	assert_int_equal(n.calls, 1);
 }
 
+static const struct storvsp_limits one_at_a_time = {.depth = 1};
+
+/* What waits for its turn is not waited for, and gets it afterwards. */
+static void what_waits_at_the_gate_waits_through_the_frost(void **state)
+{
+	struct note n = {0};
+	struct simvsp w;
+	uint64_t id[2];
+
+	(void)state;
+	simvsp_start(&w, NULL, NULL);
+	assert_int_equal(
+		storvsp_disk_limit(vsc_vsp(w.v), lun1, &one_at_a_time, NULL),
+		0);
+	simvsp_hold(&w, true);
+	for (unsigned i = 0; i < 2; i++)
+		id[i] = simvsp_send(&w, w.c, 'w', 1, i * 8);
+	vsc_pump(w.v);
+	assert_int_equal(freeze_at(&w, lun1, &n), 0);
+	vsc_pump(w.v);
+	simvsp_hold(&w, false);
+	simvsp_expect(w.c, id[0], "good");
+	assert_int_equal(n.calls, 1);
+	simvsp_quiet(w.c);
+	assert_int_equal(vhd_grow(w.img[1], 2ull * SIMVSP_BYTES, NULL), 0);
+	storvsp_disk_thaw(vsc_vsp(w.v));
+	simvsp_expect(w.c, id[1], "good");
+	simvsp_stop(&w);
+}
+
+/* Removed at once after the frost: nobody saw it come back. */
+static void what_waits_at_a_gate_that_never_opens_is_aborted(void **state)
+{
+	struct note n = {0}, gone = {0};
+	struct simvsp w;
+	uint64_t id[2];
+
+	(void)state;
+	simvsp_start(&w, NULL, NULL);
+	assert_int_equal(
+		storvsp_disk_limit(vsc_vsp(w.v), lun1, &one_at_a_time, NULL),
+		0);
+	simvsp_hold(&w, true);
+	for (unsigned i = 0; i < 2; i++)
+		id[i] = simvsp_send(&w, w.c, 'w', 1, i * 8);
+	vsc_pump(w.v);
+	assert_int_equal(freeze_at(&w, lun1, &n), 0);
+	vsc_pump(w.v);
+	simvsp_hold(&w, false);
+	simvsp_expect(w.c, id[0], "good");
+	storvsp_disk_thaw(vsc_vsp(w.v));
+	assert_int_equal(remove_at(&w, lun1, &gone), 0);
+	simvsp_expect(w.c, id[1], "aborted");
+	assert_int_equal(gone.calls, 1);
+	simvsp_stop(&w);
+}
+
+static void removed_in_a_hurry_what_waits_is_aborted(void **state)
+{
+	struct note gone = {0};
+	struct simvsp w;
+	uint64_t id[2];
+
+	(void)state;
+	simvsp_start(&w, NULL, NULL);
+	assert_int_equal(
+		storvsp_disk_limit(vsc_vsp(w.v), lun1, &one_at_a_time, NULL),
+		0);
+	simvsp_hold(&w, true);
+	for (unsigned i = 0; i < 2; i++)
+		id[i] = simvsp_send(&w, w.c, i ? 'w' : 's', 1, i * 8);
+	vsc_pump(w.v);
+	assert_int_equal(remove_at(&w, lun1, &gone), 0);
+	simvsp_quiet(w.c);
+	storvsp_disk_hurry(vsc_vsp(w.v));
+	simvsp_expect(w.c, id[1], "aborted");
+	simvsp_quiet(w.c);
+	assert_int_equal(gone.calls, 0); /* a sync is not cut short */
+	simvsp_hold(&w, false);
+	simvsp_expect(w.c, id[0], "good");
+	assert_int_equal(gone.calls, 1);
+	simvsp_stop(&w);
+}
+
 static void thawed_without_a_change_says_nothing_of_capacity(void **state)
 {
 	struct note n = {0};
@@ -334,7 +418,7 @@ static void thawed_without_a_change_says_nothing_of_capacity(void **state)
 
 	(void)state;
 	simvsp_start(&w, NULL, NULL);
-	assert_int_equal(freeze_at(&w, &lun1, &n), 0);
+	assert_int_equal(freeze_at(&w, lun1, &n), 0);
 	vsc_pump(w.v);
 	assert_int_equal(n.calls, 1);
 	storvsp_disk_thaw(vsc_vsp(w.v));
@@ -353,7 +437,7 @@ static void thawed_before_it_was_idle_nobody_is_told(void **state)
 	simvsp_hold(&w, true);
 	id = simvsp_send(&w, w.c, 'r', 1, 0);
 	vsc_pump(w.v);
-	assert_int_equal(freeze_at(&w, &lun1, &n), 0);
+	assert_int_equal(freeze_at(&w, lun1, &n), 0);
 	vsc_pump(w.v);
 	storvsp_disk_thaw(vsc_vsp(w.v));
 	vsc_pump(w.v);
@@ -372,16 +456,16 @@ static void frozen_disk_keeps_its_place_and_image(void **state)
 
 	(void)state;
 	simvsp_start(&w, NULL, NULL);
-	assert_int_equal(freeze_at(&w, &(struct storvsp_address){.lun = 9}, &n),
+	assert_int_equal(freeze_at(&w, (struct storvsp_address){.lun = 9}, &n),
 			 -ENOENT);
-	assert_int_equal(freeze_at(&w, &lun1, &n), 0);
-	assert_int_equal(freeze_at(&w, &(struct storvsp_address){0}, &m),
+	assert_int_equal(freeze_at(&w, lun1, &n), 0);
+	assert_int_equal(freeze_at(&w, (struct storvsp_address){0}, &m),
 			 -EBUSY);
-	assert_int_equal(remove_at(&w, &lun1, &m), -ENOENT);
+	assert_int_equal(remove_at(&w, lun1, &m), -ENOENT);
 	assert_int_equal(add(&w, w.img[1], 5), -EEXIST);
 	vsc_pump(w.v);
 	storvsp_disk_thaw(vsc_vsp(w.v));
-	assert_int_equal(remove_at(&w, &lun1, &m), 0);
+	assert_int_equal(remove_at(&w, lun1, &m), 0);
 	vsc_pump(w.v);
 	assert_int_equal(m.calls, 1);
 	simvsp_stop(&w);
@@ -395,7 +479,7 @@ static void channel_opened_meanwhile_waits_too(void **state)
 
 	(void)state;
 	simvsp_start(&w, NULL, NULL);
-	assert_int_equal(freeze_at(&w, &lun1, &n), 0);
+	assert_int_equal(freeze_at(&w, lun1, &n), 0);
 	vsc_close(w.c);
 	assert_int_equal(n.calls, 1);
 	w.c = vsc_open(w.v, 0);
@@ -427,7 +511,7 @@ static void control(struct chaos *k)
 	switch (random_below(&k->seed, 6)) {
 	case 0:
 		if (k->there && !k->is_frozen) {
-			assert_int_equal(remove_at(&k->w, &lun1, &k->gone), 0);
+			assert_int_equal(remove_at(&k->w, lun1, &k->gone), 0);
 			k->removed++;
 			k->there = false;
 		}
@@ -444,7 +528,7 @@ static void control(struct chaos *k)
 	case 3:
 		if (!k->is_frozen) {
 			assert_int_equal(freeze_at(&k->w,
-						   &(struct storvsp_address){0},
+						   (struct storvsp_address){0},
 						   &k->idle),
 					 0);
 			k->is_frozen = true;
@@ -535,6 +619,11 @@ int main(void)
 			place_and_image_are_free_again_each_in_its_time),
 		cmocka_unit_test(added_and_removed_very_often_no_place_is_lost),
 		cmocka_unit_test(frozen_disk_waits_and_goes_on_larger),
+		cmocka_unit_test(
+			what_waits_at_the_gate_waits_through_the_frost),
+		cmocka_unit_test(
+			what_waits_at_a_gate_that_never_opens_is_aborted),
+		cmocka_unit_test(removed_in_a_hurry_what_waits_is_aborted),
 		cmocka_unit_test(
 			thawed_without_a_change_says_nothing_of_capacity),
 		cmocka_unit_test(thawed_before_it_was_idle_nobody_is_told),

@@ -452,17 +452,17 @@ static void disks_come_go_and_freeze_under_load(void **state)
 		struct storvsp *vsp = vsc_vsp(w.v);
 
 		vsc_disk(w.v, img, 0, 0, 7, false);
-		assert_int_equal(storvsp_disk_freeze(vsp, &zero, &notice, NULL),
+		assert_int_equal(storvsp_disk_freeze(vsp, zero, &notice, NULL),
 				 0);
 		sem_wait(&sem);
 		storvsp_disk_thaw(vsp);
 		assert_int_equal(
-			storvsp_disk_freeze(vsp, &seven, &notice, NULL), 0);
+			storvsp_disk_freeze(vsp, seven, &notice, NULL), 0);
 		sem_wait(&sem);
 		assert_int_equal(vhd_grow(img, (1 + i) << 20, NULL), 0);
 		storvsp_disk_thaw(vsp);
 		assert_int_equal(
-			storvsp_disk_remove(vsp, &seven, &notice, NULL), 0);
+			storvsp_disk_remove(vsp, seven, &notice, NULL), 0);
 		sem_wait(&sem);
 	}
 	drivers_join(d);
