@@ -122,6 +122,7 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 		.reads_zero = format != VHD_FORMAT_DIFF,
 	};
 	memcpy(d->unique_id, o->unique_id, sizeof(d->unique_id));
+	storvsp_reserve_init(&d->switches->reserve, o);
 	atomic_store(&d->switches->sectors,
 		     vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES);
 	rc = storvsp_luns_add(&vsp->luns, d);
