@@ -145,7 +145,7 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/convert/share.c tools/convert/diff.c \
                    tools/convert/journal.c tools/convert/resume.c \
                    tools/verb/words.c tools/verb/preset.c
-SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/disk.c tools/hv/run.c \
+SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c tools/hv/run.c \
           tools/hv/controllers.c \
           tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
           tools/hv/qemu.c tools/hv/modules.c tools/hv/vmlinux.c \
@@ -196,7 +196,7 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_blocks storvsp_reserve
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
-UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
+UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt tools_sandbox
 SRC_tools_bench := tools/verb/bench_run.c
@@ -204,7 +204,8 @@ SRC_tools_stream  := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
 SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
-SRC_tools_hv      := tools/hv/args.c tools/hv/disk.c tools/hv/escape.c \
+SRC_tools_keeper  := tools/hv/keeper.c
+SRC_tools_hv      := tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c tools/hv/escape.c \
                      tools/hv/terminal.c tools/hv/modules.c \
                      tools/hv/shares.c tools/hv/cpio.c
 SRC_tools_gpt     := tools/verb/gpt.c
