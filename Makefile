@@ -85,7 +85,9 @@ STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
                storvsp/sense.c storvsp/attention.c storvsp/provision.c \
                storvsp/blocks.c storvsp/disk_commands.c storvsp/opcodes.c \
                storvsp/select.c storvsp/logsense.c storvsp/reserve.c \
-               storvsp/reserve_in.c
+               storvsp/reserve_in.c storvsp/clock.c \
+               storvsp/gate.c storvsp/histogram.c storvsp/limit.c \
+               storvsp/policy.c storvsp/stats.c
 
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
            tools/cli/options.c tools/cli/parent.c tools/cli/progress.c \

@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "controller.h"
+#include "policy.h"
 
-#define DEPTH_DEFAULT	 256u
+#define DEPTH_DEFAULT	 1024u
 #define TRANSFER_DEFAULT (2u << 20)
 
 static const char scsi_class[] = "ba6163d9-04a1-4d29-b605-72e2ffb1dc7f";
@@ -44,6 +45,8 @@ int storvsp_create(const struct storvsp_opts *opts, struct storvsp **out,
 
 	if (o.depth == 0)
 		o.depth = DEPTH_DEFAULT;
+	if (o.stall_ms == 0)
+		o.stall_ms = STORVSP_STALL_MS;
 	if (o.max_transfer_bytes == 0)
 		o.max_transfer_bytes = TRANSFER_DEFAULT;
 	rc = check_opts(&o, err);
@@ -65,6 +68,8 @@ void storvsp_destroy(struct storvsp *vsp)
 	if (!vsp)
 		return;
 	assert(!vsp->channels);
+	for (unsigned i = 0; i < vsp->luns.count; i++)
+		storvsp_policy_destroy(vsp->luns.disk[i]->policy);
 	pthread_mutex_destroy(&vsp->lock);
 	storvsp_log_fini(&vsp->log);
 	free(vsp);
@@ -100,7 +105,8 @@ static bool takes_back(enum storvsp_unmap want, enum vhd_format format)
 }
 
 static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
-		      struct vhd *img, const struct storvsp_disk *blocks)
+		      struct vhd *img, const struct storvsp_disk *blocks,
+		      struct policy *policy)
 {
 	enum vhd_format format = vhd_get_info(img)->format;
 	struct storvsp_disk *d;
@@ -112,6 +118,8 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 	*d = (struct storvsp_disk){
 		.img = img,
 		.switches = &vsp->switches[vsp->luns.count],
+		.policy = policy,
+		.slot = vsp->luns.count,
 		.path = o->path,
 		.target = o->target,
 		.lun = o->lun,
@@ -135,13 +143,18 @@ int storvsp_disk_add(struct storvsp *vsp, const struct storvsp_disk_opts *opts,
 		     struct vhd *img, struct vhd_err *err)
 {
 	struct storvsp_disk blocks = {0};
+	struct policy *policy;
 	int rc = check_disk(opts, img, &blocks, err);
 
+	if (rc == 0)
+		rc = storvsp_policy_create(vsp, opts, &policy, err);
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&vsp->lock);
-	rc = add_locked(vsp, opts, img, &blocks);
+	rc = add_locked(vsp, opts, img, &blocks, policy);
 	pthread_mutex_unlock(&vsp->lock);
+	if (rc)
+		storvsp_policy_destroy(policy);
 	if (rc == -ENOSPC)
 		return vhd_fail(err, rc, VHD_WHY_ARGUMENT, 0,
 				"a controller holds %u disks, no more",
@@ -197,6 +210,7 @@ void storvsp_controller_leave(struct storvsp *vsp, struct channel *ch)
 	*p = ch->next;
 	for (unsigned i = 0; i < STAT_COUNT; i++)
 		vsp->closed[i] += stat_get(&ch->stats, i);
+	storvsp_stats_leave_locked(ch);
 	pthread_mutex_unlock(&vsp->lock);
 }
 

@@ -34,6 +34,7 @@ enum scsi_verdict {
 	SCSI_WRITE_ERROR,
 	SCSI_TARGET_FAILURE, /* poisoned image, broken engine */
 	SCSI_RESOURCES,	     /* try again */
+	SCSI_TASK_SET_FULL,  /* the disk has its share of the slots */
 	SCSI_ABORTED,	     /* by a reset */
 	/* unit attentions, highest precedence first; see attention.h */
 	SCSI_UA_RESET,

@@ -20,6 +20,7 @@
 #define SAM_GOOD  0x00
 #define SAM_CHECK 0x02
 #define SAM_CONFLICT 0x18
+#define SAM_FULL  0x28
 
 enum sense_key {
 	KEY_NONE = 0x0,
@@ -69,6 +70,10 @@ static const struct answer {
 				 KEY_HARDWARE, 0x44, 0x00},
 	[SCSI_RESOURCES] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_ABORTED,
 			    0x55, 0x03},
+	/* BUSY beside it, so that nobody takes it for a success; Linux looks
+	 * at the SCSI status and lowers its depth
+	 */
+	[SCSI_TASK_SET_FULL] = {STORVSP_SRB_BUSY, SAM_FULL, KEY_NONE, 0, 0},
 	[SCSI_ABORTED] = {STORVSP_SRB_ABORTED | SENSED, SAM_CHECK, KEY_ABORTED,
 			  0x00, 0x00},
 	[SCSI_UA_RESET] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_ATTENTION,

@@ -32,9 +32,13 @@ struct storvsp_switches {
 	struct storvsp_reserve reserve;
 };
 
+struct policy;
+
 struct storvsp_disk {
 	struct vhd *img;
 	struct storvsp_switches *switches;
+	struct policy *policy; /* policy.h */
+	unsigned slot;	       /* of this disk in the controller's array */
 	uint8_t path, target, lun;
 	uint8_t block_log2;    /* sectors of a logical block: 0, or 3 for 4 KiB */
 	uint8_t physical_log2; /* logical blocks of a physical one */
