@@ -82,7 +82,12 @@ STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                storvsp/target.c storvsp/command.c storvsp/inquiry.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
-               storvsp/sense.c storvsp/provision.c
+               storvsp/sense.c storvsp/attention.c storvsp/provision.c \
+               storvsp/blocks.c storvsp/disk_commands.c storvsp/opcodes.c \
+               storvsp/select.c storvsp/logsense.c storvsp/reserve.c \
+               storvsp/reserve_in.c storvsp/clock.c \
+               storvsp/gate.c storvsp/histogram.c storvsp/limit.c \
+               storvsp/policy.c storvsp/stats.c
 
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
            tools/cli/options.c tools/cli/parent.c tools/cli/progress.c \
@@ -142,7 +147,8 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/convert/share.c tools/convert/diff.c \
                    tools/convert/journal.c tools/convert/resume.c \
                    tools/verb/words.c tools/verb/preset.c
-SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/disk.c tools/hv/run.c \
+SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c tools/hv/run.c \
+          tools/hv/controllers.c \
           tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
           tools/hv/qemu.c tools/hv/modules.c tools/hv/vmlinux.c \
           tools/hv/shares.c tools/hv/initramfs.c tools/hv/cpio.c \
@@ -181,16 +187,18 @@ UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
            hv_hypercall_fetch
 UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
-                storvsp_sense storvsp_buffer storvsp_log storvsp_vsp \
+                storvsp_sense storvsp_attention storvsp_buffer \
+                storvsp_log storvsp_vsp \
                 storvsp_request storvsp_drain storvsp_reset storvsp_fault \
                 storvsp_fault_table \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
-                storvsp_thread storvsp_hostile_scsi \
+                storvsp_thread storvsp_channels storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
-                storvsp_hostile_flip storvsp_provision storvsp_select
+                storvsp_hostile_flip storvsp_provision storvsp_select \
+                storvsp_blocks storvsp_reserve
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
-UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
+UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt tools_sandbox
 SRC_tools_bench := tools/verb/bench_run.c
@@ -198,7 +206,8 @@ SRC_tools_stream  := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
 SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
-SRC_tools_hv      := tools/hv/args.c tools/hv/disk.c tools/hv/escape.c \
+SRC_tools_keeper  := tools/hv/keeper.c
+SRC_tools_hv      := tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c tools/hv/escape.c \
                      tools/hv/terminal.c tools/hv/modules.c \
                      tools/hv/shares.c tools/hv/cpio.c
 SRC_tools_gpt     := tools/verb/gpt.c
@@ -316,10 +325,13 @@ FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
 FUZZ_SRC_storvsp_packet := $(FUZZ_SRC_storvsp_session)
 FUZZ_LIBS_storvsp_packet := $(LIBS_VHD)
 FUZZ_LIBS_scsi_cdb := $(LIBS_VHD)
-FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/inquiry.c storvsp/mode.c \
+FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/disk_commands.c \
+                     storvsp/opcodes.c storvsp/select.c storvsp/logsense.c \
+                     storvsp/reserve.c storvsp/reserve_in.c storvsp/inquiry.c \
+                     storvsp/mode.c \
                      storvsp/provision.c $(VHD_SRC) tests/lib/memfile.c \
                      storvsp/capacity.c storvsp/readwrite.c storvsp/sense.c \
-                     storvsp/target.c
+                     storvsp/attention.c storvsp/target.c
 
 # Where foreign bytes come in, FILE:TARGET; fuzz-build fails where a target is
 # missing or is not built from its file.
@@ -694,7 +706,12 @@ repeat: unit-build
 	+@PROOF_LONG=1 MAKE='$(MAKE)' tests/proof/repeat.sh $(BUILD)
 
 # Programs of benchmarks only are prerequisites of bench-build.
-bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain
+bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain \
+             $(BUILD)/bench/vsc
+$(BUILD)/bench/vsc: $(call obj,tests/bench/vsc.c tests/bench/drive.c) \
+                    $(LIBTEST) $(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_VHD)
 $(BUILD)/bench/measure: $(call obj,tests/bench/measure.c)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^
@@ -765,7 +782,7 @@ install: all
 	for verb in $(VHD_VERBS); do \
 	  ln -sf vhd $(DESTDIR)$(BINDIR)/$$verb; done
 	install -m 644 tools/vhd.bash-completion $(DESTDIR)$(COMPDIR)/vhd
-	for name in vhd-convert vhd-inspect vhd-mount $(VHD_VERBS); do \
+	for name in hv vhd-convert vhd-inspect vhd-mount $(VHD_VERBS); do \
 	  ln -sf vhd $(DESTDIR)$(COMPDIR)/$$name; done
 	install -m 644 $(VHD_HEADERS) $(DESTDIR)$(INCLUDEDIR)
 	install -m 644 $(LIBVHD) $(DESTDIR)$(LIBDIR)

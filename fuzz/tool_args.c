@@ -241,6 +241,8 @@ static void hv_line(struct words *w)
 	for (unsigned i = 0; i < a.disk_count && ret == -1; i++) {
 		must(a.disks[i].path[0] != '\0');
 		must(a.disks[i].format != VHD_FORMAT_DIFF);
+		must(a.disks[i].controller < HV_CONTROLLERS_MAX);
+		must(a.disks[i].lun < HV_LUNS_MAX);
 	}
 	if (ret == -1) {
 		must(a.kernel && a.append);
@@ -248,6 +250,8 @@ static void hv_line(struct words *w)
 		     a.memory_bytes <= HV_MEMORY_MAX &&
 		     a.memory_bytes % (2u << 20) == 0);
 		must(a.cpus >= 1 && a.cpus <= HV_CPUS_MAX);
+		must(a.channels >= 1 && a.channels <= a.cpus);
+		must(a.poll_us <= HV_POLL_MAX_US);
 		must(a.accel <= HV_ACCEL_TCG);
 	}
 	hv_args_free(&a);

@@ -3,7 +3,7 @@
  *
  * A list of LUNs is a plain value: each channel keeps a copy of its own, so
  * that looking up a LUN takes no lock. The disks themselves never move and
- * never change once added; their switches are atomic.
+ * never change once added; what does change of them is atomic and apart.
  */
 #ifndef STORVSP_TARGET_H
 #define STORVSP_TARGET_H
@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reserve.h"
 #include "vhd/vhd.h"
 
 /* What Linux scans: 8 SCSI channels, 2 targets, LUN 0 to 254. A disk outside
@@ -22,16 +23,25 @@
 #define STORVSP_LUNS_MAX    255u
 #define STORVSP_DISKS_MAX   VHD_QUEUE_IMAGES_MAX
 
-/* What the guest may change of a disk, on any channel at any time. */
+/* What may change of a disk at any time, under every channel. */
 struct storvsp_switches {
-	atomic_bool cache_off; /* every write is durable before it ends */
+	_Atomic uint64_t sectors;    /* grows; a command looks once */
+	atomic_bool cache_off;	     /* every write is durable before it ends */
+	_Atomic uint32_t attentions; /* attention.h */
+	atomic_bool descriptor_sense; /* its format */
+	struct storvsp_reserve reserve;
 };
+
+struct policy;
 
 struct storvsp_disk {
 	struct vhd *img;
 	struct storvsp_switches *switches;
-	uint64_t sectors;
+	struct policy *policy; /* policy.h */
+	unsigned slot;	       /* of this disk in the controller's array */
 	uint8_t path, target, lun;
+	uint8_t block_log2;    /* sectors of a logical block: 0, or 3 for 4 KiB */
+	uint8_t physical_log2; /* logical blocks of a physical one */
 	bool read_only;
 	bool unmap;	 /* takes space back */
 	bool reads_zero; /* what was unmapped reads as zero: no parent */

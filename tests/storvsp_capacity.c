@@ -26,13 +26,13 @@ static void ten_is_capped_for_large_disks(void **state)
 
 	(void)state;
 	task_init(&k, 8, STORVSP_DATA_IN);
-	k.disk.sectors = 0xFFFFFFFF; /* last LBA still fits */
+	k.switches.sectors = 0xFFFFFFFF; /* last LBA still fits */
 	assert_int_equal(RUN(&k, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0), SCSI_GOOD);
 	assert_memory_equal(k.t.reply, "\xff\xff\xff\xfe", 4);
-	k.disk.sectors = 0x100000000;
+	k.switches.sectors = 0x100000000;
 	assert_int_equal(RUN(&k, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0), SCSI_GOOD);
 	assert_memory_equal(k.t.reply, "\xff\xff\xff\xff", 4);
-	k.disk.sectors = 0x100000001;
+	k.switches.sectors = 0x100000001;
 	assert_int_equal(RUN(&k, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0), SCSI_GOOD);
 	assert_memory_equal(k.t.reply, "\xff\xff\xff\xff", 4);
 }
@@ -45,7 +45,7 @@ static void sixteen_tells_64_bits_and_nothing_special(void **state)
 
 	(void)state;
 	task_init(&k, 32, STORVSP_DATA_IN);
-	k.disk.sectors = 0x200000000;
+	k.switches.sectors = 0x200000000;
 	assert_int_equal(
 		RUN(&k, 0x9E, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0),
 		SCSI_GOOD);

@@ -96,7 +96,7 @@ static void the_sum_of_the_extents_is_bounded(void **state)
 
 	(void)state;
 	unmap_init(&k, LIST(2));
-	k.disk.sectors = 1ull << 32;
+	k.switches.sectors = 1ull << 32;
 	put_extent(&k, 0, 0, SCSI_UNMAP_SECTORS_MAX - 1);
 	put_extent(&k, 1, 1u << 30, 1);
 	assert_int_equal(unmap(&k, LIST(2)), SCSI_IO);

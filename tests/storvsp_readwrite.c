@@ -231,7 +231,7 @@ static void six_byte_address_has_21_bits(void **state)
 
 	(void)state;
 	task_init(&k, 512, STORVSP_DATA_IN);
-	k.disk.sectors = 0x200000;
+	k.switches.sectors = 0x200000;
 	/* the LUN bits of old standards lie above and do not count */
 	assert_int_equal(RUN(&k, 0x08, 0xFF, 0xFF, 0xFF, 1, 0), SCSI_IO);
 	assert_int_equal(k.t.io.lba, 0x1FFFFF);

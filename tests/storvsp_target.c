@@ -20,7 +20,6 @@ static struct storvsp_disk disk(unsigned n, uint8_t path, uint8_t target,
 {
 	return (struct storvsp_disk){
 		.img = image(n),
-		.sectors = 8,
 		.path = path,
 		.target = target,
 		.lun = lun,

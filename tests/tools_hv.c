@@ -30,7 +30,7 @@ const char hv_prog[] = "hv";
 
 static struct hv_args args;
 
-#define WORDS 160
+#define WORDS 300
 
 /* Parse "run WORDS..."; -1 to go on. stderr is not of interest. */
 static int parse(const char *first, ...)
@@ -61,6 +61,8 @@ static void defaults_are_modest(void **state)
 	assert_string_equal(args.append, "console=ttyS0");
 	assert_int_equal(args.memory_bytes, 512ull << 20);
 	assert_int_equal(args.cpus, 1);
+	assert_int_equal(args.channels, 1);
+	assert_int_equal(args.poll_us, HV_POLL_DEFAULT_US);
 	assert_int_equal(args.timeout_s, 0);
 	assert_int_equal(args.accel, HV_ACCEL_AUTO);
 	assert_int_equal(args.disk_count, 0);
@@ -74,17 +76,21 @@ static void disks_keep_their_names_and_words(void **state)
 		const char *value, *path;
 		bool read_only;
 		enum vhd_format format;
+		uint32_t sector, physical;
 	} cases[] = {
-		{"a.vhd", "a.vhd", false, VHD_FORMAT_AUTO},
-		{"a.vhd,ro", "a.vhd", true, VHD_FORMAT_AUTO},
-		{"a,b.vhd", "a,b.vhd", false, VHD_FORMAT_AUTO},
-		{"a,ro.vhd", "a,ro.vhd", false, VHD_FORMAT_AUTO},
-		{"a,ro,rw", "a", true, VHD_FORMAT_AUTO},
-		{"a.img,raw,ro", "a.img", true, VHD_FORMAT_RAW},
-		{"a,ro,fixed", "a", true, VHD_FORMAT_FIXED},
-		{"a,dynamic", "a", false, VHD_FORMAT_DYNAMIC},
-		{"a,", "a,", false, VHD_FORMAT_AUTO},
-		{"a,x,rw", "a,x", false, VHD_FORMAT_AUTO},
+		{"a.vhd", "a.vhd", false, VHD_FORMAT_AUTO, 0, 0},
+		{"a.vhd,ro", "a.vhd", true, VHD_FORMAT_AUTO, 0, 0},
+		{"a,b.vhd", "a,b.vhd", false, VHD_FORMAT_AUTO, 0, 0},
+		{"a,ro.vhd", "a,ro.vhd", false, VHD_FORMAT_AUTO, 0, 0},
+		{"a,ro,rw", "a", true, VHD_FORMAT_AUTO, 0, 0},
+		{"a.img,raw,ro", "a.img", true, VHD_FORMAT_RAW, 0, 0},
+		{"a,ro,fixed", "a", true, VHD_FORMAT_FIXED, 0, 0},
+		{"a,dynamic", "a", false, VHD_FORMAT_DYNAMIC, 0, 0},
+		{"a,", "a,", false, VHD_FORMAT_AUTO, 0, 0},
+		{"a,x,rw", "a,x", false, VHD_FORMAT_AUTO, 0, 0},
+		{"a,sector=4096", "a", false, VHD_FORMAT_AUTO, 4096, 0},
+		{"a,physical=4096,sector=512", "a", false, VHD_FORMAT_AUTO, 512,
+		 4096},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -94,27 +100,80 @@ static void disks_keep_their_names_and_words(void **state)
 		assert_string_equal(args.disks[0].path, cases[i].path);
 		assert_int_equal(args.disks[0].read_only, cases[i].read_only);
 		assert_int_equal(args.disks[0].format, cases[i].format);
+		assert_int_equal(args.disks[0].sector_bytes, cases[i].sector);
+		assert_int_equal(args.disks[0].physical_bytes,
+				 cases[i].physical);
 		hv_args_free(&args);
 	}
 }
 
-static void there_are_64_disks_and_no_more(void **state)
+/* `word` once more than before; the status. */
+static int parse_one_more(char **argv, int *argc, const char *word)
 {
+	argv[(*argc)++] = (char *)(uintptr_t)word;
+	optind = 0;
+	return hv_args_parse(*argc, argv, &args);
+}
+
+static void a_controller_has_64_disks_and_a_guest_four_controllers(void **state)
+{
+	static const char *const words[] = {
+		"--disk=d", "--disk=d,controller=1,ro", "--disk=d,controller=2",
+		"--disk=d,raw,controller=3"};
 	(void)state;
 	char *argv[WORDS] = {(char *)(uintptr_t)"run",
 			     (char *)(uintptr_t)"--kernel=k"};
 	int argc = 2;
 
-	while (argc < 2 + HV_DISKS_MAX)
-		argv[argc++] = (char *)(uintptr_t)"--disk=d";
-	optind = 0;
-	assert_int_equal(hv_args_parse(argc, argv, &args), -1);
-	assert_int_equal(args.disk_count, HV_DISKS_MAX);
+	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++) {
+		for (unsigned i = 0; i < HV_LUNS_MAX; i++) {
+			const struct hv_disk_arg *d;
+
+			assert_int_equal(parse_one_more(argv, &argc, words[c]),
+					 -1);
+			d = &args.disks[args.disk_count - 1];
+			assert_int_equal(d->controller, c);
+			assert_int_equal(d->lun, i);
+			assert_string_equal(d->path, "d");
+			hv_args_free(&args);
+		}
+		assert_int_equal(parse_one_more(argv, &argc, words[c]),
+				 CLI_USAGE);
+		argc--;
+		hv_args_free(&args);
+	}
+	assert_int_equal(argc, 2 + HV_DISKS_MAX);
+}
+
+static void a_place_for_reservations_is_a_name_without_comma(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--disk", "a,b.vhd,pr=x/y,ro",
+			       "--disk", "c,pr=1,pr=2", NULL),
+			 -1);
+	assert_string_equal(args.disks[0].path, "a,b.vhd");
+	assert_string_equal(args.disks[0].keeper_path, "x/y");
+	assert_true(args.disks[0].read_only);
+	assert_string_equal(args.disks[1].keeper_path, "1");
 	hv_args_free(&args);
-	argv[argc++] = (char *)(uintptr_t)"--disk=d";
-	optind = 0;
-	assert_int_equal(hv_args_parse(argc, argv, &args), CLI_USAGE);
-	hv_args_free(&args);
+}
+
+static void there_are_as_many_channels_as_processors_unless_told(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--cpus", "4", NULL), -1);
+	assert_int_equal(args.channels, 4);
+	assert_int_equal(parse("--channels", "2", "--kernel", "k", "--cpus",
+			       "4", NULL), -1);
+	assert_int_equal(args.channels, 2);
+	assert_int_equal(parse("--channels", "4", "--kernel", "k", "--cpus",
+			       "4", NULL), -1);
+	assert_int_equal(parse("--channels", "5", "--kernel", "k", "--cpus",
+			       "4", NULL), CLI_USAGE);
+	assert_int_equal(parse("--kernel", "k", "--poll", "0", NULL), -1);
+	assert_int_equal(args.poll_us, 0);
+	assert_int_equal(parse("--kernel", "k", "--poll", "10000", NULL), -1);
+	assert_int_equal(args.poll_us, 10000);
 }
 
 static void nonsense_is_a_usage_error(void **state)
@@ -131,6 +190,14 @@ static void nonsense_is_a_usage_error(void **state)
 		{"--accel", "xen"},    {"--timeout", "0"},
 		{"--timeout", "1s"},   {"--disk", ""},
 		{"--disk", ",ro"},     {"--nothing", "x"},
+		{"--disk", "a,pr="},
+		{"--disk", "a,sector=1024"}, {"--disk", "a,physical=,ro"},
+		{"--channels", "0"},   {"--channels", "65"},
+		{"--channels", "2"},   {"--poll", "10001"},
+		{"--poll", ""},	       {"--poll", "-1"},
+		{"--disk", "d,controller=4"},
+		{"--disk", "d,controller="},
+		{"--disk", "d,controller=-1"},
 		{"operand", "x"},
 	};
 
@@ -635,7 +702,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults_are_modest),
 		cmocka_unit_test(disks_keep_their_names_and_words),
-		cmocka_unit_test(there_are_64_disks_and_no_more),
+		cmocka_unit_test(
+			a_place_for_reservations_is_a_name_without_comma),
+		cmocka_unit_test(
+			a_controller_has_64_disks_and_a_guest_four_controllers),
+		cmocka_unit_test(
+			there_are_as_many_channels_as_processors_unless_told),
 		cmocka_unit_test(nonsense_is_a_usage_error),
 		cmocka_unit_test(bounds_are_inclusive),
 		cmocka_unit_test(escapes_are_taken_out_however_input_is_cut),

@@ -133,6 +133,9 @@ completion()
 	[ "$(complete_words 'vhd check --for a')" = azure ] || fail "--for a"
 	[ "$(complete_words 'vhd-repair --prefer ' | tr '\n' ' ')" = \
 		'end copy ' ] || fail "--prefer"
+	hv run --help | sed -nE 's/^ +(--[a-z-]+).*/\1/p' | sort -u >want
+	complete_words 'hv run --' | sort -u >have
+	diff want have >&2 || fail "completion of hv run has other options"
 	: >file.vhd
 	[ "$(complete_words 'vhd map fi')" = file.vhd ] || fail "files"
 	for product in $products; do
@@ -149,7 +152,7 @@ complete_words() # LINE
 		read -ra COMP_WORDS <<<"$2"
 		case $2 in *" ") COMP_WORDS+=("") ;; esac
 		COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
-		_vhd
+		case ${COMP_WORDS[0]} in hv) _hv ;; *) _vhd ;; esac
 		printf "%s\n" "${COMPREPLY[@]}"
 	' bash "$root/tools/vhd.bash-completion" "$1"
 }

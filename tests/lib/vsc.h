@@ -48,7 +48,8 @@ void vsc_disk(struct vsc *v, struct vhd *img, uint8_t path, uint8_t target,
 
 /* ----------------------------------------------------------- channels ---- */
 
-/* The primary, or sub-channel `index` once it is offered (waits for that).
+/* The primary, or sub-channel `index` once it is offered (waits for that); it
+ * interrupts processor `index` (modulo their number).
  * NULL when the host refuses.
  */
 struct vsc_channel *vsc_open(struct vsc *v, uint16_t index);

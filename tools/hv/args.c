@@ -19,6 +19,8 @@ enum {
 	OPT_APPEND,
 	OPT_MEMORY,
 	OPT_CPUS,
+	OPT_CHANNELS,
+	OPT_POLL,
 	OPT_ACCEL,
 	OPT_CONSOLE,
 	OPT_TIMEOUT,
@@ -33,9 +35,18 @@ static const struct cli_option options[] = {
 	 "a VHD as SCSI disk, the first is /dev/sda; words: ro\n"
 	 "or rw (the default); fixed, dynamic or raw: what it is\n"
 	 "instead of a look. A raw disk must be named as such;\n"
-	 "unmap or nounmap: whether the guest may give space back"},
+	 "unmap or nounmap: whether the guest may give space back;\n"
+	 "controller=N: on which of four, 0 (the default) to 3;\n"
+	 "sector=4096, physical=4096: its blocks, else of 512 bytes;\n"
+	 "pr=FILE: where persistent reservations outlive a run"},
 	{"memory", OPT_MEMORY, "SIZE", "memory of the guest (default 512M)"},
 	{"cpus", OPT_CPUS, "N", "its processors (default 1)"},
+	{"channels", OPT_CHANNELS, "N",
+	 "channels of each disk controller, each with its own\n"
+	 "thread (default: one a processor, which is the most)"},
+	{"poll", OPT_POLL, "MICROSECONDS",
+	 "how long a channel may look for more work before it\n"
+	 "sleeps, where that paid off lately; 0: never (default 50)"},
 	{"accel", OPT_ACCEL, "NAME",
 	 "kvm: this machine's; tcg: an emulated one, by QEMU;\n"
 	 "auto: kvm where the processor has it (the default)"},
@@ -70,6 +81,114 @@ static const struct disk_word *disk_word(const char *text)
 	return NULL;
 }
 
+static int number(const char *option, const char *text, uint32_t min,
+		  uint32_t max, uint32_t *out)
+{
+	char *end;
+	unsigned long n;
+
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno || n < min || n > max)
+		return cli_usage(prog, "%s %s: not a number from %u to %u",
+				 option, text, min, max);
+	*out = (uint32_t)n;
+	return CLI_OK;
+}
+
+static int controller_take(struct hv_disk_arg *d, const char *text)
+{
+	uint32_t n;
+
+	if (number("--disk: controller", text, 0, HV_CONTROLLERS_MAX - 1, &n))
+		return -1;
+	d->controller = (uint8_t)n;
+	return 1;
+}
+
+/* The size of a block. */
+static int block_take(const char *word, const char *text, uint32_t *out)
+{
+	if (strcmp(text, "512") != 0 && strcmp(text, "4096") != 0) {
+		(void)cli_usage(prog, "--disk: %s%s: must be 512 or 4096", word,
+				text);
+		return -1;
+	}
+	*out = *text == '5' ? 512 : 4096;
+	return 1;
+}
+
+static int sector_take(struct hv_disk_arg *d, const char *text)
+{
+	return block_take("sector=", text, &d->sector_bytes);
+}
+
+static int physical_take(struct hv_disk_arg *d, const char *text)
+{
+	return block_take("physical=", text, &d->physical_bytes);
+}
+
+static int keeper_take(struct hv_disk_arg *d, const char *text)
+{
+	if (!*text) {
+		(void)cli_usage(prog, "--disk: pr=: names no file");
+		return -1;
+	}
+	free(d->keeper_path);
+	d->keeper_path = strdup(text);
+	if (!d->keeper_path)
+		(void)cli_usage(prog, "out of memory");
+	return d->keeper_path ? 1 : -1;
+}
+
+/* Words with a value. Each takes it: 1, or -1 after a complaint. */
+static const struct value_word {
+	const char *word;
+	int (*take)(struct hv_disk_arg *d, const char *text);
+} value_words[] = {
+	{"controller=", controller_take},
+	{"sector=", sector_take},
+	{"physical=", physical_take},
+	{"pr=", keeper_take},
+};
+
+/* Take one word into `d`: 1 when it is one, 0, or -1 after a complaint. */
+static int disk_word_take(struct hv_disk_arg *d, const char *text)
+{
+	const struct disk_word *w = disk_word(text);
+
+	for (size_t i = 0; i < sizeof(value_words) / sizeof(value_words[0]);
+	     i++) {
+		const struct value_word *v = &value_words[i];
+
+		if (strncmp(text, v->word, strlen(v->word)) == 0)
+			return v->take(d, text + strlen(v->word));
+	}
+	if (!w)
+		return 0;
+	d->read_only |= w->read_only;
+	if (w->format != VHD_FORMAT_AUTO)
+		d->format = w->format;
+	if (w->unmap != STORVSP_UNMAP_AUTO)
+		d->unmap = w->unmap;
+	return 1;
+}
+
+/* The next free place on its controller. */
+static int disk_place(const struct hv_args *args, struct hv_disk_arg *d)
+{
+	unsigned n = 0;
+
+	for (const struct hv_disk_arg *o = args->disks; o < d; o++)
+		n += o->controller == d->controller;
+	if (n == HV_LUNS_MAX)
+		return cli_usage(prog, "--disk %s: controller %u has %d disks, "
+				       "no more; name another by controller=N",
+				 d->path, d->controller, HV_LUNS_MAX);
+	d->lun = (uint8_t)n;
+	return CLI_OK;
+}
+
 /* Words are taken off the end; what is no known word is part of the name. */
 static int disk_add(struct hv_args *args, const char *value)
 {
@@ -84,38 +203,20 @@ static int disk_add(struct hv_args *args, const char *value)
 		return cli_usage(prog, "out of memory");
 	args->disk_count++;
 	while ((comma = strrchr(d->path, ',')) != NULL) {
-		const struct disk_word *w = disk_word(comma + 1);
+		int taken = disk_word_take(d, comma + 1);
 
-		if (!w)
+		if (taken < 0)
+			return CLI_USAGE;
+		if (!taken)
 			break;
-		d->read_only |= w->read_only;
-		if (w->format != VHD_FORMAT_AUTO)
-			d->format = w->format;
-		if (w->unmap != STORVSP_UNMAP_AUTO)
-			d->unmap = w->unmap;
 		*comma = '\0';
 	}
 	if (!*d->path)
 		return cli_usage(prog, "--disk %s: names no file", value);
-	return CLI_OK;
+	return disk_place(args, d);
 }
 
 /* ------------------------------------------------------ other options --- */
-
-static int number(const char *option, const char *text, uint32_t max,
-		  uint32_t *out)
-{
-	char *end;
-	unsigned long n;
-
-	errno = 0;
-	n = strtoul(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno || n < 1 || n > max)
-		return cli_usage(prog, "--%s %s: not a number from 1 to %u",
-				 option, text, max);
-	*out = (uint32_t)n;
-	return CLI_OK;
-}
 
 static int memory_set(struct hv_args *args, const char *text)
 {
@@ -171,14 +272,20 @@ static int apply(struct hv_args *args, int id, const char *value)
 	case OPT_MEMORY:
 		return memory_set(args, value);
 	case OPT_CPUS:
-		return number("cpus", value, HV_CPUS_MAX, &args->cpus);
+		return number("--cpus", value, 1, HV_CPUS_MAX, &args->cpus);
+	case OPT_CHANNELS:
+		return number("--channels", value, 1, HV_CPUS_MAX,
+			      &args->channels);
+	case OPT_POLL:
+		return number("--poll", value, 0, HV_POLL_MAX_US,
+			      &args->poll_us);
 	case OPT_ACCEL:
 		return accel_set(args, value);
 	case OPT_CONSOLE:
 		args->console = value;
 		return CLI_OK;
 	default:
-		return number("timeout", value, TIMEOUT_MAX_S,
+		return number("--timeout", value, 1, TIMEOUT_MAX_S,
 			      &args->timeout_s);
 	}
 }
@@ -203,6 +310,7 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 	memset(args, 0, sizeof(*args));
 	args->memory_bytes = MEMORY_DEFAULT;
 	args->cpus = 1;
+	args->poll_us = HV_POLL_DEFAULT_US;
 	args->append = "console=ttyS0";
 	while ((id = cli_options_next(&o, &status)) > 0) {
 		status = apply(args, id, o.value);
@@ -216,12 +324,21 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 				       "--disk", argv[o.first_operand]);
 	if (!args->kernel)
 		return cli_usage(prog, "needs --kernel");
+	if (args->channels > args->cpus)
+		return cli_usage(prog, "--channels %u: a guest uses no more "
+				       "than one for each of its processors "
+				       "(--cpus %u)",
+				 args->channels, args->cpus);
+	if (args->channels == 0)
+		args->channels = args->cpus;
 	return -1;
 }
 
 void hv_args_free(struct hv_args *args)
 {
-	for (unsigned i = 0; i < args->disk_count; i++)
+	for (unsigned i = 0; i < args->disk_count; i++) {
 		free(args->disks[i].path);
+		free(args->disks[i].keeper_path);
+	}
 	args->disk_count = 0;
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The guest's disks: images opened for the whole run, LUNs of one controller.
- */
+/* The guest's disks: images opened for the whole run, and their names. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,18 +43,6 @@ static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
 	return ret;
 }
 
-int hv_disks_open(struct hv_disks *d, const struct hv_args *args)
-{
-	struct vhd_err err;
-
-	memset(d, 0, sizeof(*d));
-	d->args = args;
-	for (unsigned i = 0; i < args->disk_count; i++)
-		if (open_one(&args->disks[i], &d->img[i], &err) < 0)
-			return cli_fail(hv_prog, args->disks[i].path, &err);
-	return CLI_OK;
-}
-
 int hv_disks_close(struct hv_disks *d)
 {
 	int status = CLI_OK;
@@ -65,6 +52,8 @@ int hv_disks_close(struct hv_disks *d)
 		struct vhd_err err;
 
 		d->img[i] = NULL;
+		hv_keeper_close(d->keeper[i]);
+		d->keeper[i] = NULL;
 		if (vhd_close(img, &err) < 0)
 			status = cli_fail(hv_prog, d->args->disks[i].path,
 					  &err);
@@ -77,6 +66,8 @@ void hv_disks_abandon(struct hv_disks *d)
 	for (unsigned i = 0; i < HV_DISKS_MAX; i++) {
 		vhd_abandon(d->img[i]);
 		d->img[i] = NULL;
+		hv_keeper_close(d->keeper[i]);
+		d->keeper[i] = NULL;
 	}
 }
 
@@ -108,27 +99,60 @@ static bool id_taken(const uint8_t ids[][16], unsigned count,
 	return false;
 }
 
-int hv_disks_attach(struct hv_disks *d, struct storvsp *vsp,
-		    struct vhd_err *err)
+/* Copies of one image share its id: a guest would take them for two ways to
+ * one disk, whatever controllers they are on.
+ */
+static void name(struct hv_disks *d, unsigned i)
 {
-	uint8_t ids[HV_DISKS_MAX][16];
+	unique_id(d->args->disks[i].path, vhd_get_info(d->img[i]), d->id[i]);
+	while (id_taken((const uint8_t(*)[16])d->id, i, d->id[i]))
+		d->id[i][15]++;
+}
 
+int hv_disks_open(struct hv_disks *d, const struct hv_args *args)
+{
+	struct vhd_err err;
+	const char *path;
+
+	memset(d, 0, sizeof(*d));
+	d->args = args;
+	for (unsigned i = 0; i < args->disk_count; i++) {
+		if (open_one(&args->disks[i], &d->img[i], &err) < 0)
+			return cli_fail(hv_prog, args->disks[i].path, &err);
+		name(d, i);
+	}
+	/* the only ones that may be new: after all that may be refused */
+	for (unsigned i = 0; i < args->disk_count; i++) {
+		path = args->disks[i].keeper_path;
+		if (path && hv_keeper_open(path, d->id[i], &d->keeper[i],
+					   &err) < 0)
+			return cli_fail(hv_prog, path, &err);
+	}
+	return CLI_OK;
+}
+
+int hv_disks_attach(struct hv_disks *d, unsigned controller,
+		    struct storvsp *vsp, struct vhd_err *err)
+{
 	for (unsigned i = 0; i < d->args->disk_count; i++) {
 		const struct hv_disk_arg *arg = &d->args->disks[i];
 		struct storvsp_disk_opts o = {
-			.lun = (uint8_t)i,
+			.lun = arg->lun,
 			.read_only = arg->read_only,
 			.unmap = arg->unmap,
+			.block_bytes = arg->sector_bytes,
+			.physical_bytes = arg->physical_bytes,
 		};
 		int ret;
 
-		unique_id(arg->path, vhd_get_info(d->img[i]), o.unique_id);
-		/* Copies of one image share its id: a guest would take them
-		 * for two ways to one disk.
-		 */
-		while (id_taken(ids, i, o.unique_id))
-			o.unique_id[15]++;
-		memcpy(ids[i], o.unique_id, 16);
+		if (arg->controller != controller)
+			continue;
+		memcpy(o.unique_id, d->id[i], sizeof(o.unique_id));
+		if (d->keeper[i]) {
+			o.reservations = *hv_keeper_kept(d->keeper[i]);
+			o.reservations_keep = hv_keeper_keep;
+			o.reservations_arg = d->keeper[i];
+		}
 		ret = storvsp_disk_add(vsp, &o, d->img[i], err);
 		if (ret < 0)
 			return ret;

@@ -4,6 +4,8 @@
  *   hv.c            the program: which command
  *   args.c          the command line of `hv run`
  *   disk.c          --disk: open, name, close
+ *   keeper.c        its pr=FILE: reservations that outlive a run
+ *   controllers.c   SCSI controllers and which disks they have
  *   run.c           run a guest on this machine's KVM
  *   terminal.c      raw mode and back; escape.c: Ctrl-A
  *   nested.c        run the same in a QEMU machine: its life and the bytes
@@ -39,15 +41,23 @@ enum hv_exit {
 
 /* -------------------------------------------------------- command line -- */
 
-#define HV_DISKS_MAX 64
+/* As many as Hyper-V has: four controllers, 64 disks on each. */
+#define HV_CONTROLLERS_MAX 4
+#define HV_LUNS_MAX 64
+#define HV_DISKS_MAX (HV_CONTROLLERS_MAX * HV_LUNS_MAX)
+#define HV_POLL_DEFAULT_US 50u
+#define HV_POLL_MAX_US 10000u
 
 enum hv_accel { HV_ACCEL_AUTO, HV_ACCEL_KVM, HV_ACCEL_TCG };
 
 struct hv_disk_arg {
 	char *path;
 	bool read_only;
+	uint8_t controller, lun;
 	enum storvsp_unmap unmap;
 	enum vhd_format format; /* AUTO never means RAW */
+	uint32_t sector_bytes, physical_bytes; /* 0: the default */
+	char *keeper_path; /* pr=FILE, or NULL */
 };
 
 struct hv_args {
@@ -56,6 +66,8 @@ struct hv_args {
 	const char *kernel, *initrd, *append, *console;
 	uint64_t memory_bytes;
 	uint32_t cpus;
+	uint32_t channels; /* of each controller; at most one a processor */
+	uint32_t poll_us;  /* a channel may spin so long before it sleeps */
 	uint32_t timeout_s; /* 0: none */
 	enum hv_accel accel;
 };
@@ -66,9 +78,13 @@ void hv_args_free(struct hv_args *args);
 
 /* --------------------------------------------------------------- disks -- */
 
+struct hv_keeper;
+
 struct hv_disks {
 	const struct hv_args *args;
 	struct vhd *img[HV_DISKS_MAX];
+	uint8_t id[HV_DISKS_MAX][16]; /* what the guest knows them by */
+	struct hv_keeper *keeper[HV_DISKS_MAX]; /* or NULL */
 };
 
 /* Open (and so lock) all; reports failures. Returns an exit code. */
@@ -77,9 +93,36 @@ int hv_disks_open(struct hv_disks *d, const struct hv_args *args);
 int hv_disks_close(struct hv_disks *d);
 /* Let go of all without writing. */
 void hv_disks_abandon(struct hv_disks *d);
-/* As LUN 0, 1, ... of one controller. */
-int hv_disks_attach(struct hv_disks *d, struct storvsp *vsp,
-		    struct vhd_err *err);
+/* Those of this controller. */
+int hv_disks_attach(struct hv_disks *d, unsigned controller,
+		    struct storvsp *vsp, struct vhd_err *err);
+
+/* The file of a disk's persistent reservations: opened, made where it does not
+ * exist, and locked. -EUCLEAN: not such a file, or another disk's; -EBUSY;
+ * what opening says.
+ */
+int hv_keeper_open(const char *path, const uint8_t disk_id[16],
+		   struct hv_keeper **out, struct vhd_err *err);
+void hv_keeper_close(struct hv_keeper *k); /* takes; may be NULL */
+const struct storvsp_reservations *hv_keeper_kept(const struct hv_keeper *k);
+/* Durable on return, or -EIO; as storvsp_disk_opts wants it. */
+int hv_keeper_keep(void *keeper, const struct storvsp_reservations *now);
+
+/* --------------------------------------------------------- controllers --- */
+
+/* Each an own VMBus device with own channels; NULL where no disk is. */
+struct hv_controllers {
+	struct storvsp *vsp[HV_CONTROLLERS_MAX];
+};
+
+/* Make them, with their disks, and offer them. On failure, too, the caller
+ * ends with hv_controllers_destroy, after the bus is gone.
+ */
+int hv_controllers_create(struct hv_controllers *c, struct hv_disks *disks,
+			  struct vmbus *bus, struct vhd_err *err);
+void hv_controllers_destroy(struct hv_controllers *c);
+/* A line of counters for people. */
+void hv_controllers_say(const struct hv_controllers *c);
 
 /* ------------------------------------------------------------ terminal -- */
 

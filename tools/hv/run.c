@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Run a guest on this machine's KVM: partition, controller, disks, and the
+/* Run a guest on this machine's KVM: partition, controllers, disks, and the
  * way down in the opposite order; the images are committed last.
  */
 #include <errno.h>
@@ -52,7 +52,7 @@ bool hv_signals_timed_out(void)
 
 struct run {
 	struct hv *hv;
-	struct storvsp *vsp;
+	struct hv_controllers controllers;
 	struct hv_escape escape;
 };
 
@@ -85,42 +85,6 @@ static int cpu_or_control(void *unused, enum hv_thread thread,
 			      hv_prog, err);
 }
 
-static int channel(void *unused, enum vhd_engine engine, struct vhd_err *err)
-{
-	(void)unused;
-	return sandbox_filter(engine == VHD_ENGINE_URING ? SANDBOX_IO
-							 : SANDBOX_IO_PLAIN,
-			      hv_prog, err);
-}
-
-/* One controller for all disks; its id is the same in every run, so that a
- * guest finds the same hardware again.
- */
-static const char controller_id[] = "5a0f2f64-9e4c-4d0c-8a7e-76686420766d";
-
-static int add_controller(struct run *r, struct hv_disks *disks,
-			  struct vhd_err *err)
-{
-	struct storvsp_opts o = {
-		.log = hv_say_line,
-		.thread_begins = channel,
-	};
-	int ret;
-
-	if (disks->args->disk_count == 0)
-		return 0;
-	ret = vmbus_guid_parse(controller_id, &o.instance);
-	if (ret < 0)
-		return vhd_fail(err, ret, VHD_WHY_ARGUMENT, 0,
-				"the controller's id is malformed");
-	ret = storvsp_create(&o, &r->vsp, err);
-	if (ret == 0)
-		ret = hv_disks_attach(disks, r->vsp, err);
-	if (ret == 0)
-		ret = storvsp_offer(r->vsp, hv_bus(r->hv), err);
-	return ret;
-}
-
 static int create(struct run *r, const struct hv_args *args,
 		  struct hv_disks *disks, const struct hv_console *con,
 		  struct vhd_err *err)
@@ -138,7 +102,8 @@ static int create(struct run *r, const struct hv_args *args,
 	int ret = hv_create(&o, &r->hv, err);
 
 	if (ret == 0)
-		ret = add_controller(r, disks, err);
+		ret = hv_controllers_create(&r->controllers, disks,
+					    hv_bus(r->hv), err);
 	if (ret == 0)
 		ret = hv_boot_linux(r->hv, args->kernel, args->initrd,
 				    args->append, err);
@@ -153,24 +118,8 @@ static int create(struct run *r, const struct hv_args *args,
 /* A guest that should have ended by itself: what it and its disks were at. */
 static void say_where(struct run *r)
 {
-	struct storvsp_stats s;
-	char line[160];
-
 	hv_say_state(r->hv);
-	if (!r->vsp)
-		return;
-	storvsp_get_stats(r->vsp, &s);
-	snprintf(line, sizeof(line),
-		 "disks: %llu packets, %llu answered, %llu refused, %llu "
-		 "never answered; %llu reads, %llu writes, %llu flushes, %llu "
-		 "errors",
-		 (unsigned long long)s.packets,
-		 (unsigned long long)s.completions,
-		 (unsigned long long)s.refused,
-		 (unsigned long long)s.cancelled, (unsigned long long)s.reads,
-		 (unsigned long long)s.writes, (unsigned long long)s.flushes,
-		 (unsigned long long)s.errors);
-	hv_say_line(NULL, line);
+	hv_controllers_say(&r->controllers);
 }
 
 static int end_status(struct run *r, enum hv_end end,
@@ -221,7 +170,7 @@ int hv_run_kvm(const struct hv_args *args, struct hv_disks *disks,
 		hv_signals_watch(NULL, NULL, 0);
 	}
 	hv_destroy(r.hv);
-	storvsp_destroy(r.vsp);
+	hv_controllers_destroy(&r.controllers);
 	hv_terminal_restore();
 	closed = hv_disks_close(disks);
 	return closed != CLI_OK ? closed : status;

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The guest's SCSI controllers: which there are, and what each may use of this
+ * machine. Only those that have a disk are made.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "hv.h"
+#include "tools/sandbox/sandbox.h"
+
+/* The last byte counts controllers. The ids are the same in every run, so that
+ * a guest finds the same hardware again.
+ */
+static const char controller_id[] = "5a0f2f64-9e4c-4d0c-8a7e-76686420766d";
+
+static int channel_begins(void *unused, enum vhd_engine engine,
+			  struct vhd_err *err)
+{
+	(void)unused;
+	return sandbox_filter(engine == VHD_ENGINE_URING ? SANDBOX_IO
+							 : SANDBOX_IO_PLAIN,
+			      hv_prog, err);
+}
+
+/* With one processor, who spins keeps off it what is waited for. */
+static uint32_t poll_us(const struct hv_args *args)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0 &&
+	    CPU_COUNT(&set) < 2)
+		return 0;
+	return args->poll_us;
+}
+
+static int create(struct hv_controllers *c, unsigned i, struct hv_disks *disks,
+		  struct vmbus *bus, struct vhd_err *err)
+{
+	const struct hv_args *args = disks->args;
+	struct storvsp_opts o = {
+		.max_subchannels = (uint16_t)(args->channels - 1),
+		.poll_us = poll_us(args),
+		.log = hv_say_line,
+		.thread_begins = channel_begins,
+	};
+	int ret = vmbus_guid_parse(controller_id, &o.instance);
+
+	if (ret < 0)
+		return vhd_fail(err, ret, VHD_WHY_ARGUMENT, 0,
+				"the controller's id is malformed");
+	o.instance.b[15] = (uint8_t)(o.instance.b[15] + i);
+	ret = storvsp_create(&o, &c->vsp[i], err);
+	if (ret == 0)
+		ret = hv_disks_attach(disks, i, c->vsp[i], err);
+	if (ret == 0)
+		ret = storvsp_offer(c->vsp[i], bus, err);
+	return ret;
+}
+
+int hv_controllers_create(struct hv_controllers *c, struct hv_disks *disks,
+			  struct vmbus *bus, struct vhd_err *err)
+{
+	bool used[HV_CONTROLLERS_MAX] = {false};
+	int ret = 0;
+
+	memset(c, 0, sizeof(*c));
+	for (unsigned i = 0; i < disks->args->disk_count; i++)
+		used[disks->args->disks[i].controller] = true;
+	for (unsigned i = 0; i < HV_CONTROLLERS_MAX && ret == 0; i++)
+		if (used[i])
+			ret = create(c, i, disks, bus, err);
+	return ret;
+}
+
+void hv_controllers_destroy(struct hv_controllers *c)
+{
+	for (unsigned i = 0; i < HV_CONTROLLERS_MAX; i++) {
+		storvsp_destroy(c->vsp[i]);
+		c->vsp[i] = NULL;
+	}
+}
+
+void hv_controllers_say(const struct hv_controllers *c)
+{
+	struct storvsp_stats s;
+	char line[200];
+
+	for (unsigned i = 0; i < HV_CONTROLLERS_MAX; i++) {
+		if (!c->vsp[i])
+			continue;
+		storvsp_get_stats(c->vsp[i], &s);
+		snprintf(line, sizeof(line),
+			 "disks (controller %u): %llu packets, %llu answered, "
+			 "%llu refused, %llu never answered; %llu reads, %llu "
+			 "writes, %llu flushes, %llu errors",
+			 i, (unsigned long long)s.packets,
+			 (unsigned long long)s.completions,
+			 (unsigned long long)s.refused,
+			 (unsigned long long)s.cancelled,
+			 (unsigned long long)s.reads,
+			 (unsigned long long)s.writes,
+			 (unsigned long long)s.flushes,
+			 (unsigned long long)s.errors);
+		hv_say_line(NULL, line);
+	}
+}
