@@ -107,6 +107,7 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 	*d->switches = (struct storvsp_switches){
 		.sectors = vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES,
 	};
+	storvsp_reserve_init(&d->switches->reserve, o);
 	rc = storvsp_luns_add(&vsp->luns, d);
 	if (rc == 0) {
 		*life_of(vsp, d) = (struct disk_life){.state = DISK_SERVED};

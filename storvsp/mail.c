@@ -75,6 +75,8 @@ void storvsp_mail_session(struct storvsp *vsp, bool ready, uint16_t version)
 	vsp->version = version;
 	for (unsigned i = 0; ready && i < STORVSP_DISKS_MAX; i++)
 		scsi_attention_clear(&vsp->switches[i]);
+	for (unsigned i = 0; ready && i < vsp->luns.count; i++)
+		storvsp_reserve_reset(&vsp->luns.disk[i]->switches->reserve);
 	for (struct channel *ch = vsp->channels; ch; ch = ch->next) {
 		if (!ch->sub)
 			continue;

@@ -78,6 +78,15 @@ enum storvsp_unmap {
 	STORVSP_UNMAP_ON,
 };
 
+/* What a disk's persistent reservations are: the guest's, the one initiator
+ * that there is.
+ */
+struct storvsp_reservations {
+	bool registered;
+	uint64_t key;
+	uint8_t type; /* of the reservation, as SPC-4 counts; 0: none */
+};
+
 /* What becomes of a request that failed for a reason of the host's (no space,
  * an I/O error, a file that is gone). A request whose failure ended the image,
  * as a failed sync does, is reported in either case: the guest must know.
@@ -120,6 +129,15 @@ struct storvsp_disk_opts {
 	 * (0) or 4096.
 	 */
 	uint32_t block_bytes, physical_bytes;
+	/* Reservations that outlive the guest's power (APTPL): those that were
+	 * kept, and how to keep others, durably before it returns, or -errno.
+	 * A channel's thread calls it, one at a time. NULL: they are not kept,
+	 * and the guest is told so.
+	 */
+	struct storvsp_reservations reservations;
+	int (*reservations_keep)(void *arg,
+				 const struct storvsp_reservations *r);
+	void *reservations_arg;
 };
 
 /* -EINVAL (a limit above), -ENOMEM. */

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reserve.h"
 #include "vhd/vhd.h"
 
 /* What Linux scans: 8 SCSI channels, 2 targets, LUN 0 to 254. A disk outside
@@ -29,6 +30,7 @@ struct storvsp_switches {
 	_Atomic uint32_t attentions; /* attention.h */
 	atomic_bool hurry; /* being removed: end early what is in flight */
 	atomic_bool descriptor_sense; /* its format */
+	struct storvsp_reserve reserve;
 };
 
 struct policy;

@@ -37,7 +37,8 @@ static const struct cli_option options[] = {
 	 "instead of a look. A raw disk must be named as such;\n"
 	 "unmap or nounmap: whether the guest may give space back;\n"
 	 "controller=N: on which of four, 0 (the default) to 3;\n"
-	 "sector=4096, physical=4096: its blocks, else of 512 bytes"},
+	 "sector=4096, physical=4096: its blocks, else of 512 bytes;\n"
+	 "pr=FILE: where persistent reservations outlive a run"},
 	{"memory", OPT_MEMORY, "SIZE", "memory of the guest (default 512M)"},
 	{"cpus", OPT_CPUS, "N", "its processors (default 1)"},
 	{"channels", OPT_CHANNELS, "N",
@@ -127,6 +128,19 @@ static int physical_take(struct hv_disk_arg *d, const char *text)
 	return block_take("physical=", text, &d->physical_bytes);
 }
 
+static int keeper_take(struct hv_disk_arg *d, const char *text)
+{
+	if (!*text) {
+		(void)cli_usage(prog, "--disk: pr=: names no file");
+		return -1;
+	}
+	free(d->keeper_path);
+	d->keeper_path = strdup(text);
+	if (!d->keeper_path)
+		(void)cli_usage(prog, "out of memory");
+	return d->keeper_path ? 1 : -1;
+}
+
 /* Words with a value. Each takes it: 1, or -1 after a complaint. */
 static const struct value_word {
 	const char *word;
@@ -135,6 +149,7 @@ static const struct value_word {
 	{"controller=", controller_take},
 	{"sector=", sector_take},
 	{"physical=", physical_take},
+	{"pr=", keeper_take},
 };
 
 /* Take one word into `d`: 1 when it is one, 0, or -1 after a complaint. */
@@ -321,7 +336,9 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 
 void hv_args_free(struct hv_args *args)
 {
-	for (unsigned i = 0; i < args->disk_count; i++)
+	for (unsigned i = 0; i < args->disk_count; i++) {
 		free(args->disks[i].path);
+		free(args->disks[i].keeper_path);
+	}
 	args->disk_count = 0;
 }
