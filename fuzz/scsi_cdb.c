@@ -70,6 +70,8 @@ static void add_disks(struct storvsp_luns *luns, struct storvsp_disk *d,
 		};
 		atomic_store(&switches[i].sectors,
 			     sizes[(shape >> 2 & 3) ^ i] << (large ? 3 : 0));
+		storvsp_reserve_init(&switches[i].reserve,
+				     &(struct storvsp_disk_opts){0});
 		scsi_attention_clear(&switches[i]);
 		if (shape >> 5 & 1)
 			scsi_attention_raise(&switches[i], SCSI_UA_CAPACITY);

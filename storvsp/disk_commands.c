@@ -21,6 +21,29 @@ static const struct scsi_action maintenance_in[] = {
 	{0},
 };
 
+static const struct scsi_action reserve_in[] = {
+	{0, scsi_read_keys, {0, 0x1F, [7] = 0xFF, 0xFF}},
+	{1, scsi_read_reservation, {0, 0x1F, [7] = 0xFF, 0xFF}},
+	{2, scsi_report_capabilities, {0, 0x1F, [7] = 0xFF, 0xFF}},
+	{3, scsi_read_full_status, {0, 0x1F, [7] = 0xFF, 0xFF}},
+	{0},
+};
+
+/* no REGISTER AND MOVE: there is nobody it could move to */
+#define RESERVE_OUT(action, scope_type)                                        \
+	{(action), scsi_persistent_reserve_out,                                \
+	 {0, 0x1F, (scope_type), 0, 0, 0xFF, 0xFF, 0xFF, 0xFF}}
+static const struct scsi_action reserve_out[] = {
+	RESERVE_OUT(0, 0), /* REGISTER */
+	RESERVE_OUT(1, 0xFF), /* RESERVE */
+	RESERVE_OUT(2, 0xFF), /* RELEASE */
+	RESERVE_OUT(3, 0), /* CLEAR */
+	RESERVE_OUT(4, 0xFF), /* PREEMPT */
+	RESERVE_OUT(5, 0xFF), /* PREEMPT AND ABORT */
+	RESERVE_OUT(6, 0), /* REGISTER AND IGNORE EXISTING KEY */
+	{0},
+};
+
 const struct scsi_command scsi_disk_commands[256] = {
 	[SCSI_TEST_UNIT_READY] = ROW(scsi_nothing_to_do, 6, NONE, 0, {0}),
 	[SCSI_REQUEST_SENSE] = ROW(scsi_request_sense, 6, IN, SCSI_UA_WAITS,
@@ -34,8 +57,8 @@ const struct scsi_command scsi_disk_commands[256] = {
 		{0, 0x01, 0xFF, 0xFF, 0xFF}),
 	[SCSI_MODE_SELECT_6] = ROW(scsi_mode_select_6, 6, OUT, SCSI_PARAMS,
 		{0, 0x11, [4] = 0xFF}),
-	[SCSI_RESERVE_6] = ROW(scsi_nothing_to_do, 6, NONE, 0, {0}),
-	[SCSI_RELEASE_6] = ROW(scsi_nothing_to_do, 6, NONE, 0, {0}),
+	[SCSI_RESERVE_6] = ROW(scsi_reserve, 6, NONE, 0, {0, 0x1F}),
+	[SCSI_RELEASE_6] = ROW(scsi_release, 6, NONE, 0, {0, 0x1F}),
 	[SCSI_MODE_SENSE_6] = ROW(scsi_mode_sense_6, 6, IN, SCSI_UA_WAITS,
 		{0, 0x08, 0xFF, 0xFF, 0xFF}),
 	[SCSI_START_STOP_UNIT] = ROW(scsi_start_stop_unit, 6, NONE, 0,
@@ -67,8 +90,13 @@ const struct scsi_command scsi_disk_commands[256] = {
 		{0, 0x01, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0xFF}),
 	[SCSI_MODE_SELECT_10] = ROW(scsi_mode_select_10, 10, OUT, SCSI_PARAMS,
 		{0, 0x11, [7] = 0xFF, 0xFF}),
+	[SCSI_RESERVE_10] = ROW(scsi_reserve, 10, NONE, 0, {0, 0x1F}),
+	[SCSI_RELEASE_10] = ROW(scsi_release, 10, NONE, 0, {0, 0x1F}),
 	[SCSI_MODE_SENSE_10] = ROW(scsi_mode_sense_10, 10, IN, 0,
 		{0, 0x18, 0xFF, 0xFF, [7] = 0xFF, 0xFF}),
+	[SCSI_PERSISTENT_RESERVE_IN] = ACTIONS(reserve_in, 10, IN, 0),
+	[SCSI_PERSISTENT_RESERVE_OUT] = ACTIONS(reserve_out, 10, OUT,
+		SCSI_PARAMS),
 	[SCSI_READ_16] = ROW(scsi_read_16, 16, IN, 0, {0, 0x18, LBA8, LBA4}),
 	[SCSI_WRITE_16] = ROW(scsi_write_16, 16, OUT, 0,
 		{0, 0x18, LBA8, LBA4}),

@@ -60,7 +60,7 @@ static bool depth_ok(struct channel *ch, const struct gate *g)
 	if (n == 0)
 		return left > 0;
 	/* one for each disk that has none */
-	return n < left && left > ch->luns.count - ch->flying &&
+	return n < left && left + ch->flying > ch->luns.count &&
 	       (max == 0 || n < max);
 }
 
@@ -104,7 +104,8 @@ static bool limits_ok(struct channel *ch, struct gate *g,
 static bool may_pass(struct channel *ch, struct gate *g,
 		     const struct request *r)
 {
-	if (!atomic_load_explicit(&g->disk->policy->paused,
+	if (!g->closed &&
+	    !atomic_load_explicit(&g->disk->policy->paused,
 				  memory_order_relaxed) &&
 	    depth_ok(ch, g))
 		return limits_ok(ch, g, r);
@@ -179,7 +180,7 @@ static bool has_share(const struct channel *ch, const struct gate *g)
 	/* one for each disk that has none, and one for a reset */
 	return g->slots >= ch->depth ||
 	       g->slots >= STORVSP_SLOT_SHARE * (left + 1) ||
-	       left <= ch->luns.count - ch->used;
+	       left + ch->used <= ch->luns.count;
 }
 
 bool storvsp_gate_enter(struct channel *ch, struct request *r)

@@ -28,8 +28,11 @@ bool storvsp_mail_take(struct channel *ch, struct mail *out,
 	atomic_store_explicit(&ch->mail_waiting, false, memory_order_relaxed);
 	*out = ch->mail;
 	ch->mail = (struct mail){0};
-	if (out->luns)
+	if (out->luns) {
 		*luns = ch->vsp->luns;
+		out->luns_number = ch->vsp->luns_number;
+		out->frozen = ch->vsp->frozen;
+	}
 	pthread_mutex_unlock(&ch->vsp->lock);
 	return true;
 }
@@ -72,6 +75,8 @@ void storvsp_mail_session(struct storvsp *vsp, bool ready, uint16_t version)
 	vsp->version = version;
 	for (unsigned i = 0; ready && i < STORVSP_DISKS_MAX; i++)
 		scsi_attention_clear(&vsp->switches[i]);
+	for (unsigned i = 0; ready && i < vsp->luns.count; i++)
+		storvsp_reserve_reset(&vsp->luns.disk[i]->switches->reserve);
 	for (struct channel *ch = vsp->channels; ch; ch = ch->next) {
 		if (!ch->sub)
 			continue;

@@ -11,6 +11,8 @@
 
 static bool in_scope(const struct reset_scope *s, const struct storvsp_disk *d)
 {
+	if (s->disk)
+		return d == s->disk;
 	switch (s->op) {
 	case STORVSP_OP_RESET_LUN:
 		return d->path == s->path && d->target == s->target &&
@@ -38,6 +40,15 @@ void storvsp_reset_cancel(struct channel *ch, const struct reset_scope *scope)
 	}
 }
 
+static void release_reservations(const struct channel *ch,
+				 const struct reset_scope *scope)
+{
+	for (unsigned i = 0; i < ch->luns.count; i++)
+		if (in_scope(scope, ch->luns.disk[i]))
+			storvsp_reserve_reset(
+				&ch->luns.disk[i]->switches->reserve);
+}
+
 void storvsp_reset_start(struct channel *ch, struct request *r,
 			 const struct storvsp_packet_wire *in)
 {
@@ -51,6 +62,7 @@ void storvsp_reset_start(struct channel *ch, struct request *r,
 	ch->reset = r;
 	ch->reset_ticket = storvsp_mail_reset(ch, &scope);
 	storvsp_reset_cancel(ch, &scope);
+	release_reservations(ch, &scope);
 }
 
 void storvsp_reset_join(struct channel *ch, const struct reset_scope *scope,

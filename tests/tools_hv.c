@@ -145,6 +145,19 @@ static void a_controller_has_64_disks_and_a_guest_four_controllers(void **state)
 	assert_int_equal(argc, 2 + HV_DISKS_MAX);
 }
 
+static void a_place_for_reservations_is_a_name_without_comma(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--disk", "a,b.vhd,pr=x/y,ro",
+			       "--disk", "c,pr=1,pr=2", NULL),
+			 -1);
+	assert_string_equal(args.disks[0].path, "a,b.vhd");
+	assert_string_equal(args.disks[0].keeper_path, "x/y");
+	assert_true(args.disks[0].read_only);
+	assert_string_equal(args.disks[1].keeper_path, "1");
+	hv_args_free(&args);
+}
+
 static void there_are_as_many_channels_as_processors_unless_told(void **state)
 {
 	(void)state;
@@ -203,6 +216,7 @@ static void nonsense_is_a_usage_error(void **state)
 		{"--accel", "xen"},    {"--timeout", "0"},
 		{"--timeout", "1s"},   {"--disk", ""},
 		{"--disk", ",ro"},     {"--nothing", "x"},
+		{"--disk", "a,pr="},
 		{"--disk", "a,sector=1024"}, {"--disk", "a,physical=,ro"},
 		{"--channels", "0"},   {"--channels", "65"},
 		{"--channels", "2"},   {"--poll", "10001"},
@@ -723,6 +737,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults_are_modest),
 		cmocka_unit_test(disks_keep_their_names_and_words),
+		cmocka_unit_test(
+			a_place_for_reservations_is_a_name_without_comma),
 		cmocka_unit_test(
 			a_controller_has_64_disks_and_a_guest_four_controllers),
 		cmocka_unit_test(

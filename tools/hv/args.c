@@ -38,6 +38,7 @@ static const struct cli_option options[] = {
 	 "unmap or nounmap: whether the guest may give space back;\n"
 	 "controller=N: on which of four, 0 (the default) to 3;\n"
 	 "sector=4096, physical=4096: its blocks, else of 512 bytes;\n"
+	 "pr=FILE: where persistent reservations outlive a run;\n"
 	 "iops=N, bps=SIZE: requests and bytes a second it may do,\n"
 	 "iops-burst=N, bps-burst=SIZE: at once; depth=N: requests\n"
 	 "in flight on a channel; on-error=pause: hold what fails\n"
@@ -140,6 +141,19 @@ static int on_error_take(struct hv_disk_arg *d, const char *text)
 	return -1;
 }
 
+static int keeper_take(struct hv_disk_arg *d, const char *text)
+{
+	if (!*text) {
+		(void)cli_usage(prog, "--disk: pr=: names no file");
+		return -1;
+	}
+	free(d->keeper_path);
+	d->keeper_path = strdup(text);
+	if (!d->keeper_path)
+		(void)cli_usage(prog, "out of memory");
+	return d->keeper_path ? 1 : -1;
+}
+
 /* Words with a value. Each takes it: 1, or -1 after a complaint. */
 static const struct value_word {
 	const char *word;
@@ -149,6 +163,7 @@ static const struct value_word {
 	{"sector=", sector_take},
 	{"physical=", physical_take},
 	{"on-error=", on_error_take},
+	{"pr=", keeper_take},
 };
 
 static int limit_take(struct hv_disk_arg *d, const char *text)
@@ -349,7 +364,9 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 
 void hv_args_free(struct hv_args *args)
 {
-	for (unsigned i = 0; i < args->disk_count; i++)
+	for (unsigned i = 0; i < args->disk_count; i++) {
 		free(args->disks[i].path);
+		free(args->disks[i].keeper_path);
+	}
 	args->disk_count = 0;
 }

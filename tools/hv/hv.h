@@ -5,6 +5,7 @@
  *   args.c          the command line of `hv run`
  *   limit.c         its words that limit a disk
  *   disk.c          --disk: open, name, close
+ *   keeper.c        its pr=FILE: reservations that outlive a run
  *   controllers.c   SCSI controllers and which disks they have
  *   run.c           run a guest on this machine's KVM
  *   terminal.c      raw mode and back; escape.c: Ctrl-A
@@ -59,6 +60,7 @@ struct hv_disk_arg {
 	uint32_t sector_bytes, physical_bytes; /* 0: the default */
 	struct storvsp_limits limits;
 	enum storvsp_on_error on_error;
+	char *keeper_path; /* pr=FILE, or NULL */
 };
 
 struct hv_args {
@@ -89,10 +91,13 @@ int hv_on_error_parse(const char *text, enum storvsp_on_error *out);
 
 /* --------------------------------------------------------------- disks -- */
 
+struct hv_keeper;
+
 struct hv_disks {
 	const struct hv_args *args;
 	struct vhd *img[HV_DISKS_MAX];
 	uint8_t id[HV_DISKS_MAX][16]; /* what the guest knows them by */
+	struct hv_keeper *keeper[HV_DISKS_MAX]; /* or NULL */
 };
 
 /* Open (and so lock) all; reports failures. Returns an exit code. */
@@ -104,6 +109,17 @@ void hv_disks_abandon(struct hv_disks *d);
 /* Those of this controller. */
 int hv_disks_attach(struct hv_disks *d, unsigned controller,
 		    struct storvsp *vsp, struct vhd_err *err);
+
+/* The file of a disk's persistent reservations: opened, made where it does not
+ * exist, and locked. -EUCLEAN: not such a file, or another disk's; -EBUSY;
+ * what opening says.
+ */
+int hv_keeper_open(const char *path, const uint8_t disk_id[16],
+		   struct hv_keeper **out, struct vhd_err *err);
+void hv_keeper_close(struct hv_keeper *k); /* takes; may be NULL */
+const struct storvsp_reservations *hv_keeper_kept(const struct hv_keeper *k);
+/* Durable on return, or -EIO; as storvsp_disk_opts wants it. */
+int hv_keeper_keep(void *keeper, const struct storvsp_reservations *now);
 
 /* --------------------------------------------------------- controllers --- */
 

@@ -64,7 +64,7 @@ static void limit_words(struct plan *p, const struct hv_disk_arg *d)
 }
 
 static void disk_words(struct plan *p, const struct hv_disk_arg *d,
-		       const char *inner)
+		       const char *inner, const char *keeper)
 {
 	static const char *const unmap[] = {
 		[STORVSP_UNMAP_AUTO] = "",
@@ -83,11 +83,13 @@ static void disk_words(struct plan *p, const struct hv_disk_arg *d,
 	if (d->physical_bytes)
 		fprintf(p->f, ",physical=%u", d->physical_bytes);
 	limit_words(p, d);
+	if (d->keeper_path)
+		fprintf(p->f, ",pr=%s", keeper);
 	fprintf(p->f, ",%s", d->read_only ? "ro" : "rw");
 	fputc('\0', p->f);
 }
 
-/* `inner`: kernel, initrd (or NULL), then the disks. */
+/* `inner`: kernel, initrd (or NULL), then the disks, then their keepers. */
 static void command(struct plan *p, const struct hv_args *args,
 		    char *const inner[])
 {
@@ -111,7 +113,8 @@ static void command(struct plan *p, const struct hv_args *args,
 	number_words(p, "--poll", args->poll_us);
 	for (unsigned i = 0; i < args->disk_count; i++) {
 		entry(p, 'a', "--disk");
-		disk_words(p, &args->disks[i], inner[2 + i]);
+		disk_words(p, &args->disks[i], inner[2 + i],
+			   inner[2 + args->disk_count + i]);
 	}
 }
 
