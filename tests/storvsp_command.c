@@ -110,6 +110,20 @@ static void known_opcodes_run_and_all_others_are_refused(void **state)
 	}
 }
 
+/* The default one, without a list of parameters. */
+static void a_self_test_is_all_there_is_to_diagnose(void **state)
+{
+	struct task k;
+
+	(void)state;
+	task_init(&k, 512, STORVSP_DATA_OUT);
+	assert_int_equal(RUN(&k, 0x1D, 0x04, 0, 0, 0, 0), SCSI_GOOD);
+	assert_int_equal(RUN(&k, 0x1D, 0x04, 0, 0, 1, 0), SCSI_BAD_FIELD);
+	assert_int_equal(RUN(&k, 0x1D, 0x04, 0, 1, 0, 0), SCSI_BAD_FIELD);
+	assert_int_equal(RUN(&k, 0x1D, 0x24, 0, 0, 0, 0), SCSI_BAD_FIELD);
+	assert_int_equal(RUN(&k, 0x1D, 0, 0, 0, 0, 0), SCSI_BAD_FIELD);
+}
+
 static void absent_lun_answers_inquiry_and_report_luns_only(void **state)
 {
 	(void)state;
@@ -245,6 +259,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(known_opcodes_run_and_all_others_are_refused),
+		cmocka_unit_test(
+			a_self_test_is_all_there_is_to_diagnose),
 		cmocka_unit_test(
 			absent_lun_answers_inquiry_and_report_luns_only),
 		cmocka_unit_test(
