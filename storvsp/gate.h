@@ -44,6 +44,7 @@ struct gate {
 				       * have something waiting */
 	bool listed;
 	unsigned slots;		      /* requests here: waiting, or passed */
+	atomic_uint writers;	      /* those that have a turn (turn.h) */
 	uint64_t throttled_from_ns;   /* a limit holds the first; 0: none */
 	struct disk_stats stats;
 };

@@ -29,6 +29,7 @@ struct storvsp_switches {
 	atomic_bool cache_off;	     /* every write is durable before it ends */
 	_Atomic uint32_t attentions; /* attention.h */
 	atomic_bool descriptor_sense; /* its format */
+	_Atomic uint32_t turn;	      /* enum turn_word */
 	struct storvsp_reserve reserve;
 };
 
