@@ -100,7 +100,8 @@ static bool limits_ok(struct channel *ch, struct gate *g,
 
 static bool may_pass(struct channel *ch, struct gate *g, struct request *r)
 {
-	if (!atomic_load_explicit(&g->disk->policy->paused,
+	if (!g->closed &&
+	    !atomic_load_explicit(&g->disk->policy->paused,
 				  memory_order_relaxed) &&
 	    depth_ok(ch, g) && storvsp_turn_take(ch, g, r))
 		return limits_ok(ch, g, r);
