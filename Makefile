@@ -82,7 +82,12 @@ STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                storvsp/target.c storvsp/command.c storvsp/inquiry.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
-               storvsp/sense.c storvsp/attention.c storvsp/provision.c
+               storvsp/sense.c storvsp/attention.c storvsp/provision.c \
+               storvsp/blocks.c storvsp/disk_commands.c storvsp/opcodes.c \
+               storvsp/select.c storvsp/logsense.c storvsp/reserve.c \
+               storvsp/reserve_in.c storvsp/clock.c \
+               storvsp/gate.c storvsp/histogram.c storvsp/limit.c \
+               storvsp/policy.c storvsp/stats.c
 
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
            tools/cli/options.c tools/cli/parent.c tools/cli/progress.c \
@@ -142,7 +147,7 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/convert/share.c tools/convert/diff.c \
                    tools/convert/journal.c tools/convert/resume.c \
                    tools/verb/words.c tools/verb/preset.c
-SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/disk.c tools/hv/run.c \
+SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c tools/hv/run.c \
           tools/hv/controllers.c \
           tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
           tools/hv/qemu.c tools/hv/modules.c tools/hv/vmlinux.c \
@@ -190,10 +195,11 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
                 storvsp_thread storvsp_channels storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
-                storvsp_hostile_flip storvsp_provision storvsp_select
+                storvsp_hostile_flip storvsp_provision storvsp_select \
+                storvsp_blocks storvsp_reserve
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
-UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_inspect \
+UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt tools_sandbox
 SRC_tools_bench := tools/verb/bench_run.c
@@ -201,7 +207,8 @@ SRC_tools_stream  := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
 SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
-SRC_tools_hv      := tools/hv/args.c tools/hv/disk.c tools/hv/escape.c \
+SRC_tools_keeper  := tools/hv/keeper.c
+SRC_tools_hv      := tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c tools/hv/escape.c \
                      tools/hv/terminal.c tools/hv/modules.c \
                      tools/hv/shares.c tools/hv/cpio.c
 SRC_tools_gpt     := tools/verb/gpt.c
@@ -319,7 +326,10 @@ FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
 FUZZ_SRC_storvsp_packet := $(FUZZ_SRC_storvsp_session)
 FUZZ_LIBS_storvsp_packet := $(LIBS_VHD)
 FUZZ_LIBS_scsi_cdb := $(LIBS_VHD)
-FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/inquiry.c storvsp/mode.c \
+FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/disk_commands.c \
+                     storvsp/opcodes.c storvsp/select.c storvsp/logsense.c \
+                     storvsp/reserve.c storvsp/reserve_in.c storvsp/inquiry.c \
+                     storvsp/mode.c \
                      storvsp/provision.c $(VHD_SRC) tests/lib/memfile.c \
                      storvsp/capacity.c storvsp/readwrite.c storvsp/sense.c \
                      storvsp/attention.c storvsp/target.c
@@ -554,8 +564,10 @@ unit: unit-build
 watched:
 	@echo $(WATCHED)
 # What is built; a test that is not fails.
+# Those that take seconds begin first.
+UNIT_LONG := vhd_fault vhd_repair vhd_nomem_calls vhd_model tools_stream
 unit-run:
-	tests/run-unit.sh $(BUILD) $(UNIT)
+	tests/run-unit.sh $(BUILD) $(UNIT_LONG) $(filter-out $(UNIT_LONG),$(UNIT))
 
 # For scripts that run them otherwise.
 .PHONY: unit-names

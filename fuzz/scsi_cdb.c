@@ -3,8 +3,9 @@
  * against what must hold for every command. No rings; disks of no data, each
  * smaller than it is said to be.
  *
- * Input: shape, address (3 bytes), direction, claimed CDB length, buffer size
- * (4 bytes), the CDB, then parameters, zero where the input ends.
+ * Input: shape, address (3 bytes), direction, claimed CDB length (6 bits; the
+ * next is for blocks of 4 KiB), buffer size (4 bytes), the CDB, then
+ * parameters, zero where the input ends.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,6 +29,9 @@ static void check(bool ok, const char *what)
 	abort();
 }
 
+#define CLAIMED 0x3F
+#define LARGE	0x40
+
 static const uint64_t sizes[] = {1, 64, 0xFFFFFFFF, 1ull << 40};
 
 static struct storvsp_switches switches[DISKS];
@@ -50,12 +54,13 @@ static struct vhd *image(unsigned i)
 }
 
 static void add_disks(struct storvsp_luns *luns, struct storvsp_disk *d,
-		      uint8_t shape)
+		      uint8_t shape, bool large)
 {
 	for (unsigned i = 0; i < (shape & 3) + 1u; i++) {
 		d[i] = (struct storvsp_disk){
 			.img = image(i),
 			.switches = &switches[i],
+			.block_log2 = large ? 3 : 0,
 			.path = i == 3,
 			.target = i == 2,
 			.lun = i == 1 ? 254 : 0,
@@ -64,13 +69,26 @@ static void add_disks(struct storvsp_luns *luns, struct storvsp_disk *d,
 			.reads_zero = shape >> 7 & 1,
 		};
 		atomic_store(&switches[i].sectors,
-			     sizes[(shape >> 2 & 3) ^ i]);
+			     sizes[(shape >> 2 & 3) ^ i] << (large ? 3 : 0));
+		storvsp_reserve_init(&switches[i].reserve,
+				     &(struct storvsp_disk_opts){0});
 		scsi_attention_clear(&switches[i]);
 		if (shape >> 5 & 1)
 			scsi_attention_raise(&switches[i], SCSI_UA_CAPACITY);
 		memset(d[i].unique_id, shape, sizeof(d[i].unique_id));
 		check(storvsp_luns_add(luns, &d[i]) == 0, "add");
 	}
+}
+
+static uint64_t disk_sectors(const struct scsi_task *t)
+{
+	return atomic_load(&t->disk->switches->sectors);
+}
+
+/* Whole blocks. */
+static bool aligned(const struct scsi_task *t, uint64_t sectors)
+{
+	return (sectors & ((1u << t->disk->block_log2) - 1)) == 0;
 }
 
 static void check_extents(const struct scsi_task *t)
@@ -83,9 +101,10 @@ static void check_extents(const struct scsi_task *t)
 		const struct scsi_extent *e = &t->extent[i];
 
 		check(e->sectors > 0, "an empty extent");
-		check(e->sectors <= t->sectors &&
-			      e->lba <= t->sectors - e->sectors,
+		check(e->sectors <= disk_sectors(t) &&
+			      e->lba <= disk_sectors(t) - e->sectors,
 		      "outside the disk");
+		check(aligned(t, e->lba) && aligned(t, e->sectors), "a part");
 		sum += e->sectors;
 	}
 	check(sum <= SCSI_UNMAP_SECTORS_MAX || t->io.verify,
@@ -115,10 +134,11 @@ static void check_io(const struct scsi_task *t)
 		return;
 	}
 	check(io->bytes > 0 && io->bytes % VHD_SECTOR_BYTES == 0, "length");
+	check(aligned(t, io->lba) && aligned(t, sectors), "a part");
 	check(io->bytes <= t->buffer_bytes, "more than the buffer");
 	check(io->bytes <= t->max_transfer_bytes, "more than a transfer");
-	check(sectors <= t->sectors &&
-		      io->lba <= t->sectors - sectors,
+	check(sectors <= disk_sectors(t) &&
+		      io->lba <= disk_sectors(t) - sectors,
 	      "outside the disk");
 	check(t->data_in == (io->op == VHD_OP_READ ? STORVSP_DATA_IN
 						   : STORVSP_DATA_OUT),
@@ -156,7 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum scsi_verdict v;
 
 	memcpy(in, data, size < sizeof(in) ? size : sizeof(in));
-	add_disks(&luns, d, in[0]);
+	add_disks(&luns, d, in[0], in[5] & LARGE);
 	t.luns = &luns;
 	t.path = in[1];
 	t.target = in[2];
@@ -172,11 +192,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		       size - sizeof(in) < sizeof(t.param) ? size - sizeof(in)
 							   : sizeof(t.param));
 	t.param_bytes = scsi_param_wanted(&t);
-	v = scsi_run(&t, in[5]);
+	v = scsi_run(&t, in[5] & CLAIMED);
 	if (v >= SCSI_UA_FIRST && v <= SCSI_UA_LAST) {
 		check(t.disk && v == SCSI_UA_CAPACITY, "an attention");
 		check_answer(v, in[0] & 0x20);
-		v = scsi_run(&t, in[5]);
+		v = scsi_run(&t, in[5] & CLAIMED);
 		check(v < SCSI_UA_FIRST || v > SCSI_UA_LAST, "told twice");
 	}
 	check(v < SCSI_VERDICT_COUNT, "verdict");

@@ -24,7 +24,13 @@ void storvsp_channel_attach(struct channel *ch, const struct storvsp_luns *all)
 
 		if (storvsp_luns_find(&ch->luns, d->path, d->target, d->lun))
 			continue;
+		if (storvsp_gate_attach(ch, d)) {
+			storvsp_log_line(ch->log, "disk %u:%u:%u left out: no "
+					 "memory", d->path, d->target, d->lun);
+			continue;
+		}
 		if (vhd_queue_attach(ch->queue, d->img, &err)) {
+			storvsp_gate_detach(ch, d);
 			storvsp_log_line(ch->log, "disk %u:%u:%u left out: %s",
 					 d->path, d->target, d->lun, err.text);
 			continue;
@@ -73,7 +79,7 @@ static int queue_start(struct channel *ch, const struct storvsp_luns *luns)
 	const struct storvsp_opts *o = &ch->vsp->opts;
 	const struct vhd_queue_opts q = {
 		.engine = o->engine,
-		.depth = ch->depth,
+		.depth = ch->places,
 	};
 	int rc = o->queue_create
 			 ? o->queue_create(o->queue_arg, &ch->queue,
@@ -96,17 +102,18 @@ static void queue_stop(struct channel *ch)
 {
 	ch->stopping = true;
 	storvsp_reset_cancel(ch, NULL);
-	while (ch->on_disk > 0) {
+	while (level_get(&ch->on_disk) > 0) {
 		struct vhd_req *done[STORVSP_BATCH];
 		unsigned n = vhd_queue_reap(ch->queue, done, STORVSP_BATCH);
 
+		ch->now_ns = 0;
 		for (unsigned i = 0; i < n; i++)
 			storvsp_request_end(ch, done[i]->user);
 		if (n == 0 && vhd_queue_wait(ch->queue, -1, -1) < 0)
 			(void)poll(NULL, 0, 1); /* broken: do not spin */
 	}
 	/* answers and a reset that nobody waits for any more */
-	stat_add(&ch->stats, STAT_CANCELLED, ch->busy);
+	stat_add(&ch->stats, STAT_CANCELLED, level_get(&ch->busy));
 	for (unsigned i = 0; i < ch->luns.count; i++)
 		vhd_queue_detach(ch->queue, ch->luns.disk[i]->img);
 	vhd_queue_destroy(ch->queue);
@@ -150,17 +157,18 @@ static bool spin(struct channel *ch, uint64_t since_ns)
 static void sleep_until_news(struct channel *ch)
 {
 	int fd = vmbus_channel_eventfd(ch->bus);
+	int ms = storvsp_gate_timeout_ms(ch);
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	eventfd_t n;
 
-	if (!ch->queue_dead && vhd_queue_wait(ch->queue, fd, -1) < 0) {
+	if (!ch->queue_dead && vhd_queue_wait(ch->queue, fd, ms) < 0) {
 		ch->queue_dead = true;
 		storvsp_log_line(ch->log, "channel %u: the disk engine broke",
 				 vmbus_channel_index(ch->bus));
 		return;
 	}
 	if (ch->queue_dead)
-		(void)poll(&p, 1, -1);
+		(void)poll(&p, 1, ms);
 	/* does not block: nothing to read after a completion */
 	(void)eventfd_read(fd, &n);
 }
@@ -245,8 +253,10 @@ static int start(struct channel *ch, const struct storvsp_luns *luns)
 static void channel_free(struct channel *ch)
 {
 	sem_destroy(&ch->started);
+	storvsp_gate_free(ch);
 	free(ch->slots);
 	free(ch->iovs);
+	free(ch->patterns);
 	free(ch->packet);
 	free(ch->sink);
 	free(ch->buffer.pfns);
@@ -261,22 +271,30 @@ static struct channel *channel_alloc(const struct storvsp_opts *opts)
 	if (!ch)
 		return NULL;
 	ch->depth = opts->depth;
+	ch->slot_count = ch->depth + (ch->depth + STORVSP_SLOT_SHARE - 1) /
+					     STORVSP_SLOT_SHARE;
+	ch->places = 2 * (ch->depth < STORVSP_PLACES_MAX ? ch->depth
+							 : STORVSP_PLACES_MAX);
 	ch->iov_max = storvsp_buffer_pages(HV_PAGE_BYTES - 1,
 					   opts->max_transfer_bytes);
 	sem_init(&ch->started, 0, 0);
-	ch->slots = calloc(ch->depth, sizeof(*ch->slots));
-	ch->iovs = calloc((size_t)ch->depth * ch->iov_max, sizeof(*ch->iovs));
+	ch->slots = calloc(ch->slot_count, sizeof(*ch->slots));
+	ch->iovs = calloc((size_t)ch->slot_count * ch->iov_max,
+			  sizeof(*ch->iovs));
+	ch->patterns = calloc(ch->slot_count, SCSI_BLOCK_BYTES_MAX);
 	ch->packet = malloc(STORVSP_RING_PACKET_MAX);
 	ch->sink = aligned_alloc(HV_PAGE_BYTES, STORVSP_SINK_BYTES);
 	ch->buffer.pfns = calloc(ch->iov_max, sizeof(*ch->buffer.pfns));
 	ch->buffer.pfns_max = ch->iov_max;
-	if (!ch->slots || !ch->iovs || !ch->packet || !ch->sink ||
-	    !ch->buffer.pfns) {
+	if (!ch->slots || !ch->iovs || !ch->patterns || !ch->packet ||
+	    !ch->sink || !ch->buffer.pfns) {
 		channel_free(ch);
 		return NULL;
 	}
-	for (unsigned i = 0; i < ch->depth; i++) {
+	for (unsigned i = ch->slot_count; i-- > 0;) {
 		ch->slots[i].iov = &ch->iovs[(size_t)i * ch->iov_max];
+		ch->slots[i].pattern =
+			&ch->patterns[(size_t)i * SCSI_BLOCK_BYTES_MAX];
 		ch->slots[i].next = ch->free;
 		ch->free = &ch->slots[i];
 	}
@@ -302,7 +320,8 @@ static int device_open(void *dev, struct vmbus_channel *bus,
 	ch->bus = bus;
 	ch->mem = vmbus_channel_mem(bus);
 	ch->log = &vsp->log;
-	ch->sub = vmbus_channel_index(bus) != 0;
+	ch->number = vmbus_channel_index(bus);
+	ch->sub = ch->number != 0;
 	ch->session.sub = ch->sub;
 	ch->session.max_subchannels = vsp->opts.max_subchannels;
 	ch->session.max_transfer_bytes = vsp->opts.max_transfer_bytes;

@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 
 #include "buffer.h"
+#include "gate.h"
 #include "log.h"
 #include "scsi.h"
 #include "session.h"
@@ -54,7 +55,7 @@ struct mail {
 	bool luns;    /* the controller has other disks now */
 	bool session; /* sub-channels: the primary's session changed */
 	bool reset;
-	bool look;  /* a reset waited for may have ended */
+	bool look;  /* a reset waited for may have ended, a gate may open */
 	bool ready; /* with `session` */
 	uint16_t version;
 	struct reset_scope scope; /* with `reset` */
@@ -64,20 +65,27 @@ struct mail {
 enum request_state {
 	REQUEST_FREE = 0,
 	REQUEST_TAKEN, /* being started, or a reset that waits */
-	REQUEST_DISK,  /* in the disk queue */
-	REQUEST_DONE,  /* its answer waits to be sent */
+	REQUEST_WAITING, /* at its disk's gate */
+	REQUEST_DISK,	 /* in the disk queue */
+	REQUEST_DONE,	 /* its answer waits to be sent */
 };
 
 /* A slot: one packet from taking to answer. */
 struct request {
-	struct request *next; /* in the free list or the list of answers */
+	struct request *next; /* in the free list, at a gate, or in the list of
+			       * answers */
 	enum request_state state;
 	bool v1;
 	uint64_t trans_id;
 	size_t answer_bytes;
 	struct storvsp_packet_wire answer;
-	/* REQUEST_DISK */
-	bool doomed; /* a reset waits for its end */
+	/* REQUEST_WAITING and REQUEST_DISK */
+	struct gate *gate;
+	bool doomed;	  /* a reset waits for its end */
+	bool stalled;	  /* at the disk for too long */
+	uint64_t from_ns; /* when it was taken, and sent */
+	uint64_t sent_ns;
+	uint8_t opcode;
 	const struct storvsp_disk *disk;
 	struct scsi_io io;
 	uint64_t sectors; /* of `req` */
@@ -86,7 +94,7 @@ struct request {
 	/* a command of several steps: what has not been sent yet */
 	struct scsi_extent extent[SCSI_EXTENTS_MAX];
 	unsigned at, count;
-	uint8_t pattern[VHD_SECTOR_BYTES];
+	uint8_t *pattern; /* SCSI_BLOCK_BYTES_MAX */
 };
 
 struct channel {
@@ -96,7 +104,10 @@ struct channel {
 	struct hv_mem *mem;
 	struct log *log;
 	bool sub;
-	unsigned depth;
+	uint64_t number; /* 0: the primary */
+	unsigned depth;	 /* of one disk */
+	unsigned slot_count;
+	unsigned places; /* at the disk queue */
 	unsigned iov_max;
 
 	/* guarded by the controller's lock */
@@ -121,11 +132,18 @@ struct channel {
 	struct vhd_queue *queue;
 	struct request *slots;
 	struct iovec *iovs;
+	uint8_t *patterns;
 	struct request *free;
 	struct request *answers, **answers_tail; /* in order of completion */
-	unsigned busy;				 /* slots not free */
-	unsigned on_disk;			 /* slots in REQUEST_DISK */
-	unsigned doomed;			 /* of these */
+	struct level busy;			 /* slots not free */
+	struct level on_disk;			 /* slots in REQUEST_DISK */
+	struct level waiting;			 /* in REQUEST_WAITING */
+	unsigned doomed;			 /* of those on disk */
+	struct gate *gates[STORVSP_DISKS_MAX];	 /* by the disk's slot; changed
+						  * under the lock only */
+	struct gate *blocked;			 /* where something waits */
+	uint64_t now_ns;			 /* 0: not read yet */
+	uint64_t watch_ns;			 /* when to look for stalls */
 	uint8_t *packet;			 /* STORVSP_RING_PACKET_MAX */
 	uint8_t *sink; /* STORVSP_SINK_BYTES: what is read only to see it */
 	struct buffer buffer;
@@ -168,8 +186,14 @@ void storvsp_channel_ring_broken(struct channel *ch, const char *what);
 void storvsp_request_start(struct channel *ch, struct request *r,
 			   const struct storvsp_packet_wire *in,
 			   const struct vmbus_packet *pkt);
+/* Its gate lets it pass. */
+void storvsp_request_send(struct channel *ch, struct request *r);
 /* The disk queue is done with it. */
 void storvsp_request_end(struct channel *ch, struct request *r);
+/* A reset came while it waited at its gate. */
+void storvsp_request_abort(struct channel *ch, struct request *r);
+/* What it does, for people. */
+const char *storvsp_request_verb(const struct request *r);
 
 /* ------------------------------------------------------------ reset.c ---- */
 

@@ -25,6 +25,20 @@ struct storvsp {
 	uint64_t closed[STAT_COUNT]; /* counters of channels gone */
 };
 
+/* -------------------------------------------------------------- clock.c -- */
+
+uint64_t storvsp_clock_ns(const struct storvsp *vsp);
+
+/* The same, read once and good until it is forgotten: before answers of the
+ * disk queue are collected.
+ */
+static inline uint64_t storvsp_now_ns(struct channel *ch)
+{
+	if (!ch->now_ns)
+		ch->now_ns = storvsp_clock_ns(ch->vsp);
+	return ch->now_ns;
+}
+
 /* --------------------------------------------------------- controller.c -- */
 
 /* The channel belongs to the controller from now on, and starts with its
@@ -34,6 +48,13 @@ void storvsp_controller_join(struct storvsp *vsp, struct channel *ch,
 			     struct storvsp_luns *luns);
 /* And no longer: nobody sends it mail, its counters are kept. */
 void storvsp_controller_leave(struct storvsp *vsp, struct channel *ch);
+
+/* ------------------------------------------------------------- blocks.c -- */
+
+/* The sizes of a disk's blocks, for an image of `size_bytes`; -EINVAL. */
+int storvsp_blocks_set(struct storvsp_disk *d,
+		       const struct storvsp_disk_opts *o, uint64_t size_bytes,
+		       struct vhd_err *err);
 
 /* ---------------------------------------------------------------- mail.c - */
 
@@ -45,6 +66,9 @@ bool storvsp_mail_take(struct channel *ch, struct mail *out,
 void storvsp_mail_stop(struct channel *ch);
 /* To every channel. Locked: the caller holds the controller's lock. */
 void storvsp_mail_luns_locked(struct storvsp *vsp);
+/* What holds requests may hold them no longer. */
+void storvsp_mail_look_locked(struct storvsp *vsp);
+void storvsp_mail_look(struct storvsp *vsp);
 /* The primary's session, to every sub-channel and those to come. */
 void storvsp_mail_session(struct storvsp *vsp, bool ready, uint16_t version);
 

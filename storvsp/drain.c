@@ -29,7 +29,7 @@ static struct request *slot_take(struct channel *ch)
 	ch->free = r->next;
 	r->next = NULL;
 	r->state = REQUEST_TAKEN;
-	ch->busy++;
+	level_up(&ch->busy);
 	return r;
 }
 
@@ -38,7 +38,7 @@ static void slot_release(struct channel *ch, struct request *r)
 	r->state = REQUEST_FREE;
 	r->next = ch->free;
 	ch->free = r;
-	ch->busy--;
+	level_down(&ch->busy);
 }
 
 void storvsp_channel_answer(struct channel *ch, struct request *r)
@@ -89,7 +89,8 @@ static bool may_take(const struct channel *ch)
 /* Packets that may be taken now: slots and ring space decide. */
 static unsigned room(struct channel *ch)
 {
-	unsigned slots = ch->depth - ch->busy;
+	unsigned busy = level_get(&ch->busy);
+	unsigned slots = ch->slot_count - busy;
 	int64_t space;
 	uint64_t fit;
 
@@ -101,9 +102,9 @@ static unsigned room(struct channel *ch)
 		return 0;
 	}
 	fit = (uint64_t)space / STORVSP_ANSWER_BYTES;
-	if (fit <= ch->busy)
+	if (fit <= busy)
 		return 0;
-	fit -= ch->busy;
+	fit -= busy;
 	return fit < slots ? (unsigned)fit : slots;
 }
 
@@ -234,6 +235,7 @@ static bool reap(struct channel *ch)
 	struct vhd_req *done[STORVSP_SLICE];
 	unsigned n = vhd_queue_reap(ch->queue, done, STORVSP_SLICE);
 
+	ch->now_ns = 0;
 	for (unsigned i = 0; i < n; i++)
 		storvsp_request_end(ch, done[i]->user);
 	return n > 0;
@@ -319,9 +321,12 @@ bool storvsp_channel_step(struct channel *ch)
 		ch->masked = true;
 	}
 	did |= hand_out(ch);
+	did |= storvsp_gate_run(ch);
 	did |= take_packets(ch);
 	vhd_queue_kick(ch->queue);
 	did |= reap(ch);
+	if (ch->now_ns)
+		storvsp_gate_watch(ch);
 	did |= storvsp_reset_check(ch);
 	did |= send_answers(ch);
 	did |= send_rescan(ch);
@@ -341,18 +346,21 @@ static bool wait_for_space(struct channel *ch, uint32_t bytes)
  */
 bool storvsp_channel_idle(struct channel *ch)
 {
+	ch->now_ns = 0;
+	storvsp_gate_watch(ch);
 	if (ch->ring_dead || ch->stopping)
 		return false;
 	if (ch->answers)
 		return wait_for_space(ch, STORVSP_ANSWER_BYTES);
-	if (!may_take(ch) || ch->busy == ch->depth)
+	if (!may_take(ch) || level_get(&ch->busy) == ch->slot_count)
 		return false;
 	if (room(ch) == 0) {
 		/* All that an empty ring has may be reserved: then it is
 		 * not space that is waited for but a completion.
 		 */
 		return wait_for_space(ch,
-				      (ch->busy + 1) * STORVSP_ANSWER_BYTES) &&
+				      (level_get(&ch->busy) + 1) *
+					      STORVSP_ANSWER_BYTES) &&
 		       room(ch) > 0;
 	}
 	if (ch->waits_for_space) {

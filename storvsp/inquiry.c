@@ -79,16 +79,21 @@ static uint16_t vpd_identification(const struct scsi_task *t, uint8_t *body)
  */
 static uint16_t vpd_limits(const struct scsi_task *t, uint8_t *body)
 {
-	scsi_put16(body + 6 - VPD_HEADER_BYTES, 4096 / VHD_SECTOR_BYTES);
-	scsi_put32(body + 8 - VPD_HEADER_BYTES,
-		   t->max_transfer_bytes / VHD_SECTOR_BYTES);
+	uint32_t unit = scsi_blocks_of(t, 4096);
+	uint32_t most = SCSI_UNMAP_SECTORS_MAX >> t->disk->block_log2;
+
 	body[4 - VPD_HEADER_BYTES] = 0x01; /* WSNZ */
-	scsi_put64(body + 36 - VPD_HEADER_BYTES, SCSI_UNMAP_SECTORS_MAX);
+	scsi_put16(body + 6 - VPD_HEADER_BYTES, (uint16_t)unit);
+	scsi_put32(body + 8 - VPD_HEADER_BYTES,
+		   scsi_blocks_of(t, t->max_transfer_bytes));
+	scsi_put32(body + 16 - VPD_HEADER_BYTES,
+		   SCSI_PREFETCH_SECTORS_MAX >> t->disk->block_log2);
+	scsi_put64(body + 36 - VPD_HEADER_BYTES, most);
 	if (!t->disk->unmap)
 		return 0x3C;
-	scsi_put32(body + 20 - VPD_HEADER_BYTES, SCSI_UNMAP_SECTORS_MAX);
+	scsi_put32(body + 20 - VPD_HEADER_BYTES, most);
 	scsi_put32(body + 24 - VPD_HEADER_BYTES, SCSI_EXTENTS_MAX);
-	scsi_put32(body + 28 - VPD_HEADER_BYTES, 4096 / VHD_SECTOR_BYTES);
+	scsi_put32(body + 28 - VPD_HEADER_BYTES, unit);
 	scsi_put32(body + 32 - VPD_HEADER_BYTES, 1u << 31); /* from LBA 0 */
 	return 0x3C;
 }

@@ -50,6 +50,21 @@ void storvsp_mail_luns_locked(struct storvsp *vsp)
 	}
 }
 
+void storvsp_mail_look_locked(struct storvsp *vsp)
+{
+	for (struct channel *ch = vsp->channels; ch; ch = ch->next) {
+		ch->mail.look = true;
+		post_locked(ch);
+	}
+}
+
+void storvsp_mail_look(struct storvsp *vsp)
+{
+	pthread_mutex_lock(&vsp->lock);
+	storvsp_mail_look_locked(vsp);
+	pthread_mutex_unlock(&vsp->lock);
+}
+
 void storvsp_mail_session(struct storvsp *vsp, bool ready, uint16_t version)
 {
 	pthread_mutex_lock(&vsp->lock);
@@ -57,6 +72,8 @@ void storvsp_mail_session(struct storvsp *vsp, bool ready, uint16_t version)
 	vsp->version = version;
 	for (unsigned i = 0; ready && i < STORVSP_DISKS_MAX; i++)
 		scsi_attention_clear(&vsp->switches[i]);
+	for (unsigned i = 0; ready && i < vsp->luns.count; i++)
+		storvsp_reserve_reset(&vsp->luns.disk[i]->switches->reserve);
 	for (struct channel *ch = vsp->channels; ch; ch = ch->next) {
 		if (!ch->sub)
 			continue;

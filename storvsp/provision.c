@@ -36,13 +36,14 @@ static enum scsi_verdict take_extents(struct scsi_task *t, const uint8_t *at,
 	if (count > SCSI_EXTENTS_MAX)
 		return SCSI_BAD_PARAM;
 	for (unsigned i = 0; i < count; i++, at += SCSI_EXTENT_BYTES) {
-		struct scsi_extent e = {scsi_get64(at), scsi_get32(at + 8)};
+		uint64_t lba = scsi_get64(at), blocks = scsi_get32(at + 8);
 
-		if (!range_ok(e.lba, e.sectors, t->sectors))
+		if (!range_ok(lba, blocks, t->blocks))
 			return SCSI_LBA_RANGE;
-		sum += e.sectors;
-		if (e.sectors)
-			t->extent[t->extent_count++] = e;
+		sum += scsi_sectors(t, blocks);
+		if (blocks)
+			t->extent[t->extent_count++] = (struct scsi_extent){
+				scsi_sectors(t, lba), scsi_sectors(t, blocks)};
 	}
 	return sum > SCSI_UNMAP_SECTORS_MAX ? SCSI_BAD_PARAM : SCSI_GOOD;
 }
@@ -62,7 +63,7 @@ enum scsi_verdict scsi_unmap(struct scsi_task *t)
 		return SCSI_BAD_FIELD;
 	if (list < SCSI_UNMAP_HEADER_BYTES)
 		return SCSI_PARAM_LENGTH;
-	if (list > SCSI_PARAM_BYTES_MAX) /* more extents than we said */
+	if (list > SCSI_UNMAP_BYTES_MAX) /* more extents than we said */
 		return SCSI_BAD_PARAM;
 	bytes = scsi_get16(t->param + 2);
 	if (bytes > list - SCSI_UNMAP_HEADER_BYTES)
@@ -88,26 +89,30 @@ static bool all_zero(const uint8_t *p, size_t n)
  * is not taken.
  */
 static enum scsi_verdict same(struct scsi_task *t, uint64_t lba,
-			      uint32_t sectors, bool no_data)
+			      uint32_t blocks, bool no_data)
 {
+	uint32_t block_bytes = scsi_block_bytes(t->disk);
+	uint64_t sectors = scsi_sectors(t, blocks);
+
 	if (t->cdb[1] & SAME_REFUSED ||
 	    (t->cdb[1] & SAME_UNMAP && !t->disk->unmap))
 		return SCSI_BAD_FIELD;
-	if (!range_ok(lba, sectors, t->sectors))
+	if (!range_ok(lba, blocks, t->blocks))
 		return SCSI_LBA_RANGE;
 	if (sectors == 0 || sectors > SCSI_UNMAP_SECTORS_MAX)
 		return SCSI_BAD_FIELD;
-	if (!no_data && t->param_bytes < VHD_SECTOR_BYTES)
+	if (!no_data && t->param_bytes < block_bytes)
 		return SCSI_BAD_FIELD;
-	t->extent[t->extent_count++] = (struct scsi_extent){lba, sectors};
+	t->extent[t->extent_count++] =
+		(struct scsi_extent){scsi_sectors(t, lba), sectors};
 	if (no_data)
-		memset(t->param, 0, VHD_SECTOR_BYTES);
+		memset(t->param, 0, block_bytes);
 	/* a hole is durable only with a flush: with the cache off, zeros */
 	t->io.fua = atomic_load(&t->disk->switches->cache_off);
-	t->io.op = all_zero(t->param, VHD_SECTOR_BYTES) && !t->io.fua
+	t->io.op = all_zero(t->param, block_bytes) && !t->io.fua
 			   ? VHD_OP_ZERO
 			   : VHD_OP_WRITE;
-	t->io.bytes = no_data ? 0 : VHD_SECTOR_BYTES;
+	t->io.bytes = no_data ? 0 : block_bytes;
 	return may_change(t);
 }
 
@@ -127,18 +132,47 @@ enum scsi_verdict scsi_write_same_16(struct scsi_task *t)
 /* --------------------------------------------------------- LBA STATUS -- */
 
 /* The status of the sectors from `lba` on, and how many share it. */
-static int status_at(const struct scsi_task *t, uint64_t lba, uint8_t *status,
-		     uint64_t *sectors)
+static int run_at(const struct scsi_task *t, uint64_t lba, uint8_t *status,
+		  uint64_t *sectors)
 {
+	uint64_t end = scsi_sectors(t, t->blocks);
 	struct vhd_run run;
 	unsigned layer;
-	int rc = vhd_map_chain(t->disk->img, lba, t->sectors - lba, &run,
-			       &layer, NULL);
+	int rc = vhd_map_chain(t->disk->img, lba, end - lba, &run, &layer,
+			       NULL);
 
+	*sectors = 0;
 	if (rc)
 		return rc;
 	*status = run.kind == VHD_RUN_FILE ? STATUS_MAPPED : STATUS_NONE;
 	*sectors = run.sectors;
+	return 0;
+}
+
+/* The same in blocks. One of which sectors differ counts as mapped, for some
+ * of it is.
+ */
+static int status_at(const struct scsi_task *t, uint64_t lba, uint8_t *status,
+		     uint64_t *blocks)
+{
+	uint64_t at = scsi_sectors(t, lba), block = scsi_sectors(t, 1);
+	uint64_t n, done;
+	int rc = run_at(t, at, status, &n);
+
+	if (rc || n >= block) {
+		*blocks = n / block;
+		return rc;
+	}
+	*blocks = 1;
+	for (done = n; done < block; done += n) {
+		uint8_t more;
+
+		rc = run_at(t, at + done, &more, &n);
+		if (rc)
+			return rc;
+		if (more == STATUS_MAPPED)
+			*status = STATUS_MAPPED;
+	}
 	return 0;
 }
 
@@ -150,10 +184,10 @@ enum scsi_verdict scsi_get_lba_status(struct scsi_task *t)
 	uint8_t *p, *d = NULL, status;
 	uint32_t used = 8;
 
-	if (!range_ok(lba, 1, t->sectors))
+	if (!range_ok(lba, 1, t->blocks))
 		return SCSI_LBA_RANGE;
 	p = scsi_reply(t, SCSI_REPLY_BYTES_MAX, alloc);
-	for (unsigned i = 0; i < STATUS_RUNS_MAX && lba < t->sectors;
+	for (unsigned i = 0; i < STATUS_RUNS_MAX && lba < t->blocks;
 	     i++, lba += n) {
 		if (status_at(t, lba, &status, &n))
 			return SCSI_READ_ERROR;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* READ, WRITE and VERIFY in all lengths, SYNCHRONIZE CACHE and START STOP UNIT:
- * the commands that become disk requests.
+/* READ, WRITE and VERIFY in all lengths, PRE-FETCH, SYNCHRONIZE CACHE and START
+ * STOP UNIT: the commands that become disk requests.
  *
  * Order of the checks: fields, range, write protection, buffer. A transfer of
  * nothing is good and moves nothing; it is checked like any other.
@@ -18,25 +18,26 @@
 #define RW_FLAG_FUA	 0x08
 /* VERIFY and WRITE AND VERIFY: also BYTCHK; bits 0 and 3 are reserved. */
 #define VERIFY_FLAGS_REFUSED 0xEF
+#define IMMED		     0x02 /* of PRE-FETCH */
 
 static enum scsi_verdict transfer(struct scsi_task *t, enum vhd_op op,
-				  uint64_t lba, uint64_t sectors, bool fua)
+				  uint64_t lba, uint64_t blocks, bool fua)
 {
 	uint64_t bytes;
 
-	if (!range_ok(lba, sectors, t->sectors))
+	if (!range_ok(lba, blocks, t->blocks))
 		return SCSI_LBA_RANGE;
 	if (op == VHD_OP_WRITE && t->disk->read_only)
 		return SCSI_WRITE_PROTECTED;
-	if (sectors == 0)
+	if (blocks == 0)
 		return SCSI_GOOD;
-	if (mul_ovf(sectors, VHD_SECTOR_BYTES, &bytes) ||
+	if (mul_ovf(blocks, scsi_block_bytes(t->disk), &bytes) ||
 	    bytes > t->buffer_bytes || bytes > t->max_transfer_bytes)
 		return SCSI_BAD_FIELD;
 	t->io.op = op;
 	t->io.fua = op == VHD_OP_WRITE &&
 		    (fua || atomic_load(&t->disk->switches->cache_off));
-	t->io.lba = lba;
+	t->io.lba = scsi_sectors(t, lba);
 	t->io.bytes = bytes;
 	return SCSI_IO;
 }
@@ -45,17 +46,17 @@ static enum scsi_verdict transfer(struct scsi_task *t, enum vhd_op op,
 static enum scsi_verdict transfer_6(struct scsi_task *t, enum vhd_op op)
 {
 	uint64_t lba = scsi_get32(t->cdb) & 0x1FFFFF;
-	uint64_t sectors = t->cdb[4] ? t->cdb[4] : 256;
+	uint64_t blocks = t->cdb[4] ? t->cdb[4] : 256;
 
-	return transfer(t, op, lba, sectors, false);
+	return transfer(t, op, lba, blocks, false);
 }
 
 static enum scsi_verdict transfer_long(struct scsi_task *t, enum vhd_op op,
-				       uint64_t lba, uint64_t sectors)
+				       uint64_t lba, uint64_t blocks)
 {
 	if (t->cdb[1] & RW_FLAGS_REFUSED)
 		return SCSI_BAD_FIELD;
-	return transfer(t, op, lba, sectors, t->cdb[1] & RW_FLAG_FUA);
+	return transfer(t, op, lba, blocks, t->cdb[1] & RW_FLAG_FUA);
 }
 
 static enum scsi_verdict transfer_10(struct scsi_task *t, enum vhd_op op)
@@ -116,19 +117,32 @@ enum scsi_verdict scsi_write_16(struct scsi_task *t)
 	return transfer_16(t, VHD_OP_WRITE);
 }
 
-static enum scsi_verdict verify(struct scsi_task *t, uint64_t lba,
-				uint64_t sectors)
+static void add_extent(struct scsi_task *t, uint64_t lba, uint64_t blocks)
 {
-	if (t->cdb[1] & VERIFY_FLAGS_REFUSED)
-		return SCSI_BAD_FIELD;
-	if (!range_ok(lba, sectors, t->sectors))
-		return SCSI_LBA_RANGE;
-	if (sectors == 0)
+	t->extent[t->extent_count++] = (struct scsi_extent){
+		scsi_sectors(t, lba), scsi_sectors(t, blocks)};
+}
+
+/* Read a range that is there, to nowhere. */
+static enum scsi_verdict look_at(struct scsi_task *t, uint64_t lba,
+				 uint64_t blocks)
+{
+	if (blocks == 0)
 		return SCSI_GOOD;
 	t->io.op = VHD_OP_READ;
 	t->io.verify = true;
-	t->extent[t->extent_count++] = (struct scsi_extent){lba, sectors};
+	add_extent(t, lba, blocks);
 	return SCSI_IO;
+}
+
+static enum scsi_verdict verify(struct scsi_task *t, uint64_t lba,
+				uint64_t blocks)
+{
+	if (t->cdb[1] & VERIFY_FLAGS_REFUSED)
+		return SCSI_BAD_FIELD;
+	if (!range_ok(lba, blocks, t->blocks))
+		return SCSI_LBA_RANGE;
+	return look_at(t, lba, blocks);
 }
 
 enum scsi_verdict scsi_verify_10(struct scsi_task *t)
@@ -148,17 +162,17 @@ enum scsi_verdict scsi_verify_16(struct scsi_task *t)
 
 /* Verified is what is on the medium: the write has to be durable first. */
 static enum scsi_verdict write_verify(struct scsi_task *t, uint64_t lba,
-				      uint64_t sectors)
+				      uint64_t blocks)
 {
 	enum scsi_verdict v;
 
 	if (t->cdb[1] & VERIFY_FLAGS_REFUSED)
 		return SCSI_BAD_FIELD;
-	v = transfer(t, VHD_OP_WRITE, lba, sectors, true);
+	v = transfer(t, VHD_OP_WRITE, lba, blocks, true);
 	if (v != SCSI_IO)
 		return v;
 	t->io.verify = true;
-	t->extent[t->extent_count++] = (struct scsi_extent){lba, sectors};
+	add_extent(t, lba, blocks);
 	return SCSI_IO;
 }
 
@@ -178,6 +192,35 @@ enum scsi_verdict scsi_write_verify_16(struct scsi_task *t)
 			    scsi_get32(t->cdb + 10));
 }
 
+/* Into the host's cache, which is what serves later reads unless the image was
+ * opened past it. Good rather than "condition met": how long it stays there is
+ * the host's affair. With IMMED nothing is promised and nothing done. A count
+ * of 0 is the rest of the disk, of which as much as the block limits tell.
+ */
+static enum scsi_verdict pre_fetch(struct scsi_task *t, uint64_t lba,
+				   uint64_t blocks)
+{
+	uint64_t most = SCSI_PREFETCH_SECTORS_MAX >> t->disk->block_log2;
+
+	if (!range_ok(lba, blocks, t->blocks))
+		return SCSI_LBA_RANGE;
+	if (blocks > most)
+		return SCSI_BAD_FIELD;
+	if (blocks == 0)
+		blocks = t->blocks - lba < most ? t->blocks - lba : most;
+	return t->cdb[1] & IMMED ? SCSI_GOOD : look_at(t, lba, blocks);
+}
+
+enum scsi_verdict scsi_pre_fetch_10(struct scsi_task *t)
+{
+	return pre_fetch(t, scsi_get32(t->cdb + 2), scsi_get16(t->cdb + 7));
+}
+
+enum scsi_verdict scsi_pre_fetch_16(struct scsi_task *t)
+{
+	return pre_fetch(t, scsi_get64(t->cdb + 2), scsi_get32(t->cdb + 10));
+}
+
 /* A read-only disk has nothing that could be flushed. */
 static enum scsi_verdict flush(struct scsi_task *t)
 {
@@ -191,9 +234,9 @@ static enum scsi_verdict flush(struct scsi_task *t)
  * may be answered late.
  */
 static enum scsi_verdict synchronize(struct scsi_task *t, uint64_t lba,
-				     uint64_t sectors)
+				     uint64_t blocks)
 {
-	if (!range_ok(lba, sectors, t->sectors))
+	if (!range_ok(lba, blocks, t->blocks))
 		return SCSI_LBA_RANGE;
 	return flush(t);
 }

@@ -1,18 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One SCSI request: its claims are checked against its packet, the command is
- * run, small answers are copied to the guest, disk transfers go to the queue
- * with the guest's own pages.
+ * run, small answers are copied to the guest, disk transfers go through their
+ * disk's gate to the queue with the guest's own pages.
  */
 #include <errno.h>
 #include <string.h>
 
-#include "channel.h"
+#include "controller.h"
+#include "policy.h"
+#include "trace.h"
+
+static bool wants_descriptors(const struct storvsp_disk *d)
+{
+	return d && atomic_load_explicit(&d->switches->descriptor_sense,
+					 memory_order_relaxed);
+}
 
 static void finish(struct channel *ch, struct request *r,
 		   const struct scsi_end *end)
 {
 	if (end->verdict != SCSI_GOOD)
 		stat_add(&ch->stats, STAT_ERRORS, 1);
+	if (r->gate)
+		storvsp_gate_leave(ch, r, end);
+	TRACE_REQUEST_COMPLETE(ch->number, r->trans_id, end->verdict);
 	scsi_answer(&r->answer, end, r->v1);
 	storvsp_channel_answer(ch, r);
 }
@@ -56,9 +67,12 @@ static void count_io(struct stats *s, enum vhd_op op)
 	stat_add(s, which[op], 1);
 }
 
-static void send(struct channel *ch, struct request *r)
+void storvsp_request_send(struct channel *ch, struct request *r)
 {
+	r->state = REQUEST_DISK;
 	count_io(&ch->stats, r->req.op);
+	TRACE_REQUEST_SUBMIT(ch->number, r->trans_id, r->req.op, r->req.lba,
+			     r->sectors);
 	vhd_queue_submit(ch->queue, &r->req);
 }
 
@@ -92,7 +106,7 @@ static uint32_t step_flags(const struct request *r)
 
 /* The next of the request's extents, or as much of it as one transfer takes.
  */
-static void send_step(struct channel *ch, struct request *r)
+static void next_step(struct channel *ch, struct request *r)
 {
 	struct scsi_extent *e = &r->extent[r->at];
 	uint64_t n = e->sectors;
@@ -104,8 +118,8 @@ static void send_step(struct channel *ch, struct request *r)
 				     ? ch->iov_max
 				     : STORVSP_VERIFY_IOVS);
 	else if (r->io.op == VHD_OP_WRITE)
-		n = fill_iov(r, &iovs, r->pattern, sizeof(r->pattern), n,
-			     ch->iov_max);
+		n = fill_iov(r, &iovs, r->pattern, scsi_block_bytes(r->disk),
+			     n, ch->iov_max);
 	r->sectors = n;
 	r->req = (struct vhd_req){
 		.img = r->disk->img,
@@ -121,39 +135,37 @@ static void send_step(struct channel *ch, struct request *r)
 	e->sectors -= n;
 	if (!e->sectors)
 		r->at++;
-	send(ch, r);
 }
 
 static void take(struct channel *ch, struct request *r)
 {
-	r->state = REQUEST_DISK;
 	r->disk = ch->task.disk;
 	r->io = ch->task.io;
 	r->at = 0;
 	r->count = ch->task.extent_count;
 	memcpy(r->extent, ch->task.extent, r->count * sizeof(r->extent[0]));
-	ch->on_disk++;
 }
 
-static enum scsi_verdict submit_steps(struct channel *ch, struct request *r)
+static enum scsi_verdict prepare_steps(struct channel *ch, struct request *r)
 {
 	const struct scsi_task *t = &ch->task;
 
 	take(ch, r);
 	if (r->io.op == VHD_OP_WRITE)
-		memcpy(r->pattern, t->param, sizeof(r->pattern));
-	send_step(ch, r);
+		memcpy(r->pattern, t->param, scsi_block_bytes(r->disk));
+	next_step(ch, r);
 	return SCSI_IO;
 }
 
-static enum scsi_verdict submit(struct channel *ch, struct request *r)
+/* Make the request's first step ready for the disk queue. */
+static enum scsi_verdict prepare(struct channel *ch, struct request *r)
 {
 	const struct scsi_io *io = &ch->task.io;
 	int iovs = 0;
 
 	/* to write and verify begins as a write */
 	if (ch->task.extent_count && !(io->verify && io->op == VHD_OP_WRITE))
-		return submit_steps(ch, r);
+		return prepare_steps(ch, r);
 	if (io->op != VHD_OP_FLUSH) {
 		iovs = storvsp_buffer_iov(&ch->buffer, ch->mem,
 					  (uint32_t)io->bytes, r->iov,
@@ -172,7 +184,6 @@ static enum scsi_verdict submit(struct channel *ch, struct request *r)
 		.iov_count = (uint32_t)iovs,
 		.user = r,
 	};
-	send(ch, r);
 	return SCSI_IO;
 }
 
@@ -191,13 +202,20 @@ void storvsp_request_start(struct channel *ch, struct request *r,
 			   const struct storvsp_packet_wire *in,
 			   const struct vmbus_packet *pkt)
 {
-	struct scsi_end end = {.verdict = decode(ch, &in->u.request, pkt)};
+	const struct storvsp_request_wire *q = &in->u.request;
+	struct scsi_end end = {0};
 
+	TRACE_REQUEST_START(ch->number, r->trans_id, q->path, q->target, q->lun,
+			    q->cdb_or_sense[0]);
 	r->v1 = storvsp_session_is_v1(&ch->session);
+	end.verdict = decode(ch, q, pkt);
+	end.descriptor_sense = wants_descriptors(ch->task.disk);
 	if (end.verdict == SCSI_GOOD)
 		end.verdict = deliver(ch, &end.bytes_moved);
 	else if (end.verdict == SCSI_IO)
-		end.verdict = submit(ch, r);
+		end.verdict = prepare(ch, r);
+	if (end.verdict == SCSI_IO && !storvsp_gate_enter(ch, r))
+		end.verdict = SCSI_TASK_SET_FULL;
 	if (end.verdict != SCSI_IO)
 		finish(ch, r, &end);
 }
@@ -210,7 +228,7 @@ static void count_moved(struct stats *s, const struct scsi_io *io)
 		stat_add(s, STAT_WRITTEN_BYTES, io->bytes);
 }
 
-static void complain(struct channel *ch, const struct request *r)
+const char *storvsp_request_verb(const struct request *r)
 {
 	static const char *const names[] = {
 		[VHD_OP_READ] = "read",
@@ -218,48 +236,85 @@ static void complain(struct channel *ch, const struct request *r)
 		[VHD_OP_FLUSH] = "flush",
 		[VHD_OP_ZERO] = "zeroing",
 	};
+
+	return names[r->req.op];
+}
+
+static void complain(struct channel *ch, const struct request *r)
+{
 	const struct storvsp_disk *d = r->disk;
 
 	storvsp_log_line(ch->log,
 			 "disk %u:%u:%u: %s of %llu sectors at %llu failed: %s",
-			 d->path, d->target, d->lun, names[r->req.op],
+			 d->path, d->target, d->lun, storvsp_request_verb(r),
 			 (unsigned long long)r->sectors,
 			 (unsigned long long)r->req.lba,
 			 storvsp_errno_text(r->req.result));
 }
 
-void storvsp_request_end(struct channel *ch, struct request *r)
+/* What the disk queue says, as the guest is to see it. */
+static struct scsi_end verdict_of(const struct request *r)
 {
-	const struct scsi_io *io = &r->io;
+	const struct vhd_req *req = &r->req;
 	struct scsi_end end = {
-		.verdict = scsi_verdict_from_vhd(r->req.op, r->req.result,
-						 r->req.why),
-		.bad_lba = r->req.bad_lba,
+		.verdict = scsi_verdict_from_vhd(req->op, req->result,
+						 req->why),
+		.bad_lba = req->bad_lba >> r->disk->block_log2,
+		/* An address outside the request would make the guest believe
+		 * that sectors arrived which did not.
+		 */
+		.bad_lba_known = req->bad_lba >= req->lba &&
+				 req->bad_lba - req->lba < r->sectors,
+		.descriptor_sense = wants_descriptors(r->disk),
 	};
 
-	if (end.verdict == SCSI_GOOD && r->at < r->count) {
-		if (!r->doomed) {
-			send_step(ch, r);
-			return;
-		}
-		end.verdict = SCSI_ABORTED;
+	if (end.verdict == SCSI_GOOD)
+		end.bytes_moved = (uint32_t)r->io.bytes;
+	return end;
+}
+
+/* Back to the gate: for the next step, or held. */
+static bool goes_on(struct channel *ch, struct request *r,
+		    const struct scsi_end *end)
+{
+	if (end->verdict == SCSI_GOOD) {
+		if (r->at == r->count)
+			return false;
+		next_step(ch, r);
+		storvsp_gate_again(ch, r);
+		return true;
 	}
-	r->state = REQUEST_TAKEN;
-	ch->on_disk--;
+	if (!storvsp_policy_holds(ch, r))
+		return false;
+	storvsp_gate_hold(ch, r);
+	return true;
+}
+
+void storvsp_request_end(struct channel *ch, struct request *r)
+{
+	struct scsi_end end = verdict_of(r);
+
+	storvsp_gate_back(ch, r);
+	if (!r->doomed && goes_on(ch, r, &end))
+		return;
+	if (end.verdict == SCSI_GOOD && r->at < r->count)
+		end.verdict = SCSI_ABORTED;
 	if (r->doomed)
 		ch->doomed--;
 	r->doomed = false;
-	/* An address outside the request would make the guest believe that
-	 * sectors arrived which did not.
-	 */
-	end.bad_lba_known =
-		end.bad_lba >= r->req.lba &&
-		end.bad_lba - r->req.lba < r->sectors;
-	if (end.verdict == SCSI_GOOD) {
-		end.bytes_moved = (uint32_t)io->bytes;
-		count_moved(&ch->stats, io);
-	} else if (end.verdict != SCSI_ABORTED) {
+	if (end.verdict == SCSI_GOOD)
+		count_moved(&ch->stats, &r->io);
+	else if (end.verdict != SCSI_ABORTED)
 		complain(ch, r);
-	}
 	finish(ch, r, &end);
+}
+
+void storvsp_request_abort(struct channel *ch, struct request *r)
+{
+	const struct scsi_end aborted = {
+		.verdict = SCSI_ABORTED,
+		.descriptor_sense = wants_descriptors(r->disk),
+	};
+
+	finish(ch, r, &aborted);
 }

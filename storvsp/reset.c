@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* RESET_LUN, RESET_BUS, RESET_ADAPTER: what they name and is in flight, on
- * any channel, is doomed: asked to end early. When all of it has ended the
+ * any channel, is doomed: asked to end early; what waits at its disk's gate
+ * ends at once. When all of it has ended the
  * reset is answered; its own channel takes no packets meanwhile. Each request
  * ends once: well if it was faster, else as aborted. A sync under way is
  * waited for.
@@ -23,7 +24,9 @@ static bool in_scope(const struct reset_scope *s, const struct storvsp_disk *d)
 
 void storvsp_reset_cancel(struct channel *ch, const struct reset_scope *scope)
 {
-	for (unsigned i = 0; i < ch->depth && ch->on_disk > 0; i++) {
+	storvsp_gate_abort(ch, in_scope, scope);
+	for (unsigned i = 0;
+	     i < ch->slot_count && level_get(&ch->on_disk) > 0; i++) {
 		struct request *r = &ch->slots[i];
 
 		if (r->state != REQUEST_DISK || r->doomed ||
@@ -33,6 +36,15 @@ void storvsp_reset_cancel(struct channel *ch, const struct reset_scope *scope)
 		ch->doomed++;
 		vhd_queue_cancel(ch->queue, &r->req);
 	}
+}
+
+static void release_reservations(const struct channel *ch,
+				 const struct reset_scope *scope)
+{
+	for (unsigned i = 0; i < ch->luns.count; i++)
+		if (in_scope(scope, ch->luns.disk[i]))
+			storvsp_reserve_reset(
+				&ch->luns.disk[i]->switches->reserve);
 }
 
 void storvsp_reset_start(struct channel *ch, struct request *r,
@@ -48,6 +60,7 @@ void storvsp_reset_start(struct channel *ch, struct request *r,
 	ch->reset = r;
 	ch->reset_ticket = storvsp_mail_reset(ch, &scope);
 	storvsp_reset_cancel(ch, &scope);
+	release_reservations(ch, &scope);
 }
 
 void storvsp_reset_join(struct channel *ch, const struct reset_scope *scope,

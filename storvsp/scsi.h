@@ -25,6 +25,8 @@ enum scsi_verdict {
 	SCSI_BAD_PARAM, /* parameter list */
 	SCSI_PARAM_LENGTH,
 	SCSI_NO_SAVED_PAGES,
+	SCSI_BAD_RELEASE, /* of a reservation of another kind */
+	SCSI_RESERVED,	  /* reservation conflict */
 	SCSI_LBA_RANGE,
 	SCSI_WRITE_PROTECTED,
 	SCSI_NO_SPACE, /* the host's disk is full */
@@ -32,6 +34,7 @@ enum scsi_verdict {
 	SCSI_WRITE_ERROR,
 	SCSI_TARGET_FAILURE, /* poisoned image, broken engine */
 	SCSI_RESOURCES,	     /* try again */
+	SCSI_TASK_SET_FULL,  /* the disk has its share of the slots */
 	SCSI_ABORTED,	     /* by a reset */
 	/* unit attentions, highest precedence first; see attention.h */
 	SCSI_UA_RESET,
@@ -56,21 +59,29 @@ enum scsi_op {
 	SCSI_RELEASE_6 = 0x17,
 	SCSI_MODE_SENSE_6 = 0x1A,
 	SCSI_START_STOP_UNIT = 0x1B,
+	SCSI_SEND_DIAGNOSTIC = 0x1D,
 	SCSI_PREVENT_ALLOW = 0x1E,
 	SCSI_READ_CAPACITY_10 = 0x25,
 	SCSI_READ_10 = 0x28,
 	SCSI_WRITE_10 = 0x2A,
 	SCSI_WRITE_VERIFY_10 = 0x2E,
 	SCSI_VERIFY_10 = 0x2F,
+	SCSI_PRE_FETCH_10 = 0x34,
 	SCSI_SYNCHRONIZE_CACHE_10 = 0x35,
 	SCSI_WRITE_SAME_10 = 0x41,
 	SCSI_UNMAP = 0x42,
+	SCSI_LOG_SENSE = 0x4D,
 	SCSI_MODE_SELECT_10 = 0x55,
+	SCSI_RESERVE_10 = 0x56,
+	SCSI_RELEASE_10 = 0x57,
 	SCSI_MODE_SENSE_10 = 0x5A,
+	SCSI_PERSISTENT_RESERVE_IN = 0x5E,
+	SCSI_PERSISTENT_RESERVE_OUT = 0x5F,
 	SCSI_READ_16 = 0x88,
 	SCSI_WRITE_16 = 0x8A,
 	SCSI_WRITE_VERIFY_16 = 0x8E,
 	SCSI_VERIFY_16 = 0x8F,
+	SCSI_PRE_FETCH_16 = 0x90,
 	SCSI_SYNCHRONIZE_CACHE_16 = 0x91,
 	SCSI_WRITE_SAME_16 = 0x93,
 	SCSI_SERVICE_ACTION_IN_16 = 0x9E,
@@ -84,17 +95,26 @@ enum scsi_op {
 
 /* Holds the longest answer: REPORT LUNS with every LUN of a target. */
 #define SCSI_REPLY_BYTES_MAX (8u + 8u * STORVSP_LUNS_MAX)
+/* Fixed format; in descriptor format up to SCSI_SENSE_BYTES_MAX. */
 #define SCSI_SENSE_BYTES     18u
+#define SCSI_SENSE_BYTES_MAX STORVSP_SENSE_BYTES
+
+/* The largest logical block. */
+#define SCSI_BLOCK_BYTES_MAX 4096u
 
 /* What UNMAP and WRITE SAME may ask for at once; the block limits say so. */
 #define SCSI_EXTENTS_MAX	64u
 #define SCSI_UNMAP_SECTORS_MAX	(1u << 23) /* 4 GiB */
 #define SCSI_UNMAP_HEADER_BYTES 8u
 #define SCSI_EXTENT_BYTES	16u
-/* The longest parameter list that is looked at: UNMAP's. */
-#define SCSI_PARAM_BYTES_MAX                                                   \
+#define SCSI_UNMAP_BYTES_MAX                                                   \
 	(SCSI_UNMAP_HEADER_BYTES + SCSI_EXTENTS_MAX * SCSI_EXTENT_BYTES)
+/* What PRE-FETCH may ask for; the block limits say so. */
+#define SCSI_PREFETCH_SECTORS_MAX (1u << 16) /* 32 MiB */
+/* The most that is looked at of a buffer: WRITE SAME's block. */
+#define SCSI_PARAM_BYTES_MAX SCSI_BLOCK_BYTES_MAX
 
+/* In the library's sectors of 512 bytes, whatever the disk's blocks are. */
 struct scsi_extent {
 	uint64_t lba;
 	uint64_t sectors;
@@ -105,7 +125,7 @@ struct scsi_io {
 	bool fua;
 	bool unmap;	/* ZERO: as VHD_REQ_UNMAP */
 	bool verify;	/* READ: to nowhere; WRITE: then such a READ */
-	uint64_t lba;	/* without extents */
+	uint64_t lba;	/* without extents; in sectors of 512 bytes */
 	uint64_t bytes; /* of the guest's buffer; 0 for a flush */
 };
 
@@ -116,7 +136,7 @@ struct scsi_task {
 	uint8_t path, target, lun;
 	uint8_t cdb[STORVSP_CDB_BYTES];
 	uint8_t data_in;       /* enum storvsp_data_in */
-	uint64_t sectors;      /* the disk's, looked at once by scsi_run */
+	uint64_t blocks;       /* the disk's, looked at once by scsi_run */
 	uint32_t buffer_bytes; /* the guest's data buffer */
 	uint32_t max_transfer_bytes;
 	/* a copy of the buffer's start, for commands that have parameters */
@@ -146,6 +166,73 @@ uint32_t scsi_reply_sent(const struct scsi_task *t);
 
 /* Start an answer of `bytes` zero bytes, cut at `alloc_bytes`. */
 uint8_t *scsi_reply(struct scsi_task *t, uint32_t bytes, uint32_t alloc_bytes);
+
+/* ----------------------------------------------------------- command.c -- */
+
+/* Which way a command's data goes. */
+enum scsi_dir {
+	SCSI_DIR_NONE,
+	SCSI_DIR_IN,
+	SCSI_DIR_OUT,
+};
+
+/* Answered where no LUN is. */
+#define SCSI_ABSENT_TOO 1u
+/* The guest's buffer holds parameters, not the disk's data. */
+#define SCSI_PARAMS 2u
+/* A unit attention waits for another command. MODE SENSE(6) is not one of
+ * those SPC names; but Linux' storvsc takes every answer to it for good, so
+ * the attention would be lost.
+ */
+#define SCSI_UA_WAITS 4u
+
+/* A command that shares its opcode with others: told apart by the low five
+ * bits of byte 1.
+ */
+struct scsi_action {
+	uint8_t action;
+	enum scsi_verdict (*run)(struct scsi_task *t);
+	uint8_t usage[STORVSP_CDB_BYTES];
+};
+
+struct scsi_command {
+	enum scsi_verdict (*run)(struct scsi_task *t);
+	const struct scsi_action *actions; /* instead of `run`; to a NULL */
+	uint8_t cdb_bytes;
+	uint8_t dir; /* enum scsi_dir */
+	uint8_t flags;
+	/* bits that are looked at; the first and the last byte, which are the
+	 * same for all, are left out
+	 */
+	uint8_t usage[STORVSP_CDB_BYTES];
+};
+
+/* The row of an opcode for this kind of device; NULL: it has none. */
+const struct scsi_command *scsi_command_find(const struct storvsp_disk *d,
+					     uint8_t opcode);
+/* The row of a service action; NULL: it has none. */
+const struct scsi_action *scsi_action_find(const struct scsi_command *c,
+					   uint16_t action);
+
+/* -------------------------------------------------------------- blocks -- */
+
+/* A guest counts in logical blocks, the library in sectors of 512 bytes. */
+static inline uint32_t scsi_block_bytes(const struct storvsp_disk *d)
+{
+	return VHD_SECTOR_BYTES << d->block_log2;
+}
+
+/* Sectors of `blocks` that lie on the disk. */
+static inline uint64_t scsi_sectors(const struct scsi_task *t, uint64_t blocks)
+{
+	return blocks << t->disk->block_log2;
+}
+
+/* Whole blocks that `bytes` hold. */
+static inline uint32_t scsi_blocks_of(const struct scsi_task *t, uint64_t bytes)
+{
+	return (uint32_t)(bytes / scsi_block_bytes(t->disk));
+}
 
 /* Big-endian numbers inside CDBs and answers. */
 static inline uint16_t scsi_get16(const uint8_t *p)
@@ -182,11 +269,23 @@ static inline void scsi_put64(uint8_t *p, uint64_t n)
 }
 
 /* The commands, one small function each; see command.c for the table. */
+enum scsi_verdict scsi_report_opcodes(struct scsi_task *t);
+enum scsi_verdict scsi_read_capacity_16(struct scsi_task *t);
+enum scsi_verdict scsi_pre_fetch_10(struct scsi_task *t);
+enum scsi_verdict scsi_pre_fetch_16(struct scsi_task *t);
+enum scsi_verdict scsi_send_diagnostic(struct scsi_task *t);
+enum scsi_verdict scsi_log_sense(struct scsi_task *t);
+enum scsi_verdict scsi_reserve(struct scsi_task *t);
+enum scsi_verdict scsi_release(struct scsi_task *t);
+enum scsi_verdict scsi_persistent_reserve_out(struct scsi_task *t);
+enum scsi_verdict scsi_read_keys(struct scsi_task *t);
+enum scsi_verdict scsi_read_reservation(struct scsi_task *t);
+enum scsi_verdict scsi_report_capabilities(struct scsi_task *t);
+enum scsi_verdict scsi_read_full_status(struct scsi_task *t);
 enum scsi_verdict scsi_inquiry(struct scsi_task *t);
 enum scsi_verdict scsi_mode_sense_6(struct scsi_task *t);
 enum scsi_verdict scsi_mode_sense_10(struct scsi_task *t);
 enum scsi_verdict scsi_read_capacity_10(struct scsi_task *t);
-enum scsi_verdict scsi_service_action_in_16(struct scsi_task *t);
 enum scsi_verdict scsi_report_luns(struct scsi_task *t);
 enum scsi_verdict scsi_request_sense(struct scsi_task *t);
 enum scsi_verdict scsi_read_6(struct scsi_task *t);
@@ -220,7 +319,8 @@ struct scsi_end {
 	enum scsi_verdict verdict;
 	uint32_t bytes_moved; /* of a good one */
 	bool bad_lba_known;
-	uint64_t bad_lba;
+	uint64_t bad_lba;      /* in logical blocks */
+	bool descriptor_sense; /* the disk is told to (D_SENSE) */
 };
 
 /* The one place where our errors become verdicts ... */
@@ -233,7 +333,10 @@ void scsi_answer(struct storvsp_packet_wire *p, const struct scsi_end *end,
 		 bool v1);
 /* The packet status that goes with an SRB status. */
 uint32_t scsi_ntstatus(uint8_t srb_status);
-/* Fixed-format sense data, SCSI_SENSE_BYTES of it. */
-void scsi_sense_fill(uint8_t *out, const struct scsi_end *end);
+/* Sense data of at most `max` bytes, no fewer than SCSI_SENSE_BYTES; returns
+ * how many it has.
+ */
+uint32_t scsi_sense_fill(uint8_t *out, uint32_t max,
+			 const struct scsi_end *end);
 
 #endif

@@ -6,8 +6,11 @@
  * the bytes moved and never carries sense; every failure of a command is
  * CHECK CONDITION + 84 (86 where the request itself is wrong, 82 for aborted)
  * with sense and length 0; a missing LUN is SRB status 20 and nothing else;
- * sense key NO SENSE never goes with a failure (Linux would repeat it).
- * Sources: SPC-3 4.5 (sense data, fixed format); Linux storvsc_drv.c, sd.c.
+ * sense key NO SENSE never goes with a failure (Linux would repeat it); a
+ * reservation conflict is SCSI status 18 without sense.
+ * Sense has the fixed format unless the guest asks for descriptors, which hold
+ * 64 bits of an address.
+ * Sources: SPC-3 4.5 (sense data); Linux storvsc_drv.c, sd.c.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,6 +19,8 @@
 
 #define SAM_GOOD  0x00
 #define SAM_CHECK 0x02
+#define SAM_CONFLICT 0x18
+#define SAM_FULL  0x28
 
 enum sense_key {
 	KEY_NONE = 0x0,
@@ -44,6 +49,9 @@ static const struct answer {
 			       KEY_ILLEGAL, 0x1A, 0x00},
 	[SCSI_NO_SAVED_PAGES] = {STORVSP_SRB_INVALID_REQUEST | SENSED,
 				 SAM_CHECK, KEY_ILLEGAL, 0x39, 0x00},
+	[SCSI_BAD_RELEASE] = {STORVSP_SRB_INVALID_REQUEST | SENSED, SAM_CHECK,
+			      KEY_ILLEGAL, 0x26, 0x04},
+	[SCSI_RESERVED] = {STORVSP_SRB_ERROR, SAM_CONFLICT, KEY_NONE, 0, 0},
 	[SCSI_LBA_RANGE] = {STORVSP_SRB_INVALID_REQUEST | SENSED, SAM_CHECK,
 			    KEY_ILLEGAL, 0x21, 0x00},
 	[SCSI_WRITE_PROTECTED] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK,
@@ -62,6 +70,10 @@ static const struct answer {
 				 KEY_HARDWARE, 0x44, 0x00},
 	[SCSI_RESOURCES] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_ABORTED,
 			    0x55, 0x03},
+	/* BUSY beside it, so that nobody takes it for a success; Linux looks
+	 * at the SCSI status and lowers its depth
+	 */
+	[SCSI_TASK_SET_FULL] = {STORVSP_SRB_BUSY, SAM_FULL, KEY_NONE, 0, 0},
 	[SCSI_ABORTED] = {STORVSP_SRB_ABORTED | SENSED, SAM_CHECK, KEY_ABORTED,
 			  0x00, 0x00},
 	[SCSI_UA_RESET] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_ATTENTION,
@@ -154,22 +166,67 @@ uint32_t scsi_ntstatus(uint8_t srb_status)
 	return STORVSP_STATUS_IO_ERROR;
 }
 
-void scsi_sense_fill(uint8_t *out, const struct scsi_end *end)
+/* What the INFORMATION field says, if anything. Of a write that failed
+ * nothing: Linux would take the sectors before it for written.
+ */
+static bool information(const struct scsi_end *end, uint64_t *out)
+{
+	*out = end->bad_lba;
+	return end->verdict == SCSI_READ_ERROR && end->bad_lba_known;
+}
+
+static uint32_t fixed_format(uint8_t *out, const struct scsi_end *end)
 {
 	const struct answer *a = &answers[end->verdict];
+	uint64_t info;
 
 	memset(out, 0, SCSI_SENSE_BYTES);
-	out[0] = 0x70; /* current error, fixed format */
+	out[0] = 0x70; /* current error */
 	out[2] = a->key;
 	out[7] = SCSI_SENSE_BYTES - 8;
 	out[12] = a->asc;
 	out[13] = a->ascq;
 	/* INFORMATION has 32 bits; a larger address is left out */
-	if (end->verdict == SCSI_READ_ERROR && end->bad_lba_known &&
-	    end->bad_lba <= UINT32_MAX) {
+	if (information(end, &info) && info <= UINT32_MAX) {
 		out[0] |= 0x80; /* VALID */
-		scsi_put32(out + 3, (uint32_t)end->bad_lba);
+		scsi_put32(out + 3, (uint32_t)info);
 	}
+	return SCSI_SENSE_BYTES;
+}
+
+#define DESCRIPTOR_HEADER 8u
+#define DESCRIPTOR_INFORMATION 12u
+static_assert(DESCRIPTOR_HEADER + DESCRIPTOR_INFORMATION <=
+		      SCSI_SENSE_BYTES_MAX,
+	      "all that is ever told fits the request's answer");
+
+static uint32_t descriptor_format(uint8_t *out, uint32_t max,
+				  const struct scsi_end *end)
+{
+	const struct answer *a = &answers[end->verdict];
+	uint8_t *d = out + DESCRIPTOR_HEADER;
+	uint64_t info;
+
+	memset(out, 0, DESCRIPTOR_HEADER);
+	out[0] = 0x72; /* current error */
+	out[1] = a->key;
+	out[2] = a->asc;
+	out[3] = a->ascq;
+	if (!information(end, &info) ||
+	    max < DESCRIPTOR_HEADER + DESCRIPTOR_INFORMATION)
+		return DESCRIPTOR_HEADER;
+	out[7] = DESCRIPTOR_INFORMATION;
+	memset(d, 0, DESCRIPTOR_INFORMATION);
+	d[1] = DESCRIPTOR_INFORMATION - 2;
+	d[2] = 0x80; /* VALID */
+	scsi_put64(d + 4, info);
+	return DESCRIPTOR_HEADER + DESCRIPTOR_INFORMATION;
+}
+
+uint32_t scsi_sense_fill(uint8_t *out, uint32_t max, const struct scsi_end *end)
+{
+	return end->descriptor_sense ? descriptor_format(out, max, end)
+				     : fixed_format(out, end);
 }
 
 void scsi_answer(struct storvsp_packet_wire *p, const struct scsi_end *end,
@@ -189,7 +246,7 @@ void scsi_answer(struct storvsp_packet_wire *p, const struct scsi_end *end,
 	if (end->verdict == SCSI_GOOD)
 		r->transfer_length = le32_put(end->bytes_moved);
 	if (a->srb & STORVSP_SRB_AUTOSENSE)
-		scsi_sense_fill(r->cdb_or_sense, end);
+		(void)scsi_sense_fill(r->cdb_or_sense, r->sense_length, end);
 }
 
 /* REQUEST SENSE: sense always travels with the failed command, so nothing is
@@ -197,11 +254,12 @@ void scsi_answer(struct storvsp_packet_wire *p, const struct scsi_end *end,
  */
 enum scsi_verdict scsi_request_sense(struct scsi_task *t)
 {
-	struct scsi_end pending = {0};
+	const struct scsi_end pending = {
+		.verdict = scsi_attention_take(t->disk->switches),
+		.descriptor_sense = t->cdb[1] & 0x01, /* DESC */
+	};
+	uint8_t *p = scsi_reply(t, SCSI_SENSE_BYTES_MAX, t->cdb[4]);
 
-	if (t->cdb[1] & 0x01) /* descriptor format */
-		return SCSI_BAD_FIELD;
-	pending.verdict = scsi_attention_take(t->disk->switches);
-	scsi_sense_fill(scsi_reply(t, SCSI_SENSE_BYTES, t->cdb[4]), &pending);
+	t->reply_bytes = scsi_sense_fill(p, SCSI_SENSE_BYTES_MAX, &pending);
 	return SCSI_GOOD;
 }

@@ -24,7 +24,10 @@ struct storvsp_opts {
 	struct vmbus_guid instance;  /* stable controller id */
 	uint16_t max_subchannels;    /* 0: single channel */
 	uint32_t max_transfer_bytes; /* 0 means 2 MiB; multiple of 4096 */
-	uint32_t depth;		     /* requests per channel; 0 means 256 */
+	/* Requests of one disk that a channel takes and has not answered, at
+	 * disks or waiting; 0 means 1024. See "Depth".
+	 */
+	uint32_t depth;
 	/* A channel that has nothing to do may look for work for as long as
 	 * this before it sleeps, where that paid off lately; 0: never. It
 	 * looks at the ring and at the disk alike, and before it sleeps the
@@ -49,9 +52,15 @@ struct storvsp_opts {
 	/* No threads: the test calls storvsp_poll. */
 	bool manual;
 
+	/* For people: what to type to resume a paused disk, for the log; the
+	 * disk's address follows it. May be NULL. Borrowed.
+	 */
+	const char *resume_hint;
+	uint32_t stall_ms; /* see struct storvsp_disk_stats; 0 means 10 s */
+
 	/* Seams for tests; NULL for the real thing. A queue other than
 	 * vhd_queue_create would give, made and used by the channel's thread;
-	 * and the clock that limits the rate of log lines.
+	 * and the clock: of limits, latencies, and the rate of log lines.
 	 */
 	int (*queue_create)(void *arg, struct vhd_queue **out,
 			    struct vhd_err *err);
@@ -74,11 +83,66 @@ enum storvsp_unmap {
 	STORVSP_UNMAP_ON,
 };
 
+/* What a disk's persistent reservations are: the guest's, the one initiator
+ * that there is.
+ */
+struct storvsp_reservations {
+	bool registered;
+	uint64_t key;
+	uint8_t type; /* of the reservation, as SPC-4 counts; 0: none */
+};
+
+/* What becomes of a request that failed for a reason of the host's (no space,
+ * an I/O error, a file that is gone). A request whose failure ended the image,
+ * as a failed sync does, is reported in either case: the guest must know.
+ */
+enum storvsp_on_error {
+	STORVSP_ON_ERROR_REPORT, /* the guest is told */
+	/* It is held, and the disk paused: its requests wait, in all channels,
+	 * until storvsp_disk_resume. One log line says so.
+	 */
+	STORVSP_ON_ERROR_PAUSE,
+};
+
+/* How fast a disk may be, over all its channels. 0 everywhere: no limits. A
+ * request counts once for each 8 KiB it moves, or part of it, and once when it
+ * moves nothing. The bursts are what may pass at once after a time of rest; 0:
+ * what a tenth of a second allows. A burst of less than a hundredth is taken
+ * for that.
+ */
+struct storvsp_limits {
+	uint64_t iops, iops_burst;
+	uint64_t bps, bps_burst; /* bytes a second */
+	/* Requests at the host's disk at once, in each channel; 0: as many as
+	 * there is room for.
+	 */
+	uint32_t depth;
+};
+
+#define STORVSP_IOPS_MAX 10000000u
+#define STORVSP_BPS_MAX	 (1ull << 40)
+
 struct storvsp_disk_opts {
 	uint8_t path, target, lun;
 	bool read_only;
 	enum storvsp_unmap unmap;
 	uint8_t unique_id[16]; /* VPD 80 and 83; stable */
+	enum storvsp_on_error on_error;
+	struct storvsp_limits limits;
+	/* What the guest counts in: 512 (0 means that) or 4096; the image's
+	 * size must be a multiple. And what it is told of the medium: the same
+	 * (0) or 4096.
+	 */
+	uint32_t block_bytes, physical_bytes;
+	/* Reservations that outlive the guest's power (APTPL): those that were
+	 * kept, and how to keep others, durably before it returns, or -errno.
+	 * A channel's thread calls it, one at a time. NULL: they are not kept,
+	 * and the guest is told so.
+	 */
+	struct storvsp_reservations reservations;
+	int (*reservations_keep)(void *arg,
+				 const struct storvsp_reservations *r);
+	void *reservations_arg;
 };
 
 /* -EINVAL (a limit above), -ENOMEM. */
@@ -91,7 +155,7 @@ void storvsp_destroy(struct storvsp *vsp);
  * read-only needs `read_only`, too. A guest that is already there is told to
  * look again. Path 0..7, target 0..1, LUN 0..254: where Linux looks.
  * Control thread, or before storvsp_offer. -EEXIST (address or image in
- * use), -EINVAL, -ENOSPC (VHD_QUEUE_IMAGES_MAX disks).
+ * use), -EINVAL, -ENOMEM, -ENOSPC (VHD_QUEUE_IMAGES_MAX disks).
  */
 int storvsp_disk_add(struct storvsp *vsp, const struct storvsp_disk_opts *opts,
 		     struct vhd *img, struct vhd_err *err);
@@ -119,5 +183,119 @@ struct storvsp_stats {
 	uint64_t polled; /* times that work came before a channel slept */
 };
 void storvsp_get_stats(struct storvsp *vsp, struct storvsp_stats *out);
+
+/* ------------------------------------------------------------- disks ----- */
+
+/* Depth. A request is at the host's disk, or waits in the channel for its turn
+ * (the disk is paused, a limit holds it, or the disk has its share of places).
+ * A channel has `depth` of its options and a quarter more slots for requests.
+ * One disk has at most `depth` of them and less than four times what is free,
+ * and at most half of the places at the host's disks: so however slow one is,
+ * the others, and a reset, still get through. Requests beyond the share are
+ * answered TASK SET FULL where the channel has other disks (the guest lowers
+ * its depth and sends them again); otherwise they stay in the ring.
+ *
+ * What follows is for any thread but a channel's own.
+ */
+struct storvsp_address {
+	uint8_t path, target, lun;
+};
+
+/* -ENOENT (no disk there), -EINVAL. Requests that wait follow at once. */
+int storvsp_disk_limit(struct storvsp *vsp, struct storvsp_address at,
+		       const struct storvsp_limits *limits,
+		       struct vhd_err *err);
+/* -ENOENT. A paused disk stays paused. */
+int storvsp_disk_on_error(struct storvsp *vsp, struct storvsp_address at,
+			  enum storvsp_on_error on_error, struct vhd_err *err);
+/* Let a paused disk go on: what was held is tried again, each request once.
+ * Returns 1; 0 when it was not paused; -ENOENT; -EIO (POISONED): the image
+ * cannot be written any more until it is opened again, and what waits is
+ * answered so.
+ */
+int storvsp_disk_resume(struct storvsp *vsp, struct storvsp_address at,
+			struct vhd_err *err);
+
+/* ------------------------------------------------------------- sight ----- */
+
+/* Times, each known to an eighth of itself. */
+#define STORVSP_HISTOGRAM_BUCKETS 304u
+
+struct storvsp_histogram {
+	uint64_t n[STORVSP_HISTOGRAM_BUCKETS];
+	uint64_t max_ns;
+};
+
+/* The smallest time that a bucket counts. */
+uint64_t storvsp_histogram_floor_ns(unsigned bucket);
+uint64_t storvsp_histogram_count(const struct storvsp_histogram *h);
+/* 50000 for the median, 99990 for p99.99, 100000 for the longest; 0 when
+ * nothing was counted. Of two moments' difference: leave `max_ns` as it is.
+ */
+uint64_t storvsp_histogram_ns(const struct storvsp_histogram *h,
+			      unsigned per_100000);
+
+enum storvsp_kind {
+	STORVSP_KIND_READ,
+	STORVSP_KIND_WRITE,
+	STORVSP_KIND_FLUSH,
+	STORVSP_KIND_ZERO, /* UNMAP, WRITE SAME of zeros */
+	STORVSP_KINDS
+};
+
+/* "read", "write", "flush", "zero". */
+const char *storvsp_kind_name(enum storvsp_kind kind);
+
+/* One disk, over all channels there are and were. Only requests that need the
+ * disk count. Latency is from the packet taken to the answer ready, with all
+ * waiting in between, of whatever ended but for what a reset cut short.
+ */
+struct storvsp_disk_stats {
+	struct storvsp_address at;
+	struct storvsp_limits limits;
+	enum storvsp_on_error on_error;
+	struct {
+		uint64_t count;	 /* ended; `errors` of them not well */
+		uint64_t errors;
+		uint64_t bytes;	 /* moved for the guest */
+		struct storvsp_histogram latency;
+	} kind[STORVSP_KINDS];
+	uint64_t aborted; /* by a reset or the end of their channel */
+	/* now; and the most there ever were in one channel */
+	uint64_t in_flight, in_flight_max; /* at the host's disk */
+	uint64_t waiting, waiting_max;	   /* for their turn */
+	uint64_t full;	    /* answered TASK SET FULL */
+	/* waited for a limit, and for how long something did */
+	uint64_t throttled, throttled_ns;
+	/* at the host's disk for longer than the controller's stall_ms: so
+	 * far, and now; each is logged once
+	 */
+	uint64_t stalls, stalled;
+	bool paused, poisoned;
+	int pause_code;	  /* of the last pause: a negative errno */
+	uint64_t pauses;
+	uint64_t held;	  /* requests that failed and were held, so far */
+};
+/* 0, or -ENOENT. */
+int storvsp_disk_get_stats(struct storvsp *vsp, struct storvsp_address at,
+			   struct storvsp_disk_stats *out);
+/* The addresses of the disks in their order: how many there are, of which at
+ * most `max` are written.
+ */
+unsigned storvsp_disk_list(struct storvsp *vsp, struct storvsp_address *out,
+			   unsigned max);
+
+/* An open channel. */
+struct storvsp_channel_stats {
+	unsigned index; /* 0: the primary */
+	unsigned slots; /* for packets */
+	uint64_t packets, completions, errors;
+	uint64_t busy, busy_max;	   /* slots in use */
+	uint64_t in_flight, in_flight_max; /* at the host's disks */
+	uint64_t waiting;		   /* at their disk's gate */
+};
+/* By index: how many there are, of which at most `max` are written. */
+unsigned storvsp_channel_list(struct storvsp *vsp,
+			      struct storvsp_channel_stats *out, unsigned max);
 
 #endif

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reserve.h"
 #include "vhd/vhd.h"
 
 /* What Linux scans: 8 SCSI channels, 2 targets, LUN 0 to 254. A disk outside
@@ -27,12 +28,20 @@ struct storvsp_switches {
 	_Atomic uint64_t sectors;    /* grows; a command looks once */
 	atomic_bool cache_off;	     /* every write is durable before it ends */
 	_Atomic uint32_t attentions; /* attention.h */
+	atomic_bool descriptor_sense; /* its format */
+	struct storvsp_reserve reserve;
 };
+
+struct policy;
 
 struct storvsp_disk {
 	struct vhd *img;
 	struct storvsp_switches *switches;
+	struct policy *policy; /* policy.h */
+	unsigned slot;	       /* of this disk in the controller's array */
 	uint8_t path, target, lun;
+	uint8_t block_log2;    /* sectors of a logical block: 0, or 3 for 4 KiB */
+	uint8_t physical_log2; /* logical blocks of a physical one */
 	bool read_only;
 	bool unmap;	 /* takes space back */
 	bool reads_zero; /* what was unmapped reads as zero: no parent */

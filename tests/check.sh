@@ -53,29 +53,33 @@ build_quietly() # NAME MAKE-ARGUMENT...
 	return 1
 }
 
-# Scripts that may or may not append lines of their own.
+# Scripts that may or may not append lines of their own; several at once, so
+# those that take longest are best named first.
 run_scripts() # TIER SCRIPT...
 {
 	group=$1
 	shift
-	worst=0
-	for script; do
-		name=$(basename "$script" .sh)
-		before=$(lines "$results")
-		start=$(date +%s)
-		verdict=pass
-		"$script" "$build" || verdict=fail
-		seconds=$(($(date +%s) - start))
-		[ $verdict = pass ] || worst=1
-		[ "$(lines "$results")" -gt "$before" ] ||
-			echo "$group $name $verdict $seconds" >>"$results"
-		if [ $verdict = pass ]; then
-			echo "  ok    $group $name ($seconds s)"
-		else
-			echo "  FAIL  $group $name ($seconds s)"
-		fi
-	done
-	return $worst
+	tests/lib/pool.sh "$build/logs/pool" "$0" --script "$group" -- "$@"
+}
+
+run_script() # TIER SCRIPT
+{
+	group=$1
+	name=$(basename "$2" .sh)
+	own=$build/logs/results-$group-$name
+	: >"$own"
+	start=$(date +%s)
+	verdict=pass
+	RESULTS=$own "$2" "$build" || verdict=fail
+	seconds=$(($(date +%s) - start))
+	[ -s "$own" ] || echo "$group $name $verdict $seconds" >"$own"
+	cat "$own" >>"$results"
+	if [ $verdict = pass ]; then
+		echo "  ok    $group $name ($seconds s)"
+	else
+		echo "  FAIL  $group $name ($seconds s)"
+		return 1
+	fi
 }
 
 # Guests are slow enough without sanitizers: they run the optimised build.
@@ -109,9 +113,9 @@ tier_cross()
 tier_tools()
 {
 	build_quietly all -j2 all &&
-	run_scripts tools tests/tools.sh tests/verbs.sh tests/serve.sh \
-		tests/interrupt.sh \
-		tests/convert_doors.sh tests/convert_place.sh
+	run_scripts tools tests/verbs.sh tests/convert_place.sh \
+		tests/convert_doors.sh tests/interrupt.sh tests/serve.sh \
+		tests/tools.sh
 }
 
 tier_fuzz()
@@ -139,10 +143,12 @@ tier_fuzz()
 tier_proof()
 {
 	build_quietly all -j2 all && build_quietly proof -j2 unit-build || return
-	harnesses=
+	harnesses='tests/proof/sim.sh tests/proof/crash.sh tests/proof/tools.sh'
 	for script in tests/proof/*.sh; do
-		[ "$script" = tests/proof/table.sh ] ||
-			harnesses="$harnesses $script"
+		case " $harnesses tests/proof/table.sh " in
+		*" $script "*) ;;
+		*) harnesses="$harnesses $script" ;;
+		esac
 	done
 	# shellcheck disable=SC2086 # names of this folder
 	run_scripts proof $harnesses
@@ -192,10 +198,16 @@ run_tier() # NAME SECONDS
 	[ $verdict = pass ] || echo "$name $log" >>"$build/logs/failures"
 }
 
-if [ "${1-}" = --inside ]; then
+case ${1-} in
+--inside)
 	"tier_$2"
 	exit
-fi
+	;;
+--script)
+	run_script "$2" "$3"
+	exit
+	;;
+esac
 
 # timeout(1) takes its child out of the terminal's reach.
 running=

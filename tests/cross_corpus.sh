@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.." || exit 1
 build=$(cd "$1" && pwd) || exit 1
 shift
 corpus=${CORPUS:-$PWD/../shared/corpus}
-results=$build/results
+results=${RESULTS:-$build/results}
 PATH=$build/bin:$PATH
 export PATH
 cross=$build/tests/cross_vhd

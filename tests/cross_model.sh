@@ -40,7 +40,7 @@ for engine in uring aio sync; do
 		compare "$work/$engine"
 	} >"$log" 2>&1 || verdict=fail
 	echo "cross model-$engine $verdict $(($(date +%s) - start))" \
-		>>"$build/results"
+		>>"${RESULTS:-$build/results}"
 	if [ $verdict = pass ]; then
 		echo "  ok    cross model-$engine: 5 images, 20 rounds"
 	else

@@ -11,7 +11,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 build=$(cd "$1" && pwd) || exit 1
 page=$PWD/tools/man/vhd.1
-results=$build/results
+results=${RESULTS:-$build/results}
 PATH=$build/bin:$PATH
 export PATH
 for program in qemu-img qemu-io vhdiinfo; do

@@ -9,7 +9,7 @@ set -u
 build=$1
 vhd=$build/tests/cross_vhd
 corpus=${CORPUS:-../shared/corpus}
-results=$build/results
+results=${RESULTS:-$build/results}
 bad=0
 
 if [ ! -x "$vhd" ]; then

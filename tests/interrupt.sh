@@ -15,7 +15,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 build=$(cd "$1" && pwd) || exit 1
 shift
-results=$build/results
+results=${RESULTS:-$build/results}
 PATH=$build/bin:$PATH
 export PATH
 umask 022

@@ -93,8 +93,16 @@ static const struct kind kinds[] = {
 	{"write 12", SRB, {0xAA, 0, 0, 0, 0, 1, 0, 0, 0, 8}, 0, 4096, 1},
 	{"mode select 6", SRB, {0x15, 0x10, 0, 0, 24}, 0, 24, 1},
 	{"mode select 10", SRB, {0x55, 0x10, 0, 0, 0, 0, 0, 0, 28}, 0, 28, 1},
+	{"reserve 10", PLAIN, {0x56}, 2, 0, 0},
+	{"release 10", PLAIN, {0x57}, 2, 0, 0},
+	{"persistent in", SRB, {0x5E, 2, [8] = 8}, 1, 8, 1},
+	{"persistent out", SRB, {0x5F, 6, [8] = 24}, 0, 24, 1},
 	{"reserve", PLAIN, {0x16}, 2, 0, 0},
 	{"release", PLAIN, {0x17}, 2, 0, 0},
+	{"self-test", PLAIN, {0x1D, 0x04}, 2, 0, 0},
+	{"pre-fetch 10", PLAIN, {0x34, 0, 0, 0, 0, 1, 0, 0, 8}, 2, 0, 0},
+	{"pre-fetch 16", PLAIN, {0x90, [9] = 1, [13] = 8}, 2, 0, 0},
+	{"log sense", SRB, {0x4D, 0, 0x2F, 0, 0, 0, 0, 0, 64}, 1, 64, 1},
 	{"prevent removal", PLAIN, {0x1E, 0, 0, 0, 1}, 2, 0, 0},
 	{"write verify 10", SRB, {0x2E, 0, 0, 0, 0, 1, 0, 0, 8}, 0, 4096, 1},
 	{"verify 10", PLAIN, {0x2F, 0, 0, 0, 0, 1, 0, 0, 8}, 2, 0, 0},
@@ -312,17 +320,19 @@ static void each_byte_of_a_parameter_list_may_change_after_its_fetch(void **st)
 		 0,
 		 28,
 		 1},
+		{"persistent out", SRB, {0x5F, 6, [8] = 24}, 0, 24, 1},
 		{"write same", SRB, {0x41, 0, 0, 0, 0, 16, 0, 0, 8}, 0, 512, 1},
 	};
 	static const uint8_t bytes[][28] = {
 		{0, 22, 0, 16, [15] = 16, [19] = 8},
 		{[4] = 0x08, 0x12, 0x04},
 		{[8] = 0x08, 0x12, 0x04},
+		{[0] = 9, [15] = 7}, /* register the key 7 */
 	};
 	static struct outcome want, got;
 
 	(void)st;
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 5; i++) {
 		for (uint32_t b = 0; b <= lists[i].bytes; b++) {
 			struct outcome *out = b ? &got : &want;
 			uint8_t before, *p;
@@ -333,7 +343,7 @@ static void each_byte_of_a_parameter_list_may_change_after_its_fetch(void **st)
 				simvsp_expect(w.c,
 					      simvsp_send(&w, w.c, 'w', 0, lba),
 					      "good");
-			if (i < 3)
+			if (i < 4)
 				vsc_buffer_put(&w.b, bytes[i], 28);
 			send_kind(&w, &lists[i]);
 			p = (uint8_t *)guest_ptr(vsc_guest(w.v), w.b.gpas[0]) +

@@ -30,7 +30,7 @@ static uint8_t told_wce(struct task *k, uint8_t control)
 	copy.t.buffer_bytes = 255;
 	copy.luns = (struct storvsp_luns){0};
 	assert_int_equal(storvsp_luns_add(&copy.luns, &copy.disk), 0);
-	assert_int_equal(RUN(&copy, 0x1A, 0, (uint8_t)(control << 6 | 8), 0,
+	assert_int_equal(RUN(&copy, 0x1A, 8, (uint8_t)(control << 6 | 8), 0,
 			     255, 0),
 			 SCSI_GOOD);
 	return copy.t.reply[6];
@@ -60,6 +60,61 @@ static void the_write_cache_can_be_switched(void **state)
 	assert_false(k.t.io.fua);
 }
 
+/* D_SENSE alone: the cache stays as it is, and nothing is flushed. */
+static void the_format_of_sense_can_be_switched(void **state)
+{
+	static const uint8_t page[12] = {0x0A, 10, 0x06, 0x10};
+	struct task k, s;
+
+	(void)state;
+	task_init(&k, 0, STORVSP_DATA_OUT);
+	memcpy(k.t.param + 4, page, sizeof(page));
+	assert_int_equal(select_6(&k, 16), SCSI_GOOD);
+	assert_true(atomic_load(&k.switches.descriptor_sense));
+	assert_false(atomic_load(&k.switches.cache_off));
+	task_init(&s, 255, STORVSP_DATA_IN);
+	atomic_store(&s.switches.descriptor_sense, true);
+	assert_int_equal(RUN(&s, 0x1A, 8, 0x0A, 0, 255, 0), SCSI_GOOD);
+	assert_memory_equal(s.t.reply + 4, page, sizeof(page));
+	assert_int_equal(RUN(&s, 0x1A, 8, 0x8A, 0, 255, 0), SCSI_GOOD);
+	assert_int_equal(s.t.reply[6], 0x02); /* the default */
+	k.t.param[6] = 0x02;
+	assert_int_equal(select_6(&k, 16), SCSI_GOOD);
+	assert_false(atomic_load(&k.switches.descriptor_sense));
+	/* SWP, GLTSD */
+	k.t.param[8] = 0x08;
+	assert_int_equal(select_6(&k, 16), SCSI_BAD_PARAM);
+	k.t.param[8] = 0;
+	k.t.param[6] = 0x00;
+	assert_int_equal(select_6(&k, 16), SCSI_BAD_PARAM);
+}
+
+static void failures_tell_descriptors_when_switched(void **state)
+{
+	static const uint8_t list[16] = {[4] = 0x0A, 10, 0x06, 0x10};
+	struct vsc_cmd cmd = {
+		.cdb = {0x15, 0x10, 0, 0, 16},
+		.data_in = STORVSP_DATA_OUT,
+		.bytes = 16,
+	};
+	struct vsc_answer a;
+	struct world w;
+
+	(void)state;
+	start(&w);
+	vsc_negotiate(w.c, STORVSP_VERSION_WIN10, NULL);
+	cmd.buffer = &w.b;
+	vsc_buffer_put(&w.b, list, sizeof(list));
+	vsc_run(w.c, &cmd, &a);
+	assert_true(vsc_good(&a));
+	cmd.cdb[0] = 0xFF;
+	vsc_run(w.c, &cmd, &a);
+	assert_memory_equal(a.p.u.request.cdb_or_sense,
+			    "\x72\x05\x20\0\0\0\0\0\0\0\0\0\0\0", 14);
+	assert_int_equal(vsc_status(&a).asc, 0x20);
+	stop(&w);
+}
+
 /* What MODE SENSE says can be sent back. */
 static void all_pages_as_they_are_told_are_taken(void **state)
 {
@@ -67,15 +122,27 @@ static void all_pages_as_they_are_told_are_taken(void **state)
 	uint32_t n;
 
 	(void)state;
-	task_init(&s, 255, STORVSP_DATA_IN);
-	assert_int_equal(RUN(&s, 0x5A, 0, 0x3F, 0, 0, 0, 0, 0, 255, 0),
-			 SCSI_GOOD);
-	n = s.t.reply_bytes;
-	task_init(&k, n, STORVSP_DATA_OUT);
-	memcpy(k.t.param, s.t.reply, n);
-	k.t.param_bytes = n;
-	assert_int_equal(RUN(&k, 0x55, 0x10, 0, 0, 0, 0, 0, 0, (uint8_t)n, 0),
-			 SCSI_GOOD);
+	/* with a block descriptor, a long one, none */
+	for (uint8_t how = 0; how < 0x20; how = (uint8_t)(how + 8)) {
+		task_init(&s, 255, STORVSP_DATA_IN);
+		assert_int_equal(
+			RUN(&s, 0x5A, how, 0x3F, 0, 0, 0, 0, 0, 255, 0),
+			SCSI_GOOD);
+		n = s.t.reply_bytes;
+		task_init(&k, n, STORVSP_DATA_OUT);
+		memcpy(k.t.param, s.t.reply, n);
+		k.t.param_bytes = n;
+		assert_int_equal(
+			RUN(&k, 0x55, 0x10, 0, 0, 0, 0, 0, 0, (uint8_t)n, 0),
+			SCSI_GOOD);
+		if (how & 8)
+			continue;
+		/* blocks of another size */
+		k.t.param[k.t.param[7] + 8 - 2] = 0x10;
+		assert_int_equal(
+			RUN(&k, 0x55, 0x10, 0, 0, 0, 0, 0, 0, (uint8_t)n, 0),
+			SCSI_BAD_PARAM);
+	}
 }
 
 static void a_list_that_is_not_all_good_changes_nothing(void **state)
@@ -296,6 +363,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(the_write_cache_can_be_switched),
+		T(the_format_of_sense_can_be_switched),
+		T(failures_tell_descriptors_when_switched),
 		T(all_pages_as_they_are_told_are_taken),
 		T(a_list_that_is_not_all_good_changes_nothing),
 		T(the_forms_of_mode_select_are_held_to),

@@ -22,6 +22,8 @@ static const struct row {
 	{SCSI_BAD_PARAM, 0xC0000185, 0x86, 0x02, 0x5, 0x26, 0x00},
 	{SCSI_PARAM_LENGTH, 0xC0000185, 0x86, 0x02, 0x5, 0x1A, 0x00},
 	{SCSI_NO_SAVED_PAGES, 0xC0000185, 0x86, 0x02, 0x5, 0x39, 0x00},
+	{SCSI_BAD_RELEASE, 0xC0000185, 0x86, 0x02, 0x5, 0x26, 0x04},
+	{SCSI_RESERVED, 0xC0000185, 0x04, 0x18, 0, 0, 0},
 	{SCSI_LBA_RANGE, 0xC0000185, 0x86, 0x02, 0x5, 0x21, 0x00},
 	{SCSI_WRITE_PROTECTED, 0xC0000185, 0x84, 0x02, 0x7, 0x27, 0x00},
 	{SCSI_NO_SPACE, 0xC0000185, 0x84, 0x02, 0x7, 0x27, 0x07},
@@ -29,6 +31,7 @@ static const struct row {
 	{SCSI_WRITE_ERROR, 0xC0000185, 0x84, 0x02, 0x3, 0x0C, 0x00},
 	{SCSI_TARGET_FAILURE, 0xC0000185, 0x84, 0x02, 0x4, 0x44, 0x00},
 	{SCSI_RESOURCES, 0xC0000185, 0x84, 0x02, 0xB, 0x55, 0x03},
+	{SCSI_TASK_SET_FULL, 0x80000011, 0x05, 0x28, 0, 0, 0},
 	{SCSI_ABORTED, 0xC0000120, 0x82, 0x02, 0xB, 0x00, 0x00},
 	{SCSI_UA_RESET, 0xC0000185, 0x84, 0x02, 0x6, 0x29, 0x00},
 	{SCSI_UA_MEDIUM, 0xC0000185, 0x84, 0x02, 0x6, 0x28, 0x00},
@@ -106,6 +109,11 @@ static void no_answer_fails_without_a_sense_key_or_freezes(void **state)
 	}
 }
 
+static void fixed(uint8_t *s, const struct scsi_end *end)
+{
+	assert_int_equal(scsi_sense_fill(s, 20, end), 18);
+}
+
 static void first_bad_sector_of_a_read_is_told(void **state)
 {
 	struct scsi_end end = {
@@ -116,24 +124,56 @@ static void first_bad_sector_of_a_read_is_told(void **state)
 	uint8_t s[SCSI_SENSE_BYTES];
 
 	(void)state;
-	scsi_sense_fill(s, &end);
+	fixed(s, &end);
 	assert_memory_equal(s, "\xF0\x00\x03\x12\x34\x56\x78\x0A", 8);
 	end.bad_lba = UINT32_MAX;
-	scsi_sense_fill(s, &end);
+	fixed(s, &end);
 	assert_memory_equal(s, "\xF0\x00\x03\xff\xff\xff\xff\x0A", 8);
 	/* does not fit: not told rather than told wrong */
 	end.bad_lba = 0x100000000;
-	scsi_sense_fill(s, &end);
+	fixed(s, &end);
 	assert_memory_equal(s, "\x70\x00\x03\x00\x00\x00\x00\x0A", 8);
 	end.bad_lba_known = false;
 	end.bad_lba = 5;
-	scsi_sense_fill(s, &end);
+	fixed(s, &end);
 	assert_memory_equal(s, "\x70\x00\x03\x00\x00\x00\x00\x0A", 8);
 	/* Linux would take the sectors before it for written */
 	end.bad_lba_known = true;
 	end.verdict = SCSI_WRITE_ERROR;
-	scsi_sense_fill(s, &end);
+	fixed(s, &end);
 	assert_memory_equal(s, "\x70\x00\x03\x00\x00\x00\x00\x0A", 8);
+}
+
+/* 8 bytes, and 12 more where an address is known, all 64 bits of it; guests
+ * of the old protocol have room for 18.
+ */
+static void descriptors_are_told_where_they_are_asked_for(void **state)
+{
+	struct scsi_end end = {
+		.verdict = SCSI_READ_ERROR,
+		.descriptor_sense = true,
+		.bad_lba_known = true,
+		.bad_lba = 0x123456789ABC,
+	};
+	struct storvsp_packet_wire p = {0};
+	uint8_t s[20];
+
+	(void)state;
+	assert_int_equal(scsi_sense_fill(s, 20, &end), 20);
+	assert_memory_equal(s, "\x72\x03\x11\0\0\0\0\x0c"
+			       "\x00\x0a\x80\0\0\0\x12\x34\x56\x78\x9a\xbc",
+			    20);
+	assert_int_equal(scsi_sense_fill(s, 19, &end), 8);
+	assert_memory_equal(s, "\x72\x03\x11\0\0\0\0\0", 8);
+	end.verdict = SCSI_BAD_RELEASE;
+	assert_int_equal(scsi_sense_fill(s, 20, &end), 8);
+	assert_memory_equal(s, "\x72\x05\x26\x04\0\0\0\0", 8);
+	end.verdict = SCSI_READ_ERROR;
+	scsi_answer(&p, &end, false);
+	assert_int_equal(p.u.request.cdb_or_sense[19], 0xbc);
+	scsi_answer(&p, &end, true);
+	assert_int_equal(p.u.request.cdb_or_sense[7], 0);
+	assert_int_equal(p.u.request.cdb_or_sense[19], 0);
 }
 
 #define R VHD_OP_READ
@@ -227,6 +267,8 @@ int main(void)
 		cmocka_unit_test(
 			no_answer_fails_without_a_sense_key_or_freezes),
 		cmocka_unit_test(first_bad_sector_of_a_read_is_told),
+		cmocka_unit_test(
+			descriptors_are_told_where_they_are_asked_for),
 		cmocka_unit_test(library_errors_become_the_right_verdict),
 		cmocka_unit_test(no_error_becomes_success),
 		cmocka_unit_test(packet_status_follows_the_srb_status),

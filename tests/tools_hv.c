@@ -77,17 +77,21 @@ static void disks_keep_their_names_and_words(void **state)
 		const char *value, *path;
 		bool read_only;
 		enum vhd_format format;
+		uint32_t sector, physical;
 	} cases[] = {
-		{"a.vhd", "a.vhd", false, VHD_FORMAT_AUTO},
-		{"a.vhd,ro", "a.vhd", true, VHD_FORMAT_AUTO},
-		{"a,b.vhd", "a,b.vhd", false, VHD_FORMAT_AUTO},
-		{"a,ro.vhd", "a,ro.vhd", false, VHD_FORMAT_AUTO},
-		{"a,ro,rw", "a", true, VHD_FORMAT_AUTO},
-		{"a.img,raw,ro", "a.img", true, VHD_FORMAT_RAW},
-		{"a,ro,fixed", "a", true, VHD_FORMAT_FIXED},
-		{"a,dynamic", "a", false, VHD_FORMAT_DYNAMIC},
-		{"a,", "a,", false, VHD_FORMAT_AUTO},
-		{"a,x,rw", "a,x", false, VHD_FORMAT_AUTO},
+		{"a.vhd", "a.vhd", false, VHD_FORMAT_AUTO, 0, 0},
+		{"a.vhd,ro", "a.vhd", true, VHD_FORMAT_AUTO, 0, 0},
+		{"a,b.vhd", "a,b.vhd", false, VHD_FORMAT_AUTO, 0, 0},
+		{"a,ro.vhd", "a,ro.vhd", false, VHD_FORMAT_AUTO, 0, 0},
+		{"a,ro,rw", "a", true, VHD_FORMAT_AUTO, 0, 0},
+		{"a.img,raw,ro", "a.img", true, VHD_FORMAT_RAW, 0, 0},
+		{"a,ro,fixed", "a", true, VHD_FORMAT_FIXED, 0, 0},
+		{"a,dynamic", "a", false, VHD_FORMAT_DYNAMIC, 0, 0},
+		{"a,", "a,", false, VHD_FORMAT_AUTO, 0, 0},
+		{"a,x,rw", "a,x", false, VHD_FORMAT_AUTO, 0, 0},
+		{"a,sector=4096", "a", false, VHD_FORMAT_AUTO, 4096, 0},
+		{"a,physical=4096,sector=512", "a", false, VHD_FORMAT_AUTO, 512,
+		 4096},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -97,6 +101,9 @@ static void disks_keep_their_names_and_words(void **state)
 		assert_string_equal(args.disks[0].path, cases[i].path);
 		assert_int_equal(args.disks[0].read_only, cases[i].read_only);
 		assert_int_equal(args.disks[0].format, cases[i].format);
+		assert_int_equal(args.disks[0].sector_bytes, cases[i].sector);
+		assert_int_equal(args.disks[0].physical_bytes,
+				 cases[i].physical);
 		hv_args_free(&args);
 	}
 }
@@ -139,6 +146,19 @@ static void a_controller_has_64_disks_and_a_guest_four_controllers(void **state)
 	assert_int_equal(argc, 2 + HV_DISKS_MAX);
 }
 
+static void a_place_for_reservations_is_a_name_without_comma(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--disk", "a,b.vhd,pr=x/y,ro",
+			       "--disk", "c,pr=1,pr=2", NULL),
+			 -1);
+	assert_string_equal(args.disks[0].path, "a,b.vhd");
+	assert_string_equal(args.disks[0].keeper_path, "x/y");
+	assert_true(args.disks[0].read_only);
+	assert_string_equal(args.disks[1].keeper_path, "1");
+	hv_args_free(&args);
+}
+
 static void there_are_as_many_channels_as_processors_unless_told(void **state)
 {
 	(void)state;
@@ -171,6 +191,8 @@ static void nonsense_is_a_usage_error(void **state)
 		{"--accel", "xen"},    {"--timeout", "0"},
 		{"--timeout", "1s"},   {"--disk", ""},
 		{"--disk", ",ro"},     {"--nothing", "x"},
+		{"--disk", "a,pr="},
+		{"--disk", "a,sector=1024"}, {"--disk", "a,physical=,ro"},
 		{"--channels", "0"},   {"--channels", "65"},
 		{"--channels", "2"},   {"--poll", "10001"},
 		{"--poll", ""},	       {"--poll", "-1"},
@@ -682,6 +704,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults_are_modest),
 		cmocka_unit_test(disks_keep_their_names_and_words),
+		cmocka_unit_test(
+			a_place_for_reservations_is_a_name_without_comma),
 		cmocka_unit_test(
 			a_controller_has_64_disks_and_a_guest_four_controllers),
 		cmocka_unit_test(

@@ -86,7 +86,6 @@ void vhd_commit_fini(struct vhd_commit *c);
  * with -EIO / VHD_WHY_POISONED until the image is opened again.
  */
 void vhd_poison(struct vhd *img);
-bool vhd_poisoned(const struct vhd *img);
 
 /* What the queue needs to know of an image. */
 const struct vhd_file *vhd_get_file(const struct vhd *img);

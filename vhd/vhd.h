@@ -355,6 +355,10 @@ int vhd_zero(struct vhd *img, uint64_t lba, uint64_t sectors,
 
 /* Everything written before is readable after a power cut on return. */
 int vhd_flush(struct vhd *img, struct vhd_err *err);
+/* Whether a sync or metadata write has failed: all later writes and flushes
+ * fail, too, until the image is opened again. Any thread.
+ */
+bool vhd_poisoned(const struct vhd *img);
 
 /* --------------------------------------------------------------- queue -- */
 

@@ -4,7 +4,8 @@
 #
 # usage: run.sh BUILD [CASE]...       (default: all)
 #
-# Environment: SEED (of the disk pattern; default: random, printed). Each case
+# Environment: SEED (of the disk pattern; default: random, printed); JOBS (cases
+# at once). Each case
 # appends "guest NAME pass|fail SECONDS" to BUILD/results and leaves its log
 # in BUILD/logs/guest-NAME.log. Independent readers judge the images: qemu-img
 # and cmp against the same writes done here on a plain file.
@@ -14,12 +15,12 @@ build=$(realpath -e -- "${1:?usage: run.sh BUILD [CASE]...}") || exit 1
 shift
 hv=$build/bin/hv
 work=$build/guest
-seed=${SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
+seed=${SEED:-${GUEST_SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}}
 operations=400
 hostile_operations=120 # of the guest beside the hostile one
 hostile_seed=${SEED:-7}
 limit=240
-all_cases='refusals pattern ends locks flush hostile'
+all_cases='ends pattern hostile flush locks refusals' # long ones first
 PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/lib/proof.sh
 . "$here/../lib/proof.sh"
@@ -354,21 +355,30 @@ right, $lines log lines (limit $limit), seed $seed"
 }
 
 # ------------------------------------------------------------------- main --
-mkdir -p "$work" "$build/logs" || exit 1
-"$here/initrd.sh" "$work" || exit 1
-bad=0
-for name in ${*:-$all_cases}; do
+run_case() # NAME
+{
+	name=$1
 	log=$build/logs/guest-$name.log
 	start=$(date +%s)
-	("case_$name"; exit $failures) >"$log" 2>&1
-	if [ $? -eq 0 ]; then
+	if ("case_$name"; exit $failures) >"$log" 2>&1; then
 		verdict=pass mark='ok   ' where=
 	else
-		verdict=fail mark='FAIL ' where=": see $log" bad=1
+		verdict=fail mark='FAIL ' where=": see $log"
 	fi
 	seconds=$(($(date +%s) - start))
-	echo "guest $name $verdict $seconds" >>"$build/results"
+	echo "guest $name $verdict $seconds" >>"${RESULTS:-$build/results}"
 	echo "  $mark guest $name ($seconds s)$where"
-	[ $verdict = pass ] || grep '^FAILED' "$log"
-done
-exit $bad
+	[ $verdict = pass ] || { grep '^FAILED' "$log"; return 1; }
+}
+
+if [ "${1-}" = --one ]; then
+	run_case "$2"
+	exit
+fi
+mkdir -p "$work" "$build/logs" || exit 1
+"$here/initrd.sh" "$work" || exit 1
+export GUEST_SEED="$seed"
+# shellcheck disable=SC2086 # names
+[ $# -gt 0 ] || set -- $all_cases
+exec "$here/../lib/pool.sh" "$build/logs/pool" "$here/run.sh" "$build" --one \
+	-- "$@"

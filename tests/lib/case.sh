@@ -161,7 +161,7 @@ run_case() # NAME FUNCTION ARGUMENT...
 		echo "  ok    $tier $prefix$name"
 	fi
 	echo "$tier $prefix$name $verdict $(($(date +%s) - start))" \
-		>>"$build/results"
+		>>"${RESULTS:-$build/results}"
 	case_over
 	rm -rf --one-file-system "$dir/case"
 }

@@ -8,6 +8,8 @@ void task_init(struct task *k, uint32_t buffer_bytes, uint8_t data_in)
 	memset(k, 0, sizeof(*k));
 	k->switches.sectors = TASK_SECTORS;
 	k->disk.switches = &k->switches;
+	storvsp_reserve_init(&k->switches.reserve,
+			     &(struct storvsp_disk_opts){0});
 	for (unsigned i = 0; i < 16; i++)
 		k->disk.unique_id[i] = (uint8_t)i;
 	storvsp_luns_add(&k->luns, &k->disk);

@@ -357,6 +357,18 @@ void vsc_pump(struct vsc *v)
 		guest_service(v->g);
 }
 
+/* Of either format. */
+static void check_sense(const uint8_t *s)
+{
+	bool descriptors = s[0] == 0x72;
+	uint8_t key = s[descriptors ? 1 : 2];
+
+	must(descriptors || (s[0] & 0x7F) == 0x70, "no sense");
+	must(!descriptors || s[7] == 0 || s[7] == 12, "sense too long");
+	must((key & 0xF0) == 0, "sense flags set");
+	must(key != 0, "a failure without a sense key");
+}
+
 /* What a completion must look like whatever was asked. */
 static void check_form(const struct vsc_answer *a)
 {
@@ -370,9 +382,7 @@ static void check_form(const struct vsc_answer *a)
 	/* CHECK CONDITION: autosense, never frozen, never without a key */
 	must((r->srb_status & 0xC0) == 0x80, "no autosense, or frozen");
 	must(le32_get(r->transfer_length) == 0, "a failure moved bytes");
-	must((r->cdb_or_sense[0] & 0x7F) == 0x70, "not fixed-format sense");
-	must((r->cdb_or_sense[2] & 0xF0) == 0, "sense flags set");
-	must(r->cdb_or_sense[2] != 0, "a failure without a sense key");
+	check_sense(r->cdb_or_sense);
 }
 
 bool vsc_try_recv(struct vsc_channel *c, struct vsc_answer *out)

@@ -213,7 +213,11 @@ struct vsc_status vsc_status(const struct vsc_answer *a)
 	const struct storvsp_request_wire *r = &a->p.u.request;
 	struct vsc_status s = {.srb = r->srb_status, .scsi = r->scsi_status};
 
-	if (r->srb_status & 0x80) {
+	if (r->srb_status & 0x80 && (r->cdb_or_sense[0] & 0x7E) == 0x72) {
+		s.key = r->cdb_or_sense[1] & 0x0F;
+		s.asc = r->cdb_or_sense[2];
+		s.ascq = r->cdb_or_sense[3];
+	} else if (r->srb_status & 0x80) {
 		s.key = r->cdb_or_sense[2] & 0x0F;
 		s.asc = r->cdb_or_sense[12];
 		s.ascq = r->cdb_or_sense[13];

@@ -45,6 +45,7 @@ enum sim_row {
 	ROW_WRITE_ERROR,
 	ROW_TARGET_FAILURE,
 	ROW_RESOURCES,
+	ROW_TASK_SET_FULL,
 	ROW_ABORTED,
 	ROW_DONE,    /* not a SCSI request: well */
 	ROW_REFUSED, /* not in this session, or no such operation */

@@ -29,6 +29,7 @@ static const struct row {
 	[ROW_TARGET_FAILURE] = {"TARGET_FAILURE", 0xC0000185, 0x84, 2, 4, 0x44,
 				0},
 	[ROW_RESOURCES] = {"RESOURCES", 0xC0000185, 0x84, 2, 0xB, 0x55, 3},
+	[ROW_TASK_SET_FULL] = {"TASK_SET_FULL", 0x80000011, 0x05, 0x28, 0, 0, 0},
 	[ROW_ABORTED] = {"ABORTED", 0xC0000120, 0x82, 2, 0xB, 0, 0},
 	[ROW_DONE] = {"DONE", 0, 0, 0, 0, 0, 0},
 	[ROW_REFUSED] = {"REFUSED", 0, 0, 0, 0, 0, 0},
@@ -67,7 +68,7 @@ static uint32_t rows_of_faults(const struct sim *s, const struct sim_req *r)
 				: ROW(WRITE_ERROR) | ROW(NO_SPACE) |
 					  ROW(WRITE_PROTECTED) |
 					  ROW(RESOURCES) | ROW(TARGET_FAILURE);
-	uint32_t may = 0;
+	uint32_t may = ROW(TASK_SET_FULL);
 
 	if (r->verify)
 		some |= ROW(READ_ERROR);
@@ -254,7 +255,8 @@ bool sim_answer(struct sim *s, unsigned channel)
 		check_reset(s, r);
 	if (row == ROW_GOOD)
 		good(s, r, &a);
-	if (r->io)
+	/* one that found no room has done nothing */
+	if (r->io && (r->select || row != ROW_TASK_SET_FULL))
 		learn(s, r, row == ROW_GOOD);
 	r->busy = false;
 	sim_sums.row[row]++;

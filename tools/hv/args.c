@@ -37,7 +37,9 @@ static const struct cli_option options[] = {
 	 "or rw (the default); fixed, dynamic or raw: what it is\n"
 	 "instead of a look. A raw disk must be named as such;\n"
 	 "unmap or nounmap: whether the guest may give space back;\n"
-	 "controller=N: on which of four, 0 (the default) to 3"},
+	 "controller=N: on which of four, 0 (the default) to 3;\n"
+	 "sector=4096, physical=4096: its blocks, else of 512 bytes;\n"
+	 "pr=FILE: where persistent reservations outlive a run"},
 	{"memory", OPT_MEMORY, "SIZE", "memory of the guest (default 512M)"},
 	{"cpus", OPT_CPUS, "N", "its processors (default 1)"},
 	{"channels", OPT_CHANNELS, "N",
@@ -98,20 +100,73 @@ static int number(const char *option, const char *text, uint32_t min,
 	return CLI_OK;
 }
 
+static int controller_take(struct hv_disk_arg *d, const char *text)
+{
+	uint32_t n;
+
+	if (number("--disk: controller", text, 0, HV_CONTROLLERS_MAX - 1, &n))
+		return -1;
+	d->controller = (uint8_t)n;
+	return 1;
+}
+
+/* The size of a block. */
+static int block_take(const char *word, const char *text, uint32_t *out)
+{
+	if (strcmp(text, "512") != 0 && strcmp(text, "4096") != 0) {
+		(void)cli_usage(prog, "--disk: %s%s: must be 512 or 4096", word,
+				text);
+		return -1;
+	}
+	*out = *text == '5' ? 512 : 4096;
+	return 1;
+}
+
+static int sector_take(struct hv_disk_arg *d, const char *text)
+{
+	return block_take("sector=", text, &d->sector_bytes);
+}
+
+static int physical_take(struct hv_disk_arg *d, const char *text)
+{
+	return block_take("physical=", text, &d->physical_bytes);
+}
+
+static int keeper_take(struct hv_disk_arg *d, const char *text)
+{
+	if (!*text) {
+		(void)cli_usage(prog, "--disk: pr=: names no file");
+		return -1;
+	}
+	free(d->keeper_path);
+	d->keeper_path = strdup(text);
+	if (!d->keeper_path)
+		(void)cli_usage(prog, "out of memory");
+	return d->keeper_path ? 1 : -1;
+}
+
+/* Words with a value. Each takes it: 1, or -1 after a complaint. */
+static const struct value_word {
+	const char *word;
+	int (*take)(struct hv_disk_arg *d, const char *text);
+} value_words[] = {
+	{"controller=", controller_take},
+	{"sector=", sector_take},
+	{"physical=", physical_take},
+	{"pr=", keeper_take},
+};
+
 /* Take one word into `d`: 1 when it is one, 0, or -1 after a complaint. */
 static int disk_word_take(struct hv_disk_arg *d, const char *text)
 {
-	static const char controller[] = "controller=";
 	const struct disk_word *w = disk_word(text);
-	uint32_t n;
 
-	if (strncmp(text, controller, sizeof(controller) - 1) == 0) {
-		if (number("--disk: controller",
-			   text + sizeof(controller) - 1, 0,
-			   HV_CONTROLLERS_MAX - 1, &n))
-			return -1;
-		d->controller = (uint8_t)n;
-		return 1;
+	for (size_t i = 0; i < sizeof(value_words) / sizeof(value_words[0]);
+	     i++) {
+		const struct value_word *v = &value_words[i];
+
+		if (strncmp(text, v->word, strlen(v->word)) == 0)
+			return v->take(d, text + strlen(v->word));
 	}
 	if (!w)
 		return 0;
@@ -296,7 +351,9 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 
 void hv_args_free(struct hv_args *args)
 {
-	for (unsigned i = 0; i < args->disk_count; i++)
+	for (unsigned i = 0; i < args->disk_count; i++) {
 		free(args->disks[i].path);
+		free(args->disks[i].keeper_path);
+	}
 	args->disk_count = 0;
 }

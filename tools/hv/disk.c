@@ -52,6 +52,8 @@ int hv_disks_close(struct hv_disks *d)
 		struct vhd_err err;
 
 		d->img[i] = NULL;
+		hv_keeper_close(d->keeper[i]);
+		d->keeper[i] = NULL;
 		if (vhd_close(img, &err) < 0)
 			status = cli_fail(hv_prog, d->args->disks[i].path,
 					  &err);
@@ -64,6 +66,8 @@ void hv_disks_abandon(struct hv_disks *d)
 	for (unsigned i = 0; i < HV_DISKS_MAX; i++) {
 		vhd_abandon(d->img[i]);
 		d->img[i] = NULL;
+		hv_keeper_close(d->keeper[i]);
+		d->keeper[i] = NULL;
 	}
 }
 
@@ -108,6 +112,7 @@ static void name(struct hv_disks *d, unsigned i)
 int hv_disks_open(struct hv_disks *d, const struct hv_args *args)
 {
 	struct vhd_err err;
+	const char *path;
 
 	memset(d, 0, sizeof(*d));
 	d->args = args;
@@ -115,6 +120,13 @@ int hv_disks_open(struct hv_disks *d, const struct hv_args *args)
 		if (open_one(&args->disks[i], &d->img[i], &err) < 0)
 			return cli_fail(hv_prog, args->disks[i].path, &err);
 		name(d, i);
+	}
+	/* the only ones that may be new: after all that may be refused */
+	for (unsigned i = 0; i < args->disk_count; i++) {
+		path = args->disks[i].keeper_path;
+		if (path && hv_keeper_open(path, d->id[i], &d->keeper[i],
+					   &err) < 0)
+			return cli_fail(hv_prog, path, &err);
 	}
 	return CLI_OK;
 }
@@ -128,12 +140,19 @@ int hv_disks_attach(struct hv_disks *d, unsigned controller,
 			.lun = arg->lun,
 			.read_only = arg->read_only,
 			.unmap = arg->unmap,
+			.block_bytes = arg->sector_bytes,
+			.physical_bytes = arg->physical_bytes,
 		};
 		int ret;
 
 		if (arg->controller != controller)
 			continue;
 		memcpy(o.unique_id, d->id[i], sizeof(o.unique_id));
+		if (d->keeper[i]) {
+			o.reservations = *hv_keeper_kept(d->keeper[i]);
+			o.reservations_keep = hv_keeper_keep;
+			o.reservations_arg = d->keeper[i];
+		}
 		ret = storvsp_disk_add(vsp, &o, d->img[i], err);
 		if (ret < 0)
 			return ret;

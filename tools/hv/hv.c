@@ -15,12 +15,14 @@ const char hv_prog[] = "hv";
 /* A file named as console output must not be one of the guest's own. */
 static bool is_input(const struct hv_args *args, const struct stat *st)
 {
-	const char *files[HV_DISKS_MAX + 2] = {args->kernel, args->initrd};
+	const char *files[2 * HV_DISKS_MAX + 2] = {args->kernel, args->initrd};
 	struct stat other;
 
-	for (unsigned i = 0; i < args->disk_count; i++)
-		files[2 + i] = args->disks[i].path;
-	for (unsigned i = 0; i < 2 + args->disk_count; i++)
+	for (unsigned i = 0; i < args->disk_count; i++) {
+		files[2 + 2 * i] = args->disks[i].path;
+		files[3 + 2 * i] = args->disks[i].keeper_path;
+	}
+	for (unsigned i = 0; i < 2 + 2 * args->disk_count; i++)
 		if (files[i] && stat(files[i], &other) == 0 &&
 		    other.st_dev == st->st_dev && other.st_ino == st->st_ino)
 			return true;

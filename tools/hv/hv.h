@@ -4,6 +4,7 @@
  *   hv.c            the program: which command
  *   args.c          the command line of `hv run`
  *   disk.c          --disk: open, name, close
+ *   keeper.c        its pr=FILE: reservations that outlive a run
  *   controllers.c   SCSI controllers and which disks they have
  *   run.c           run a guest on this machine's KVM
  *   terminal.c      raw mode and back; escape.c: Ctrl-A
@@ -55,6 +56,8 @@ struct hv_disk_arg {
 	uint8_t controller, lun;
 	enum storvsp_unmap unmap;
 	enum vhd_format format; /* AUTO never means RAW */
+	uint32_t sector_bytes, physical_bytes; /* 0: the default */
+	char *keeper_path; /* pr=FILE, or NULL */
 };
 
 struct hv_args {
@@ -76,10 +79,13 @@ void hv_args_free(struct hv_args *args);
 
 /* --------------------------------------------------------------- disks -- */
 
+struct hv_keeper;
+
 struct hv_disks {
 	const struct hv_args *args;
 	struct vhd *img[HV_DISKS_MAX];
 	uint8_t id[HV_DISKS_MAX][16]; /* what the guest knows them by */
+	struct hv_keeper *keeper[HV_DISKS_MAX]; /* or NULL */
 };
 
 /* Open (and so lock) all; reports failures. Returns an exit code. */
@@ -91,6 +97,17 @@ void hv_disks_abandon(struct hv_disks *d);
 /* Those of this controller. */
 int hv_disks_attach(struct hv_disks *d, unsigned controller,
 		    struct storvsp *vsp, struct vhd_err *err);
+
+/* The file of a disk's persistent reservations: opened, made where it does not
+ * exist, and locked. -EUCLEAN: not such a file, or another disk's; -EBUSY;
+ * what opening says.
+ */
+int hv_keeper_open(const char *path, const uint8_t disk_id[16],
+		   struct hv_keeper **out, struct vhd_err *err);
+void hv_keeper_close(struct hv_keeper *k); /* takes; may be NULL */
+const struct storvsp_reservations *hv_keeper_kept(const struct hv_keeper *k);
+/* Durable on return, or -EIO; as storvsp_disk_opts wants it. */
+int hv_keeper_keep(void *keeper, const struct storvsp_reservations *now);
 
 /* --------------------------------------------------------- controllers --- */
 

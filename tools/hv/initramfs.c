@@ -45,7 +45,7 @@ static void number_words(struct plan *p, const char *option, uint64_t n)
 }
 
 static void disk_words(struct plan *p, const struct hv_disk_arg *d,
-		       const char *inner)
+		       const char *inner, const char *keeper)
 {
 	static const char *const unmap[] = {
 		[STORVSP_UNMAP_AUTO] = "",
@@ -54,15 +54,22 @@ static void disk_words(struct plan *p, const struct hv_disk_arg *d,
 	};
 
 	/* Always a word at the end, so that no name is mistaken for one. */
-	fprintf(p->f, "a%s%s%s%s,controller=%u,%s", inner,
+	fprintf(p->f, "a%s%s%s%s,controller=%u", inner,
 		d->format == VHD_FORMAT_AUTO ? "" : ",",
 		d->format == VHD_FORMAT_AUTO ? ""
 					     : vhd_format_name(d->format),
-		unmap[d->unmap], d->controller, d->read_only ? "ro" : "rw");
+		unmap[d->unmap], d->controller);
+	if (d->sector_bytes)
+		fprintf(p->f, ",sector=%u", d->sector_bytes);
+	if (d->physical_bytes)
+		fprintf(p->f, ",physical=%u", d->physical_bytes);
+	if (d->keeper_path)
+		fprintf(p->f, ",pr=%s", keeper);
+	fprintf(p->f, ",%s", d->read_only ? "ro" : "rw");
 	fputc('\0', p->f);
 }
 
-/* `inner`: kernel, initrd (or NULL), then the disks. */
+/* `inner`: kernel, initrd (or NULL), then the disks, then their keepers. */
 static void command(struct plan *p, const struct hv_args *args,
 		    char *const inner[])
 {
@@ -88,7 +95,8 @@ static void command(struct plan *p, const struct hv_args *args,
 	entry(p, 'a', args->no_register ? "off" : "auto");
 	for (unsigned i = 0; i < args->disk_count; i++) {
 		entry(p, 'a', "--disk");
-		disk_words(p, &args->disks[i], inner[2 + i]);
+		disk_words(p, &args->disks[i], inner[2 + i],
+			   inner[2 + args->disk_count + i]);
 	}
 }
 

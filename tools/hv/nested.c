@@ -348,7 +348,8 @@ struct launch {
 	struct hv_shares shares;
 	struct hv_l1_kernel kernel;
 	struct hv_qemu_boot boot;
-	char *inner[2 + HV_DISKS_MAX]; /* names inside: kernel, initrd, disks */
+	/* names inside: kernel, initrd, disks, their keepers */
+	char *inner[2 + 2 * HV_DISKS_MAX];
 };
 
 static int share_all(struct launch *l, const struct hv_args *args,
@@ -357,13 +358,18 @@ static int share_all(struct launch *l, const struct hv_args *args,
 	struct hv_shares *s = &l->shares;
 	int ret = 0;
 
-	for (unsigned i = 0; i < 2 + args->disk_count; i++) {
+	for (unsigned i = 0; i < 2 + 2 * args->disk_count; i++) {
 		l->inner[i] = calloc(1, HV_PATH_MAX);
 		if (!l->inner[i])
 			return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 					"out of memory");
 	}
 	/* Writable ones first: a directory is shared once. */
+	for (unsigned i = 0; i < args->disk_count && ret == 0; i++)
+		if (args->disks[i].keeper_path)
+			ret = hv_shares_add(
+				s, args->disks[i].keeper_path, true,
+				l->inner[2 + args->disk_count + i], err);
 	for (int writable = 1; writable >= 0; writable--)
 		for (unsigned i = 0; i < args->disk_count && ret == 0; i++)
 			if (args->disks[i].read_only == !writable)
