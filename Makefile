@@ -61,7 +61,8 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
            vhd/check_footer.c vhd/check_header.c vhd/check_bat.c \
            vhd/check_batmap.c vhd/check_chain.c vhd/check_data.c \
            vhd/check_host.c vhd/check_target.c vhd/stream.c vhd/layout.c \
-           vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c vhd/compact.c \
+           vhd/grow.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c \
+           vhd/compact.c \
            vhd/compact_scan.c vhd/compact_move.c vhd/compact_copy.c \
            vhd/compact_punch.c vhd/undo.c vhd/repair.c vhd/repair_footer.c \
            vhd/repair_bat.c vhd/repair_batmap.c vhd/salvage.c \
@@ -77,8 +78,9 @@ HV_SRC := hv/kvm.c hv/partition.c hv/vcpu.c hv/control.c hv/memory.c \
           hv/bzimage.c hv/boot_linux.c hv/chip/uart.c hv/chip/cmos.c \
           hv/chip/pm.c
 
-STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
-               storvsp/session.c storvsp/channel.c storvsp/drain.c \
+STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
+               storvsp/mail.c storvsp/log.c storvsp/session.c \
+               storvsp/channel.c storvsp/drain.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                storvsp/target.c storvsp/command.c storvsp/inquiry.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
@@ -175,7 +177,7 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_model \
             vhd_check vhd_check_data \
             vhd_check_target vhd_chain vhd_layer vhd_written vhd_written_flush \
-            vhd_written_crash vhd_create_child vhd_rebase vhd_resize \
+            vhd_written_crash vhd_create_child vhd_rebase vhd_resize vhd_grow \
             vhd_compact vhd_malformed vhd_split vhd_keep vhd_check_chain \
             vhd_merge vhd_merge_file vhd_random vhd_set vhd_repair vhd_undo \
             vhd_salvage vhd_oracle vhd_zero vhd_bound vhd_confine vhd_fault
@@ -190,7 +192,8 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_attention storvsp_buffer \
                 storvsp_log storvsp_vsp \
-                storvsp_request storvsp_drain storvsp_reset storvsp_fault \
+                storvsp_request storvsp_drain storvsp_reset storvsp_remove \
+                storvsp_fault \
                 storvsp_fault_table \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
                 storvsp_thread storvsp_channels storvsp_hostile_scsi \

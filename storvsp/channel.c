@@ -15,31 +15,6 @@
 
 /* -------------------------------------------------------- disk queue ----- */
 
-/* One that the queue cannot serve is left out of this channel. */
-void storvsp_channel_attach(struct channel *ch, const struct storvsp_luns *all)
-{
-	for (unsigned i = 0; i < all->count; i++) {
-		const struct storvsp_disk *d = all->disk[i];
-		struct vhd_err err = {0};
-
-		if (storvsp_luns_find(&ch->luns, d->path, d->target, d->lun))
-			continue;
-		if (storvsp_gate_attach(ch, d)) {
-			storvsp_log_line(ch->log, "disk %u:%u:%u left out: no "
-					 "memory", d->path, d->target, d->lun);
-			continue;
-		}
-		if (vhd_queue_attach(ch->queue, d->img, &err)) {
-			storvsp_gate_detach(ch, d);
-			storvsp_log_line(ch->log, "disk %u:%u:%u left out: %s",
-					 d->path, d->target, d->lun, err.text);
-			continue;
-		}
-		(void)storvsp_luns_add(&ch->luns, d); /* was in a list */
-		ch->rescan = !ch->sub;
-	}
-}
-
 static int thread_begins(struct channel *ch)
 {
 	const struct storvsp_opts *o = &ch->vsp->opts;
@@ -88,7 +63,7 @@ static int queue_start(struct channel *ch, const struct storvsp_luns *luns)
 
 	if (rc)
 		return rc;
-	storvsp_channel_attach(ch, luns);
+	storvsp_leave_attach(ch, luns);
 	if (o->register_memory)
 		register_memory(ch);
 	return 0;
@@ -114,8 +89,7 @@ static void queue_stop(struct channel *ch)
 	}
 	/* answers and a reset that nobody waits for any more */
 	stat_add(&ch->stats, STAT_CANCELLED, level_get(&ch->busy));
-	for (unsigned i = 0; i < ch->luns.count; i++)
-		vhd_queue_detach(ch->queue, ch->luns.disk[i]->img);
+	storvsp_leave_all(ch);
 	vhd_queue_destroy(ch->queue);
 }
 

@@ -82,7 +82,7 @@ static bool send_answers(struct channel *ch)
 
 static bool may_take(const struct channel *ch)
 {
-	return !ch->ring_dead && !ch->stopping && !ch->reset &&
+	return !ch->ring_dead && !ch->stopping && !ch->reset && !ch->frozen &&
 	       (!ch->sub || ch->session.state == STORVSP_SESSION_READY);
 }
 
@@ -281,7 +281,7 @@ static bool read_mail(struct channel *ch)
 	if (!storvsp_mail_take(ch, &m, &all))
 		return false;
 	if (m.luns)
-		storvsp_channel_attach(ch, &all);
+		storvsp_leave_begin(ch, &m, &all);
 	if (m.session) {
 		ch->session.state = m.ready ? STORVSP_SESSION_READY
 					    : STORVSP_SESSION_CLOSED;
@@ -327,6 +327,7 @@ bool storvsp_channel_step(struct channel *ch)
 	did |= reap(ch);
 	if (ch->now_ns)
 		storvsp_gate_watch(ch);
+	did |= storvsp_leave_check(ch);
 	did |= storvsp_reset_check(ch);
 	did |= send_answers(ch);
 	did |= send_rescan(ch);

@@ -100,7 +100,8 @@ static bool limits_ok(struct channel *ch, struct gate *g,
 static bool may_pass(struct channel *ch, struct gate *g,
 		     const struct request *r)
 {
-	if (!atomic_load_explicit(&g->disk->policy->paused,
+	if (!g->closed &&
+	    !atomic_load_explicit(&g->disk->policy->paused,
 				  memory_order_relaxed) &&
 	    depth_ok(ch, g))
 		return limits_ok(ch, g, r);

@@ -43,6 +43,7 @@ struct gate {
 	struct gate *next;	      /* in the channel's list of those that
 				       * have something waiting */
 	bool listed;
+	bool closed; /* its disk is frozen: nothing passes */
 	unsigned slots;		      /* requests here: waiting, or passed */
 	uint64_t throttled_from_ns;   /* a limit holds the first; 0: none */
 	struct disk_stats stats;
