@@ -87,7 +87,8 @@ STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
                storvsp/sense.c storvsp/attention.c storvsp/provision.c \
                storvsp/blocks.c storvsp/disk_commands.c storvsp/opcodes.c \
                storvsp/select.c storvsp/logsense.c storvsp/reserve.c \
-               storvsp/reserve_in.c storvsp/clock.c \
+               storvsp/reserve_in.c storvsp/compare.c storvsp/turn.c \
+               storvsp/clock.c \
                storvsp/gate.c storvsp/histogram.c storvsp/limit.c \
                storvsp/policy.c storvsp/stats.c
 
@@ -184,7 +185,7 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
 UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
               vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
-              vmbus_hostile \
+              vmbus_hostile vmbus_pass \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
            hv_hypercall_fetch
@@ -199,7 +200,7 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_thread storvsp_channels storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
                 storvsp_hostile_flip storvsp_provision storvsp_select \
-                storvsp_blocks storvsp_reserve
+                storvsp_blocks storvsp_reserve storvsp_compare
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper tools_inspect \
@@ -331,7 +332,8 @@ FUZZ_LIBS_storvsp_packet := $(LIBS_VHD)
 FUZZ_LIBS_scsi_cdb := $(LIBS_VHD)
 FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/disk_commands.c \
                      storvsp/opcodes.c storvsp/select.c storvsp/logsense.c \
-                     storvsp/reserve.c storvsp/reserve_in.c storvsp/inquiry.c \
+                     storvsp/reserve.c storvsp/reserve_in.c storvsp/compare.c \
+                     storvsp/inquiry.c \
                      storvsp/mode.c \
                      storvsp/provision.c $(VHD_SRC) tests/lib/memfile.c \
                      storvsp/capacity.c storvsp/readwrite.c storvsp/sense.c \

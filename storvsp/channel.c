@@ -255,7 +255,7 @@ static struct channel *channel_alloc(const struct storvsp_opts *opts)
 	ch->slots = calloc(ch->slot_count, sizeof(*ch->slots));
 	ch->iovs = calloc((size_t)ch->slot_count * ch->iov_max,
 			  sizeof(*ch->iovs));
-	ch->patterns = calloc(ch->slot_count, SCSI_BLOCK_BYTES_MAX);
+	ch->patterns = calloc(ch->slot_count, STORVSP_PATTERN_BYTES);
 	ch->packet = malloc(STORVSP_RING_PACKET_MAX);
 	ch->sink = aligned_alloc(HV_PAGE_BYTES, STORVSP_SINK_BYTES);
 	ch->buffer.pfns = calloc(ch->iov_max, sizeof(*ch->buffer.pfns));
@@ -268,7 +268,7 @@ static struct channel *channel_alloc(const struct storvsp_opts *opts)
 	for (unsigned i = ch->slot_count; i-- > 0;) {
 		ch->slots[i].iov = &ch->iovs[(size_t)i * ch->iov_max];
 		ch->slots[i].pattern =
-			&ch->patterns[(size_t)i * SCSI_BLOCK_BYTES_MAX];
+			&ch->patterns[(size_t)i * STORVSP_PATTERN_BYTES];
 		ch->slots[i].next = ch->free;
 		ch->free = &ch->slots[i];
 	}

@@ -27,6 +27,7 @@
 #include "spin.h"
 #include "stats.h"
 #include "storvsp.h"
+#include "turn.h"
 
 /* Fairness: packets taken before completions are looked at again. */
 #define STORVSP_BATCH 64u
@@ -42,6 +43,11 @@
 /* One step of verifying reads at most so often so much, into one place. */
 #define STORVSP_SINK_BYTES  (64u << 10)
 #define STORVSP_VERIFY_IOVS 32u
+
+/* Memory of a slot: the block of WRITE SAME, or what COMPARE AND WRITE wants,
+ * writes and finds.
+ */
+#define STORVSP_PATTERN_BYTES (3u * SCSI_COMPARE_BYTES_MAX)
 
 /* Which disks a reset is about. */
 struct reset_scope {
@@ -97,7 +103,8 @@ struct request {
 	/* a command of several steps: what has not been sent yet */
 	struct scsi_extent extent[SCSI_EXTENTS_MAX];
 	unsigned at, count;
-	uint8_t *pattern; /* SCSI_BLOCK_BYTES_MAX */
+	uint8_t *pattern; /* STORVSP_PATTERN_BYTES */
+	enum turn turn;
 };
 
 struct channel {

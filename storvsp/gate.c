@@ -5,6 +5,7 @@
 
 #include "controller.h"
 #include "policy.h"
+#include "turn.h"
 
 /* ------------------------------------------------------- the gates ------- */
 
@@ -97,13 +98,12 @@ static bool limits_ok(struct channel *ch, struct gate *g,
 	return true;
 }
 
-static bool may_pass(struct channel *ch, struct gate *g,
-		     const struct request *r)
+static bool may_pass(struct channel *ch, struct gate *g, struct request *r)
 {
 	if (!g->closed &&
 	    !atomic_load_explicit(&g->disk->policy->paused,
 				  memory_order_relaxed) &&
-	    depth_ok(ch, g))
+	    depth_ok(ch, g) && storvsp_turn_take(ch, g, r))
 		return limits_ok(ch, g, r);
 	throttled_end(ch, g); /* it is something else that holds it now */
 	return false;
@@ -242,6 +242,7 @@ void storvsp_gate_leave(struct channel *ch, struct request *r,
 	struct disk_stats *s = &r->gate->stats;
 	enum storvsp_kind k = kind_of(r);
 
+	storvsp_turn_give(ch, r->gate, r);
 	r->gate->slots--;
 	r->gate = NULL;
 	if (end->verdict == SCSI_ABORTED) {

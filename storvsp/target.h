@@ -30,6 +30,7 @@ struct storvsp_switches {
 	_Atomic uint32_t attentions; /* attention.h */
 	atomic_bool hurry; /* being removed: end early what is in flight */
 	atomic_bool descriptor_sense; /* its format */
+	_Atomic uint32_t turn;	      /* enum turn_word */
 	struct storvsp_reserve reserve;
 };
 
