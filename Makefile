@@ -174,7 +174,8 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_lock vhd_sync vhd_threads vhd_nomem vhd_nomem_calls \
             vhd_inplace vhd_stream \
             vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush vhd_queue_host \
-            vhd_queue_alloc vhd_queue_nomem vhd_queue_zero vhd_model \
+            vhd_queue_alloc vhd_queue_nomem vhd_queue_zero vhd_queue_memory \
+            vhd_model \
             vhd_check vhd_check_data \
             vhd_check_target vhd_chain vhd_layer vhd_written vhd_written_flush \
             vhd_written_crash vhd_create_child vhd_rebase vhd_resize vhd_grow \

@@ -31,6 +31,8 @@
 
 /* Fairness: packets taken before completions are looked at again. */
 #define STORVSP_BATCH 64u
+/* Answers handed out at once. */
+#define STORVSP_SLICE 16u
 
 /* The largest packet a 16-bit length in units of 8 bytes can tell. */
 #define STORVSP_RING_PACKET_MAX (8u * 65535u)

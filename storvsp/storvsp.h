@@ -34,6 +34,11 @@ struct storvsp_opts {
 	 * guest's signals are let through: nothing waits for its end.
 	 */
 	uint32_t poll_us;
+	/* Register the guest's memory with each channel's queue: all of it is
+	 * there and locked while a channel is open (vhd_queue_memory). Where
+	 * that fails the channel works without, and a line says so.
+	 */
+	bool register_memory;
 	enum vhd_engine engine;
 	vmbus_log_fn log; /* may be NULL; any thread */
 	void *log_arg;

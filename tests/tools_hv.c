@@ -63,6 +63,7 @@ static void defaults_are_modest(void **state)
 	assert_int_equal(args.cpus, 1);
 	assert_int_equal(args.channels, 1);
 	assert_int_equal(args.poll_us, HV_POLL_DEFAULT_US);
+	assert_false(args.no_register);
 	assert_int_equal(args.timeout_s, 0);
 	assert_int_equal(args.accel, HV_ACCEL_AUTO);
 	assert_int_equal(args.disk_count, 0);
@@ -221,6 +222,7 @@ static void nonsense_is_a_usage_error(void **state)
 		{"--channels", "0"},   {"--channels", "65"},
 		{"--channels", "2"},   {"--poll", "10001"},
 		{"--poll", ""},	       {"--poll", "-1"},
+		{"--register-memory", "on"},
 		{"--disk", "d,controller=4"},
 		{"--disk", "d,controller="},
 		{"--disk", "d,controller=-1"},

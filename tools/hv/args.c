@@ -21,6 +21,7 @@ enum {
 	OPT_CPUS,
 	OPT_CHANNELS,
 	OPT_POLL,
+	OPT_REGISTER,
 	OPT_ACCEL,
 	OPT_CONSOLE,
 	OPT_TIMEOUT,
@@ -51,6 +52,9 @@ static const struct cli_option options[] = {
 	{"poll", OPT_POLL, "MICROSECONDS",
 	 "how long a channel may look for more work before it\n"
 	 "sleeps, where that paid off lately; 0: never (default 50)"},
+	{"register-memory", OPT_REGISTER, "WHEN",
+	 "auto: lock the guest's memory for faster I/O where\n"
+	 "ulimit -l allows (the default); off: never"},
 	{"accel", OPT_ACCEL, "NAME",
 	 "kvm: this machine's; tcg: an emulated one, by QEMU;\n"
 	 "auto: kvm where the processor has it (the default)"},
@@ -283,6 +287,15 @@ static int accel_set(struct hv_args *args, const char *text)
 	return cli_usage(prog, "--accel %s: not one of auto, kvm, tcg", text);
 }
 
+static int register_set(struct hv_args *args, const char *text)
+{
+	args->no_register = strcmp(text, "off") == 0;
+	if (args->no_register || strcmp(text, "auto") == 0)
+		return CLI_OK;
+	return cli_usage(prog, "--register-memory %s: not one of auto, off",
+			 text);
+}
+
 static int apply(struct hv_args *args, int id, const char *value)
 {
 	switch (id) {
@@ -307,6 +320,8 @@ static int apply(struct hv_args *args, int id, const char *value)
 	case OPT_POLL:
 		return number("--poll", value, 0, HV_POLL_MAX_US,
 			      &args->poll_us);
+	case OPT_REGISTER:
+		return register_set(args, value);
 	case OPT_ACCEL:
 		return accel_set(args, value);
 	case OPT_CONSOLE:

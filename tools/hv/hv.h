@@ -71,6 +71,7 @@ struct hv_args {
 	uint32_t cpus;
 	uint32_t channels; /* of each controller; at most one a processor */
 	uint32_t poll_us;  /* a channel may spin so long before it sleeps */
+	bool no_register;  /* leave guest memory pageable */
 	uint32_t timeout_s; /* 0: none */
 	enum hv_accel accel;
 };

@@ -111,6 +111,8 @@ static void command(struct plan *p, const struct hv_args *args,
 	number_words(p, "--cpus", args->cpus);
 	number_words(p, "--channels", args->channels);
 	number_words(p, "--poll", args->poll_us);
+	entry(p, 'a', "--register-memory");
+	entry(p, 'a', args->no_register ? "off" : "auto");
 	for (unsigned i = 0; i < args->disk_count; i++) {
 		entry(p, 'a', "--disk");
 		disk_words(p, &args->disks[i], inner[2 + i],
