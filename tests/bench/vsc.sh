@@ -175,14 +175,14 @@ rounds_of() # MODE DEPTH WHO...
 		: >"$work/$who-$mode-$depth.n"
 		backwards="$who $backwards"
 	done
-	[ $mode = direct ] || cat "$work/raw" "$work/fixed" "$work/dynamic" \
+	[ "$mode" = direct ] || cat "$work/raw" "$work/fixed" "$work/dynamic" \
 		>/dev/null
 	i=0
 	while [ $i -lt "$rounds" ]; do
 		order=$*
 		[ $((i % 2)) -eq 0 ] || order=$backwards
 		for who in $order; do
-			one "$who" $mode $depth
+			one "$who" "$mode" "$depth"
 		done
 		i=$((i + 1))
 	done
