@@ -150,8 +150,8 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/convert/share.c tools/convert/diff.c \
                    tools/convert/journal.c tools/convert/resume.c \
                    tools/verb/words.c tools/verb/preset.c
-SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c tools/hv/run.c \
-          tools/hv/controllers.c \
+SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
+          tools/hv/keeper.c tools/hv/run.c tools/hv/controllers.c \
           tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
           tools/hv/qemu.c tools/hv/modules.c tools/hv/vmlinux.c \
           tools/hv/shares.c tools/hv/initramfs.c tools/hv/cpio.c \
@@ -189,7 +189,8 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
            hv_hypercall_fetch
-UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
+UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
+                storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_attention storvsp_buffer \
                 storvsp_log storvsp_vsp \
@@ -212,7 +213,8 @@ SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
 SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
-SRC_tools_hv      := tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c tools/hv/escape.c \
+SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
+                     tools/hv/keeper.c tools/hv/escape.c \
                      tools/hv/terminal.c tools/hv/modules.c \
                      tools/hv/shares.c tools/hv/cpio.c
 SRC_tools_gpt     := tools/verb/gpt.c
@@ -283,7 +285,7 @@ FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
                       hv/gpa.c
 FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
 FUZZ_SRC_tool_args := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
-                      tools/hv/args.c tools/hv/escape.c $(CLI_SRC) \
+                      tools/hv/args.c tools/hv/limit.c tools/hv/escape.c $(CLI_SRC) \
                       $(SANDBOX_SRC) $(VHD_SRC)
 FUZZ_LIBS_tool_args := $(LIBS_VHD) $(LIBS_TOOLS)
 FUZZ_SRC_tool_stream := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \

@@ -190,8 +190,9 @@ void storvsp_get_stats(struct storvsp *vsp, struct storvsp_stats *out);
  * (the disk is paused, a limit holds it, or the disk has its share of places).
  * A channel has `depth` of its options and a quarter more slots for requests.
  * One disk has at most `depth` of them and less than four times what is free,
- * and at most half of the places at the host's disks: so however slow one is,
- * the others, and a reset, still get through. Requests beyond the share are
+ * and at most half of the places at the host's disks; the last of both are for
+ * disks that have none. So however slow one is, the others, and a reset, still
+ * get through. Requests beyond the share are
  * answered TASK SET FULL where the channel has other disks (the guest lowers
  * its depth and sends them again); otherwise they stay in the ring.
  *
