@@ -61,7 +61,8 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
            vhd/check_footer.c vhd/check_header.c vhd/check_bat.c \
            vhd/check_batmap.c vhd/check_chain.c vhd/check_data.c \
            vhd/check_host.c vhd/check_target.c vhd/stream.c vhd/layout.c \
-           vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c vhd/compact.c \
+           vhd/grow.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c \
+           vhd/compact.c \
            vhd/compact_scan.c vhd/compact_move.c vhd/compact_copy.c \
            vhd/compact_punch.c vhd/undo.c vhd/repair.c vhd/repair_footer.c \
            vhd/repair_bat.c vhd/repair_batmap.c vhd/salvage.c \
@@ -77,15 +78,17 @@ HV_SRC := hv/kvm.c hv/partition.c hv/vcpu.c hv/control.c hv/memory.c \
           hv/bzimage.c hv/boot_linux.c hv/chip/uart.c hv/chip/cmos.c \
           hv/chip/pm.c
 
-STORVSP_SRC := storvsp/controller.c storvsp/mail.c storvsp/log.c \
-               storvsp/session.c storvsp/channel.c storvsp/drain.c \
+STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
+               storvsp/mail.c storvsp/log.c storvsp/session.c \
+               storvsp/channel.c storvsp/drain.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                storvsp/target.c storvsp/command.c storvsp/inquiry.c \
                storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
                storvsp/sense.c storvsp/attention.c storvsp/provision.c \
                storvsp/blocks.c storvsp/disk_commands.c storvsp/opcodes.c \
                storvsp/select.c storvsp/logsense.c storvsp/reserve.c \
-               storvsp/reserve_in.c storvsp/clock.c \
+               storvsp/reserve_in.c storvsp/compare.c storvsp/turn.c \
+               storvsp/clock.c \
                storvsp/gate.c storvsp/histogram.c storvsp/limit.c \
                storvsp/policy.c storvsp/stats.c
 
@@ -147,8 +150,8 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/convert/share.c tools/convert/diff.c \
                    tools/convert/journal.c tools/convert/resume.c \
                    tools/verb/words.c tools/verb/preset.c
-SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c tools/hv/run.c \
-          tools/hv/controllers.c \
+SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
+          tools/hv/keeper.c tools/hv/run.c tools/hv/controllers.c \
           tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
           tools/hv/qemu.c tools/hv/modules.c tools/hv/vmlinux.c \
           tools/hv/shares.c tools/hv/initramfs.c tools/hv/cpio.c \
@@ -171,31 +174,34 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_lock vhd_sync vhd_threads vhd_nomem vhd_nomem_calls \
             vhd_inplace vhd_stream \
             vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush vhd_queue_host \
-            vhd_queue_alloc vhd_queue_nomem vhd_queue_zero vhd_model \
+            vhd_queue_alloc vhd_queue_nomem vhd_queue_zero vhd_queue_memory \
+            vhd_model \
             vhd_check vhd_check_data \
             vhd_check_target vhd_chain vhd_layer vhd_written vhd_written_flush \
-            vhd_written_crash vhd_create_child vhd_rebase vhd_resize \
+            vhd_written_crash vhd_create_child vhd_rebase vhd_resize vhd_grow \
             vhd_compact vhd_malformed vhd_split vhd_keep vhd_check_chain \
             vhd_merge vhd_merge_file vhd_random vhd_set vhd_repair vhd_undo \
             vhd_salvage vhd_oracle vhd_zero vhd_bound vhd_confine vhd_fault
 UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
               vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
-              vmbus_hostile \
+              vmbus_hostile vmbus_pass \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
            hv_hypercall_fetch
-UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
+UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
+                storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_attention storvsp_buffer \
                 storvsp_log storvsp_vsp \
-                storvsp_request storvsp_drain storvsp_reset storvsp_fault \
+                storvsp_request storvsp_drain storvsp_reset storvsp_remove \
+                storvsp_fault \
                 storvsp_fault_table \
                 storvsp_hostile storvsp_hostile_guest storvsp_fetch \
                 storvsp_thread storvsp_channels storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
                 storvsp_hostile_flip storvsp_provision storvsp_select \
-                storvsp_blocks storvsp_reserve
+                storvsp_blocks storvsp_reserve storvsp_compare
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper tools_inspect \
@@ -207,7 +213,8 @@ SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
 SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
-SRC_tools_hv      := tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c tools/hv/escape.c \
+SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
+                     tools/hv/keeper.c tools/hv/escape.c \
                      tools/hv/terminal.c tools/hv/modules.c \
                      tools/hv/shares.c tools/hv/cpio.c
 SRC_tools_gpt     := tools/verb/gpt.c
@@ -278,7 +285,7 @@ FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
                       hv/gpa.c
 FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
 FUZZ_SRC_tool_args := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
-                      tools/hv/args.c tools/hv/escape.c $(CLI_SRC) \
+                      tools/hv/args.c tools/hv/limit.c tools/hv/escape.c $(CLI_SRC) \
                       $(SANDBOX_SRC) $(VHD_SRC)
 FUZZ_LIBS_tool_args := $(LIBS_VHD) $(LIBS_TOOLS)
 FUZZ_SRC_tool_stream := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
@@ -327,7 +334,8 @@ FUZZ_LIBS_storvsp_packet := $(LIBS_VHD)
 FUZZ_LIBS_scsi_cdb := $(LIBS_VHD)
 FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/disk_commands.c \
                      storvsp/opcodes.c storvsp/select.c storvsp/logsense.c \
-                     storvsp/reserve.c storvsp/reserve_in.c storvsp/inquiry.c \
+                     storvsp/reserve.c storvsp/reserve_in.c storvsp/compare.c \
+                     storvsp/inquiry.c \
                      storvsp/mode.c \
                      storvsp/provision.c $(VHD_SRC) tests/lib/memfile.c \
                      storvsp/capacity.c storvsp/readwrite.c storvsp/sense.c \

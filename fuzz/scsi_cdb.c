@@ -119,7 +119,8 @@ static void check_extents(const struct scsi_task *t)
 static void check_io(const struct scsi_task *t)
 {
 	const struct scsi_io *io = &t->io;
-	uint64_t sectors = io->bytes / VHD_SECTOR_BYTES;
+	uint64_t sectors =
+		io->bytes / (io->compare ? 2 : 1) / VHD_SECTOR_BYTES;
 
 	check(t->disk, "I/O without a disk");
 	if (t->extent_count) {

@@ -7,8 +7,8 @@
  * answers stops nobody but itself.
  *
  * Files: channel.c opens, closes and sleeps; drain.c moves packets; request.c
- *   runs one SCSI request; reset.c ends what is in flight; mail.c is how other
- *   threads reach the channel.
+ *   runs one SCSI request; reset.c ends what is in flight; leave.c lets disks
+ *   come and go; mail.c is how other threads reach the channel.
  * Thread: all of it belongs to the channel's thread (in manual mode: the
  *   caller's), but for the fields that say otherwise.
  */
@@ -27,9 +27,12 @@
 #include "spin.h"
 #include "stats.h"
 #include "storvsp.h"
+#include "turn.h"
 
 /* Fairness: packets taken before completions are looked at again. */
 #define STORVSP_BATCH 64u
+/* Answers handed out at once. */
+#define STORVSP_SLICE 16u
 
 /* The largest packet a 16-bit length in units of 8 bytes can tell. */
 #define STORVSP_RING_PACKET_MAX (8u * 65535u)
@@ -41,16 +44,24 @@
 #define STORVSP_SINK_BYTES  (64u << 10)
 #define STORVSP_VERIFY_IOVS 32u
 
+/* Memory of a slot: the block of WRITE SAME, or what COMPARE AND WRITE wants,
+ * writes and finds.
+ */
+#define STORVSP_PATTERN_BYTES (3u * SCSI_COMPARE_BYTES_MAX)
+
 /* Which disks a reset is about. */
 struct reset_scope {
 	enum storvsp_op op; /* RESET_LUN, RESET_BUS or RESET_ADAPTER */
 	uint8_t path, target, lun;
+	const struct storvsp_disk *disk; /* or this one alone */
 };
 
 /* What other threads want of a channel; flags, so that it cannot pile up. */
 struct mail {
 	bool stop;
-	bool luns;    /* the controller has other disks now */
+	bool luns;    /* the controller has other disks now: */
+	uint64_t luns_number; /* ... which list this is */
+	const struct storvsp_disk *frozen; /* ... and who is frozen */
 	bool session; /* sub-channels: the primary's session changed */
 	bool reset;
 	bool look;  /* a reset waited for may have ended, a gate may open */
@@ -92,7 +103,8 @@ struct request {
 	/* a command of several steps: what has not been sent yet */
 	struct scsi_extent extent[SCSI_EXTENTS_MAX];
 	unsigned at, count;
-	uint8_t *pattern; /* SCSI_BLOCK_BYTES_MAX */
+	uint8_t *pattern; /* STORVSP_PATTERN_BYTES */
+	enum turn turn;
 };
 
 struct channel {
@@ -112,6 +124,7 @@ struct channel {
 	struct channel *next;
 	struct mail mail;
 	uint64_t drained_ticket;
+	uint64_t settled_number; /* holds nothing that this list lacks */
 	/* set after posting mail, cleared before reading it */
 	atomic_bool mail_waiting;
 
@@ -127,6 +140,11 @@ struct channel {
 	/* the thread's own */
 	struct session session;
 	struct storvsp_luns luns;
+	const struct storvsp_disk *leaving[STORVSP_DISKS_MAX];
+	unsigned leaving_count; /* not in `luns`, but still attached */
+	uint64_t luns_number;	/* of the list last heard of */
+	bool settled;		/* and the controller was told so */
+	const struct storvsp_disk *frozen; /* not NULL: no packet is taken */
 	struct vhd_queue *queue;
 	struct request *slots;
 	struct iovec *iovs;
@@ -140,6 +158,7 @@ struct channel {
 	struct gate *gates[STORVSP_DISKS_MAX];	 /* by the disk's slot; changed
 						  * under the lock only */
 	struct gate *blocked;			 /* where something waits */
+	unsigned used, flying; /* gates with a slot, with a place */
 	uint64_t now_ns;			 /* 0: not read yet */
 	uint64_t watch_ns;			 /* when to look for stalls */
 	uint8_t *packet;			 /* STORVSP_RING_PACKET_MAX */
@@ -161,9 +180,6 @@ struct channel {
 /* ---------------------------------------------------------- channel.c ---- */
 
 extern const struct vmbus_device_ops storvsp_device_ops;
-
-/* Make the disks of the list that are new known to the queue, then usable. */
-void storvsp_channel_attach(struct channel *ch, const struct storvsp_luns *all);
 
 /* ------------------------------------------------------------ drain.c ---- */
 
@@ -205,5 +221,19 @@ void storvsp_reset_join(struct channel *ch, const struct reset_scope *scope,
 bool storvsp_reset_check(struct channel *ch);
 /* Ask for an early end of what the scope names; NULL: of all. */
 void storvsp_reset_cancel(struct channel *ch, const struct reset_scope *scope);
+
+/* ------------------------------------------------------------ leave.c ---- */
+
+/* Make the disks of the list that are new known to the queue, then usable. */
+void storvsp_leave_attach(struct channel *ch, const struct storvsp_luns *all);
+/* The controller has other disks: `m` with `luns`. Those that are not in the
+ * list are not found any more from here on.
+ */
+void storvsp_leave_begin(struct channel *ch, const struct mail *m,
+			 const struct storvsp_luns *all);
+/* Let go of disks that have nothing in flight any more; true when one was. */
+bool storvsp_leave_check(struct channel *ch);
+/* Let go of all. Nothing may be in flight. */
+void storvsp_leave_all(struct channel *ch);
 
 #endif

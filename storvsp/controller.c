@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The public interface: a controller, its disks, its offer on the bus. */
+/* The public interface: a controller and its offer on the bus. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -68,103 +68,12 @@ void storvsp_destroy(struct storvsp *vsp)
 	if (!vsp)
 		return;
 	assert(!vsp->channels);
-	for (unsigned i = 0; i < vsp->luns.count; i++)
-		storvsp_policy_destroy(vsp->luns.disk[i]->policy);
+	for (unsigned i = 0; i < STORVSP_DISKS_MAX; i++)
+		if (vsp->life[i].state != DISK_NONE)
+			storvsp_policy_destroy(vsp->disks[i].policy);
 	pthread_mutex_destroy(&vsp->lock);
 	storvsp_log_fini(&vsp->log);
 	free(vsp);
-}
-
-/* Fills what `blocks` has of blocks. */
-static int check_disk(const struct storvsp_disk_opts *o, const struct vhd *img,
-		      struct storvsp_disk *blocks, struct vhd_err *err)
-{
-	if (o->path >= STORVSP_PATHS_MAX || o->target >= STORVSP_TARGETS_MAX ||
-	    o->lun >= STORVSP_LUNS_MAX)
-		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
-				"disk address %u:%u:%u: no guest looks there; "
-				"use path 0 to %u, target 0 to %u, LUN 0 to "
-				"%u",
-				o->path, o->target, o->lun,
-				STORVSP_PATHS_MAX - 1, STORVSP_TARGETS_MAX - 1,
-				STORVSP_LUNS_MAX - 1);
-	if (vhd_get_info(img)->size_bytes < VHD_SECTOR_BYTES)
-		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
-				"disk %u:%u:%u is empty", o->path, o->target,
-				o->lun);
-	return storvsp_blocks_set(blocks, o, vhd_get_info(img)->size_bytes,
-				  err);
-}
-
-static bool takes_back(enum storvsp_unmap want, enum vhd_format format)
-{
-	if (want == STORVSP_UNMAP_AUTO)
-		return format == VHD_FORMAT_DYNAMIC ||
-		       format == VHD_FORMAT_DIFF;
-	return want == STORVSP_UNMAP_ON;
-}
-
-static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
-		      struct vhd *img, const struct storvsp_disk *blocks,
-		      struct policy *policy)
-{
-	enum vhd_format format = vhd_get_info(img)->format;
-	struct storvsp_disk *d;
-	int rc;
-
-	if (vsp->luns.count == STORVSP_DISKS_MAX)
-		return -ENOSPC;
-	d = &vsp->disks[vsp->luns.count];
-	*d = (struct storvsp_disk){
-		.img = img,
-		.switches = &vsp->switches[vsp->luns.count],
-		.policy = policy,
-		.slot = vsp->luns.count,
-		.path = o->path,
-		.target = o->target,
-		.lun = o->lun,
-		.block_log2 = blocks->block_log2,
-		.physical_log2 = blocks->physical_log2,
-		.read_only = o->read_only,
-		.unmap = takes_back(o->unmap, format),
-		.reads_zero = format != VHD_FORMAT_DIFF,
-	};
-	memcpy(d->unique_id, o->unique_id, sizeof(d->unique_id));
-	storvsp_reserve_init(&d->switches->reserve, o);
-	atomic_store(&d->switches->sectors,
-		     vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES);
-	rc = storvsp_luns_add(&vsp->luns, d);
-	if (rc == 0)
-		storvsp_mail_luns_locked(vsp);
-	return rc;
-}
-
-int storvsp_disk_add(struct storvsp *vsp, const struct storvsp_disk_opts *opts,
-		     struct vhd *img, struct vhd_err *err)
-{
-	struct storvsp_disk blocks = {0};
-	struct policy *policy;
-	int rc = check_disk(opts, img, &blocks, err);
-
-	if (rc == 0)
-		rc = storvsp_policy_create(vsp, opts, &policy, err);
-	if (rc)
-		return rc;
-	pthread_mutex_lock(&vsp->lock);
-	rc = add_locked(vsp, opts, img, &blocks, policy);
-	pthread_mutex_unlock(&vsp->lock);
-	if (rc)
-		storvsp_policy_destroy(policy);
-	if (rc == -ENOSPC)
-		return vhd_fail(err, rc, VHD_WHY_ARGUMENT, 0,
-				"a controller holds %u disks, no more",
-				STORVSP_DISKS_MAX);
-	if (rc)
-		return vhd_fail(err, rc, VHD_WHY_ARGUMENT, 0,
-				"disk %u:%u:%u: address or image is already "
-				"in use",
-				opts->path, opts->target, opts->lun);
-	return 0;
 }
 
 int storvsp_offer(struct storvsp *vsp, struct vmbus *bus, struct vhd_err *err)
@@ -188,6 +97,9 @@ void storvsp_controller_join(struct storvsp *vsp, struct channel *ch,
 {
 	pthread_mutex_lock(&vsp->lock);
 	*luns = vsp->luns;
+	ch->luns_number = ch->settled_number = vsp->luns_number;
+	ch->settled = true;
+	ch->frozen = vsp->frozen;
 	if (ch->sub && vsp->ready) {
 		ch->session.state = STORVSP_SESSION_READY;
 		ch->session.version = vsp->version;
@@ -212,6 +124,7 @@ void storvsp_controller_leave(struct storvsp *vsp, struct channel *ch)
 		vsp->closed[i] += stat_get(&ch->stats, i);
 	storvsp_stats_leave_locked(ch);
 	pthread_mutex_unlock(&vsp->lock);
+	storvsp_disks_notify(vsp);
 }
 
 static uint64_t total_locked(const struct storvsp *vsp, enum stat which)

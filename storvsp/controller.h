@@ -10,6 +10,21 @@
 
 #include "channel.h"
 
+/* What becomes of a disk. In `luns` are those that are SERVED. */
+enum disk_state {
+	DISK_NONE = 0,
+	DISK_SERVED,
+	DISK_LEAVING,  /* removed; channels may still hold it */
+	DISK_FREEZING, /* to come back; likewise */
+	DISK_FROZEN,   /* nobody holds it */
+};
+
+struct disk_life {
+	enum disk_state state;
+	uint64_t number; /* LEAVING, FREEZING: the first list without it */
+	struct storvsp_notice notice;
+};
+
 struct storvsp {
 	struct storvsp_opts opts; /* defaults filled in */
 	struct log log;
@@ -18,7 +33,10 @@ struct storvsp {
 	struct channel *channels;
 	struct storvsp_disk disks[STORVSP_DISKS_MAX];
 	struct storvsp_switches switches[STORVSP_DISKS_MAX];
+	struct disk_life life[STORVSP_DISKS_MAX]; /* of disks[] */
 	struct storvsp_luns luns;
+	uint64_t luns_number;	     /* counts its changes */
+	struct storvsp_disk *frozen; /* or on the way to it; NULL: none */
 	bool ready; /* the primary's session */
 	uint16_t version;
 	uint64_t ticket;	     /* the last reset's */
@@ -48,6 +66,14 @@ void storvsp_controller_join(struct storvsp *vsp, struct channel *ch,
 			     struct storvsp_luns *luns);
 /* And no longer: nobody sends it mail, its counters are kept. */
 void storvsp_controller_leave(struct storvsp *vsp, struct channel *ch);
+
+/* --------------------------------------------------------------- disks.c - */
+
+/* The channel holds nothing that this list or an earlier one lacks. */
+void storvsp_disks_settled(struct storvsp *vsp, struct channel *ch,
+			   uint64_t number);
+/* Perhaps now nobody holds a disk any more: say so to who waits for that. */
+void storvsp_disks_notify(struct storvsp *vsp);
 
 /* ------------------------------------------------------------- blocks.c -- */
 

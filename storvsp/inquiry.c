@@ -83,6 +83,8 @@ static uint16_t vpd_limits(const struct scsi_task *t, uint8_t *body)
 	uint32_t most = SCSI_UNMAP_SECTORS_MAX >> t->disk->block_log2;
 
 	body[4 - VPD_HEADER_BYTES] = 0x01; /* WSNZ */
+	body[5 - VPD_HEADER_BYTES] =
+		(uint8_t)scsi_blocks_of(t, SCSI_COMPARE_BYTES_MAX);
 	scsi_put16(body + 6 - VPD_HEADER_BYTES, (uint16_t)unit);
 	scsi_put32(body + 8 - VPD_HEADER_BYTES,
 		   scsi_blocks_of(t, t->max_transfer_bytes));

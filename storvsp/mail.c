@@ -28,8 +28,11 @@ bool storvsp_mail_take(struct channel *ch, struct mail *out,
 	atomic_store_explicit(&ch->mail_waiting, false, memory_order_relaxed);
 	*out = ch->mail;
 	ch->mail = (struct mail){0};
-	if (out->luns)
+	if (out->luns) {
 		*luns = ch->vsp->luns;
+		out->luns_number = ch->vsp->luns_number;
+		out->frozen = ch->vsp->frozen;
+	}
 	pthread_mutex_unlock(&ch->vsp->lock);
 	return true;
 }

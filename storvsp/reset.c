@@ -11,6 +11,8 @@
 
 static bool in_scope(const struct reset_scope *s, const struct storvsp_disk *d)
 {
+	if (s->disk)
+		return d == s->disk;
 	switch (s->op) {
 	case STORVSP_OP_RESET_LUN:
 		return d->path == s->path && d->target == s->target &&

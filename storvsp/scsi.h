@@ -30,6 +30,7 @@ enum scsi_verdict {
 	SCSI_LBA_RANGE,
 	SCSI_WRITE_PROTECTED,
 	SCSI_NO_SPACE, /* the host's disk is full */
+	SCSI_MISCOMPARE,
 	SCSI_READ_ERROR,
 	SCSI_WRITE_ERROR,
 	SCSI_TARGET_FAILURE, /* poisoned image, broken engine */
@@ -78,6 +79,7 @@ enum scsi_op {
 	SCSI_PERSISTENT_RESERVE_IN = 0x5E,
 	SCSI_PERSISTENT_RESERVE_OUT = 0x5F,
 	SCSI_READ_16 = 0x88,
+	SCSI_COMPARE_AND_WRITE = 0x89,
 	SCSI_WRITE_16 = 0x8A,
 	SCSI_WRITE_VERIFY_16 = 0x8E,
 	SCSI_VERIFY_16 = 0x8F,
@@ -111,8 +113,10 @@ enum scsi_op {
 	(SCSI_UNMAP_HEADER_BYTES + SCSI_EXTENTS_MAX * SCSI_EXTENT_BYTES)
 /* What PRE-FETCH may ask for; the block limits say so. */
 #define SCSI_PREFETCH_SECTORS_MAX (1u << 16) /* 32 MiB */
-/* The most that is looked at of a buffer: WRITE SAME's block. */
-#define SCSI_PARAM_BYTES_MAX SCSI_BLOCK_BYTES_MAX
+/* What COMPARE AND WRITE compares at once; the block limits say so. */
+#define SCSI_COMPARE_BYTES_MAX SCSI_BLOCK_BYTES_MAX
+/* The most that is looked at of a buffer: both halves of that. */
+#define SCSI_PARAM_BYTES_MAX (2 * SCSI_COMPARE_BYTES_MAX)
 
 /* In the library's sectors of 512 bytes, whatever the disk's blocks are. */
 struct scsi_extent {
@@ -125,6 +129,7 @@ struct scsi_io {
 	bool fua;
 	bool unmap;	/* ZERO: as VHD_REQ_UNMAP */
 	bool verify;	/* READ: to nowhere; WRITE: then such a READ */
+	bool compare;	/* WRITE of half the bytes where the others are */
 	uint64_t lba;	/* without extents; in sectors of 512 bytes */
 	uint64_t bytes; /* of the guest's buffer; 0 for a flush */
 };
@@ -274,6 +279,7 @@ enum scsi_verdict scsi_read_capacity_16(struct scsi_task *t);
 enum scsi_verdict scsi_pre_fetch_10(struct scsi_task *t);
 enum scsi_verdict scsi_pre_fetch_16(struct scsi_task *t);
 enum scsi_verdict scsi_send_diagnostic(struct scsi_task *t);
+enum scsi_verdict scsi_compare_and_write(struct scsi_task *t);
 enum scsi_verdict scsi_log_sense(struct scsi_task *t);
 enum scsi_verdict scsi_reserve(struct scsi_task *t);
 enum scsi_verdict scsi_release(struct scsi_task *t);
@@ -320,6 +326,7 @@ struct scsi_end {
 	uint32_t bytes_moved; /* of a good one */
 	bool bad_lba_known;
 	uint64_t bad_lba;      /* in logical blocks */
+	uint32_t miscompare_at; /* in bytes, with that verdict */
 	bool descriptor_sense; /* the disk is told to (D_SENSE) */
 };
 

@@ -30,6 +30,7 @@ enum sense_key {
 	KEY_ATTENTION = 0x6,
 	KEY_PROTECT = 0x7,
 	KEY_ABORTED = 0xB,
+	KEY_MISCOMPARE = 0xE,
 };
 
 #define SENSED STORVSP_SRB_AUTOSENSE
@@ -61,6 +62,8 @@ static const struct answer {
 	 */
 	[SCSI_NO_SPACE] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_PROTECT,
 			   0x27, 0x07},
+	[SCSI_MISCOMPARE] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK,
+			     KEY_MISCOMPARE, 0x1D, 0x00},
 	[SCSI_READ_ERROR] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_MEDIUM,
 			     0x11, 0x00},
 	[SCSI_WRITE_ERROR] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_MEDIUM,
@@ -171,6 +174,10 @@ uint32_t scsi_ntstatus(uint8_t srb_status)
  */
 static bool information(const struct scsi_end *end, uint64_t *out)
 {
+	if (end->verdict == SCSI_MISCOMPARE) {
+		*out = end->miscompare_at;
+		return true;
+	}
 	*out = end->bad_lba;
 	return end->verdict == SCSI_READ_ERROR && end->bad_lba_known;
 }

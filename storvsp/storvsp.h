@@ -34,6 +34,11 @@ struct storvsp_opts {
 	 * guest's signals are let through: nothing waits for its end.
 	 */
 	uint32_t poll_us;
+	/* Register the guest's memory with each channel's queue: all of it is
+	 * there and locked while a channel is open (vhd_queue_memory). Where
+	 * that fails the channel works without, and a line says so.
+	 */
+	bool register_memory;
 	enum vhd_engine engine;
 	vmbus_log_fn log; /* may be NULL; any thread */
 	void *log_arg;
@@ -146,11 +151,11 @@ int storvsp_create(const struct storvsp_opts *opts, struct storvsp **out,
 /* After the bus it was offered on. Takes `vsp` (may be NULL). */
 void storvsp_destroy(struct storvsp *vsp);
 
-/* Borrows `img` until the controller is destroyed. An image that was opened
- * read-only needs `read_only`, too. A guest that is already there is told to
- * look again. Path 0..7, target 0..1, LUN 0..254: where Linux looks.
- * Control thread, or before storvsp_offer. -EEXIST (address or image in
- * use), -EINVAL, -ENOMEM, -ENOSPC (VHD_QUEUE_IMAGES_MAX disks).
+/* Borrows `img` until it is removed or the controller is destroyed. An image
+ * that was opened read-only needs `read_only`, too. A guest that is already
+ * there is told to look again. Path 0..7, target 0..1, LUN 0..254: where Linux
+ * looks. Any thread but a channel's own. -EEXIST (address or image in use),
+ * -EINVAL, -ENOMEM, -ENOSPC (VHD_QUEUE_IMAGES_MAX disks).
  */
 int storvsp_disk_add(struct storvsp *vsp, const struct storvsp_disk_opts *opts,
 		     struct vhd *img, struct vhd_err *err);
@@ -185,8 +190,9 @@ void storvsp_get_stats(struct storvsp *vsp, struct storvsp_stats *out);
  * (the disk is paused, a limit holds it, or the disk has its share of places).
  * A channel has `depth` of its options and a quarter more slots for requests.
  * One disk has at most `depth` of them and less than four times what is free,
- * and at most half of the places at the host's disks: so however slow one is,
- * the others, and a reset, still get through. Requests beyond the share are
+ * and at most half of the places at the host's disks; the last of both are for
+ * disks that have none. So however slow one is, the others, and a reset, still
+ * get through. Requests beyond the share are
  * answered TASK SET FULL where the channel has other disks (the guest lowers
  * its depth and sends them again); otherwise they stay in the ring.
  *
@@ -210,6 +216,40 @@ int storvsp_disk_on_error(struct storvsp *vsp, struct storvsp_address at,
  */
 int storvsp_disk_resume(struct storvsp *vsp, struct storvsp_address at,
 			struct vhd_err *err);
+
+/* Called once, by any thread, perhaps inside the call that it was given to.
+ * No lock is held; it may do no more than take note, as a channel may be
+ * waiting for it. `call` may be NULL.
+ */
+struct storvsp_notice {
+	void (*call)(void *arg, struct vhd *img);
+	void *arg;
+};
+
+/* Take a disk away. The guest is told to look again; from here on nothing is
+ * found there. What is in flight ends first, each request once. `gone` then
+ * says that nobody uses the image any more, which the caller may close.
+ * -ENOENT.
+ */
+int storvsp_disk_remove(struct storvsp *vsp, struct storvsp_address at,
+			const struct storvsp_notice *gone, struct vhd_err *err);
+/* Ask for an early end of what removed disks still have in flight. Then only
+ * operations that the kernel has begun and never ends keep an image.
+ */
+void storvsp_disk_hurry(struct storvsp *vsp);
+
+/* Keep everybody off a disk's image for a moment: once `idle` was called it
+ * may be changed, such as by vhd_grow. Meanwhile the controller takes nothing
+ * from the guest, for any of its disks; so be quick. One disk at a time.
+ * -ENOENT, -EBUSY (another one is frozen).
+ */
+int storvsp_disk_freeze(struct storvsp *vsp, struct storvsp_address at,
+			const struct storvsp_notice *idle, struct vhd_err *err);
+/* Go on, also where `idle` has not been called yet, and then never is. If the
+ * image has another size now the guest is told so. Does nothing where no disk
+ * is frozen.
+ */
+void storvsp_disk_thaw(struct storvsp *vsp);
 
 /* ------------------------------------------------------------- sight ----- */
 

@@ -53,6 +53,26 @@ int storvsp_luns_add(struct storvsp_luns *luns, const struct storvsp_disk *disk)
 	return 0;
 }
 
+bool storvsp_luns_has(const struct storvsp_luns *luns,
+		      const struct storvsp_disk *disk)
+{
+	unsigned at = lower_bound(luns, disk_address(disk));
+
+	return at < luns->count && luns->disk[at] == disk;
+}
+
+void storvsp_luns_remove(struct storvsp_luns *luns,
+			 const struct storvsp_disk *disk)
+{
+	unsigned at = lower_bound(luns, disk_address(disk));
+
+	if (at == luns->count || luns->disk[at] != disk)
+		return;
+	luns->count--;
+	for (; at < luns->count; at++)
+		luns->disk[at] = luns->disk[at + 1];
+}
+
 const struct storvsp_disk *storvsp_luns_find(const struct storvsp_luns *luns,
 					     uint8_t path, uint8_t target,
 					     uint8_t lun)

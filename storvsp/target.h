@@ -28,7 +28,9 @@ struct storvsp_switches {
 	_Atomic uint64_t sectors;    /* grows; a command looks once */
 	atomic_bool cache_off;	     /* every write is durable before it ends */
 	_Atomic uint32_t attentions; /* attention.h */
+	atomic_bool hurry; /* being removed: end early what is in flight */
 	atomic_bool descriptor_sense; /* its format */
+	_Atomic uint32_t turn;	      /* enum turn_word */
 	struct storvsp_reserve reserve;
 };
 
@@ -57,6 +59,12 @@ struct storvsp_luns {
 /* -EEXIST: address or image in use; -ENOSPC: the list is full. */
 int storvsp_luns_add(struct storvsp_luns *luns,
 		     const struct storvsp_disk *disk);
+
+/* Does nothing where it is not in the list. */
+void storvsp_luns_remove(struct storvsp_luns *luns,
+			 const struct storvsp_disk *disk);
+bool storvsp_luns_has(const struct storvsp_luns *luns,
+		      const struct storvsp_disk *disk);
 
 /* NULL when nothing is there. */
 const struct storvsp_disk *storvsp_luns_find(const struct storvsp_luns *luns,

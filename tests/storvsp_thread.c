@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 
 #include "tests/lib/qtest.h"
 #include "tests/lib/random.h"
@@ -44,6 +45,8 @@ static void start(struct world *w, enum vhd_engine engine, uint32_t depth,
 {
 	const struct vsc_opts o = {
 		.vsp.engine = engine,
+		.vsp.poll_us = 50,
+		.vsp.register_memory = engine == VHD_ENGINE_URING,
 		.vsp.max_subchannels = CHANNELS - 1,
 		.vsp.depth = depth,
 		.guest.vps = CHANNELS,
@@ -421,6 +424,59 @@ static void disk_added_under_load_appears_on_every_channel(void **state)
 	free(path);
 }
 
+static void post(void *arg, struct vhd *img)
+{
+	(void)img;
+	sem_post(arg);
+}
+
+/* One disk comes and goes and grows, the other is frozen again and again, while
+ * every channel works on that.
+ */
+static void disks_come_go_and_freeze_under_load(void **state)
+{
+	static const struct storvsp_address seven = {.lun = 7}, zero = {0};
+	uint64_t seed = random_seed();
+	char *path = qtest_path();
+	struct vhd *img =
+		qtest_create(path, VHD_FORMAT_DYNAMIC, 1 << 20, 0, false);
+	struct storvsp_notice notice = {post, NULL};
+	struct driver *d;
+	struct world w;
+	sem_t sem;
+
+	(void)state;
+	sem_init(&sem, 0, 0);
+	notice.arg = &sem;
+	start(&w, VHD_ENGINE_AUTO, 0, 0);
+	d = drivers_start(&w, 1500, seed, false);
+	for (unsigned i = 1; i <= 20; i++) {
+		struct storvsp *vsp = vsc_vsp(w.v);
+
+		vsc_disk(w.v, img, 0, 0, 7, false);
+		assert_int_equal(storvsp_disk_freeze(vsp, zero, &notice, NULL),
+				 0);
+		sem_wait(&sem);
+		storvsp_disk_thaw(vsp);
+		assert_int_equal(
+			storvsp_disk_freeze(vsp, seven, &notice, NULL), 0);
+		sem_wait(&sem);
+		assert_int_equal(vhd_grow(img, (1 + i) << 20, NULL), 0);
+		storvsp_disk_thaw(vsp);
+		assert_int_equal(
+			storvsp_disk_remove(vsp, seven, &notice, NULL), 0);
+		sem_wait(&sem);
+	}
+	drivers_join(d);
+	close_all(&w);
+	compare(&w);
+	stop(&w);
+	sem_destroy(&sem);
+	qtest_close(img);
+	unlink(path);
+	free(path);
+}
+
 /* Statistics may be read at any time. */
 static void statistics_can_be_read_under_load(void **state)
 {
@@ -454,6 +510,7 @@ int main(void)
 		cmocka_unit_test(resets_under_load_end_every_request_once),
 		cmocka_unit_test(
 			disk_added_under_load_appears_on_every_channel),
+		cmocka_unit_test(disks_come_go_and_freeze_under_load),
 		cmocka_unit_test(statistics_can_be_read_under_load),
 	};
 

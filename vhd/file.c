@@ -102,6 +102,8 @@ int vhd_file_flush(const struct vhd_file *f, struct vhd_err *err)
 
 	if (rc == 0)
 		return 0;
+	if (f->sync_failed)
+		*f->sync_failed = true;
 	return vhd_fail(err, rc, vhd_io_why(rc), 0,
 			"cannot make the file durable: %s; writes since the "
 			"last flush may be lost",

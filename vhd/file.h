@@ -39,6 +39,7 @@ struct vhd_file {
 	int fd;        /* for engines; -1: only the sync engine can serve it */
 	int direct_fd; /* same file opened O_DIRECT, or -1 */
 	bool no_sync;  /* vhd_file_flush does nothing */
+	bool *sync_failed; /* set where it fails; NULL: nobody asks */
 };
 
 /* Of fallocate: the file system or device makes no holes, or not such ones;

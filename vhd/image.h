@@ -221,6 +221,10 @@ static inline uint64_t vhd_block_data(const struct vhd *img, uint32_t entry)
 
 /* open.c: everything but the file, of this layer only. */
 void vhd_image_free(struct vhd *img);
+/* Forget what is known of the file and read it anew, in the same place. No
+ * differencing disk. Where that fails nothing can be read or written any more.
+ */
+int vhd_image_again(struct vhd *img, struct vhd_err *err);
 /* Commit what was written and give the file its final length, as closing does;
  * nothing is released.
  */

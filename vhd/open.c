@@ -365,13 +365,10 @@ static int set_up(struct vhd *img, const struct vhd_open_opts *opts,
 	return rc ? rc : restore_footers(img, err);
 }
 
-static struct vhd *image_new(const struct vhd_file *f,
-			     const struct vhd_open_opts *opts)
+/* `img` is all zero. */
+static void image_init(struct vhd *img, const struct vhd_file *f,
+		       const struct vhd_open_opts *opts)
 {
-	struct vhd *img = calloc(1, sizeof(*img));
-
-	if (!img)
-		return NULL;
 	img->file = *f;
 	img->writable = opts->writable;
 	img->inspect = opts->inspect;
@@ -385,10 +382,20 @@ static struct vhd *image_new(const struct vhd_file *f,
 	pthread_mutex_init(&img->bits_lock, NULL);
 	pthread_mutex_init(&img->alloc_lock, NULL);
 	pthread_mutex_init(&img->commit_lock, NULL);
+}
+
+static struct vhd *image_new(const struct vhd_file *f,
+			     const struct vhd_open_opts *opts)
+{
+	struct vhd *img = calloc(1, sizeof(*img));
+
+	if (img)
+		image_init(img, f, opts);
 	return img;
 }
 
-void vhd_image_free(struct vhd *img)
+/* All but the file, the path and the memory of `img` itself. */
+static void image_fini(struct vhd *img)
 {
 	vhd_bitmap_close(img);
 	vhd_alloc_close(img);
@@ -398,8 +405,37 @@ void vhd_image_free(struct vhd *img)
 	pthread_mutex_destroy(&img->bits_lock);
 	pthread_mutex_destroy(&img->alloc_lock);
 	pthread_mutex_destroy(&img->commit_lock);
+}
+
+void vhd_image_free(struct vhd *img)
+{
+	image_fini(img);
 	free(img->path);
 	free(img);
+}
+
+int vhd_image_again(struct vhd *img, struct vhd_err *err)
+{
+	const struct vhd_open_opts opts = {
+		.format = img->info.format,
+		.writable = img->writable,
+	};
+	const struct vhd_file f = img->file;
+	const uint64_t size_bytes = img->info.size_bytes;
+	char *path = img->path;
+	int rc;
+
+	image_fini(img);
+	memset(img, 0, sizeof(*img));
+	image_init(img, &f, &opts);
+	img->path = path;
+	rc = set_up(img, &opts, err);
+	if (rc) { /* nothing of it is used any more, under its old size */
+		vhd_poison(img);
+		img->sectors = 0;
+		img->info.size_bytes = size_bytes;
+	}
+	return rc;
 }
 
 static int opts_check(const struct vhd_open_opts *opts, struct vhd_err *err)

@@ -262,7 +262,7 @@ static int ask(struct resize *r, enum vhd_resize_moment moment,
 			     err);
 }
 
-static int plan(struct resize *r, struct vhd_err *err)
+int resize_plan(struct resize *r, struct vhd_err *err)
 {
 	struct vhd_resize_result *res = r->result;
 	struct vhd_resize_free gone = {0, 0};
@@ -375,7 +375,7 @@ static int resize(struct vhd *img, const char *path,
 	int rc;
 
 	memset(r.result, 0, sizeof(*r.result));
-	rc = plan(&r, err);
+	rc = resize_plan(&r, err);
 	if (!rc && opts->write)
 		rc = carry_out(&r, err);
 	if (rc || !opts->write) {

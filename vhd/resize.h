@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A resize under way, and its parts. Private to vhd/resize*.c and open.c.
+/* A resize under way, and its parts. Private to vhd/resize*.c,
+ * grow.c and open.c.
  *
  * Each part leads from one valid image to the next, with a sync between them,
  * so that a power cut leaves the old size or the new one; the same command,
  * run again, takes up what is left to do.
  *
  *   resize.c          opens, looks, calls the parts in order
+ *   grow.c            the same for an image that stays open
  *   resize_blocked.c  dynamic and differencing: table, footers, tail
  *   resize_fixed.c    fixed: the file is the disk
  */
@@ -29,6 +31,9 @@ struct resize {
  */
 void resize_footer(const struct vhd_footer_wire *now, uint64_t size_bytes,
 		   struct vhd_footer_wire *then);
+
+/* Judge all of it before anything is written. */
+int resize_plan(struct resize *r, struct vhd_err *err);
 
 int resize_blocked_plan(struct resize *r, struct vhd_err *err);
 int resize_blocked(struct resize *r, struct vhd_err *err);

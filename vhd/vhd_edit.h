@@ -106,6 +106,16 @@ struct vhd_resize_opts {
 int vhd_resize(const char *path, const struct vhd_resize_opts *opts,
 	       struct vhd_resize_result *result, struct vhd_err *err);
 
+/* Make the disk of an image that is open for writing larger; `img` stays valid
+ * and its info says the new size. Nothing of it may be in flight, and it must
+ * be attached to no queue, which would not learn of it. `size_bytes` 0, for a
+ * raw disk: it has the size that its file or device has by now.
+ * Crash safety is that of vhd_resize. Not for differencing disks.
+ * Errors: -EROFS, -EIO (POISONED: also by a failed sync in here), -ENOTSUP
+ *   (UNSUPPORTED), and those of vhd_resize; the disk is as it was then.
+ */
+int vhd_grow(struct vhd *img, uint64_t size_bytes, struct vhd_err *err);
+
 /* The first byte that is not zero in [off, end) of the disk, as a multiple of
  * 512: into `*at_bytes`, `end` where there is none. Holes are not read.
  */

@@ -142,6 +142,8 @@ int hv_disks_attach(struct hv_disks *d, unsigned controller,
 			.unmap = arg->unmap,
 			.block_bytes = arg->sector_bytes,
 			.physical_bytes = arg->physical_bytes,
+			.limits = arg->limits,
+			.on_error = arg->on_error,
 		};
 		int ret;
 

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A controller's disks: added, removed, and frozen for a while.
+ *
+ * Channels have copies of the list of disks, and each change of it has a
+ * number. A disk that left the list is out of use when every channel has said
+ * that it holds nothing that the list of that number lacks; its place in
+ * `disks` is not used again before that, as requests point to it.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "attention.h"
+#include "controller.h"
+#include "policy.h"
+
+/* Fills what `blocks` has of blocks. */
+static int check_disk(const struct storvsp_disk_opts *o, const struct vhd *img,
+		      struct storvsp_disk *blocks, struct vhd_err *err)
+{
+	if (o->path >= STORVSP_PATHS_MAX || o->target >= STORVSP_TARGETS_MAX ||
+	    o->lun >= STORVSP_LUNS_MAX)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"disk address %u:%u:%u: no guest looks there; "
+				"use path 0 to %u, target 0 to %u, LUN 0 to "
+				"%u",
+				o->path, o->target, o->lun,
+				STORVSP_PATHS_MAX - 1, STORVSP_TARGETS_MAX - 1,
+				STORVSP_LUNS_MAX - 1);
+	if (vhd_get_info(img)->size_bytes < VHD_SECTOR_BYTES)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"disk %u:%u:%u is empty", o->path, o->target,
+				o->lun);
+	return storvsp_blocks_set(blocks, o, vhd_get_info(img)->size_bytes,
+				  err);
+}
+
+static bool takes_back(enum storvsp_unmap want, enum vhd_format format)
+{
+	if (want == STORVSP_UNMAP_AUTO)
+		return format == VHD_FORMAT_DYNAMIC ||
+		       format == VHD_FORMAT_DIFF;
+	return want == STORVSP_UNMAP_ON;
+}
+
+static struct disk_life *life_of(struct storvsp *vsp,
+				 const struct storvsp_disk *d)
+{
+	return &vsp->life[d - vsp->disks];
+}
+
+/* A place that no channel knows, or NULL. */
+static struct storvsp_disk *free_place(struct storvsp *vsp)
+{
+	for (unsigned i = 0; i < STORVSP_DISKS_MAX; i++)
+		if (vsp->life[i].state == DISK_NONE)
+			return &vsp->disks[i];
+	return NULL;
+}
+
+/* Taken by a disk that is not in the list: on its way out, or to come back. */
+static bool taken_beside(const struct storvsp *vsp,
+			 const struct storvsp_disk_opts *o,
+			 const struct vhd *img)
+{
+	const struct storvsp_disk *f = vsp->frozen;
+
+	for (unsigned i = 0; i < STORVSP_DISKS_MAX; i++)
+		if (vsp->life[i].state != DISK_NONE && vsp->disks[i].img == img)
+			return true;
+	return f && f->path == o->path && f->target == o->target &&
+	       f->lun == o->lun;
+}
+
+static void list_changed_locked(struct storvsp *vsp)
+{
+	vsp->luns_number++;
+	storvsp_mail_luns_locked(vsp);
+}
+
+static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
+		      struct vhd *img, const struct storvsp_disk *blocks,
+		      struct policy *policy)
+{
+	enum vhd_format format = vhd_get_info(img)->format;
+	struct storvsp_disk *d = free_place(vsp);
+	int rc;
+
+	if (!d)
+		return -ENOSPC;
+	if (taken_beside(vsp, o, img))
+		return -EEXIST;
+	*d = (struct storvsp_disk){
+		.img = img,
+		.switches = &vsp->switches[d - vsp->disks],
+		.policy = policy,
+		.slot = (unsigned)(d - vsp->disks),
+		.path = o->path,
+		.target = o->target,
+		.lun = o->lun,
+		.block_log2 = blocks->block_log2,
+		.physical_log2 = blocks->physical_log2,
+		.read_only = o->read_only,
+		.unmap = takes_back(o->unmap, format),
+		.reads_zero = format != VHD_FORMAT_DIFF,
+	};
+	memcpy(d->unique_id, o->unique_id, sizeof(d->unique_id));
+	*d->switches = (struct storvsp_switches){
+		.sectors = vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES,
+	};
+	storvsp_reserve_init(&d->switches->reserve, o);
+	rc = storvsp_luns_add(&vsp->luns, d);
+	if (rc == 0) {
+		*life_of(vsp, d) = (struct disk_life){.state = DISK_SERVED};
+		list_changed_locked(vsp);
+	}
+	return rc;
+}
+
+int storvsp_disk_add(struct storvsp *vsp, const struct storvsp_disk_opts *opts,
+		     struct vhd *img, struct vhd_err *err)
+{
+	struct storvsp_disk blocks = {0};
+	struct policy *policy;
+	int rc = check_disk(opts, img, &blocks, err);
+
+	if (rc == 0)
+		rc = storvsp_policy_create(vsp, opts, &policy, err);
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&vsp->lock);
+	rc = add_locked(vsp, opts, img, &blocks, policy);
+	pthread_mutex_unlock(&vsp->lock);
+	if (rc)
+		storvsp_policy_destroy(policy);
+	if (rc == -ENOSPC)
+		return vhd_fail(err, rc, VHD_WHY_ARGUMENT, 0,
+				"a controller holds %u disks, no more",
+				STORVSP_DISKS_MAX);
+	if (rc)
+		return vhd_fail(err, rc, VHD_WHY_ARGUMENT, 0,
+				"disk %u:%u:%u: address or image is already "
+				"in use",
+				opts->path, opts->target, opts->lun);
+	return 0;
+}
+
+/* ------------------------------------------------------- taking away ----- */
+
+static int no_disk(struct storvsp_address at, struct vhd_err *err)
+{
+	return vhd_fail(err, -ENOENT, VHD_WHY_ARGUMENT, 0,
+			"there is no disk at %u:%u:%u", at.path, at.target,
+			at.lun);
+}
+
+/* Out of the list, with somebody to tell when nobody holds it any more. */
+static void take_away_locked(struct storvsp *vsp, struct storvsp_disk *d,
+			     enum disk_state state,
+			     const struct storvsp_notice *notice)
+{
+	storvsp_luns_remove(&vsp->luns, d);
+	list_changed_locked(vsp);
+	*life_of(vsp, d) = (struct disk_life){
+		.state = state,
+		.number = vsp->luns_number,
+		.notice = *notice,
+	};
+}
+
+static struct storvsp_disk *find_locked(struct storvsp *vsp,
+					struct storvsp_address at)
+{
+	const struct storvsp_disk *d =
+		storvsp_luns_find(&vsp->luns, at.path, at.target, at.lun);
+
+	return d ? &vsp->disks[d - vsp->disks] : NULL;
+}
+
+int storvsp_disk_remove(struct storvsp *vsp, struct storvsp_address at,
+			const struct storvsp_notice *gone, struct vhd_err *err)
+{
+	struct storvsp_disk *d;
+
+	pthread_mutex_lock(&vsp->lock);
+	d = find_locked(vsp, at);
+	if (d)
+		take_away_locked(vsp, d, DISK_LEAVING, gone);
+	pthread_mutex_unlock(&vsp->lock);
+	if (!d)
+		return no_disk(at, err);
+	storvsp_disks_notify(vsp);
+	return 0;
+}
+
+void storvsp_disk_hurry(struct storvsp *vsp)
+{
+	pthread_mutex_lock(&vsp->lock);
+	for (unsigned i = 0; i < STORVSP_DISKS_MAX; i++)
+		if (vsp->life[i].state == DISK_LEAVING)
+			atomic_store_explicit(&vsp->switches[i].hurry, true,
+					      memory_order_release);
+	storvsp_mail_look_locked(vsp);
+	pthread_mutex_unlock(&vsp->lock);
+}
+
+int storvsp_disk_freeze(struct storvsp *vsp, struct storvsp_address at,
+			const struct storvsp_notice *idle, struct vhd_err *err)
+{
+	struct storvsp_disk *d;
+	bool busy;
+
+	pthread_mutex_lock(&vsp->lock);
+	d = find_locked(vsp, at);
+	busy = vsp->frozen != NULL;
+	if (d && !busy) {
+		vsp->frozen = d;
+		take_away_locked(vsp, d, DISK_FREEZING, idle);
+	}
+	pthread_mutex_unlock(&vsp->lock);
+	if (busy)
+		return vhd_fail(err, -EBUSY, VHD_WHY_ARGUMENT, 0,
+				"another change of a disk is under way");
+	if (!d)
+		return no_disk(at, err);
+	storvsp_disks_notify(vsp);
+	return 0;
+}
+
+void storvsp_disk_thaw(struct storvsp *vsp)
+{
+	struct storvsp_disk *d;
+	uint64_t sectors;
+
+	pthread_mutex_lock(&vsp->lock);
+	d = vsp->frozen;
+	if (d) {
+		/* whole blocks of it */
+		sectors = vhd_get_info(d->img)->size_bytes / VHD_SECTOR_BYTES >>
+			  d->block_log2 << d->block_log2;
+		if (atomic_exchange(&d->switches->sectors, sectors) != sectors)
+			scsi_attention_raise(d->switches, SCSI_UA_CAPACITY);
+		vsp->frozen = NULL;
+		life_of(vsp, d)->state = DISK_SERVED;
+		(void)storvsp_luns_add(&vsp->luns, d); /* it was in it */
+		list_changed_locked(vsp);
+	}
+	pthread_mutex_unlock(&vsp->lock);
+}
+
+/* ------------------------------------------------------- letting go ------ */
+
+/* A disk that nobody holds any more although somebody did, or NULL. */
+static struct storvsp_disk *released_locked(struct storvsp *vsp)
+{
+	uint64_t settled = UINT64_MAX;
+
+	for (const struct channel *ch = vsp->channels; ch; ch = ch->next)
+		if (ch->settled_number < settled)
+			settled = ch->settled_number;
+	for (unsigned i = 0; i < STORVSP_DISKS_MAX; i++) {
+		const struct disk_life *l = &vsp->life[i];
+
+		if ((l->state == DISK_LEAVING || l->state == DISK_FREEZING) &&
+		    l->number <= settled)
+			return &vsp->disks[i];
+	}
+	return NULL;
+}
+
+static void forget(struct storvsp_disk *d, struct disk_life *l)
+{
+	storvsp_policy_destroy(d->policy);
+	d->policy = NULL;
+	l->state = DISK_NONE;
+}
+
+void storvsp_disks_notify(struct storvsp *vsp)
+{
+	struct storvsp_notice notice;
+	struct storvsp_disk *d;
+	struct vhd *img = NULL;
+
+	do {
+		pthread_mutex_lock(&vsp->lock);
+		d = released_locked(vsp);
+		if (d) {
+			struct disk_life *l = life_of(vsp, d);
+
+			notice = l->notice;
+			img = d->img;
+			if (l->state == DISK_FREEZING)
+				l->state = DISK_FROZEN;
+			else
+				forget(d, l);
+		}
+		pthread_mutex_unlock(&vsp->lock);
+		if (d && notice.call)
+			notice.call(notice.arg, img);
+	} while (d);
+}
+
+void storvsp_disks_settled(struct storvsp *vsp, struct channel *ch,
+			   uint64_t number)
+{
+	pthread_mutex_lock(&vsp->lock);
+	ch->settled_number = number;
+	pthread_mutex_unlock(&vsp->lock);
+	storvsp_disks_notify(vsp);
+}
