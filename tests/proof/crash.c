@@ -65,7 +65,11 @@ static bool is_wanted(const struct workload *w)
 	char name[200];
 
 	workload_name(w, name, sizeof(name));
-	return !wanted || strstr(name, wanted);
+	if (wanted && !strstr(name, wanted))
+		return false;
+	if (wanted)
+		printf("%s\n", name);
+	return true;
 }
 
 /* Runs one; false: told why not. */
@@ -73,11 +77,9 @@ static bool passes(const struct workload *w, const struct run_opts *o,
 		   struct run_stats *s)
 {
 	const char *fault;
-	char name[200];
 
-	workload_name(w, name, sizeof(name));
-	if (wanted)
-		printf("%s\n", name);
+	if (!is_wanted(w))
+		return true;
 	fault = workload_run(w, o, s);
 	if (fault)
 		printf("BROKEN %s\n", fault);
@@ -97,7 +99,7 @@ static unsigned one_op(const struct run_opts *o, struct run_stats *s,
 			const struct workload w = {
 				&classes[c], {op_get(i)}, 1};
 
-			if (!is_wanted(&w) || !workload_fits(&w))
+			if (!workload_fits(&w))
 				continue;
 			++*generated;
 			bad += !passes(&w, o, s);
@@ -189,7 +191,7 @@ static unsigned two_ops(const struct run_opts *o, struct run_stats *s,
 			};
 
 			if (!in_share(seed, c, ab / n, ab % n) ||
-			    !is_wanted(&w) || !workload_fits(&w))
+			    !workload_fits(&w))
 				continue;
 			++*generated;
 			bad += !passes(&w, o, s);
@@ -276,14 +278,6 @@ static int run_export(uint64_t seed, const char *dir, unsigned count)
 	return 0;
 }
 
-static int usage(const char *word)
-{
-	fprintf(stderr,
-		"crash: %s? usage: crash [one] [two] [barriers] [-w WORDS]\n",
-		word);
-	return 2;
-}
-
 int main(int argc, char **argv)
 {
 	uint64_t seed = seed_of();
@@ -296,16 +290,11 @@ int main(int argc, char **argv)
 				  (unsigned)strtoul(argv[3], NULL, 0));
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "one"))
-			one = true;
-		else if (!strcmp(argv[i], "two"))
-			two = true;
-		else if (!strcmp(argv[i], "barriers"))
-			barriers = true;
-		else if (!strcmp(argv[i], "-w") && i + 1 < argc)
+		one |= !strcmp(argv[i], "one");
+		two |= !strcmp(argv[i], "two");
+		barriers |= !strcmp(argv[i], "barriers");
+		if (!strcmp(argv[i], "-w") && i + 1 < argc)
 			wanted = argv[++i];
-		else
-			return usage(argv[i]);
 	}
 	if (!one && !two && !barriers)
 		one = two = barriers = true;

@@ -185,9 +185,7 @@ static struct vhd_set_opts set_opts(const struct env *e, const struct op *o)
 
 static bool set_fits(const struct env *e, const struct op *o)
 {
-	/* to another parent's */
-	if ((uint32_t)o->a & VHD_SET_PARENT_ID &&
-	    (e->format != VHD_FORMAT_DIFF || !e->other.count))
+	if ((uint32_t)o->a & VHD_SET_PARENT_ID && e->format != VHD_FORMAT_DIFF)
 		return false;
 	return is_sound(e);
 }
