@@ -88,6 +88,8 @@ STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
                storvsp/blocks.c storvsp/disk_commands.c storvsp/opcodes.c \
                storvsp/select.c storvsp/logsense.c storvsp/reserve.c \
                storvsp/reserve_in.c storvsp/compare.c storvsp/turn.c \
+               storvsp/dvd.c storvsp/dvd_info.c storvsp/dvd_mode.c \
+               storvsp/dvd_commands.c \
                storvsp/clock.c \
                storvsp/gate.c storvsp/histogram.c storvsp/limit.c \
                storvsp/policy.c storvsp/stats.c
@@ -201,7 +203,7 @@ UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storv
                 storvsp_thread storvsp_channels storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
                 storvsp_hostile_flip storvsp_provision storvsp_select \
-                storvsp_blocks storvsp_reserve storvsp_compare
+                storvsp_blocks storvsp_reserve storvsp_compare storvsp_dvd
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper tools_inspect \
@@ -335,6 +337,8 @@ FUZZ_LIBS_scsi_cdb := $(LIBS_VHD)
 FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/disk_commands.c \
                      storvsp/opcodes.c storvsp/select.c storvsp/logsense.c \
                      storvsp/reserve.c storvsp/reserve_in.c storvsp/compare.c \
+                     storvsp/dvd.c storvsp/dvd_info.c storvsp/dvd_mode.c \
+                     storvsp/dvd_commands.c \
                      storvsp/inquiry.c \
                      storvsp/mode.c \
                      storvsp/provision.c $(VHD_SRC) tests/lib/memfile.c \

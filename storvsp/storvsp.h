@@ -143,6 +143,10 @@ struct storvsp_disk_opts {
 	int (*reservations_keep)(void *arg,
 				 const struct storvsp_reservations *r);
 	void *reservations_arg;
+	/* A DVD-ROM drive: the image is the disc, read only, in blocks of
+	 * 2048 bytes; NULL: no disc is in it.
+	 */
+	bool dvd;
 };
 
 /* -EINVAL (a limit above), -ENOMEM. */
@@ -250,6 +254,16 @@ int storvsp_disk_freeze(struct storvsp *vsp, struct storvsp_address at,
  * is frozen.
  */
 void storvsp_disk_thaw(struct storvsp *vsp);
+
+/* Put another disc into a DVD drive, or none (NULL), whatever the guest does
+ * with the one in it: requests under way end with that one, and `gone` is
+ * called once it is out of use. The guest hears of it by a unit attention and a
+ * media event. Any thread but a channel's own. -ENOENT (no drive there),
+ * -EEXIST (the image is in use), -EINVAL, -ENOMEM, -ENOSPC.
+ */
+int storvsp_dvd_change(struct storvsp *vsp, struct storvsp_address at,
+		       struct vhd *img, const struct storvsp_notice *gone,
+		       struct vhd_err *err);
 
 /* ------------------------------------------------------------- sight ----- */
 

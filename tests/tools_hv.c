@@ -159,6 +159,26 @@ static void a_place_for_reservations_is_a_name_without_comma(void **state)
 	hv_args_free(&args);
 }
 
+static void a_dvd_drive_is_read_only_and_may_be_empty(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--dvd", "a.iso", "--disk",
+			       "b.vhd,fixed,dvd", "--dvd", "none,controller=1",
+			       "--disk", "none", NULL),
+			 -1);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(args.disks[i].dvd && args.disks[i].read_only);
+		assert_int_equal(args.disks[i].no_disc, i == 2);
+		assert_int_equal(args.disks[i].format,
+				 i == 1 ? VHD_FORMAT_FIXED : VHD_FORMAT_RAW);
+	}
+	assert_string_equal(args.disks[0].path, "a.iso");
+	assert_int_equal(args.disks[1].lun, 1);
+	assert_int_equal(args.disks[2].controller, 1);
+	assert_false(args.disks[3].dvd || args.disks[3].no_disc);
+	hv_args_free(&args);
+}
+
 static void there_are_as_many_channels_as_processors_unless_told(void **state)
 {
 	(void)state;
@@ -217,7 +237,8 @@ static void nonsense_is_a_usage_error(void **state)
 		{"--accel", "xen"},    {"--timeout", "0"},
 		{"--timeout", "1s"},   {"--disk", ""},
 		{"--disk", ",ro"},     {"--nothing", "x"},
-		{"--disk", "a,pr="},
+		{"--disk", "a,pr="}, {"--dvd", ""},
+		{"--dvd", "a,sector=4096"}, {"--dvd", "a,pr=b"},
 		{"--disk", "a,sector=1024"}, {"--disk", "a,physical=,ro"},
 		{"--channels", "0"},   {"--channels", "65"},
 		{"--channels", "2"},   {"--poll", "10001"},
@@ -741,6 +762,7 @@ int main(void)
 		cmocka_unit_test(disks_keep_their_names_and_words),
 		cmocka_unit_test(
 			a_place_for_reservations_is_a_name_without_comma),
+		cmocka_unit_test(a_dvd_drive_is_read_only_and_may_be_empty),
 		cmocka_unit_test(
 			a_controller_has_64_disks_and_a_guest_four_controllers),
 		cmocka_unit_test(

@@ -14,6 +14,7 @@ static const char prog[] = "hv run";
 
 enum {
 	OPT_DISK = 256,
+	OPT_DVD,
 	OPT_KERNEL,
 	OPT_INITRD,
 	OPT_APPEND,
@@ -44,6 +45,9 @@ static const struct cli_option options[] = {
 	 "iops-burst=N, bps-burst=SIZE: at once; depth=N: requests\n"
 	 "in flight on a channel; on-error=pause: hold what fails\n"
 	 "for the host's reasons instead of telling the guest"},
+	{"dvd", OPT_DVD, "FILE[,WORD]...",
+	 "a DVD drive with this ISO image as its disc, or with\n"
+	 "none: empty; the same as --disk FILE,dvd"},
 	{"memory", OPT_MEMORY, "SIZE", "memory of the guest (default 512M)"},
 	{"cpus", OPT_CPUS, "N", "its processors (default 1)"},
 	{"channels", OPT_CHANNELS, "N",
@@ -71,6 +75,7 @@ static const struct disk_word {
 	bool read_only;
 	enum vhd_format format;
 	enum storvsp_unmap unmap;
+	bool dvd;
 } disk_words[] = {
 	{"ro", .read_only = true},
 	{"rw", .read_only = false},
@@ -79,6 +84,7 @@ static const struct disk_word {
 	{"dynamic", .format = VHD_FORMAT_DYNAMIC},
 	{"unmap", .unmap = STORVSP_UNMAP_ON},
 	{"nounmap", .unmap = STORVSP_UNMAP_OFF},
+	{"dvd", .dvd = true},
 };
 
 static const struct disk_word *disk_word(const char *text)
@@ -200,7 +206,21 @@ static int disk_word_take(struct hv_disk_arg *d, const char *text)
 		d->format = w->format;
 	if (w->unmap != STORVSP_UNMAP_AUTO)
 		d->unmap = w->unmap;
+	d->dvd |= w->dvd;
 	return 1;
+}
+
+/* A disc is read only, and what is not called a VHD is an ISO image. */
+static int dvd_finish(struct hv_disk_arg *d, const char *value)
+{
+	if (d->sector_bytes || d->physical_bytes || d->keeper_path)
+		return cli_usage(prog, "%s: a DVD drive takes no sector=, "
+				       "physical= or pr=", value);
+	d->read_only = true;
+	if (d->format == VHD_FORMAT_AUTO)
+		d->format = VHD_FORMAT_RAW;
+	d->no_disc = strcmp(d->path, "none") == 0;
+	return CLI_OK;
 }
 
 /* The next free place on its controller. */
@@ -219,7 +239,7 @@ static int disk_place(const struct hv_args *args, struct hv_disk_arg *d)
 }
 
 /* Words are taken off the end; what is no known word is part of the name. */
-static int disk_add(struct hv_args *args, const char *value)
+static int disk_add(struct hv_args *args, const char *value, bool dvd)
 {
 	struct hv_disk_arg *d = &args->disks[args->disk_count];
 	char *comma;
@@ -231,6 +251,7 @@ static int disk_add(struct hv_args *args, const char *value)
 	if (!d->path)
 		return cli_usage(prog, "out of memory");
 	args->disk_count++;
+	d->dvd = dvd;
 	while ((comma = strrchr(d->path, ',')) != NULL) {
 		int taken = disk_word_take(d, comma + 1);
 
@@ -245,6 +266,8 @@ static int disk_add(struct hv_args *args, const char *value)
 	if (hv_limit_fault(&d->limits))
 		return cli_usage(prog, "--disk %s: %s", value,
 				 hv_limit_fault(&d->limits));
+	if (d->dvd && dvd_finish(d, value))
+		return CLI_USAGE;
 	return disk_place(args, d);
 }
 
@@ -300,7 +323,9 @@ static int apply(struct hv_args *args, int id, const char *value)
 {
 	switch (id) {
 	case OPT_DISK:
-		return disk_add(args, value);
+		return disk_add(args, value, false);
+	case OPT_DVD:
+		return disk_add(args, value, true);
 	case OPT_KERNEL:
 		args->kernel = value;
 		return CLI_OK;

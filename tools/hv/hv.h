@@ -61,6 +61,8 @@ struct hv_disk_arg {
 	struct storvsp_limits limits;
 	enum storvsp_on_error on_error;
 	char *keeper_path; /* pr=FILE, or NULL */
+	bool dvd;	   /* a DVD drive; its disc is the file ... */
+	bool no_disc;	   /* ... or there is none in it */
 };
 
 struct hv_args {
