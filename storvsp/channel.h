@@ -158,6 +158,7 @@ struct channel {
 	struct gate *gates[STORVSP_DISKS_MAX];	 /* by the disk's slot; changed
 						  * under the lock only */
 	struct gate *blocked;			 /* where something waits */
+	unsigned used, flying; /* gates with a slot, with a place */
 	uint64_t now_ns;			 /* 0: not read yet */
 	uint64_t watch_ns;			 /* when to look for stalls */
 	uint8_t *packet;			 /* STORVSP_RING_PACKET_MAX */

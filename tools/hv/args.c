@@ -15,6 +15,7 @@ static const char prog[] = "hv run";
 
 enum {
 	OPT_DISK = 256,
+	OPT_DVD,
 	OPT_KERNEL,
 	OPT_INITRD,
 	OPT_APPEND,
@@ -44,7 +45,14 @@ static const struct cli_option options[] = {
 	 "parent=FILE: of a differencing disk, may be a URI, too;\n"
 	 "reconnect=SECONDS or forever: how long requests wait for\n"
 	 "an NBD server that is gone (default 30);\n"
-	 "pr=FILE: where persistent reservations outlive a run"},
+	 "pr=FILE: where persistent reservations outlive a run;\n"
+	 "iops=N, bps=SIZE: requests and bytes a second it may do,\n"
+	 "iops-burst=N, bps-burst=SIZE: at once; depth=N: requests\n"
+	 "in flight on a channel; on-error=pause: hold what fails\n"
+	 "for the host's reasons instead of telling the guest"},
+	{"dvd", OPT_DVD, "FILE[,WORD]...",
+	 "a DVD drive with this ISO image as its disc, or with\n"
+	 "none: empty; the same as --disk FILE,dvd"},
 	{"memory", OPT_MEMORY, "SIZE", "memory of the guest (default 512M)"},
 	{"cpus", OPT_CPUS, "N", "its processors (default 1)"},
 	{"channels", OPT_CHANNELS, "N",
@@ -72,6 +80,7 @@ static const struct disk_word {
 	bool read_only;
 	enum vhd_format format;
 	enum storvsp_unmap unmap;
+	bool dvd;
 } disk_words[] = {
 	{"ro", .read_only = true},
 	{"rw", .read_only = false},
@@ -80,6 +89,7 @@ static const struct disk_word {
 	{"dynamic", .format = VHD_FORMAT_DYNAMIC},
 	{"unmap", .unmap = STORVSP_UNMAP_ON},
 	{"nounmap", .unmap = STORVSP_UNMAP_OFF},
+	{"dvd", .dvd = true},
 };
 
 static const struct disk_word *disk_word(const char *text)
@@ -161,6 +171,15 @@ static int reconnect_take(struct hv_disk_arg *d, const char *text)
 	return 1;
 }
 
+static int on_error_take(struct hv_disk_arg *d, const char *text)
+{
+	if (hv_on_error_parse(text, &d->on_error) == 0)
+		return 1;
+	(void)cli_usage(prog, "--disk: on-error=%s: must be report or pause",
+			text);
+	return -1;
+}
+
 static int keeper_take(struct hv_disk_arg *d, const char *text)
 {
 	if (!*text) {
@@ -184,8 +203,20 @@ static const struct value_word {
 	{"physical=", physical_take},
 	{"parent=", parent_take},
 	{"reconnect=", reconnect_take},
+	{"on-error=", on_error_take},
 	{"pr=", keeper_take},
 };
+
+static int limit_take(struct hv_disk_arg *d, const char *text)
+{
+	int taken = hv_limit_word(text, &d->limits);
+
+	if (taken >= 0)
+		return taken;
+	(void)cli_usage(prog, "--disk: %s: not such a number or size, or too "
+			      "large a one", text);
+	return -1;
+}
 
 /* Take one word into `d`: 1 when it is one, 0, or -1 after a complaint. */
 static int disk_word_take(struct hv_disk_arg *d, const char *text)
@@ -200,13 +231,27 @@ static int disk_word_take(struct hv_disk_arg *d, const char *text)
 			return v->take(d, text + strlen(v->word));
 	}
 	if (!w)
-		return 0;
+		return limit_take(d, text);
 	d->read_only |= w->read_only;
 	if (w->format != VHD_FORMAT_AUTO)
 		d->format = w->format;
 	if (w->unmap != STORVSP_UNMAP_AUTO)
 		d->unmap = w->unmap;
+	d->dvd |= w->dvd;
 	return 1;
+}
+
+/* A disc is read only, and what is not called a VHD is an ISO image. */
+static int dvd_finish(struct hv_disk_arg *d, const char *value)
+{
+	if (d->sector_bytes || d->physical_bytes || d->keeper_path)
+		return cli_usage(prog, "%s: a DVD drive takes no sector=, "
+				       "physical= or pr=", value);
+	d->read_only = true;
+	if (d->format == VHD_FORMAT_AUTO)
+		d->format = VHD_FORMAT_RAW;
+	d->no_disc = strcmp(d->path, "none") == 0;
+	return CLI_OK;
 }
 
 /* The next free place on its controller. */
@@ -225,7 +270,7 @@ static int disk_place(const struct hv_args *args, struct hv_disk_arg *d)
 }
 
 /* Words are taken off the end; what is no known word is part of the name. */
-static int disk_add(struct hv_args *args, const char *value)
+static int disk_add(struct hv_args *args, const char *value, bool dvd)
 {
 	struct hv_disk_arg *d = &args->disks[args->disk_count];
 	char *comma;
@@ -237,6 +282,7 @@ static int disk_add(struct hv_args *args, const char *value)
 	if (!d->path)
 		return cli_usage(prog, "out of memory");
 	args->disk_count++;
+	d->dvd = dvd;
 	while ((comma = strrchr(d->path, ',')) != NULL) {
 		int taken = disk_word_take(d, comma + 1);
 
@@ -248,6 +294,11 @@ static int disk_add(struct hv_args *args, const char *value)
 	}
 	if (!*d->path)
 		return cli_usage(prog, "--disk %s: names no file", value);
+	if (hv_limit_fault(&d->limits))
+		return cli_usage(prog, "--disk %s: %s", value,
+				 hv_limit_fault(&d->limits));
+	if (d->dvd && dvd_finish(d, value))
+		return CLI_USAGE;
 	return disk_place(args, d);
 }
 
@@ -303,7 +354,9 @@ static int apply(struct hv_args *args, int id, const char *value)
 {
 	switch (id) {
 	case OPT_DISK:
-		return disk_add(args, value);
+		return disk_add(args, value, false);
+	case OPT_DVD:
+		return disk_add(args, value, true);
 	case OPT_KERNEL:
 		args->kernel = value;
 		return CLI_OK;

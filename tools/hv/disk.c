@@ -24,13 +24,14 @@ static int check_probed(const struct hv_disk_arg *arg, struct vhd *img,
 /* The connection's thread: it is the one that meets a server, and goes on doing
  * so while a guest runs.
  */
-static int connection(void *uri, struct vhd_err *err)
+static int connection(void *disk, struct vhd_err *err)
 {
-	const char *tls = uri;
+	const struct hv_disk_arg *arg = disk;
 
 	/* Set up again, TLS wants files, and more calls than are known. */
 	if (cli_sandbox_mode() != CLI_SANDBOX_OFF &&
-	    strncmp(tls, "nbds", 4) == 0)
+	    (strncmp(arg->path, "nbds", 4) == 0 ||
+	     (arg->parent && strncmp(arg->parent, "nbds", 4) == 0)))
 		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
 				"TLS to an NBD server does not work in the "
 				"sandbox; have a tunnel in between, or "
@@ -59,13 +60,10 @@ static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
 		    struct vhd_err *err)
 {
 	char *dir = parent_dir(arg);
-	bool remote = vhd_is_nbd_uri(arg->path);
 	const struct vhd_nbd_opts nbd = {
 		.reconnect_ms = arg->reconnect_ms,
 		.thread_begins = connection,
-		.thread_arg = (void *)(uintptr_t)(remote ? arg->path
-						  : arg->parent ? arg->parent
-								: ""),
+		.thread_arg = (void *)(uintptr_t)arg,
 	};
 	const struct vhd_open_opts opts = {
 		.format = arg->format,
@@ -144,12 +142,27 @@ static bool id_taken(const uint8_t ids[][16], unsigned count,
 	return false;
 }
 
+/* A drive is known by its place, whatever disc is in it. */
+static void drive_id(const struct hv_disk_arg *arg, uint8_t id[16])
+{
+	static const struct vhd_info nothing = {.format = VHD_FORMAT_RAW};
+	char text[32];
+
+	snprintf(text, sizeof(text), "dvd %u:%u", arg->controller, arg->lun);
+	unique_id(text, &nothing, id);
+}
+
 /* Copies of one image share its id: a guest would take them for two ways to
  * one disk, whatever controllers they are on.
  */
 static void name(struct hv_disks *d, unsigned i)
 {
-	unique_id(d->args->disks[i].path, vhd_get_info(d->img[i]), d->id[i]);
+	const struct hv_disk_arg *arg = &d->args->disks[i];
+
+	if (arg->dvd)
+		drive_id(arg, d->id[i]);
+	else
+		unique_id(arg->path, vhd_get_info(d->img[i]), d->id[i]);
 	while (id_taken((const uint8_t(*)[16])d->id, i, d->id[i]))
 		d->id[i][15]++;
 }
@@ -162,7 +175,8 @@ int hv_disks_open(struct hv_disks *d, const struct hv_args *args)
 	memset(d, 0, sizeof(*d));
 	d->args = args;
 	for (unsigned i = 0; i < args->disk_count; i++) {
-		if (open_one(&args->disks[i], &d->img[i], &err) < 0)
+		if (!args->disks[i].no_disc &&
+		    open_one(&args->disks[i], &d->img[i], &err) < 0)
 			return cli_fail(hv_prog, args->disks[i].path, &err);
 		name(d, i);
 	}
@@ -187,6 +201,9 @@ int hv_disks_attach(struct hv_disks *d, unsigned controller,
 			.unmap = arg->unmap,
 			.block_bytes = arg->sector_bytes,
 			.physical_bytes = arg->physical_bytes,
+			.limits = arg->limits,
+			.on_error = arg->on_error,
+			.dvd = arg->dvd,
 		};
 		int ret;
 
