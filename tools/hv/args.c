@@ -40,6 +40,7 @@ static const struct cli_option options[] = {
 	 "or rw (the default); fixed, dynamic or raw: what it is\n"
 	 "instead of a look. A raw disk must be named as such;\n"
 	 "unmap or nounmap: whether the guest may give space back;\n"
+	 "direct: past the host's page cache;\n"
 	 "controller=N: on which of four, 0 (the default) to 3;\n"
 	 "sector=4096, physical=4096: its blocks, else of 512 bytes;\n"
 	 "parent=FILE: of a differencing disk, may be a URI, too;\n"
@@ -80,7 +81,7 @@ static const struct disk_word {
 	bool read_only;
 	enum vhd_format format;
 	enum storvsp_unmap unmap;
-	bool dvd;
+	bool dvd, direct;
 } disk_words[] = {
 	{"ro", .read_only = true},
 	{"rw", .read_only = false},
@@ -90,6 +91,7 @@ static const struct disk_word {
 	{"unmap", .unmap = STORVSP_UNMAP_ON},
 	{"nounmap", .unmap = STORVSP_UNMAP_OFF},
 	{"dvd", .dvd = true},
+	{"direct", .direct = true},
 };
 
 static const struct disk_word *disk_word(const char *text)
@@ -238,6 +240,7 @@ static int disk_word_take(struct hv_disk_arg *d, const char *text)
 	if (w->unmap != STORVSP_UNMAP_AUTO)
 		d->unmap = w->unmap;
 	d->dvd |= w->dvd;
+	d->direct |= w->direct;
 	return 1;
 }
 

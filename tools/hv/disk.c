@@ -68,6 +68,7 @@ static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
 	const struct vhd_open_opts opts = {
 		.format = arg->format,
 		.writable = !arg->read_only,
+		.direct = arg->direct,
 		.parent_dir = dir,
 		.parent_path = arg->parent,
 		.nbd = &nbd,

@@ -65,6 +65,7 @@ struct hv_disk_arg {
 	char *keeper_path; /* pr=FILE, or NULL */
 	bool dvd;	   /* a DVD drive; its disc is the file ... */
 	bool no_disc;	   /* ... or there is none in it */
+	bool direct;	   /* past the page cache */
 };
 
 struct hv_args {
