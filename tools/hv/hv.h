@@ -57,6 +57,8 @@ struct hv_disk_arg {
 	uint8_t controller, lun;
 	enum storvsp_unmap unmap;
 	enum vhd_format format; /* AUTO never means RAW */
+	const char *parent;     /* of a differencing disk; NULL: as it says */
+	uint32_t reconnect_ms;  /* NBD; 0: the library's default */
 	uint32_t sector_bytes, physical_bytes; /* 0: the default */
 	struct storvsp_limits limits;
 	enum storvsp_on_error on_error;
