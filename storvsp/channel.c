@@ -26,6 +26,29 @@ static int thread_begins(struct channel *ch)
 		       : 0;
 }
 
+static void register_memory(struct channel *ch)
+{
+	_Static_assert(HV_MEM_REGIONS_MAX <= VHD_QUEUE_MEMORY_MAX, "all fit");
+	struct iovec mem[HV_MEM_REGIONS_MAX];
+	unsigned n = hv_mem_backing(ch->mem, mem);
+	unsigned index = vmbus_channel_index(ch->bus);
+	struct vhd_err err = {0};
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		bytes += mem[i].iov_len;
+	if (vhd_queue_memory(ch->queue, mem, n, &err))
+		storvsp_log_line(ch->log,
+				 "channel %u: guest memory is not registered: "
+				 "%s", index, err.text);
+	else
+		storvsp_log_line(ch->log,
+				 "channel %u: %llu MiB of guest memory "
+				 "registered with %s", index,
+				 (unsigned long long)(bytes >> 20),
+				 vhd_engine_name(vhd_queue_engine(ch->queue)));
+}
+
 static int queue_start(struct channel *ch, const struct storvsp_luns *luns)
 {
 	const struct storvsp_opts *o = &ch->vsp->opts;
@@ -38,9 +61,12 @@ static int queue_start(struct channel *ch, const struct storvsp_luns *luns)
 					   &ch->start_err)
 			 : vhd_queue_create(&q, &ch->queue, &ch->start_err);
 
-	if (rc == 0)
-		storvsp_leave_attach(ch, luns);
-	return rc;
+	if (rc)
+		return rc;
+	storvsp_leave_attach(ch, luns);
+	if (o->register_memory)
+		register_memory(ch);
+	return 0;
 }
 
 /* End what is in flight, without the ring, and let the queue go. Bounded by

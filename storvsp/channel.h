@@ -31,6 +31,8 @@
 
 /* Fairness: packets taken before completions are looked at again. */
 #define STORVSP_BATCH 64u
+/* Answers handed out at once. */
+#define STORVSP_SLICE 16u
 
 /* The largest packet a 16-bit length in units of 8 bytes can tell. */
 #define STORVSP_RING_PACKET_MAX (8u * 65535u)
@@ -156,6 +158,7 @@ struct channel {
 	struct gate *gates[STORVSP_DISKS_MAX];	 /* by the disk's slot; changed
 						  * under the lock only */
 	struct gate *blocked;			 /* where something waits */
+	unsigned used, flying; /* gates with a slot, with a place */
 	uint64_t now_ns;			 /* 0: not read yet */
 	uint64_t watch_ns;			 /* when to look for stalls */
 	uint8_t *packet;			 /* STORVSP_RING_PACKET_MAX */

@@ -55,9 +55,13 @@ static bool depth_ok(struct channel *ch, const struct gate *g)
 {
 	const struct policy *p = g->disk->policy;
 	uint32_t n = level_get(&g->stats.in_flight);
+	uint32_t left = ch->places - level_get(&ch->on_disk);
 	uint32_t max = atomic_load_explicit(&p->depth, memory_order_relaxed);
 
-	return n < ch->places - level_get(&ch->on_disk) &&
+	if (n == 0)
+		return left > 0;
+	/* one for each disk that has none */
+	return n < left && left + ch->flying > ch->luns.count &&
 	       (max == 0 || n < max);
 }
 
@@ -111,6 +115,8 @@ static bool may_pass(struct channel *ch, struct gate *g, struct request *r)
 
 static void pass(struct channel *ch, struct gate *g, struct request *r)
 {
+	if (level_get(&g->stats.in_flight) == 0)
+		ch->flying++;
 	level_up(&g->stats.in_flight);
 	level_up(&ch->on_disk);
 	r->sent_ns = storvsp_now_ns(ch);
@@ -167,10 +173,14 @@ static struct request *take_first(struct channel *ch, struct gate *g)
  */
 static bool has_share(const struct channel *ch, const struct gate *g)
 {
-	unsigned left = ch->slot_count - level_get(&ch->busy) + 1;
+	unsigned left = ch->slot_count - level_get(&ch->busy);
 
-	return ch->luns.count > 1 &&
-	       (g->slots >= ch->depth || g->slots >= STORVSP_SLOT_SHARE * left);
+	if (ch->luns.count == 1 || g->slots == 0)
+		return false;
+	/* one for each disk that has none, and one for a reset */
+	return g->slots >= ch->depth ||
+	       g->slots >= STORVSP_SLOT_SHARE * (left + 1) ||
+	       left + ch->used <= ch->luns.count;
 }
 
 bool storvsp_gate_enter(struct channel *ch, struct request *r)
@@ -184,7 +194,8 @@ bool storvsp_gate_enter(struct channel *ch, struct request *r)
 	r->gate = g;
 	r->from_ns = storvsp_now_ns(ch);
 	r->stalled = false;
-	g->slots++;
+	if (g->slots++ == 0)
+		ch->used++;
 	if (!g->head && may_pass(ch, g, r))
 		pass(ch, g, r);
 	else
@@ -199,6 +210,8 @@ void storvsp_gate_back(struct channel *ch, struct request *r)
 	r->state = REQUEST_TAKEN;
 	level_down(&g->stats.in_flight);
 	level_down(&ch->on_disk);
+	if (level_get(&g->stats.in_flight) == 0)
+		ch->flying--;
 	if (!r->stalled)
 		return;
 	r->stalled = false;
@@ -243,7 +256,8 @@ void storvsp_gate_leave(struct channel *ch, struct request *r,
 	enum storvsp_kind k = kind_of(r);
 
 	storvsp_turn_give(ch, r->gate, r);
-	r->gate->slots--;
+	if (--r->gate->slots == 0)
+		ch->used--;
 	r->gate = NULL;
 	if (end->verdict == SCSI_ABORTED) {
 		disk_stat_add(s, DISK_ABORTED, 1);

@@ -31,6 +31,9 @@ enum scsi_verdict {
 	SCSI_WRITE_PROTECTED,
 	SCSI_NO_SPACE, /* the host's disk is full */
 	SCSI_MISCOMPARE,
+	SCSI_NO_DISC,	  /* the tray is closed ... */
+	SCSI_NO_DISC_TRAY_OPEN,
+	SCSI_TRAY_LOCKED, /* by the guest itself */
 	SCSI_READ_ERROR,
 	SCSI_WRITE_ERROR,
 	SCSI_TARGET_FAILURE, /* poisoned image, broken engine */
@@ -63,6 +66,7 @@ enum scsi_op {
 	SCSI_SEND_DIAGNOSTIC = 0x1D,
 	SCSI_PREVENT_ALLOW = 0x1E,
 	SCSI_READ_CAPACITY_10 = 0x25,
+	SCSI_SEEK_10 = 0x2B,
 	SCSI_READ_10 = 0x28,
 	SCSI_WRITE_10 = 0x2A,
 	SCSI_WRITE_VERIFY_10 = 0x2E,
@@ -71,11 +75,17 @@ enum scsi_op {
 	SCSI_SYNCHRONIZE_CACHE_10 = 0x35,
 	SCSI_WRITE_SAME_10 = 0x41,
 	SCSI_UNMAP = 0x42,
+	SCSI_READ_TOC = 0x43,
+	SCSI_GET_CONFIGURATION = 0x46,
+	SCSI_GET_EVENT_STATUS = 0x4A,
 	SCSI_LOG_SENSE = 0x4D,
+	SCSI_READ_DISC_INFORMATION = 0x51,
+	SCSI_READ_TRACK_INFORMATION = 0x52,
 	SCSI_MODE_SELECT_10 = 0x55,
 	SCSI_RESERVE_10 = 0x56,
 	SCSI_RELEASE_10 = 0x57,
 	SCSI_MODE_SENSE_10 = 0x5A,
+	SCSI_READ_BUFFER_CAPACITY = 0x5C,
 	SCSI_PERSISTENT_RESERVE_IN = 0x5E,
 	SCSI_PERSISTENT_RESERVE_OUT = 0x5F,
 	SCSI_READ_16 = 0x88,
@@ -91,8 +101,13 @@ enum scsi_op {
 	SCSI_MAINTENANCE_IN = 0xA3,
 	SCSI_READ_12 = 0xA8,
 	SCSI_WRITE_12 = 0xAA,
+	SCSI_GET_PERFORMANCE = 0xAC,
+	SCSI_READ_DVD_STRUCTURE = 0xAD,
 	SCSI_WRITE_VERIFY_12 = 0xAE,
 	SCSI_VERIFY_12 = 0xAF,
+	SCSI_SET_STREAMING = 0xB6,
+	SCSI_SET_CD_SPEED = 0xBB,
+	SCSI_MECHANISM_STATUS = 0xBD,
 };
 
 /* Holds the longest answer: REPORT LUNS with every LUN of a target. */
@@ -190,6 +205,8 @@ enum scsi_dir {
  * the attention would be lost.
  */
 #define SCSI_UA_WAITS 4u
+/* Of a DVD drive: only with a disc in it. */
+#define SCSI_NEEDS_DISC 8u
 
 /* A command that shares its opcode with others: told apart by the low five
  * bits of byte 1.
@@ -281,6 +298,18 @@ enum scsi_verdict scsi_pre_fetch_16(struct scsi_task *t);
 enum scsi_verdict scsi_send_diagnostic(struct scsi_task *t);
 enum scsi_verdict scsi_compare_and_write(struct scsi_task *t);
 enum scsi_verdict scsi_log_sense(struct scsi_task *t);
+enum scsi_verdict scsi_seek(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_start_stop(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_prevent(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_event_status(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_mechanism_status(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_configuration(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_toc(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_disc_information(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_track_information(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_buffer_capacity(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_performance(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_structure(struct scsi_task *t);
 enum scsi_verdict scsi_reserve(struct scsi_task *t);
 enum scsi_verdict scsi_release(struct scsi_task *t);
 enum scsi_verdict scsi_persistent_reserve_out(struct scsi_task *t);

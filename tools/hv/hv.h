@@ -3,6 +3,7 @@
  *
  *   hv.c            the program: which command
  *   args.c          the command line of `hv run`
+ *   limit.c         its words that limit a disk
  *   disk.c          --disk: open, name, close
  *   keeper.c        its pr=FILE: reservations that outlive a run
  *   controllers.c   SCSI controllers and which disks they have
@@ -57,7 +58,11 @@ struct hv_disk_arg {
 	enum storvsp_unmap unmap;
 	enum vhd_format format; /* AUTO never means RAW */
 	uint32_t sector_bytes, physical_bytes; /* 0: the default */
+	struct storvsp_limits limits;
+	enum storvsp_on_error on_error;
 	char *keeper_path; /* pr=FILE, or NULL */
+	bool dvd;	   /* a DVD drive; its disc is the file ... */
+	bool no_disc;	   /* ... or there is none in it */
 };
 
 struct hv_args {
@@ -68,6 +73,7 @@ struct hv_args {
 	uint32_t cpus;
 	uint32_t channels; /* of each controller; at most one a processor */
 	uint32_t poll_us;  /* a channel may spin so long before it sleeps */
+	bool no_register;  /* leave guest memory pageable */
 	uint32_t timeout_s; /* 0: none */
 	enum hv_accel accel;
 };
@@ -75,6 +81,16 @@ struct hv_args {
 /* Returns -1 to go on, or the exit code to end with. */
 int hv_args_parse(int argc, char **argv, struct hv_args *args);
 void hv_args_free(struct hv_args *args);
+
+/* A word such as iops=1000 into `l`: 1 when it is one, 0, or -EINVAL where its
+ * value is no such number or size, or too large.
+ */
+int hv_limit_word(const char *text, struct storvsp_limits *l);
+/* What is wrong with the limits as a whole, or NULL. */
+const char *hv_limit_fault(const struct storvsp_limits *l);
+/* "report", "pause". */
+const char *hv_on_error_name(enum storvsp_on_error on_error);
+int hv_on_error_parse(const char *text, enum storvsp_on_error *out);
 
 /* --------------------------------------------------------------- disks -- */
 
