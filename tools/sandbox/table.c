@@ -174,9 +174,9 @@ static const struct sandbox_rule rules[] = {
 	/* files by name; Landlock says which */
 	ANY(openat, TOOL, "images, and what is made"),
 	ANY(openat2, TOOL, "parents, below one directory"),
-	ANY(newfstatat, TOOL, "what a file is"),
-	ANY(fstat, TOOL, "the same"),
-	ANY(statx, TOOL, "alignment of direct transfers"),
+	ANY(newfstatat, TOOL | C, "what a file is"),
+	ANY(fstat, TOOL | C, "the same"),
+	ANY(statx, TOOL | C, "alignment of direct transfers"),
 	ANY(fstatfs, WN, "what the file system is good at"),
 	ANY(access, TOOL, "is there such a file"),
 	ANY(faccessat2, TOOL,
