@@ -20,7 +20,7 @@ operations=400
 hostile_operations=120 # of the guest beside the hostile one
 hostile_seed=${SEED:-7}
 limit=240
-all_cases='ends pattern hostile scsi flush locks refusals' # long ones first
+all_cases='ends pattern hostile scsi full flush locks refusals' # long ones first
 PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/lib/proof.sh
 . "$here/../lib/proof.sh"
@@ -420,6 +420,36 @@ case_flush()
 	flushes=$(grep -c "disk.vhd.*= 0" "$dir/trace")
 	echo "flushes of the host's file: $flushes"
 	expect 'every flush of the guest arrived' [ "$flushes" -ge 10 ]
+}
+
+# The host's file system is full, several times: the disk waits for room, and
+# the guest notices nothing.
+case_full()
+{
+	dir=$work/full
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	seed=$hostile_seed
+	operations=$hostile_operations
+	echo "seed $seed"
+	qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
+		"$dir/disk.vhd" 64M
+	"$here/l1.sh" -t 300 -m 1024 -w "$dir" "$here/full.sh" "$build" \
+		"$dir" "$seed" $operations
+	expect 'every pause was resumed' equal $? 0
+	echo "paused $(cat "$dir/pauses") times"
+	expect 'ends with 0' equal "$(cat "$dir/status")" 0
+	expect 'it was paused more than once' [ "$(cat "$dir/pauses")" -gt 1 ]
+	expect 'no failed write' equal \
+		"$(value "$dir/console" 'pattern on')" ''
+	expect 'the same writes here' expected "$dir/expected" 64M
+	expect 'it reads what it wrote' equal \
+		"$(value "$dir/console" 'md5 /dev/sda')" "$(md5 "$dir/expected")"
+	expect 'sound' "$build/bin/vhd-check" "$dir/disk.vhd"
+	expect 'qemu-img reads it' qemu-img convert -f vpc -O raw \
+		"$dir/disk.vhd" "$dir/raw"
+	expect 'every byte' cmp "$dir/raw" "$dir/expected"
+	[ $failures -ne 0 ] || rm -rf "$dir"
 }
 
 # A guest of its own kernel does the worst it can (hostile/acts.c), again and
