@@ -69,6 +69,14 @@ static void what_does_not_fit_is_refused(void **state)
 				 rows[i].want);
 		if (rows[i].want == SCSI_IO)
 			assert_int_equal(k.t.io.fua, rows[i].flags == 0x18);
+		atomic_store(&k.switches.cache_off, true);
+		if (rows[i].want == SCSI_IO) {
+			assert_int_equal(decode(&k, rows[i].flags, rows[i].lba,
+						rows[i].blocks,
+						rows[i].buffer),
+					 SCSI_IO);
+			assert_true(k.t.io.fua);
+		}
 		k.disk.read_only = true;
 		if (rows[i].want == SCSI_IO)
 			assert_int_equal(decode(&k, rows[i].flags, rows[i].lba,
@@ -307,6 +315,38 @@ static void a_reset_after_the_look_leaves_all_as_it_is(void **state)
 	}
 }
 
+/* One that waits is gone: the other is alone as before, and ends well. */
+static void a_close_of_one_that_waits_leaves_the_other_alone(void **state)
+{
+	struct vsc_channel *sub;
+	struct vsc_buffer b;
+	struct vsc_cmd cmd;
+	struct simvsp w;
+	uint64_t first;
+
+	(void)state;
+	two_channels(&w, &sub);
+	vsc_buffer_init(w.v, &b, 16);
+	put(&w, 0, 8, 1);
+	simengine_hold(w.sim[0], true);
+	cmd = command(&w.b, LUN, 0, 8, 1, 2);
+	first = vsc_start(w.c, &cmd);
+	simvsp_quiet(w.c);
+	cmd = command(&b, LUN, 8, 8, 0, 3);
+	vsc_start(sub, &cmd);
+	simvsp_quiet(sub);
+	assert_int_equal(simengine_in_flight(w.sim[1]), 0);
+	vsc_close(sub);
+	/* a write behind it waits still */
+	simvsp_send(&w, w.c, 'w', LUN, 64);
+	simvsp_quiet(w.c);
+	assert_int_equal(simengine_in_flight(w.sim[0]), 1);
+	simengine_hold(w.sim[0], false);
+	simvsp_expect(w.c, first, "good");
+	check(&w, 0, 8, 2);
+	simvsp_stop(&w);
+}
+
 /* Closing its channel with it at any step leaves the disk to the others. */
 static void a_close_at_any_step_lets_others_write(void **state)
 {
@@ -458,6 +498,7 @@ int main(void)
 		T(it_waits_for_writes_and_writes_wait_for_it),
 		T(a_reset_while_it_waits_lets_writes_go_on),
 		T(a_reset_after_the_look_leaves_all_as_it_is),
+		T(a_close_of_one_that_waits_leaves_the_other_alone),
 		T(a_close_at_any_step_lets_others_write),
 		T(no_increment_of_many_channels_is_lost),
 	};
