@@ -171,10 +171,12 @@ static void what_differs_is_told_by_its_place_and_stays(void **state)
 	simvsp_start(&w, NULL, NULL);
 	said = vsc_log_lines(w.v);
 	put(&w, 8, 8, 1);
-	for (unsigned at = 0; at < 8 * SECTOR; at += 1 + at / 9) {
+	/* from the last byte on */
+	for (unsigned n = 1; n <= 8 * SECTOR; n += 1 + n / 9) {
 		struct vsc_cmd cmd = command(&w.b, LUN, 8, 8, 1, 2);
 		struct vsc_answer a;
 		const uint8_t *s = a.p.u.request.cdb_or_sense;
+		unsigned at = 8 * SECTOR - n;
 		uint8_t data[8 * SECTOR];
 
 		vsc_buffer_get(&w.b, data, sizeof(data));
