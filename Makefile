@@ -534,7 +534,7 @@ $(BUILD)/tests/hv_synic: LDFLAGS_ALL += -Wl,--wrap=hv_gpa_or32
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
 # The same for tests/nbd.sh and tests/blockdev.sh.
-$(eval $(call unit_rule,store_work,$(LIBVHD)))
+$(eval $(call unit_rule,store_work,$(LIBSANDBOX) $(LIBCLI) $(LIBVHD)))
 # The same for tests/proof/corpus_peers.sh.
 $(eval $(call unit_rule,corpus_image,$(LIBVHD)))
 $(BUILD)/tests/corpus_image: $(call obj,tests/lib/fuzzimg.c)

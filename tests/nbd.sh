@@ -116,10 +116,21 @@ over_tcp()
 {
 	fresh 16M
 	port=$((20000 + $$ % 20000))
-	nbdkit -f -i 127.0.0.1 -p $port file disk.img >server.log 2>&1 &
-	server=$!
-	work --format raw --again 5 --ops $((800 * times)) \
-		"nbd://127.0.0.1:$port"
+	tcp_up()
+	{
+		nbdkit -f -i 127.0.0.1 -p $port file disk.img >server.log 2>&1 &
+		server=$!
+	}
+	tcp_up
+	sandbox=--sandbox
+	[ "${SAN-}" != 1 ] || sandbox=
+	work --format raw --again 5 --seconds 2 $sandbox \
+		"nbd://localhost:$port" &
+	worker=$!
+	sleep 1
+	stop KILL
+	tcp_up
+	wait $worker
 }
 
 # ----------------------------------------------------------------- containers
@@ -192,13 +203,16 @@ cached()
 
 killed() # FORMAT SECONDS
 {
+	# a sanitizer opens files behind the thread's back
+	sandbox=--sandbox
+	[ "${SAN-}" != 1 ] || sandbox=
 	if [ "$1" = raw ]; then
 		fresh 16M
 	else
 		fresh_vhd 40M --size 64M --block-size 512K || return 1
 	fi
 	cached || return 1
-	work --format "$1" --seconds "$2" --again 5 "$uri" &
+	work --format "$1" --seconds "$2" --again 5 $sandbox "$uri" &
 	worker=$!
 	end=$(($(date +%s) + $2))
 	while [ "$(date +%s)" -lt $end ]; do
