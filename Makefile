@@ -103,7 +103,8 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
 # What a program gives up before it meets foreign bytes.
 SANDBOX_SRC := tools/sandbox/table.c tools/sandbox/filter.c \
                tools/sandbox/landlock.c tools/sandbox/rights.c \
-               tools/sandbox/ring.c tools/sandbox/sandbox.c
+               tools/sandbox/ring.c tools/sandbox/server.c \
+               tools/sandbox/sandbox.c
 
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect vhd-mount

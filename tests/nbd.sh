@@ -187,6 +187,26 @@ remote_child()
 	work --parent parent.vhd --ops $((800 * times)) "$uri"
 }
 
+# The programs that take an image take one on a server.
+verbs()
+{
+	rm -f parent.vhd disk.img
+	head -c 3000000 /dev/urandom >some.raw && truncate -s 16M some.raw &&
+		vhd-convert -q --from raw --to dynamic some.raw disk.img ||
+		return 1
+	kit file disk.img || return 1
+	vhd-inspect "$uri" >shown && grep -q 'dynamic VHD' shown &&
+		vhd check -q --data "$uri" &&
+		vhd map "$uri" >map && grep -q data map &&
+		vhd compare -q "$uri" disk.img &&
+		vhd bench --count 100 "$uri" >/dev/null &&
+		vhd-convert -q --from dynamic --to raw "$uri" copy.raw &&
+		cmp copy.raw some.raw || return 1
+	# and one that does not says so
+	vhd repair "$uri" 2>refused
+	[ $? -eq 3 ] && grep -q 'NBD server is not taken here' refused
+}
+
 # -------------------------------------------------------- servers that do not
 fails_sometimes() # OPTION: which requests
 {
@@ -266,6 +286,7 @@ check fixed fixed
 check full full
 check local-child local_child
 check remote-child remote_child
+check verbs verbs
 check error-read fails_sometimes EIO error-pread-rate=1%
 check error-write fails_sometimes EIO error-pwrite-rate=1%
 check error-nospace fails_sometimes ENOSPC error-pwrite-rate=2%
