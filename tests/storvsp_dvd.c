@@ -300,6 +300,7 @@ static void features_are_told_in_order_and_as_they_are(void **state)
 	assert_int_equal(configuration(&k, 2, 0x1F), 8 + 8);
 	assert_int_equal(configuration(&k, 2, 0x1E), 8);
 	assert_int_equal(configuration(&k, 0, 0x10), 8 + 12 + 8);
+	assert_int_equal(configuration(&k, 1, 0x10), 8 + 12 + 8);
 	assert_int_equal(RUN(&k, 0x46, 3, 0, 0, 0, 0, 0, 0, 255, 0),
 			 SCSI_BAD_FIELD);
 	empty(&k, 255, STORVSP_DATA_IN);

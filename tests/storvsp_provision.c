@@ -471,6 +471,30 @@ static void lba_status_ends_where_its_answer_does(void **state)
 	memfile_destroy(m);
 }
 
+/* The work of one command is bounded: what is behind is for the next. */
+static void lba_status_looks_at_so_many_runs(void **state)
+{
+	struct memfile *m = memfile_create();
+	struct vhd *img = qtest_create_mem(memfile_file(m), VHD_FORMAT_DYNAMIC,
+					   128 << 20, 64 << 10);
+	uint8_t data[SECTOR] = {1};
+	struct task k;
+	uint32_t n;
+
+	(void)state;
+	/* blocks that lie in the file from the last one on */
+	for (unsigned i = 2048; i > 0; i--)
+		assert_int_equal(vhd_write(img, (i - 1) * (64ull << 10), data,
+					   SECTOR, NULL),
+				 0);
+	assert_int_equal(status_of(&k, img, 4096, 4096), SCSI_GOOD);
+	assert_int_equal(k.t.reply_bytes, 8 + 16);
+	n = scsi_get32(k.t.reply + 16);
+	assert_true(n >= 1024 && n < (128u << 20) / SECTOR);
+	qtest_close(img);
+	memfile_destroy(m);
+}
+
 /* 3 TiB, all of one kind: a descriptor holds 32 bits of it. */
 static void lba_status_of_more_than_32_bits_is_cut(void **state)
 {
@@ -616,6 +640,7 @@ int main(void)
 		T(lba_status_tells_what_has_a_place),
 		T(write_same_10_has_no_ndob),
 		T(lba_status_ends_where_its_answer_does),
+		T(lba_status_looks_at_so_many_runs),
 		T(lba_status_of_more_than_32_bits_is_cut),
 		T(a_bitmap_that_cannot_be_read_is_a_read_error),
 		T(a_reset_ends_a_command_of_several_steps),
