@@ -20,7 +20,7 @@ operations=400
 hostile_operations=120 # of the guest beside the hostile one
 hostile_seed=${SEED:-7}
 limit=240
-all_cases='ends pattern hostile scsi full flush locks refusals' # long ones first
+all_cases='ends pattern hostile scsi flush locks refusals' # long ones first
 PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/lib/proof.sh
 . "$here/../lib/proof.sh"

@@ -66,8 +66,10 @@ static int create(struct hv_controllers *c, unsigned i, bool registered,
 		  struct vhd_err *err)
 {
 	static const char *const resume_hints[HV_CONTROLLERS_MAX] = {
-		"hv ctl NAME disk resume 0:", "hv ctl NAME disk resume 1:",
-		"hv ctl NAME disk resume 2:", "hv ctl NAME disk resume 3:",
+		"hv ctl NAME disk resume --controller 0",
+		"hv ctl NAME disk resume --controller 1",
+		"hv ctl NAME disk resume --controller 2",
+		"hv ctl NAME disk resume --controller 3",
 	};
 	const struct hv_args *args = disks->args;
 	struct storvsp_opts o = {
