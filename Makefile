@@ -61,7 +61,7 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
            vhd/check_footer.c vhd/check_header.c vhd/check_bat.c \
            vhd/check_batmap.c vhd/check_chain.c vhd/check_data.c \
            vhd/check_host.c vhd/check_target.c vhd/stream.c vhd/layout.c \
-           vhd/grow.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c \
+           vhd/adopt.c vhd/grow.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c \
            vhd/compact.c \
            vhd/compact_scan.c vhd/compact_move.c vhd/compact_copy.c \
            vhd/compact_punch.c vhd/undo.c vhd/repair.c vhd/repair_footer.c \
@@ -154,7 +154,9 @@ SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c tools/
           tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
           tools/hv/qemu.c tools/hv/modules.c tools/hv/vmlinux.c \
           tools/hv/shares.c tools/hv/initramfs.c tools/hv/cpio.c \
-          tools/hv/blob.c
+          tools/hv/blob.c tools/hv/ctl.c tools/hv/ctl_show.c \
+          tools/hv/ctl_request.c tools/hv/ctl_socket.c \
+          tools/hv/ctl_server.c tools/hv/ctl_disk.c
 
 SRC_vhd-mount := tools/serve/vhd-mount.c tools/serve/mount_fs.c \
                  tools/serve/mount_part.c tools/serve/mount_overlay.c \
@@ -203,7 +205,7 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
 UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
-              tools_gpt tools_sandbox
+              tools_gpt tools_sandbox tools_ctl
 SRC_tools_bench := tools/verb/bench_run.c
 SRC_tools_stream  := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
@@ -213,6 +215,11 @@ SRC_tools_keeper  := tools/hv/keeper.c
 SRC_tools_hv      := tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c tools/hv/escape.c \
                      tools/hv/terminal.c tools/hv/modules.c \
                      tools/hv/shares.c tools/hv/cpio.c
+SRC_tools_ctl     := tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c \
+                     tools/hv/terminal.c tools/hv/ctl.c \
+                     tools/hv/ctl_show.c tools/hv/ctl_request.c \
+                     tools/hv/ctl_socket.c tools/hv/ctl_server.c \
+                     tools/hv/ctl_disk.c
 SRC_tools_gpt     := tools/verb/gpt.c
 SRC_tools_inspect := $(filter-out tools/inspect/vhd-%,$(SRC_vhd-inspect))
 TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
@@ -494,7 +501,8 @@ $(foreach t,$(UNIT_VHD),$(eval $(call unit_rule,$(t),$(LIBVHD))))
 $(foreach t,$(UNIT_VMBUS),$(eval $(call unit_rule,$(t),$(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_HV),$(eval $(call unit_rule,$(t),$(LIBHV) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_STORVSP),$(eval $(call unit_rule,$(t),$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD))))
-$(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) $(LIBSANDBOX) $(LIBCLI) $(LIBVHD))))
+$(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) \
+  $(LIBSANDBOX) $(LIBCLI) $(if $(filter tools_ctl,$(t)),$(LIBSTORVSP) $(LIBVMBUS)) $(LIBVHD))))
 
 COUNTED_CALLS := malloc calloc realloc aligned_alloc strdup strndup
 $(BUILD)/lib/counted/%.a: $(BUILD)/lib/%.a

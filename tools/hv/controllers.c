@@ -66,6 +66,7 @@ int hv_controllers_create(struct hv_controllers *c, struct hv_disks *disks,
 	int ret = 0;
 
 	memset(c, 0, sizeof(*c));
+	used[0] = disks->args->name != NULL; /* for what may be added */
 	for (unsigned i = 0; i < disks->args->disk_count; i++)
 		used[disks->args->disks[i].controller] = true;
 	for (unsigned i = 0; i < HV_CONTROLLERS_MAX && ret == 0; i++)

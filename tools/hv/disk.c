@@ -61,6 +61,13 @@ int hv_disks_close(struct hv_disks *d)
 	return status;
 }
 
+void hv_disk_forget(struct hv_disks *d, unsigned i)
+{
+	d->img[i] = NULL;
+	hv_keeper_close(d->keeper[i]);
+	d->keeper[i] = NULL;
+}
+
 void hv_disks_abandon(struct hv_disks *d)
 {
 	for (unsigned i = 0; i < HV_DISKS_MAX; i++) {
@@ -74,8 +81,7 @@ void hv_disks_abandon(struct hv_disks *d)
 /* What a guest knows the disk by. A VHD has an id; a raw disk gets one from
  * its name, which is the same wherever it runs.
  */
-static void unique_id(const char *path, const struct vhd_info *info,
-		      uint8_t id[16])
+void hv_disk_id(const char *path, const struct vhd_info *info, uint8_t id[16])
 {
 	const char *slash = strrchr(path, '/');
 	uint64_t h[2] = {0xcbf29ce484222325u, 0x84222325cbf29ce4u};
@@ -104,7 +110,7 @@ static bool id_taken(const uint8_t ids[][16], unsigned count,
  */
 static void name(struct hv_disks *d, unsigned i)
 {
-	unique_id(d->args->disks[i].path, vhd_get_info(d->img[i]), d->id[i]);
+	hv_disk_id(d->args->disks[i].path, vhd_get_info(d->img[i]), d->id[i]);
 	while (id_taken((const uint8_t(*)[16])d->id, i, d->id[i]))
 		d->id[i][15]++;
 }
