@@ -87,7 +87,10 @@ STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
                storvsp/sense.c storvsp/attention.c storvsp/provision.c \
                storvsp/blocks.c storvsp/disk_commands.c storvsp/opcodes.c \
                storvsp/select.c storvsp/logsense.c storvsp/reserve.c \
-               storvsp/reserve_in.c storvsp/clock.c \
+               storvsp/reserve_in.c storvsp/compare.c storvsp/turn.c \
+               storvsp/dvd.c storvsp/dvd_info.c storvsp/dvd_mode.c \
+               storvsp/dvd_commands.c \
+               storvsp/clock.c \
                storvsp/gate.c storvsp/histogram.c storvsp/limit.c \
                storvsp/policy.c storvsp/stats.c
 
@@ -149,8 +152,8 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/convert/share.c tools/convert/diff.c \
                    tools/convert/journal.c tools/convert/resume.c \
                    tools/verb/words.c tools/verb/preset.c
-SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c tools/hv/run.c \
-          tools/hv/controllers.c \
+SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
+          tools/hv/keeper.c tools/hv/run.c tools/hv/controllers.c \
           tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
           tools/hv/qemu.c tools/hv/modules.c tools/hv/vmlinux.c \
           tools/hv/shares.c tools/hv/initramfs.c tools/hv/cpio.c \
@@ -175,7 +178,8 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_lock vhd_sync vhd_threads vhd_nomem vhd_nomem_calls \
             vhd_inplace vhd_stream \
             vhd_engine vhd_queue vhd_queue_sim vhd_queue_flush vhd_queue_host \
-            vhd_queue_alloc vhd_queue_nomem vhd_queue_zero vhd_model \
+            vhd_queue_alloc vhd_queue_nomem vhd_queue_zero vhd_queue_memory \
+            vhd_model \
             vhd_check vhd_check_data \
             vhd_check_target vhd_chain vhd_layer vhd_written vhd_written_flush \
             vhd_written_crash vhd_create_child vhd_rebase vhd_resize vhd_grow \
@@ -185,11 +189,12 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
 UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
               vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
-              vmbus_hostile \
+              vmbus_hostile vmbus_pass \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
            hv_hypercall_fetch
-UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
+UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
+                storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_attention storvsp_buffer \
                 storvsp_log storvsp_vsp \
@@ -200,7 +205,7 @@ UNIT_STORVSP := storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_thread storvsp_channels storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
                 storvsp_hostile_flip storvsp_provision storvsp_select \
-                storvsp_blocks storvsp_reserve
+                storvsp_blocks storvsp_reserve storvsp_compare storvsp_dvd
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper tools_inspect \
@@ -212,10 +217,12 @@ SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
 SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
-SRC_tools_hv      := tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c tools/hv/escape.c \
+SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
+                     tools/hv/keeper.c tools/hv/escape.c \
                      tools/hv/terminal.c tools/hv/modules.c \
                      tools/hv/shares.c tools/hv/cpio.c
-SRC_tools_ctl     := tools/hv/args.c tools/hv/disk.c tools/hv/keeper.c \
+SRC_tools_ctl     := tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
+                     tools/hv/keeper.c \
                      tools/hv/terminal.c tools/hv/ctl.c \
                      tools/hv/ctl_show.c tools/hv/ctl_request.c \
                      tools/hv/ctl_socket.c tools/hv/ctl_server.c \
@@ -281,14 +288,16 @@ TIME ?= 10
 FUZZ := vmbus_ring vmbus_message storvsp_packet storvsp_session scsi_cdb \
         vhd_open vhd_repair vhd_edit vhd_merge vhd_ops vhd_chain vhd_stream \
         vhd_beside hv_loader hv_pio_mmio hv_hypercall tool_args tool_verbs \
-        tool_stream tool_freemap
+        tool_stream tool_freemap hv_ctl
+FUZZ_SRC_hv_ctl := tools/hv/ctl_request.c $(CLI_SRC) $(VHD_SRC)
+FUZZ_LIBS_hv_ctl := $(LIBS_VHD) $(LIBS_TOOLS)
 # The bus behind the door that counts fetches.
 WATCHED_VMBUS := $(filter-out hv/gpa.c,$(VMBUS_SRC)) tests/lib/gpa_watch.c
 FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
                       hv/gpa.c
 FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
 FUZZ_SRC_tool_args := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
-                      tools/hv/args.c tools/hv/escape.c $(CLI_SRC) \
+                      tools/hv/args.c tools/hv/limit.c tools/hv/escape.c $(CLI_SRC) \
                       $(SANDBOX_SRC) $(VHD_SRC)
 FUZZ_LIBS_tool_args := $(LIBS_VHD) $(LIBS_TOOLS)
 FUZZ_SRC_tool_stream := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
@@ -337,7 +346,10 @@ FUZZ_LIBS_storvsp_packet := $(LIBS_VHD)
 FUZZ_LIBS_scsi_cdb := $(LIBS_VHD)
 FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/disk_commands.c \
                      storvsp/opcodes.c storvsp/select.c storvsp/logsense.c \
-                     storvsp/reserve.c storvsp/reserve_in.c storvsp/inquiry.c \
+                     storvsp/reserve.c storvsp/reserve_in.c storvsp/compare.c \
+                     storvsp/dvd.c storvsp/dvd_info.c storvsp/dvd_mode.c \
+                     storvsp/dvd_commands.c \
+                     storvsp/inquiry.c \
                      storvsp/mode.c \
                      storvsp/provision.c $(VHD_SRC) tests/lib/memfile.c \
                      storvsp/capacity.c storvsp/readwrite.c storvsp/sense.c \
@@ -373,6 +385,7 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  hv/chip/uart.c:hv_pio_mmio hv/chip/cmos.c:hv_pio_mmio \
                  hv/chip/pm.c:hv_pio_mmio hv/bzimage.c:hv_loader \
                  hv/boot_linux.c:hv_loader tools/convert/args.c:tool_args \
+                 tools/hv/ctl_request.c:hv_ctl \
                  tools/hv/args.c:tool_args tools/cli/options.c:tool_args \
                  tools/cli/size.c:tool_args tools/cli/text.c:tool_args \
                  tools/convert/feed.c:tool_stream \
@@ -383,6 +396,7 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  repair.c resize.c salvage.c set.c snapshot.c words.c))
 
 MANPAGES := tools/man/vhd-inspect.1 tools/man/vhd-convert.1 tools/man/hv.1 \
+            tools/man/hv-ctl.1 \
             tools/man/vhd.1 tools/man/vhd-check.1 tools/man/vhd-compare.1 \
             tools/man/vhd-create.1 tools/man/vhd-map.1 tools/man/vhd-repair.1 \
             tools/man/vhd-merge.1 tools/man/vhd-resize.1 \

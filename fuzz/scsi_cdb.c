@@ -4,7 +4,7 @@
  * smaller than it is said to be.
  *
  * Input: shape, address (3 bytes), direction, claimed CDB length (6 bits; the
- * next is for blocks of 4 KiB), buffer size (4 bytes), the CDB, then
+ * next is for blocks of 4 KiB, the last for DVD drives), buffer size (4 bytes), the CDB, then
  * parameters, zero where the input ends.
  */
 #include <stdbool.h>
@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "storvsp/attention.h"
+#include "storvsp/dvd.h"
 #include "tests/lib/memfile.h"
 #include "vhd/image.h"
 
@@ -31,6 +32,7 @@ static void check(bool ok, const char *what)
 
 #define CLAIMED 0x3F
 #define LARGE	0x40
+#define DVD	0x80
 
 static const uint64_t sizes[] = {1, 64, 0xFFFFFFFF, 1ull << 40};
 
@@ -54,24 +56,33 @@ static struct vhd *image(unsigned i)
 }
 
 static void add_disks(struct storvsp_luns *luns, struct storvsp_disk *d,
-		      uint8_t shape, bool large)
+		      uint8_t shape, uint8_t kind)
 {
+	bool dvd = kind & DVD;
+	uint8_t log2 = dvd ? DVD_BLOCK_LOG2 : kind & LARGE ? 3 : 0;
+
 	for (unsigned i = 0; i < (shape & 3) + 1u; i++) {
 		d[i] = (struct storvsp_disk){
 			.img = image(i),
 			.switches = &switches[i],
-			.block_log2 = large ? 3 : 0,
+			.block_log2 = log2,
+			.dvd = dvd,
 			.path = i == 3,
 			.target = i == 2,
 			.lun = i == 1 ? 254 : 0,
-			.read_only = shape >> 4 & 1,
-			.unmap = shape >> 6 & 1,
+			.read_only = dvd || shape >> 4 & 1,
+			.unmap = !dvd && shape >> 6 & 1,
 			.reads_zero = shape >> 7 & 1,
 		};
 		atomic_store(&switches[i].sectors,
-			     sizes[(shape >> 2 & 3) ^ i] << (large ? 3 : 0));
+			     sizes[(shape >> 2 & 3) ^ i] << log2);
 		storvsp_reserve_init(&switches[i].reserve,
 				     &(struct storvsp_disk_opts){0});
+		atomic_store(&switches[i].tray_open, dvd && shape >> 4 & 1);
+		if (dvd && shape >> 6 & 1) { /* no disc */
+			d[i].img = NULL;
+			atomic_store(&switches[i].sectors, 0);
+		}
 		scsi_attention_clear(&switches[i]);
 		if (shape >> 5 & 1)
 			scsi_attention_raise(&switches[i], SCSI_UA_CAPACITY);
@@ -119,7 +130,8 @@ static void check_extents(const struct scsi_task *t)
 static void check_io(const struct scsi_task *t)
 {
 	const struct scsi_io *io = &t->io;
-	uint64_t sectors = io->bytes / VHD_SECTOR_BYTES;
+	uint64_t sectors =
+		io->bytes / (io->compare ? 2 : 1) / VHD_SECTOR_BYTES;
 
 	check(t->disk, "I/O without a disk");
 	if (t->extent_count) {
@@ -176,7 +188,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum scsi_verdict v;
 
 	memcpy(in, data, size < sizeof(in) ? size : sizeof(in));
-	add_disks(&luns, d, in[0], in[5] & LARGE);
+	add_disks(&luns, d, in[0], in[5]);
 	t.luns = &luns;
 	t.path = in[1];
 	t.target = in[2];

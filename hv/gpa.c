@@ -66,6 +66,14 @@ int hv_mem_add(struct hv_mem *mem, uint64_t gpa, uint64_t len, void *host)
 	return 0;
 }
 
+unsigned hv_mem_backing(const struct hv_mem *mem, struct iovec *out)
+{
+	for (unsigned i = 0; i < mem->count; i++)
+		out[i] = (struct iovec){mem->region[i].host,
+					(size_t)mem->region[i].len};
+	return mem->count;
+}
+
 /* The region that holds `gpa`, with the bytes from there to its end. */
 static inline const struct region *find(const struct hv_mem *mem, uint64_t gpa,
 					uint64_t *left)

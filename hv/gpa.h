@@ -31,6 +31,11 @@ void hv_mem_destroy(struct hv_mem *mem); /* does not unmap the regions */
  */
 int hv_mem_add(struct hv_mem *mem, uint64_t gpa, uint64_t len, void *host);
 
+/* Where its regions lie in this process, for who prepares them as a whole (the
+ * kernel's I/O); `out` has HV_MEM_REGIONS_MAX places. Returns how many.
+ */
+unsigned hv_mem_backing(const struct hv_mem *mem, struct iovec *out);
+
 /* Copy in and out. Whole range or nothing. */
 int hv_gpa_read(const struct hv_mem *mem, uint64_t gpa, void *dst, size_t len);
 int hv_gpa_write(const struct hv_mem *mem, uint64_t gpa, const void *src,

@@ -26,6 +26,29 @@ static int thread_begins(struct channel *ch)
 		       : 0;
 }
 
+static void register_memory(struct channel *ch)
+{
+	_Static_assert(HV_MEM_REGIONS_MAX <= VHD_QUEUE_MEMORY_MAX, "all fit");
+	struct iovec mem[HV_MEM_REGIONS_MAX];
+	unsigned n = hv_mem_backing(ch->mem, mem);
+	unsigned index = vmbus_channel_index(ch->bus);
+	struct vhd_err err = {0};
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		bytes += mem[i].iov_len;
+	if (vhd_queue_memory(ch->queue, mem, n, &err))
+		storvsp_log_line(ch->log,
+				 "channel %u: guest memory is not registered: "
+				 "%s", index, err.text);
+	else
+		storvsp_log_line(ch->log,
+				 "channel %u: %llu MiB of guest memory "
+				 "registered with %s", index,
+				 (unsigned long long)(bytes >> 20),
+				 vhd_engine_name(vhd_queue_engine(ch->queue)));
+}
+
 static int queue_start(struct channel *ch, const struct storvsp_luns *luns)
 {
 	const struct storvsp_opts *o = &ch->vsp->opts;
@@ -38,9 +61,12 @@ static int queue_start(struct channel *ch, const struct storvsp_luns *luns)
 					   &ch->start_err)
 			 : vhd_queue_create(&q, &ch->queue, &ch->start_err);
 
-	if (rc == 0)
-		storvsp_leave_attach(ch, luns);
-	return rc;
+	if (rc)
+		return rc;
+	storvsp_leave_attach(ch, luns);
+	if (o->register_memory)
+		register_memory(ch);
+	return 0;
 }
 
 /* End what is in flight, without the ring, and let the queue go. Bounded by
@@ -229,7 +255,7 @@ static struct channel *channel_alloc(const struct storvsp_opts *opts)
 	ch->slots = calloc(ch->slot_count, sizeof(*ch->slots));
 	ch->iovs = calloc((size_t)ch->slot_count * ch->iov_max,
 			  sizeof(*ch->iovs));
-	ch->patterns = calloc(ch->slot_count, SCSI_BLOCK_BYTES_MAX);
+	ch->patterns = calloc(ch->slot_count, STORVSP_PATTERN_BYTES);
 	ch->packet = malloc(STORVSP_RING_PACKET_MAX);
 	ch->sink = aligned_alloc(HV_PAGE_BYTES, STORVSP_SINK_BYTES);
 	ch->buffer.pfns = calloc(ch->iov_max, sizeof(*ch->buffer.pfns));
@@ -242,7 +268,7 @@ static struct channel *channel_alloc(const struct storvsp_opts *opts)
 	for (unsigned i = ch->slot_count; i-- > 0;) {
 		ch->slots[i].iov = &ch->iovs[(size_t)i * ch->iov_max];
 		ch->slots[i].pattern =
-			&ch->patterns[(size_t)i * SCSI_BLOCK_BYTES_MAX];
+			&ch->patterns[(size_t)i * STORVSP_PATTERN_BYTES];
 		ch->slots[i].next = ch->free;
 		ch->free = &ch->slots[i];
 	}

@@ -27,9 +27,12 @@
 #include "spin.h"
 #include "stats.h"
 #include "storvsp.h"
+#include "turn.h"
 
 /* Fairness: packets taken before completions are looked at again. */
 #define STORVSP_BATCH 64u
+/* Answers handed out at once. */
+#define STORVSP_SLICE 16u
 
 /* The largest packet a 16-bit length in units of 8 bytes can tell. */
 #define STORVSP_RING_PACKET_MAX (8u * 65535u)
@@ -40,6 +43,11 @@
 /* One step of verifying reads at most so often so much, into one place. */
 #define STORVSP_SINK_BYTES  (64u << 10)
 #define STORVSP_VERIFY_IOVS 32u
+
+/* Memory of a slot: the block of WRITE SAME, or what COMPARE AND WRITE wants,
+ * writes and finds.
+ */
+#define STORVSP_PATTERN_BYTES (3u * SCSI_COMPARE_BYTES_MAX)
 
 /* Which disks a reset is about. */
 struct reset_scope {
@@ -95,7 +103,8 @@ struct request {
 	/* a command of several steps: what has not been sent yet */
 	struct scsi_extent extent[SCSI_EXTENTS_MAX];
 	unsigned at, count;
-	uint8_t *pattern; /* SCSI_BLOCK_BYTES_MAX */
+	uint8_t *pattern; /* STORVSP_PATTERN_BYTES */
+	enum turn turn;
 };
 
 struct channel {
@@ -149,6 +158,7 @@ struct channel {
 	struct gate *gates[STORVSP_DISKS_MAX];	 /* by the disk's slot; changed
 						  * under the lock only */
 	struct gate *blocked;			 /* where something waits */
+	unsigned used, flying; /* gates with a slot, with a place */
 	uint64_t now_ns;			 /* 0: not read yet */
 	uint64_t watch_ns;			 /* when to look for stalls */
 	uint8_t *packet;			 /* STORVSP_RING_PACKET_MAX */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "attention.h"
+#include "dvd.h"
 #include "table.h"
 
 enum scsi_verdict scsi_nothing_to_do(struct scsi_task *t)
@@ -22,7 +23,8 @@ enum scsi_verdict scsi_nothing_to_do(struct scsi_task *t)
 const struct scsi_command *scsi_command_find(const struct storvsp_disk *d,
 					     uint8_t opcode)
 {
-	const struct scsi_command *c = &scsi_disk_commands[opcode];
+	const struct scsi_command *c = d && d->dvd ? &scsi_dvd_commands[opcode]
+						   : &scsi_disk_commands[opcode];
 
 	if (opcode == SCSI_UNMAP && d && !d->unmap)
 		return NULL;
@@ -112,7 +114,8 @@ enum scsi_verdict scsi_run(struct scsi_task *t, uint8_t cdb_bytes)
 		return SCSI_BAD_FIELD;
 	if (!direction_ok(t, c->dir))
 		return SCSI_BAD_FIELD;
-	return run_row(t, c);
+	v = c->flags & SCSI_NEEDS_DISC ? scsi_dvd_disc(t->disk) : SCSI_GOOD;
+	return v == SCSI_GOOD ? run_row(t, c) : v;
 }
 
 uint32_t scsi_param_wanted(const struct scsi_task *t)

@@ -98,6 +98,8 @@ const struct scsi_command scsi_disk_commands[256] = {
 	[SCSI_PERSISTENT_RESERVE_OUT] = ACTIONS(reserve_out, 10, OUT,
 		SCSI_PARAMS),
 	[SCSI_READ_16] = ROW(scsi_read_16, 16, IN, 0, {0, 0x18, LBA8, LBA4}),
+	[SCSI_COMPARE_AND_WRITE] = ROW(scsi_compare_and_write, 16, OUT,
+		SCSI_PARAMS, {0, 0x18, LBA8, 0, 0, 0, 0xFF}),
 	[SCSI_WRITE_16] = ROW(scsi_write_16, 16, OUT, 0,
 		{0, 0x18, LBA8, LBA4}),
 	[SCSI_WRITE_VERIFY_16] = ROW(scsi_write_verify_16, 16, OUT, 0,

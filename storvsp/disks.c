@@ -11,7 +11,29 @@
 
 #include "attention.h"
 #include "controller.h"
+#include "dvd.h"
 #include "policy.h"
+
+/* A disc's size in sectors: whole blocks of it. */
+static uint64_t disc_sectors(const struct vhd *img)
+{
+	return img ? vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES >>
+			     DVD_BLOCK_LOG2 << DVD_BLOCK_LOG2
+		   : 0;
+}
+
+static int check_disc(const struct vhd *img, struct vhd_err *err)
+{
+	uint64_t sectors = disc_sectors(img);
+
+	if (img && sectors == 0)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"a disc has 2048 bytes at least");
+	if (sectors >> DVD_BLOCK_LOG2 > UINT32_MAX)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"a disc has at most 2^32 - 1 blocks");
+	return 0;
+}
 
 /* Fills what `blocks` has of blocks. */
 static int check_disk(const struct storvsp_disk_opts *o, const struct vhd *img,
@@ -26,6 +48,8 @@ static int check_disk(const struct storvsp_disk_opts *o, const struct vhd *img,
 				o->path, o->target, o->lun,
 				STORVSP_PATHS_MAX - 1, STORVSP_TARGETS_MAX - 1,
 				STORVSP_LUNS_MAX - 1);
+	if (o->dvd)
+		return check_disc(img, err);
 	if (vhd_get_info(img)->size_bytes < VHD_SECTOR_BYTES)
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"disk %u:%u:%u is empty", o->path, o->target,
@@ -65,7 +89,8 @@ static bool taken_beside(const struct storvsp *vsp,
 	const struct storvsp_disk *f = vsp->frozen;
 
 	for (unsigned i = 0; i < STORVSP_DISKS_MAX; i++)
-		if (vsp->life[i].state != DISK_NONE && vsp->disks[i].img == img)
+		if (img && vsp->life[i].state != DISK_NONE &&
+		    vsp->disks[i].img == img)
 			return true;
 	return f && f->path == o->path && f->target == o->target &&
 	       f->lun == o->lun;
@@ -81,7 +106,8 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 		      struct vhd *img, const struct storvsp_disk *blocks,
 		      struct policy *policy)
 {
-	enum vhd_format format = vhd_get_info(img)->format;
+	enum vhd_format format =
+		img ? vhd_get_info(img)->format : VHD_FORMAT_RAW;
 	struct storvsp_disk *d = free_place(vsp);
 	int rc;
 
@@ -97,15 +123,18 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 		.path = o->path,
 		.target = o->target,
 		.lun = o->lun,
-		.block_log2 = blocks->block_log2,
+		.block_log2 = o->dvd ? DVD_BLOCK_LOG2 : blocks->block_log2,
 		.physical_log2 = blocks->physical_log2,
-		.read_only = o->read_only,
-		.unmap = takes_back(o->unmap, format),
+		.dvd = o->dvd,
+		.read_only = o->read_only || o->dvd,
+		.unmap = !o->dvd && takes_back(o->unmap, format),
 		.reads_zero = format != VHD_FORMAT_DIFF,
 	};
 	memcpy(d->unique_id, o->unique_id, sizeof(d->unique_id));
 	*d->switches = (struct storvsp_switches){
-		.sectors = vhd_get_info(img)->size_bytes / VHD_SECTOR_BYTES,
+		.sectors = o->dvd ? disc_sectors(img)
+				  : vhd_get_info(img)->size_bytes /
+					    VHD_SECTOR_BYTES,
 	};
 	storvsp_reserve_init(&d->switches->reserve, o);
 	rc = storvsp_luns_add(&vsp->luns, d);
@@ -211,6 +240,8 @@ int storvsp_disk_freeze(struct storvsp *vsp, struct storvsp_address at,
 
 	pthread_mutex_lock(&vsp->lock);
 	d = find_locked(vsp, at);
+	if (d && d->dvd)
+		d = NULL; /* a disc does not grow */
 	busy = vsp->frozen != NULL;
 	if (d && !busy) {
 		vsp->frozen = d;
@@ -248,6 +279,82 @@ void storvsp_disk_thaw(struct storvsp *vsp)
 	}
 	pthread_mutex_unlock(&vsp->lock);
 	pthread_mutex_unlock(&vsp->notify_lock);
+}
+
+/* ------------------------------------------------ another disc in it ----- */
+
+static int exchange_locked(struct storvsp *vsp, struct storvsp_disk *old,
+			   struct vhd *img, struct policy *policy,
+			   const struct storvsp_notice *gone)
+{
+	struct storvsp_disk *d = free_place(vsp);
+
+	if (!d)
+		return -ENOSPC;
+	for (unsigned i = 0; img && i < STORVSP_DISKS_MAX; i++)
+		if (vsp->life[i].state != DISK_NONE && vsp->disks[i].img == img)
+			return -EEXIST;
+	*d = *old;
+	d->img = img;
+	d->slot = (unsigned)(d - vsp->disks);
+	d->switches = &vsp->switches[d->slot];
+	d->policy = policy;
+	d->exchanged = true;
+	*d->switches = (struct storvsp_switches){.sectors = disc_sectors(img)};
+	storvsp_reserve_init(&d->switches->reserve,
+			     &(struct storvsp_disk_opts){0});
+	scsi_dvd_exchange(old, d);
+	*life_of(vsp, d) = (struct disk_life){.state = DISK_SERVED};
+	/* one change of the list for who looks: both under the lock */
+	take_away_locked(vsp, old, DISK_LEAVING, gone);
+	(void)storvsp_luns_add(&vsp->luns, d); /* there is room now */
+	list_changed_locked(vsp);
+	return 0;
+}
+
+/* What the drive may do stays. */
+static int policy_like(const struct storvsp *vsp, const struct policy *old,
+		       struct policy **out)
+{
+	const struct storvsp_disk_opts o = {
+		.limits = old->limits,
+		.on_error = (enum storvsp_on_error)atomic_load(&old->on_error),
+	};
+
+	return storvsp_policy_create(vsp, &o, out, NULL);
+}
+
+int storvsp_dvd_change(struct storvsp *vsp, struct storvsp_address at,
+		       struct vhd *img, const struct storvsp_notice *gone,
+		       struct vhd_err *err)
+{
+	struct policy *policy = NULL;
+	struct storvsp_disk *d;
+	int rc = check_disc(img, err);
+
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&vsp->lock);
+	d = find_locked(vsp, at);
+	rc = d && d->dvd ? policy_like(vsp, d->policy, &policy) : -ENOENT;
+	if (rc == 0)
+		rc = exchange_locked(vsp, d, img, policy, gone);
+	pthread_mutex_unlock(&vsp->lock);
+	if (rc)
+		storvsp_policy_destroy(policy);
+	if (rc == -ENOENT)
+		return vhd_fail(err, rc, VHD_WHY_ARGUMENT, 0,
+				"there is no DVD drive at %u:%u:%u", at.path,
+				at.target, at.lun);
+	if (rc)
+		return vhd_fail(err, rc, VHD_WHY_ARGUMENT, 0,
+				rc == -EEXIST ? "the disc is already in use"
+				: rc == -ENOMEM
+					? "no memory for a disc"
+					: "no place for a disc beside the "
+					  "disks there are");
+	storvsp_disks_notify(vsp);
+	return 0;
 }
 
 /* ------------------------------------------------------- letting go ------ */

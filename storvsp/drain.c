@@ -232,8 +232,8 @@ static bool take_packets(struct channel *ch)
 
 static bool reap(struct channel *ch)
 {
-	struct vhd_req *done[STORVSP_BATCH];
-	unsigned n = vhd_queue_reap(ch->queue, done, STORVSP_BATCH);
+	struct vhd_req *done[STORVSP_SLICE];
+	unsigned n = vhd_queue_reap(ch->queue, done, STORVSP_SLICE);
 
 	ch->now_ns = 0;
 	for (unsigned i = 0; i < n; i++)
@@ -294,6 +294,24 @@ static bool read_mail(struct channel *ch)
 	return true;
 }
 
+/* What has ended goes to the guest slice by slice, so that it is at work again
+ * while the rest is prepared: a disk that tells of many ends at once is idle
+ * until the first new request reaches it.
+ */
+static bool hand_out(struct channel *ch)
+{
+	bool did = false;
+
+	for (unsigned n = 0; n < STORVSP_BATCH; n += STORVSP_SLICE) {
+		did |= reap(ch);
+		if (!send_answers(ch))
+			break;
+		publish(ch);
+		did = true;
+	}
+	return did;
+}
+
 bool storvsp_channel_step(struct channel *ch)
 {
 	bool did = read_mail(ch);
@@ -302,8 +320,7 @@ bool storvsp_channel_step(struct channel *ch)
 		vmbus_recv_mask(ch->bus);
 		ch->masked = true;
 	}
-	did |= reap(ch);
-	did |= send_answers(ch);
+	did |= hand_out(ch);
 	did |= storvsp_gate_run(ch);
 	did |= take_packets(ch);
 	vhd_queue_kick(ch->queue);

@@ -5,6 +5,7 @@
 
 #include "controller.h"
 #include "policy.h"
+#include "turn.h"
 
 /* ------------------------------------------------------- the gates ------- */
 
@@ -54,9 +55,13 @@ static bool depth_ok(struct channel *ch, const struct gate *g)
 {
 	const struct policy *p = g->disk->policy;
 	uint32_t n = level_get(&g->stats.in_flight);
+	uint32_t left = ch->places - level_get(&ch->on_disk);
 	uint32_t max = atomic_load_explicit(&p->depth, memory_order_relaxed);
 
-	return n < ch->places - level_get(&ch->on_disk) &&
+	if (n == 0)
+		return left > 0;
+	/* one for each disk that has none */
+	return n < left && left + ch->flying > ch->luns.count &&
 	       (max == 0 || n < max);
 }
 
@@ -97,13 +102,12 @@ static bool limits_ok(struct channel *ch, struct gate *g,
 	return true;
 }
 
-static bool may_pass(struct channel *ch, struct gate *g,
-		     const struct request *r)
+static bool may_pass(struct channel *ch, struct gate *g, struct request *r)
 {
 	if (!g->closed &&
 	    !atomic_load_explicit(&g->disk->policy->paused,
 				  memory_order_relaxed) &&
-	    depth_ok(ch, g))
+	    depth_ok(ch, g) && storvsp_turn_take(ch, g, r))
 		return limits_ok(ch, g, r);
 	throttled_end(ch, g); /* it is something else that holds it now */
 	return false;
@@ -111,6 +115,8 @@ static bool may_pass(struct channel *ch, struct gate *g,
 
 static void pass(struct channel *ch, struct gate *g, struct request *r)
 {
+	if (level_get(&g->stats.in_flight) == 0)
+		ch->flying++;
 	level_up(&g->stats.in_flight);
 	level_up(&ch->on_disk);
 	r->sent_ns = storvsp_now_ns(ch);
@@ -167,10 +173,14 @@ static struct request *take_first(struct channel *ch, struct gate *g)
  */
 static bool has_share(const struct channel *ch, const struct gate *g)
 {
-	unsigned left = ch->slot_count - level_get(&ch->busy) + 1;
+	unsigned left = ch->slot_count - level_get(&ch->busy);
 
-	return ch->luns.count > 1 &&
-	       (g->slots >= ch->depth || g->slots >= STORVSP_SLOT_SHARE * left);
+	if (ch->luns.count == 1 || g->slots == 0)
+		return false;
+	/* one for each disk that has none, and one for a reset */
+	return g->slots >= ch->depth ||
+	       g->slots >= STORVSP_SLOT_SHARE * (left + 1) ||
+	       left + ch->used <= ch->luns.count;
 }
 
 bool storvsp_gate_enter(struct channel *ch, struct request *r)
@@ -184,7 +194,8 @@ bool storvsp_gate_enter(struct channel *ch, struct request *r)
 	r->gate = g;
 	r->from_ns = storvsp_now_ns(ch);
 	r->stalled = false;
-	g->slots++;
+	if (g->slots++ == 0)
+		ch->used++;
 	if (!g->head && may_pass(ch, g, r))
 		pass(ch, g, r);
 	else
@@ -199,6 +210,8 @@ void storvsp_gate_back(struct channel *ch, struct request *r)
 	r->state = REQUEST_TAKEN;
 	level_down(&g->stats.in_flight);
 	level_down(&ch->on_disk);
+	if (level_get(&g->stats.in_flight) == 0)
+		ch->flying--;
 	if (!r->stalled)
 		return;
 	r->stalled = false;
@@ -242,7 +255,9 @@ void storvsp_gate_leave(struct channel *ch, struct request *r,
 	struct disk_stats *s = &r->gate->stats;
 	enum storvsp_kind k = kind_of(r);
 
-	r->gate->slots--;
+	storvsp_turn_give(ch, r->gate, r);
+	if (--r->gate->slots == 0)
+		ch->used--;
 	r->gate = NULL;
 	if (end->verdict == SCSI_ABORTED) {
 		disk_stat_add(s, DISK_ABORTED, 1);

@@ -7,8 +7,8 @@
  *
  * Shares, so that no disk starves another: of the places at the disk queue a
  * disk has at most as many as are free, of the slots for requests less than
- * four times what is free. Both leave something for whoever comes next,
- * however many disks are stuck. (Source: Choudhury and Hahne, dynamic queue
+ * four times what is free; and the last ones are for disks that have none, so
+ * that each finds room however many are stuck. (Source: Choudhury and Hahne, dynamic queue
  * length thresholds, 1998.)
  *
  * A request goes through the gate with each of its steps; one that comes
@@ -45,6 +45,7 @@ struct gate {
 	bool listed;
 	bool closed; /* its disk is frozen: nothing passes */
 	unsigned slots;		      /* requests here: waiting, or passed */
+	atomic_uint writers;	      /* those that have a turn (turn.h) */
 	uint64_t throttled_from_ns;   /* a limit holds the first; 0: none */
 	struct disk_stats stats;
 };

@@ -14,22 +14,30 @@
 
 static const char vendor[9] = "Msft    ";
 static const char product[17] = "Virtual Disk    ";
+static const char dvd_product[17] = "Virtual DVD-ROM ";
 static const char revision[5] = "1.0 ";
+
+static uint8_t device_type(const struct storvsp_disk *d)
+{
+	return d->dvd ? 0x05 : 0x00;
+}
 
 static enum scsi_verdict standard(struct scsi_task *t, uint32_t alloc)
 {
 	uint8_t *p = scsi_reply(t, STD_BYTES, alloc);
+	bool dvd = t->disk && t->disk->dvd;
 
 	/* An absent LUN is a good answer with "nothing here, no type": after
 	 * an error Linux would make a disk of the empty buffer.
 	 */
-	p[0] = t->disk ? 0x00 : 0x7F;
+	p[0] = t->disk ? device_type(t->disk) : 0x7F;
+	p[1] = dvd ? 0x80 : 0; /* removable */
 	p[2] = 0x05; /* SPC-3 */
 	p[3] = 0x02; /* response data format */
 	p[4] = STD_BYTES - 5;
 	p[7] = 0x02; /* CmdQue */
 	memcpy(p + 8, vendor, 8);
-	memcpy(p + 16, product, 16);
+	memcpy(p + 16, dvd ? dvd_product : product, 16);
 	memcpy(p + 32, revision, 4);
 	return SCSI_GOOD;
 }
@@ -83,6 +91,8 @@ static uint16_t vpd_limits(const struct scsi_task *t, uint8_t *body)
 	uint32_t most = SCSI_UNMAP_SECTORS_MAX >> t->disk->block_log2;
 
 	body[4 - VPD_HEADER_BYTES] = 0x01; /* WSNZ */
+	body[5 - VPD_HEADER_BYTES] =
+		(uint8_t)scsi_blocks_of(t, SCSI_COMPARE_BYTES_MAX);
 	scsi_put16(body + 6 - VPD_HEADER_BYTES, (uint16_t)unit);
 	scsi_put32(body + 8 - VPD_HEADER_BYTES,
 		   scsi_blocks_of(t, t->max_transfer_bytes));
@@ -120,21 +130,32 @@ static uint16_t vpd_provisioning(const struct scsi_task *t, uint8_t *body)
 
 static const struct vpd_page {
 	uint8_t code;
+	bool of_blocks; /* a DVD drive has it not */
 	uint16_t (*fill)(const struct scsi_task *t, uint8_t *body);
 } pages[] = {
-	{0x00, vpd_pages},	     {0x80, vpd_serial},
-	{0x83, vpd_identification},  {0xB0, vpd_limits},
-	{0xB1, vpd_characteristics}, {0xB2, vpd_provisioning},
+	{0x00, false, vpd_pages},
+	{0x80, false, vpd_serial},
+	{0x83, false, vpd_identification},
+	{0xB0, true, vpd_limits},
+	{0xB1, true, vpd_characteristics},
+	{0xB2, true, vpd_provisioning},
 };
 
 #define PAGE_COUNT (sizeof(pages) / sizeof(pages[0]))
 
+static bool has_page(const struct scsi_task *t, const struct vpd_page *p)
+{
+	return !(t->disk->dvd && p->of_blocks);
+}
+
 static uint16_t vpd_pages(const struct scsi_task *t, uint8_t *body)
 {
-	(void)t;
+	uint16_t n = 0;
+
 	for (unsigned i = 0; i < PAGE_COUNT; i++)
-		body[i] = pages[i].code;
-	return PAGE_COUNT;
+		if (has_page(t, &pages[i]))
+			body[n++] = pages[i].code;
+	return n;
 }
 
 static enum scsi_verdict vpd(struct scsi_task *t, uint8_t code, uint32_t alloc)
@@ -143,10 +164,11 @@ static enum scsi_verdict vpd(struct scsi_task *t, uint8_t code, uint32_t alloc)
 		uint8_t *p;
 		uint16_t n;
 
-		if (pages[i].code != code)
+		if (pages[i].code != code || !has_page(t, &pages[i]))
 			continue;
 		p = scsi_reply(t, sizeof(t->reply), alloc);
 		n = pages[i].fill(t, p + VPD_HEADER_BYTES);
+		p[0] = device_type(t->disk);
 		p[1] = code;
 		scsi_put16(p + 2, n);
 		t->reply_bytes = VPD_HEADER_BYTES + n;

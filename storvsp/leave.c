@@ -29,7 +29,7 @@ static bool take_in(struct channel *ch, const struct storvsp_disk *d)
 
 	if (!ch->gates[d->slot] && storvsp_gate_attach(ch, d))
 		return give_up(ch, d, "no memory");
-	if (vhd_queue_attach(ch->queue, d->img, &err))
+	if (d->img && vhd_queue_attach(ch->queue, d->img, &err))
 		return give_up(ch, d, err.text);
 	ch->gates[d->slot]->closed = false;
 	return true;
@@ -66,11 +66,28 @@ void storvsp_leave_attach(struct channel *ch, const struct storvsp_luns *all)
 		    (!comes_back(ch, d) && !take_in(ch, d)))
 			continue;
 		(void)storvsp_luns_add(&ch->luns, d); /* was in a list */
-		ch->rescan = !ch->sub;
+		if (!d->exchanged)
+			ch->rescan = !ch->sub;
 	}
 }
 
 /* -------------------------------------------------------------- going ---- */
+
+static void let_go(struct channel *ch, const struct storvsp_disk *d)
+{
+	if (d->img)
+		vhd_queue_detach(ch->queue, d->img);
+}
+
+/* By the same drive with another disc: nothing to look for. */
+static bool succeeded(const struct storvsp_luns *all,
+		      const struct storvsp_disk *d)
+{
+	const struct storvsp_disk *next =
+		storvsp_luns_find(all, d->path, d->target, d->lun);
+
+	return next && next->exchanged;
+}
 
 /* A frozen one that was removed before this channel heard that it was back:
  * what waits at its gate is not going to be done.
@@ -101,7 +118,7 @@ void storvsp_leave_begin(struct channel *ch, const struct mail *m,
 		storvsp_luns_remove(&ch->luns, d);
 		ch->leaving[ch->leaving_count++] = d;
 		ch->gates[d->slot]->closed = d == m->frozen;
-		ch->rescan |= !ch->sub && d != m->frozen;
+		ch->rescan |= !ch->sub && d != m->frozen && !succeeded(all, d);
 	}
 	if (was && was != m->frozen && !storvsp_luns_has(all, was))
 		never_back(ch, was);
@@ -137,7 +154,7 @@ bool storvsp_leave_check(struct channel *ch)
 			i++;
 			continue;
 		}
-		vhd_queue_detach(ch->queue, d->img);
+		let_go(ch, d);
 		if (d != ch->frozen)
 			storvsp_gate_detach(ch, d);
 		ch->leaving[i] = ch->leaving[--ch->leaving_count];
@@ -153,9 +170,9 @@ bool storvsp_leave_check(struct channel *ch)
 void storvsp_leave_all(struct channel *ch)
 {
 	for (unsigned i = 0; i < ch->luns.count; i++)
-		vhd_queue_detach(ch->queue, ch->luns.disk[i]->img);
+		let_go(ch, ch->luns.disk[i]);
 	for (unsigned i = 0; i < ch->leaving_count; i++)
-		vhd_queue_detach(ch->queue, ch->leaving[i]->img);
+		let_go(ch, ch->leaving[i]);
 	ch->luns.count = 0;
 	ch->leaving_count = 0;
 }

@@ -35,26 +35,29 @@ int limit_check(const struct storvsp_limits *l, struct vhd_err *err)
 		  : check("bytes", l->bps, l->bps_burst, STORVSP_BPS_MAX, err);
 }
 
-/* How long the bucket takes to earn so much; rounded up, so that the limit is
- * never exceeded.
+/* How many ticks the bucket takes to earn so much; rounded up, so that the
+ * limit is never exceeded.
  */
-static uint64_t cost_ns(uint64_t amount, uint64_t rate)
+static uint64_t cost(uint64_t amount, uint64_t rate)
 {
 	__extension__ typedef unsigned __int128 wide;
+	wide ticks = (wide)amount * NS_PER_S * LIMIT_TICKS_PER_NS;
 
-	return (uint64_t)(((wide)amount * NS_PER_S + rate - 1) / rate);
+	return (uint64_t)((ticks + rate - 1) / rate);
 }
 
 static void bucket_set(struct bucket *b, uint64_t rate, uint64_t burst,
 		       uint64_t now_ns)
 {
-	uint64_t burst_ns = burst ? cost_ns(burst, rate) : BURST_NS;
+	uint64_t ticks = burst ? cost(burst, rate)
+			       : BURST_NS * LIMIT_TICKS_PER_NS;
 
-	if (burst_ns < BURST_MIN_NS)
-		burst_ns = BURST_MIN_NS;
+	if (ticks < BURST_MIN_NS * LIMIT_TICKS_PER_NS)
+		ticks = BURST_MIN_NS * LIMIT_TICKS_PER_NS;
 	/* a channel that sees but half of this makes one request wrong */
-	atomic_store_explicit(&b->full_ns, now_ns, memory_order_relaxed);
-	atomic_store_explicit(&b->burst_ns, burst_ns, memory_order_relaxed);
+	atomic_store_explicit(&b->full, now_ns * LIMIT_TICKS_PER_NS,
+			      memory_order_relaxed);
+	atomic_store_explicit(&b->burst, ticks, memory_order_relaxed);
 	atomic_store_explicit(&b->rate, rate, memory_order_relaxed);
 }
 
@@ -69,14 +72,13 @@ void limit_set(struct limit *l, const struct storvsp_limits *limits,
 
 static uint64_t bucket_due_ns(const struct bucket *b)
 {
-	uint64_t full = atomic_load_explicit(&b->full_ns, memory_order_relaxed);
-	uint64_t burst =
-		atomic_load_explicit(&b->burst_ns, memory_order_relaxed);
+	uint64_t full = atomic_load_explicit(&b->full, memory_order_relaxed);
+	uint64_t burst = atomic_load_explicit(&b->burst, memory_order_relaxed);
 
 	if (!atomic_load_explicit(&b->rate, memory_order_relaxed))
 		return 0;
 	/* strictly less than the burst: then N at once are N, not N + 1 */
-	return full >= burst ? full - burst + 1 : 0;
+	return full >= burst ? (full - burst) / LIMIT_TICKS_PER_NS + 1 : 0;
 }
 
 uint64_t limit_due_ns(const struct limit *l)
@@ -90,15 +92,15 @@ uint64_t limit_due_ns(const struct limit *l)
 static void bucket_charge(struct bucket *b, uint64_t amount, uint64_t now_ns)
 {
 	uint64_t rate = atomic_load_explicit(&b->rate, memory_order_relaxed);
-	uint64_t full = atomic_load_explicit(&b->full_ns, memory_order_relaxed);
-	uint64_t from;
+	uint64_t full = atomic_load_explicit(&b->full, memory_order_relaxed);
+	uint64_t now = now_ns * LIMIT_TICKS_PER_NS, from;
 
 	if (!rate || !amount)
 		return;
 	do
-		from = full > now_ns ? full : now_ns;
+		from = full > now ? full : now;
 	while (!atomic_compare_exchange_weak_explicit(
-		&b->full_ns, &full, from + cost_ns(amount, rate),
+		&b->full, &full, from + cost(amount, rate),
 		memory_order_relaxed, memory_order_relaxed));
 }
 

@@ -28,10 +28,15 @@
 
 #define LIMIT_IO_BYTES 8192u
 
+/* What a request costs is counted in parts of a nanosecond, so that even fast
+ * limits are met to a thousandth.
+ */
+#define LIMIT_TICKS_PER_NS 16u
+
 struct bucket {
 	_Atomic uint64_t rate; /* a second; 0: no limit */
-	_Atomic uint64_t burst_ns;
-	_Atomic uint64_t full_ns; /* when it will be full */
+	_Atomic uint64_t burst; /* ticks */
+	_Atomic uint64_t full;  /* the tick at which it will be full */
 };
 
 struct limit {

@@ -11,6 +11,7 @@
 
 #include "attention.h"
 #include "controller.h"
+#include "dvd.h"
 
 static void post_locked(struct channel *ch)
 {
@@ -75,8 +76,10 @@ void storvsp_mail_session(struct storvsp *vsp, bool ready, uint16_t version)
 	vsp->version = version;
 	for (unsigned i = 0; ready && i < STORVSP_DISKS_MAX; i++)
 		scsi_attention_clear(&vsp->switches[i]);
-	for (unsigned i = 0; ready && i < vsp->luns.count; i++)
+	for (unsigned i = 0; ready && i < vsp->luns.count; i++) {
 		storvsp_reserve_reset(&vsp->luns.disk[i]->switches->reserve);
+		scsi_dvd_reset(vsp->luns.disk[i]->switches);
+	}
 	for (struct channel *ch = vsp->channels; ch; ch = ch->next) {
 		if (!ch->sub)
 			continue;

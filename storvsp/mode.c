@@ -44,15 +44,15 @@ static void page_exceptions(const struct storvsp_disk *d, uint8_t *body)
 	body[0] = 0x08; /* DEXCPT: nothing is ever reported */
 }
 
-static const struct mode_page pages[] = {
+static const struct mode_page disk_pages[] = {
 	{0x01, 10, page_recovery},
 	{0x08, 18, page_caching},
 	{0x0A, 10, page_control},
 	{0x1C, 10, page_exceptions},
 };
 
-#define PAGE_COUNT (sizeof(pages) / sizeof(pages[0]))
-static_assert(10 + 18 + 10 + 10 + 2 * PAGE_COUNT <= MODE_PAGES_BYTES_MAX,
+#define DISK_PAGES (sizeof(disk_pages) / sizeof(disk_pages[0]))
+static_assert(10 + 18 + 10 + 10 + 2 * DISK_PAGES <= MODE_PAGES_BYTES_MAX,
 	      "all pages");
 
 /* The bits that a guest may change, and where they are kept: set there where
@@ -77,11 +77,22 @@ static bool can_change(const struct storvsp_disk *d,
 	return !(s->of_cache && d->read_only);
 }
 
-const struct mode_page *scsi_mode_page(uint8_t code)
+static const struct mode_page *pages_of(const struct storvsp_disk *d,
+					unsigned *count)
 {
-	for (unsigned i = 0; i < PAGE_COUNT; i++)
-		if (pages[i].code == code)
-			return &pages[i];
+	*count = d->dvd ? MODE_DVD_PAGES : DISK_PAGES;
+	return d->dvd ? scsi_dvd_pages : disk_pages;
+}
+
+const struct mode_page *scsi_mode_page(const struct storvsp_disk *d,
+				       uint8_t code)
+{
+	unsigned count;
+	const struct mode_page *p = pages_of(d, &count);
+
+	for (unsigned i = 0; i < count; i++)
+		if (p[i].code == code)
+			return &p[i];
 	return NULL;
 }
 
@@ -108,15 +119,17 @@ void scsi_mode_fill(const struct storvsp_disk *d, const struct mode_page *p,
 static uint32_t put_pages(const struct scsi_task *t, uint8_t code,
 			  enum mode_control control, uint8_t *out)
 {
+	unsigned count;
+	const struct mode_page *p = pages_of(t->disk, &count);
 	uint32_t n = 0;
 
-	for (unsigned i = 0; i < PAGE_COUNT; i++) {
-		if (code != PAGE_ALL && code != pages[i].code)
+	for (unsigned i = 0; i < count; i++) {
+		if (code != PAGE_ALL && code != p[i].code)
 			continue;
-		out[n] = pages[i].code;
-		out[n + 1] = pages[i].body_bytes;
-		scsi_mode_fill(t->disk, &pages[i], control, out + n + 2);
-		n += 2u + pages[i].body_bytes;
+		out[n] = p[i].code;
+		out[n + 1] = p[i].body_bytes;
+		scsi_mode_fill(t->disk, &p[i], control, out + n + 2);
+		n += 2u + p[i].body_bytes;
 	}
 	return n;
 }
@@ -154,7 +167,7 @@ static enum scsi_verdict mode_sense(struct scsi_task *t, uint32_t header,
 		return SCSI_BAD_FIELD;
 	p = scsi_reply(t, header + MODE_DESCRIPTOR_LONG + MODE_PAGES_BYTES_MAX,
 		       alloc);
-	if (!(t->cdb[1] & SENSE_DBD))
+	if (!(t->cdb[1] & SENSE_DBD) && !t->disk->dvd)
 		d = scsi_mode_descriptor(t, full, p + header);
 	n = put_pages(t, code, control, p + header + d);
 	if (n == 0)
@@ -167,9 +180,13 @@ static enum scsi_verdict mode_sense(struct scsi_task *t, uint32_t header,
 	return SCSI_GOOD;
 }
 
-/* WP, and DPOFUA: FUA is honoured down to the medium. */
+/* WP, and DPOFUA: FUA is honoured down to the medium. Nothing of the like for
+ * a DVD drive.
+ */
 static uint8_t device_specific(const struct storvsp_disk *d)
 {
+	if (d->dvd)
+		return 0;
 	return (uint8_t)(0x10 | (d->read_only ? 0x80 : 0));
 }
 

@@ -11,6 +11,7 @@
 #define MODE_DESCRIPTOR	     8u /* bytes of a short block descriptor */
 #define MODE_DESCRIPTOR_LONG 16u
 #define MODE_SWITCHES	     2u
+#define MODE_DVD_PAGES	     4u
 
 enum mode_control {
 	MODE_CURRENT = 0,
@@ -36,8 +37,11 @@ extern const struct mode_switch scsi_mode_switches[MODE_SWITCHES];
 atomic_bool *scsi_mode_switch_of(const struct storvsp_disk *d,
 				 const struct mode_switch *s);
 
-/* NULL: no such page. */
-const struct mode_page *scsi_mode_page(uint8_t code);
+extern const struct mode_page scsi_dvd_pages[MODE_DVD_PAGES];
+
+/* NULL: this device has no such page. */
+const struct mode_page *scsi_mode_page(const struct storvsp_disk *d,
+				       uint8_t code);
 /* A page's body, as it is or as `control` wants it. */
 void scsi_mode_fill(const struct storvsp_disk *d, const struct mode_page *p,
 		    enum mode_control control, uint8_t *body);

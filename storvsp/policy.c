@@ -170,7 +170,7 @@ int storvsp_disk_resume(struct storvsp *vsp, struct storvsp_address at,
 	pthread_mutex_unlock(&vsp->lock);
 	if (!p)
 		return no_disk(at, err);
-	if (vhd_poisoned(img))
+	if (img && vhd_poisoned(img))
 		return vhd_fail(err, -EIO, VHD_WHY_POISONED, 0,
 				"disk %u:%u:%u cannot be resumed: a sync "
 				"failed; stop the guest, check the image, open "

@@ -221,6 +221,13 @@ enum scsi_verdict scsi_pre_fetch_16(struct scsi_task *t)
 	return pre_fetch(t, scsi_get64(t->cdb + 2), scsi_get32(t->cdb + 10));
 }
 
+/* Nothing has to move; the place must be there. */
+enum scsi_verdict scsi_seek(struct scsi_task *t)
+{
+	return range_ok(scsi_get32(t->cdb + 2), 1, t->blocks) ? SCSI_GOOD
+							      : SCSI_LBA_RANGE;
+}
+
 /* A read-only disk has nothing that could be flushed. */
 static enum scsi_verdict flush(struct scsi_task *t)
 {

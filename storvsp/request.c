@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "compare.h"
 #include "controller.h"
 #include "policy.h"
 #include "trace.h"
@@ -163,6 +164,10 @@ static enum scsi_verdict prepare(struct channel *ch, struct request *r)
 	const struct scsi_io *io = &ch->task.io;
 	int iovs = 0;
 
+	if (io->compare) {
+		storvsp_compare_prepare(ch, r);
+		return SCSI_IO;
+	}
 	/* to write and verify begins as a write */
 	if (ch->task.extent_count && !(io->verify && io->op == VHD_OP_WRITE))
 		return prepare_steps(ch, r);
@@ -225,7 +230,8 @@ static void count_moved(struct stats *s, const struct scsi_io *io)
 	if (io->op == VHD_OP_READ)
 		stat_add(s, STAT_READ_BYTES, io->bytes);
 	else if (io->op == VHD_OP_WRITE)
-		stat_add(s, STAT_WRITTEN_BYTES, io->bytes);
+		stat_add(s, STAT_WRITTEN_BYTES,
+			 io->compare ? io->bytes / 2 : io->bytes);
 }
 
 const char *storvsp_request_verb(const struct request *r)
@@ -275,12 +281,15 @@ static struct scsi_end verdict_of(const struct request *r)
 
 /* Back to the gate: for the next step, or held. */
 static bool goes_on(struct channel *ch, struct request *r,
-		    const struct scsi_end *end)
+		    struct scsi_end *end)
 {
 	if (end->verdict == SCSI_GOOD) {
 		if (r->at == r->count)
 			return false;
-		next_step(ch, r);
+		if (!r->io.compare)
+			next_step(ch, r);
+		else if (!storvsp_compare_next(r, end))
+			return false;
 		storvsp_gate_again(ch, r);
 		return true;
 	}
@@ -304,7 +313,8 @@ void storvsp_request_end(struct channel *ch, struct request *r)
 	r->doomed = false;
 	if (end.verdict == SCSI_GOOD)
 		count_moved(&ch->stats, &r->io);
-	else if (end.verdict != SCSI_ABORTED)
+	else if (end.verdict != SCSI_ABORTED &&
+		 end.verdict != SCSI_MISCOMPARE)
 		complain(ch, r);
 	finish(ch, r, &end);
 }

@@ -8,6 +8,7 @@
  * Sources: Linux storvsc_host_reset_handler; OpenVMM's notes on Hyper-V.
  */
 #include "controller.h"
+#include "dvd.h"
 
 static bool in_scope(const struct reset_scope *s, const struct storvsp_disk *d)
 {
@@ -40,13 +41,18 @@ void storvsp_reset_cancel(struct channel *ch, const struct reset_scope *scope)
 	}
 }
 
-static void release_reservations(const struct channel *ch,
+/* Old reservations end, and trays are unlocked. */
+static void release_holds(const struct channel *ch,
 				 const struct reset_scope *scope)
 {
-	for (unsigned i = 0; i < ch->luns.count; i++)
-		if (in_scope(scope, ch->luns.disk[i]))
-			storvsp_reserve_reset(
-				&ch->luns.disk[i]->switches->reserve);
+	for (unsigned i = 0; i < ch->luns.count; i++) {
+		const struct storvsp_disk *d = ch->luns.disk[i];
+
+		if (!in_scope(scope, d))
+			continue;
+		storvsp_reserve_reset(&d->switches->reserve);
+		scsi_dvd_reset(d->switches);
+	}
 }
 
 void storvsp_reset_start(struct channel *ch, struct request *r,
@@ -62,7 +68,7 @@ void storvsp_reset_start(struct channel *ch, struct request *r,
 	ch->reset = r;
 	ch->reset_ticket = storvsp_mail_reset(ch, &scope);
 	storvsp_reset_cancel(ch, &scope);
-	release_reservations(ch, &scope);
+	release_holds(ch, &scope);
 }
 
 void storvsp_reset_join(struct channel *ch, const struct reset_scope *scope,

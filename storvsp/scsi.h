@@ -30,6 +30,10 @@ enum scsi_verdict {
 	SCSI_LBA_RANGE,
 	SCSI_WRITE_PROTECTED,
 	SCSI_NO_SPACE, /* the host's disk is full */
+	SCSI_MISCOMPARE,
+	SCSI_NO_DISC,	  /* the tray is closed ... */
+	SCSI_NO_DISC_TRAY_OPEN,
+	SCSI_TRAY_LOCKED, /* by the guest itself */
 	SCSI_READ_ERROR,
 	SCSI_WRITE_ERROR,
 	SCSI_TARGET_FAILURE, /* poisoned image, broken engine */
@@ -62,6 +66,7 @@ enum scsi_op {
 	SCSI_SEND_DIAGNOSTIC = 0x1D,
 	SCSI_PREVENT_ALLOW = 0x1E,
 	SCSI_READ_CAPACITY_10 = 0x25,
+	SCSI_SEEK_10 = 0x2B,
 	SCSI_READ_10 = 0x28,
 	SCSI_WRITE_10 = 0x2A,
 	SCSI_WRITE_VERIFY_10 = 0x2E,
@@ -70,14 +75,21 @@ enum scsi_op {
 	SCSI_SYNCHRONIZE_CACHE_10 = 0x35,
 	SCSI_WRITE_SAME_10 = 0x41,
 	SCSI_UNMAP = 0x42,
+	SCSI_READ_TOC = 0x43,
+	SCSI_GET_CONFIGURATION = 0x46,
+	SCSI_GET_EVENT_STATUS = 0x4A,
 	SCSI_LOG_SENSE = 0x4D,
+	SCSI_READ_DISC_INFORMATION = 0x51,
+	SCSI_READ_TRACK_INFORMATION = 0x52,
 	SCSI_MODE_SELECT_10 = 0x55,
 	SCSI_RESERVE_10 = 0x56,
 	SCSI_RELEASE_10 = 0x57,
 	SCSI_MODE_SENSE_10 = 0x5A,
+	SCSI_READ_BUFFER_CAPACITY = 0x5C,
 	SCSI_PERSISTENT_RESERVE_IN = 0x5E,
 	SCSI_PERSISTENT_RESERVE_OUT = 0x5F,
 	SCSI_READ_16 = 0x88,
+	SCSI_COMPARE_AND_WRITE = 0x89,
 	SCSI_WRITE_16 = 0x8A,
 	SCSI_WRITE_VERIFY_16 = 0x8E,
 	SCSI_VERIFY_16 = 0x8F,
@@ -89,8 +101,13 @@ enum scsi_op {
 	SCSI_MAINTENANCE_IN = 0xA3,
 	SCSI_READ_12 = 0xA8,
 	SCSI_WRITE_12 = 0xAA,
+	SCSI_GET_PERFORMANCE = 0xAC,
+	SCSI_READ_DVD_STRUCTURE = 0xAD,
 	SCSI_WRITE_VERIFY_12 = 0xAE,
 	SCSI_VERIFY_12 = 0xAF,
+	SCSI_SET_STREAMING = 0xB6,
+	SCSI_SET_CD_SPEED = 0xBB,
+	SCSI_MECHANISM_STATUS = 0xBD,
 };
 
 /* Holds the longest answer: REPORT LUNS with every LUN of a target. */
@@ -111,8 +128,10 @@ enum scsi_op {
 	(SCSI_UNMAP_HEADER_BYTES + SCSI_EXTENTS_MAX * SCSI_EXTENT_BYTES)
 /* What PRE-FETCH may ask for; the block limits say so. */
 #define SCSI_PREFETCH_SECTORS_MAX (1u << 16) /* 32 MiB */
-/* The most that is looked at of a buffer: WRITE SAME's block. */
-#define SCSI_PARAM_BYTES_MAX SCSI_BLOCK_BYTES_MAX
+/* What COMPARE AND WRITE compares at once; the block limits say so. */
+#define SCSI_COMPARE_BYTES_MAX SCSI_BLOCK_BYTES_MAX
+/* The most that is looked at of a buffer: both halves of that. */
+#define SCSI_PARAM_BYTES_MAX (2 * SCSI_COMPARE_BYTES_MAX)
 
 /* In the library's sectors of 512 bytes, whatever the disk's blocks are. */
 struct scsi_extent {
@@ -125,6 +144,7 @@ struct scsi_io {
 	bool fua;
 	bool unmap;	/* ZERO: as VHD_REQ_UNMAP */
 	bool verify;	/* READ: to nowhere; WRITE: then such a READ */
+	bool compare;	/* WRITE of half the bytes where the others are */
 	uint64_t lba;	/* without extents; in sectors of 512 bytes */
 	uint64_t bytes; /* of the guest's buffer; 0 for a flush */
 };
@@ -185,6 +205,8 @@ enum scsi_dir {
  * the attention would be lost.
  */
 #define SCSI_UA_WAITS 4u
+/* Of a DVD drive: only with a disc in it. */
+#define SCSI_NEEDS_DISC 8u
 
 /* A command that shares its opcode with others: told apart by the low five
  * bits of byte 1.
@@ -274,7 +296,20 @@ enum scsi_verdict scsi_read_capacity_16(struct scsi_task *t);
 enum scsi_verdict scsi_pre_fetch_10(struct scsi_task *t);
 enum scsi_verdict scsi_pre_fetch_16(struct scsi_task *t);
 enum scsi_verdict scsi_send_diagnostic(struct scsi_task *t);
+enum scsi_verdict scsi_compare_and_write(struct scsi_task *t);
 enum scsi_verdict scsi_log_sense(struct scsi_task *t);
+enum scsi_verdict scsi_seek(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_start_stop(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_prevent(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_event_status(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_mechanism_status(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_configuration(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_toc(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_disc_information(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_track_information(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_buffer_capacity(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_performance(struct scsi_task *t);
+enum scsi_verdict scsi_dvd_structure(struct scsi_task *t);
 enum scsi_verdict scsi_reserve(struct scsi_task *t);
 enum scsi_verdict scsi_release(struct scsi_task *t);
 enum scsi_verdict scsi_persistent_reserve_out(struct scsi_task *t);
@@ -320,6 +355,7 @@ struct scsi_end {
 	uint32_t bytes_moved; /* of a good one */
 	bool bad_lba_known;
 	uint64_t bad_lba;      /* in logical blocks */
+	uint32_t miscompare_at; /* in bytes, with that verdict */
 	bool descriptor_sense; /* the disk is told to (D_SENSE) */
 };
 

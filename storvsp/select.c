@@ -65,7 +65,7 @@ static enum scsi_verdict page_judge(const struct scsi_task *t, const uint8_t *p,
 
 	if (left < 2)
 		return SCSI_PARAM_LENGTH;
-	page = scsi_mode_page(p[0] & PAGE_CODE);
+	page = scsi_mode_page(t->disk, p[0] & PAGE_CODE);
 	if (!page || p[0] & PAGE_SPF || p[1] != page->body_bytes)
 		return SCSI_BAD_PARAM;
 	*used = 2u + page->body_bytes;
@@ -111,8 +111,9 @@ static enum scsi_verdict mode_select(struct scsi_task *t, uint32_t list,
 	struct wish wish;
 
 	if (h->descriptors != 0 &&
-	    h->descriptors !=
-		    (h->full ? MODE_DESCRIPTOR_LONG : MODE_DESCRIPTOR))
+	    (t->disk->dvd ||
+	     h->descriptors !=
+		     (h->full ? MODE_DESCRIPTOR_LONG : MODE_DESCRIPTOR)))
 		return SCSI_BAD_PARAM;
 	if (at > list)
 		return SCSI_PARAM_LENGTH;

@@ -24,12 +24,14 @@
 
 enum sense_key {
 	KEY_NONE = 0x0,
+	KEY_NOT_READY = 0x2,
 	KEY_MEDIUM = 0x3,
 	KEY_HARDWARE = 0x4,
 	KEY_ILLEGAL = 0x5,
 	KEY_ATTENTION = 0x6,
 	KEY_PROTECT = 0x7,
 	KEY_ABORTED = 0xB,
+	KEY_MISCOMPARE = 0xE,
 };
 
 #define SENSED STORVSP_SRB_AUTOSENSE
@@ -61,6 +63,14 @@ static const struct answer {
 	 */
 	[SCSI_NO_SPACE] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_PROTECT,
 			   0x27, 0x07},
+	[SCSI_MISCOMPARE] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK,
+			     KEY_MISCOMPARE, 0x1D, 0x00},
+	[SCSI_NO_DISC] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_NOT_READY,
+			  0x3A, 0x01},
+	[SCSI_NO_DISC_TRAY_OPEN] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK,
+				    KEY_NOT_READY, 0x3A, 0x02},
+	[SCSI_TRAY_LOCKED] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK,
+			      KEY_ILLEGAL, 0x53, 0x02},
 	[SCSI_READ_ERROR] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_MEDIUM,
 			     0x11, 0x00},
 	[SCSI_WRITE_ERROR] = {STORVSP_SRB_ERROR | SENSED, SAM_CHECK, KEY_MEDIUM,
@@ -171,6 +181,10 @@ uint32_t scsi_ntstatus(uint8_t srb_status)
  */
 static bool information(const struct scsi_end *end, uint64_t *out)
 {
+	if (end->verdict == SCSI_MISCOMPARE) {
+		*out = end->miscompare_at;
+		return true;
+	}
 	*out = end->bad_lba;
 	return end->verdict == SCSI_READ_ERROR && end->bad_lba_known;
 }

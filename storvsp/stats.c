@@ -106,7 +106,7 @@ static void disk_stats(const struct storvsp *vsp, const struct storvsp_disk *d,
 		(enum storvsp_on_error)atomic_load_explicit(
 			&p->on_error, memory_order_relaxed);
 	out->paused = atomic_load(&p->paused);
-	out->poisoned = vhd_poisoned(d->img);
+	out->poisoned = d->img && vhd_poisoned(d->img);
 	out->pause_code = p->pause_code;
 	out->pauses = p->pauses;
 	add(out, &p->gone);

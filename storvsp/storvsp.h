@@ -34,6 +34,11 @@ struct storvsp_opts {
 	 * guest's signals are let through: nothing waits for its end.
 	 */
 	uint32_t poll_us;
+	/* Register the guest's memory with each channel's queue: all of it is
+	 * there and locked while a channel is open (vhd_queue_memory). Where
+	 * that fails the channel works without, and a line says so.
+	 */
+	bool register_memory;
 	enum vhd_engine engine;
 	vmbus_log_fn log; /* may be NULL; any thread */
 	void *log_arg;
@@ -138,6 +143,10 @@ struct storvsp_disk_opts {
 	int (*reservations_keep)(void *arg,
 				 const struct storvsp_reservations *r);
 	void *reservations_arg;
+	/* A DVD-ROM drive: the image is the disc, read only, in blocks of
+	 * 2048 bytes; NULL: no disc is in it.
+	 */
+	bool dvd;
 };
 
 /* -EINVAL (a limit above), -ENOMEM. */
@@ -185,8 +194,9 @@ void storvsp_get_stats(struct storvsp *vsp, struct storvsp_stats *out);
  * (the disk is paused, a limit holds it, or the disk has its share of places).
  * A channel has `depth` of its options and a quarter more slots for requests.
  * One disk has at most `depth` of them and less than four times what is free,
- * and at most half of the places at the host's disks: so however slow one is,
- * the others, and a reset, still get through. Requests beyond the share are
+ * and at most half of the places at the host's disks; the last of both are for
+ * disks that have none. So however slow one is, the others, and a reset, still
+ * get through. Requests beyond the share are
  * answered TASK SET FULL where the channel has other disks (the guest lowers
  * its depth and sends them again); otherwise they stay in the ring.
  *
@@ -244,6 +254,16 @@ int storvsp_disk_freeze(struct storvsp *vsp, struct storvsp_address at,
  * is frozen.
  */
 void storvsp_disk_thaw(struct storvsp *vsp);
+
+/* Put another disc into a DVD drive, or none (NULL), whatever the guest does
+ * with the one in it: requests under way end with that one, and `gone` is
+ * called once it is out of use. The guest hears of it by a unit attention and a
+ * media event. Any thread but a channel's own. -ENOENT (no drive there),
+ * -EEXIST (the image is in use), -EINVAL, -ENOMEM, -ENOSPC.
+ */
+int storvsp_dvd_change(struct storvsp *vsp, struct storvsp_address at,
+		       struct vhd *img, const struct storvsp_notice *gone,
+		       struct vhd_err *err);
 
 /* ------------------------------------------------------------- sight ----- */
 

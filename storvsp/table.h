@@ -19,6 +19,7 @@
 	}
 
 extern const struct scsi_command scsi_disk_commands[256];
+extern const struct scsi_command scsi_dvd_commands[256];
 
 /* A command that asks for what is so anyway. */
 enum scsi_verdict scsi_nothing_to_do(struct scsi_task *t);

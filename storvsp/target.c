@@ -44,7 +44,7 @@ int storvsp_luns_add(struct storvsp_luns *luns, const struct storvsp_disk *disk)
 	if (at < luns->count && disk_address(luns->disk[at]) == want)
 		return -EEXIST;
 	for (unsigned i = 0; i < luns->count; i++)
-		if (luns->disk[i]->img == disk->img)
+		if (disk->img && luns->disk[i]->img == disk->img)
 			return -EEXIST;
 	for (unsigned i = luns->count; i > at; i--)
 		luns->disk[i] = luns->disk[i - 1];

@@ -30,19 +30,26 @@ struct storvsp_switches {
 	_Atomic uint32_t attentions; /* attention.h */
 	atomic_bool hurry; /* being removed: end early what is in flight */
 	atomic_bool descriptor_sense; /* its format */
+	_Atomic uint32_t turn;	      /* enum turn_word */
 	struct storvsp_reserve reserve;
+	/* of a DVD drive */
+	atomic_bool tray_open;
+	atomic_bool tray_locked;     /* the guest has it so */
+	_Atomic uint8_t media_event; /* enum dvd_event, not yet told */
 };
 
 struct policy;
 
 struct storvsp_disk {
-	struct vhd *img;
+	struct vhd *img; /* NULL: a DVD drive without a disc */
 	struct storvsp_switches *switches;
 	struct policy *policy; /* policy.h */
 	unsigned slot;	       /* of this disk in the controller's array */
 	uint8_t path, target, lun;
 	uint8_t block_log2;    /* sectors of a logical block: 0, or 3 for 4 KiB */
 	uint8_t physical_log2; /* logical blocks of a physical one */
+	bool dvd;
+	bool exchanged; /* it took the place of one with another disc */
 	bool read_only;
 	bool unmap;	 /* takes space back */
 	bool reads_zero; /* what was unmapped reads as zero: no parent */

@@ -44,6 +44,7 @@ static void limits_are_told_in_blocks(void **state)
 {
 	static const uint8_t want[64] = {
 		[1] = 0xB0,	    [3] = 0x3C, [4] = 1,
+		[5] = 1,		   /* COMPARE AND WRITE */
 		[7] = 1,		   /* 4 KiB */
 		[10] = 2,		   /* 2 MiB */
 		[18] = 0x20,		   /* 32 MiB */

@@ -200,6 +200,12 @@ static void pages_outside_ram_are_refused_and_nothing_is_written(void **state)
 		assert_int_equal(
 			storvsp_buffer_put(&w->b, w->mem, data, PAGE + 1),
 			-EFAULT);
+		assert_int_equal(
+			storvsp_buffer_get(&w->b, w->mem, data, PAGE + 1),
+			-EFAULT);
+		assert_int_equal(storvsp_buffer_get(&w->b, w->mem, data, PAGE),
+				 0);
+		memset(data, 0x55, sizeof(data));
 		for (unsigned j = 0; j < sizeof(w->ram); j++)
 			assert_int_equal(w->ram[j], 0);
 		/* what is not needed may be anything */
@@ -236,6 +242,29 @@ static void small_answers_go_to_the_front_across_pages(void **state)
 	assert_int_equal(storvsp_buffer_put(&w->b, w->mem, data, 0), 0);
 }
 
+/* The owner of a smaller list of pages is not written past it, and nobody
+ * moves more than was claimed.
+ */
+static void no_more_than_the_list_and_the_claim_is_used(void **state)
+{
+	struct world *w = *state;
+	uint8_t data[2 * PAGE] = {0};
+
+	range(w, 0, 2 * PAGE, 2);
+	w->b.pfns_max = 1;
+	assert_int_equal(
+		storvsp_buffer_init(&w->b, &w->pkt, PAGE + 1, BYTES_MAX),
+		-EINVAL);
+	assert_int_equal(w->b.bytes, 0);
+	assert_int_equal(storvsp_buffer_init(&w->b, &w->pkt, PAGE, BYTES_MAX),
+			 0);
+	assert_int_equal(storvsp_buffer_get(&w->b, w->mem, data, PAGE + 1),
+			 -EINVAL);
+	assert_int_equal(storvsp_buffer_put(&w->b, w->mem, data, PAGE + 1),
+			 -EINVAL);
+	assert_int_equal(storvsp_buffer_get(&w->b, w->mem, data, PAGE), 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -249,6 +278,7 @@ int main(void)
 		T(pages_outside_ram_are_refused_and_nothing_is_written),
 		T(last_byte_of_ram_can_be_reached),
 		T(small_answers_go_to_the_front_across_pages),
+		T(no_more_than_the_list_and_the_claim_is_used),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -256,6 +256,40 @@ static void idle_channel_sleeps(void **state)
 	stop(&w);
 }
 
+/* -------------------------------------------------- registered memory --- */
+
+/* Whether the guest's memory is registered is never a secret. */
+static void guest_memory_is_registered_or_a_line_says_why_not(void **state)
+{
+	static const struct {
+		enum vhd_engine engine;
+		const char *says;
+	} cases[] = {
+		{VHD_ENGINE_SYNC, "channel 0: guest memory is not registered: "
+				  "the sync engine registers no memory"},
+		{VHD_ENGINE_URING, "channel 0: 16 MiB of guest memory "
+				   "registered with uring"},
+	};
+	struct vsc_opts o = {.vsp.register_memory = true};
+	struct vhd_queue_opts rings = {.engine = VHD_ENGINE_URING};
+	struct vhd_queue *q = NULL;
+	bool can = !vhd_queue_create(&rings, &q, NULL);
+
+	(void)state;
+	vhd_queue_destroy(q);
+	for (unsigned i = 0; i < (can ? 2 : 1); i++) {
+		struct vsc *v;
+
+		o.vsp.engine = cases[i].engine;
+		v = vsc_create(&o);
+		assert_non_null(vsc_open(v, 0));
+		/* somebody who may lock less is told that */
+		if (!strstr(vsc_log_last(v), "does not lock"))
+			assert_non_null(strstr(vsc_log_last(v), cases[i].says));
+		vsc_destroy(v);
+	}
+}
+
 /* ----------------------------------------------------- whom to interrupt --- */
 
 static struct vsc *start_channels(struct vsc_channel **c, struct memfile *m,
@@ -339,6 +373,8 @@ int main(void)
 		cmocka_unit_test(window_of_nothing_stays_closed),
 		cmocka_unit_test(slow_request_keeps_none_behind_it_waiting),
 		cmocka_unit_test(idle_channel_sleeps),
+		cmocka_unit_test(
+			guest_memory_is_registered_or_a_line_says_why_not),
 		cmocka_unit_test(
 			each_channel_interrupts_the_processor_the_guest_chose),
 	};

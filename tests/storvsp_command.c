@@ -47,6 +47,7 @@ static const struct known {
 	{10, 'o', SCSI_GOOD, {0x5F, 0, 0, 0, 0, 0, 0, 0, 24}},
 	{10, 'i', SCSI_GOOD, {0x5A, 0, 0x3F, 0, 0, 0, 0, 0, 8}},
 	{16, 'i', SCSI_IO, {0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
+	{16, 'o', SCSI_IO, {0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{16, 'o', SCSI_IO, {0x8A, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{16, 'o', SCSI_IO, {0x8E, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
 	{16, '-', SCSI_IO, {0x8F, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
@@ -108,6 +109,20 @@ static void known_opcodes_run_and_all_others_are_refused(void **state)
 			assert_int_equal(run(&other, 16, 4096, STORVSP_DATA_IN),
 					 SCSI_BAD_OPCODE);
 	}
+}
+
+/* The default one, without a list of parameters. */
+static void a_self_test_is_all_there_is_to_diagnose(void **state)
+{
+	struct task k;
+
+	(void)state;
+	task_init(&k, 512, STORVSP_DATA_OUT);
+	assert_int_equal(RUN(&k, 0x1D, 0x04, 0, 0, 0, 0), SCSI_GOOD);
+	assert_int_equal(RUN(&k, 0x1D, 0x04, 0, 0, 1, 0), SCSI_BAD_FIELD);
+	assert_int_equal(RUN(&k, 0x1D, 0x04, 0, 1, 0, 0), SCSI_BAD_FIELD);
+	assert_int_equal(RUN(&k, 0x1D, 0x24, 0, 0, 0, 0), SCSI_BAD_FIELD);
+	assert_int_equal(RUN(&k, 0x1D, 0, 0, 0, 0, 0), SCSI_BAD_FIELD);
 }
 
 static void absent_lun_answers_inquiry_and_report_luns_only(void **state)
@@ -245,6 +260,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(known_opcodes_run_and_all_others_are_refused),
+		cmocka_unit_test(
+			a_self_test_is_all_there_is_to_diagnose),
 		cmocka_unit_test(
 			absent_lun_answers_inquiry_and_report_luns_only),
 		cmocka_unit_test(

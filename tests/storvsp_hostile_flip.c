@@ -107,6 +107,12 @@ static const struct kind kinds[] = {
 	{"write verify 10", SRB, {0x2E, 0, 0, 0, 0, 1, 0, 0, 8}, 0, 4096, 1},
 	{"verify 10", PLAIN, {0x2F, 0, 0, 0, 0, 1, 0, 0, 8}, 2, 0, 0},
 	{"write same 10", SRB, {0x41, 0, 0, 0, 0, 9, 0, 0, 8}, 0, 512, 1},
+	{"compare and write",
+	 SRB,
+	 {0x89, [9] = 9, [13] = 1},
+	 0,
+	 1024,
+	 1},
 	{"write verify 16", SRB, {0x8E, [9] = 1, [13] = 8}, 0, 4096, 1},
 	{"verify 16", PLAIN, {0x8F, [9] = 1, [13] = 8}, 2, 0, 0},
 	{"write same 16", SRB, {0x93, [9] = 9, [13] = 8}, 0, 512, 1},
@@ -321,6 +327,16 @@ static void each_byte_of_a_parameter_list_may_change_after_its_fetch(void **st)
 		 28,
 		 1},
 		{"persistent out", SRB, {0x5F, 6, [8] = 24}, 0, 24, 1},
+		{"compare and write",
+		 9,
+		 WANTS,
+		 4,
+		 STORVSP_OP_EXECUTE_SRB,
+		 0,
+		 {0x89, [9] = 30, [13] = 1},
+		 0,
+		 1024,
+		 1},
 		{"write same", SRB, {0x41, 0, 0, 0, 0, 16, 0, 0, 8}, 0, 512, 1},
 	};
 	static const uint8_t bytes[][28] = {
@@ -332,7 +348,7 @@ static void each_byte_of_a_parameter_list_may_change_after_its_fetch(void **st)
 	static struct outcome want, got;
 
 	(void)st;
-	for (unsigned i = 0; i < 5; i++) {
+	for (unsigned i = 0; i < 6; i++) {
 		for (uint32_t b = 0; b <= lists[i].bytes; b++) {
 			struct outcome *out = b ? &got : &want;
 			uint8_t before, *p;

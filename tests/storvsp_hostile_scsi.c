@@ -193,10 +193,6 @@ static void verbs_that_a_disk_may_lack_are_unknown(void **state)
 		{{0x3B, 0x07}, OUT, 64, UNKNOWN}, /* WRITE BUFFER */
 		{{0x07}, OUT, 16, UNKNOWN},	  /* REASSIGN BLOCKS */
 		{{0x3F}, OUT, 512, UNKNOWN},	  /* WRITE LONG */
-		{{0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1},
-		 OUT,
-		 1024,
-		 UNKNOWN},			  /* COMPARE AND WRITE */
 		{{0x83, 0x11}, OUT, 64, UNKNOWN}, /* token copies */
 		{{0x84, 0x07}, IN, 64, UNKNOWN},
 		{{0x7F, 0, 0, 0, 0, 0, 0, 0x18, 0, 0x0B}, OUT, 512, UNKNOWN},
@@ -228,7 +224,7 @@ static void every_opcode_in_every_direction_is_answered(void **state)
 		s = vsc_status(&a);
 		assert_true(vsc_good(&a) || s.scsi == 2 || s.scsi == 0x18);
 		if (s.scsi == 2)
-			assert_int_equal(s.key, 5);
+			assert_true(s.key == 5 || s.key == 0xE);
 	}
 	check_unwritten(&w);
 	simvsp_stop(&w);

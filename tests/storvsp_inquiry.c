@@ -76,7 +76,7 @@ static const struct page pages[] = {
 	/* WSNZ, granularity 8 blocks, maximum 4096 blocks = 2 MiB, WRITE SAME
 	 * up to 4 GiB
 	 */
-	{0xB0, 64, {[1] = 0xB0, [3] = 0x3C, [4] = 1, [7] = 8, [10] = 0x10,
+	{0xB0, 64, {[1] = 0xB0, [3] = 0x3C, [4] = 1, [5] = 8, [7] = 8, [10] = 0x10,
 		    [17] = 1, [41] = 0x80}},
 	{0xB1, 64, {0x00, 0xB1, 0x00, 0x3C, 0, 1}},
 	{0xB2, 8, {0x00, 0xB2, 0x00, 0x04, 0, 0, 0, 0}},
@@ -101,7 +101,7 @@ static void product_data_pages_are_byte_exact(void **state)
 static void a_disk_that_takes_space_back_says_so(void **state)
 {
 	static const uint8_t b0[64] = {
-		[1] = 0xB0, [3] = 0x3C, [4] = 1, [7] = 8, [10] = 0x10,
+		[1] = 0xB0, [3] = 0x3C, [4] = 1, [5] = 8, [7] = 8, [10] = 0x10,
 		[17] = 1,    /* 0x10000 blocks of PRE-FETCH */
 		[21] = 0x80, /* 0x800000 blocks */
 		[27] = 64,   /* descriptors */

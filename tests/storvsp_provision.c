@@ -2,6 +2,7 @@
 /* UNMAP, WRITE SAME and GET LBA STATUS: what is refused before anything is
  * done, and what a guest reads afterwards, through the whole VSP.
  */
+#include "tests/lib/childpair.h"
 #include "tests/lib/plainvsp.h"
 #include "tests/lib/scsitask.h"
 #include "tests/lib/simvsp.h"
@@ -165,8 +166,8 @@ static void fill(struct world *w, uint64_t lba, uint32_t sectors, uint8_t byte)
 	run_rw(w, true, lba, sectors, false);
 }
 
-static void expect(struct world *w, uint64_t lba, uint32_t sectors,
-		   uint8_t byte)
+static void sectors_are(struct world *w, uint64_t lba, uint32_t sectors,
+			uint8_t byte)
 {
 	static uint8_t b[VSC_BUFFER_PAGES * 4096];
 
@@ -229,17 +230,41 @@ static void unmapped_sectors_read_as_zero_and_others_stay(void **state)
 	fill(&w, 0, 2048, 0xab);
 	fill(&w, 4000, 3, 0xcd);
 	run_unmap(&w, e, 4);
-	expect(&w, 0, 10, 0xab);
-	expect(&w, 10, 5, 0);
-	expect(&w, 15, 1005, 0xab);
-	expect(&w, 1020, 10, 0);
-	expect(&w, 1030, 1018, 0xab);
-	expect(&w, 4000, 1, 0);
-	expect(&w, 4001, 2, 0xcd);
-	expect(&w, 8000, 8, 0);
+	sectors_are(&w, 0, 10, 0xab);
+	sectors_are(&w, 10, 5, 0);
+	sectors_are(&w, 15, 1005, 0xab);
+	sectors_are(&w, 1020, 10, 0);
+	sectors_are(&w, 1030, 1018, 0xab);
+	sectors_are(&w, 4000, 1, 0);
+	sectors_are(&w, 4001, 2, 0xcd);
+	sectors_are(&w, 8000, 8, 0);
 	storvsp_get_stats(vsc_vsp(w.v), &s);
 	assert_int_equal(s.zeros, 4);
 	stop(&w);
+}
+
+/* Zeros would have to be written over what the parent has: it stays. */
+static void unmapping_over_a_parent_is_a_hint(void **state)
+{
+	const struct scsi_extent all = {0, 2048};
+	struct world w;
+	struct pair p;
+	uint64_t before;
+
+	(void)state;
+	pair_make(&p, 1u << 20, 64 * KIB);
+	w.v = vsc_create(&(struct vsc_opts){.vsp.engine = VHD_ENGINE_SYNC});
+	vsc_disk(w.v, p.img, 0, 0, 0, false);
+	w.c = vsc_open(w.v, 0);
+	assert_non_null(w.c);
+	vsc_buffer_init(w.v, &w.b, VSC_BUFFER_PAGES);
+	vsc_negotiate(w.c, STORVSP_VERSION_WIN10, NULL);
+	before = memfile_len(p.top);
+	run_unmap(&w, &all, 1);
+	sectors_are(&w, 0, 2048, OLD);
+	assert_int_equal(memfile_len(p.top), before);
+	vsc_destroy(w.v);
+	pair_free(&p);
 }
 
 static void unmapping_takes_no_space(void **state)
@@ -253,13 +278,54 @@ static void unmapping_takes_no_space(void **state)
 	before = memfile_len(w.m);
 	run_unmap(&w, &whole, 1);
 	assert_int_equal(memfile_len(w.m), before);
-	expect(&w, 0, 64, 0);
+	sectors_are(&w, 0, 64, 0);
 	stop(&w);
+}
+
+/* Parameters lie in the guest's memory, or nothing is done. */
+static void parameters_outside_memory_are_refused(void **state)
+{
+	uint8_t cdb[10] = {0x42, [8] = 24}, list[24] = {0};
+	struct vsc_answer a;
+	struct vsc_cmd cmd;
+	struct world w;
+
+	(void)state;
+	begin(&w);
+	fill(&w, 0, 8, 0x11);
+	scsi_put16(list, 22);
+	scsi_put16(list + 2, 16);
+	scsi_put32(list + 16, 8);
+	cmd = out_cmd(&w, cdb, 10, list, sizeof(list));
+	w.b.gpas[0] = 1ull << 40;
+	vsc_run(w.c, &cmd, &a);
+	assert_int_equal(vsc_status(&a).asc, 0x24);
+	stop(&w);
+}
+
+/* MODE SELECT: the caching page without WCE. */
+static void cache_off(struct world *w)
+{
+	static const uint8_t list[24] = {[4] = 0x08, 18};
+	uint8_t cdb[6] = {0x15, 0x10, 0, 0, sizeof(list), 0};
+	struct vsc_buffer other;
+	struct vsc_answer a;
+	struct vsc_cmd cmd;
+
+	vsc_buffer_init(w->v, &other, 1);
+	vsc_buffer_put(&other, list, sizeof(list));
+	cmd = out_cmd(w, cdb, 6, NULL, 0);
+	cmd.data_in = STORVSP_DATA_OUT;
+	cmd.bytes = sizeof(list);
+	cmd.buffer = &other;
+	vsc_run(w->c, &cmd, &a);
+	assert_true(vsc_good(&a));
 }
 
 static void write_same_repeats_its_sector(void **state)
 {
 	uint8_t cdb[16] = {0x93}, sector[SECTOR];
+	uint64_t flushes;
 	struct vsc_answer a;
 	struct vsc_cmd cmd;
 	struct world w;
@@ -274,17 +340,24 @@ static void write_same_repeats_its_sector(void **state)
 	vsc_run(w.c, &cmd, &a);
 	assert_true(vsc_good(&a));
 	assert_int_equal(le32_get(a.p.u.request.transfer_length), SECTOR);
-	expect(&w, 0, 100, 0x11);
-	expect(&w, 100, 1700, 0x77);
-	expect(&w, 1800, 248, 0x11);
+	sectors_are(&w, 0, 100, 0x11);
+	sectors_are(&w, 100, 1700, 0x77);
+	sectors_are(&w, 1800, 248, 0x11);
+	/* with the cache off each of the transfers is durable */
+	flushes = memfile_count(w.m, MEMFILE_FLUSH);
+	cache_off(&w);
+	vsc_buffer_put(&w.b, sector, SECTOR);
+	vsc_run(w.c, &cmd, &a);
+	assert_true(vsc_good(&a));
+	assert_true(memfile_count(w.m, MEMFILE_FLUSH) >= flushes + 4);
 	/* NDOB: zeros, without data */
 	cdb[1] = 0x01;
 	scsi_put32(cdb + 10, 50);
 	cmd = out_cmd(&w, cdb, 16, NULL, 0);
 	vsc_run(w.c, &cmd, &a);
 	assert_true(vsc_good(&a));
-	expect(&w, 100, 50, 0);
-	expect(&w, 150, 1650, 0x77);
+	sectors_are(&w, 100, 50, 0);
+	sectors_are(&w, 150, 1650, 0x77);
 	stop(&w);
 }
 
@@ -357,6 +430,42 @@ static void a_reset_ends_a_command_of_several_steps(void **state)
 	simvsp_stop(&w);
 }
 
+/* A transfer that cannot be cancelled ends well, and none follows it. */
+static void a_reset_ends_it_behind_a_step_that_went_well(void **state)
+{
+	const struct sim_opts deaf = {.deaf = true};
+	struct vsc_cmd cmd = {
+		.lun = 1,
+		.cdb = {0x93, [12] = 0x06},
+		.data_in = STORVSP_DATA_OUT,
+		.bytes = SECTOR,
+	};
+	uint8_t sector[SECTOR], got[SECTOR];
+	struct simvsp w;
+	struct vhd_err e;
+	uint64_t id, reset;
+
+	(void)state;
+	memset(sector, 0x5a, sizeof(sector));
+	simvsp_start(&w, NULL, &deaf);
+	vsc_buffer_put(&w.b, sector, SECTOR);
+	cmd.buffer = &w.b;
+	simvsp_hold(&w, true);
+	id = vsc_start(w.c, &cmd);
+	simvsp_quiet(w.c);
+	reset = simvsp_reset(w.c, STORVSP_OP_RESET_LUN, 0, 0, 1);
+	simvsp_quiet(w.c);
+	simvsp_hold(&w, false);
+	simvsp_expect(w.c, id, "aborted");
+	simvsp_expect(w.c, reset, "");
+	assert_int_equal(vhd_read(w.img[1], 0, got, SECTOR, &e), 0);
+	assert_memory_equal(got, sector, SECTOR);
+	memset(sector, 0, sizeof(sector));
+	assert_int_equal(vhd_read(w.img[1], 1535 * SECTOR, got, SECTOR, &e), 0);
+	assert_memory_equal(got, sector, SECTOR);
+	simvsp_stop(&w);
+}
+
 #define T(name) cmocka_unit_test(name)
 
 int main(void)
@@ -368,10 +477,13 @@ int main(void)
 		T(a_disk_without_unmapping_does_not_know_it),
 		T(write_same_refuses_what_it_cannot_do),
 		T(unmapped_sectors_read_as_zero_and_others_stay),
+		T(unmapping_over_a_parent_is_a_hint),
 		T(unmapping_takes_no_space),
+		T(parameters_outside_memory_are_refused),
 		T(write_same_repeats_its_sector),
 		T(lba_status_tells_what_has_a_place),
 		T(a_reset_ends_a_command_of_several_steps),
+		T(a_reset_ends_it_behind_a_step_that_went_well),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -163,6 +163,7 @@ static void a_list_that_is_not_all_good_changes_nothing(void **state)
 		{5, 19, 0, SCSI_BAD_PARAM},
 		{7, 1, 0, SCSI_BAD_PARAM},    /* what cannot be changed */
 		{23, 1, 0, SCSI_BAD_PARAM},
+		{3, 8, -14, SCSI_PARAM_LENGTH}, /* not all of it */
 		{0, 0, -1, SCSI_PARAM_LENGTH},
 		{0, 0, -18, SCSI_PARAM_LENGTH},
 		{0, 0, -19, SCSI_PARAM_LENGTH},
@@ -212,12 +213,67 @@ static void the_forms_of_mode_select_are_held_to(void **state)
 	scsi_put32(k.t.param + 4, TASK_SECTORS);
 	scsi_put32(k.t.param + 8, 512);
 	assert_int_equal(select_6(&k, 12 + CACHING_BYTES), SCSI_IO);
+	/* nor is any other count of sectors that does not say otherwise */
+	for (unsigned i = 0; i < 3; i++) {
+		static const uint32_t counts[] = {0, UINT32_MAX, 1};
+
+		scsi_put32(k.t.param + 4, counts[i]);
+		assert_int_equal(select_6(&k, 12 + CACHING_BYTES),
+				 counts[i] == 1 ? SCSI_BAD_PARAM : SCSI_GOOD);
+	}
+	/* a list without pages asks for nothing */
+	caching_list(&k, true);
+	assert_int_equal(select_6(&k, 4), SCSI_GOOD);
+	assert_true(atomic_load(&k.switches.cache_off));
 	/* a read-only disk has no cache to switch */
 	task_init(&k, 0, STORVSP_DATA_OUT);
 	k.disk.read_only = true;
 	assert_int_equal(select_6(&k, caching_list(&k, false)), SCSI_GOOD);
 	assert_int_equal(select_6(&k, caching_list(&k, true)), SCSI_BAD_PARAM);
 	assert_false(atomic_load(&k.switches.cache_off));
+}
+
+static void the_long_form_has_limits_of_its_own(void **state)
+{
+	const uint16_t most = SCSI_PARAM_BYTES_MAX;
+	struct task k;
+
+	(void)state;
+	task_init(&k, most + 8, STORVSP_DATA_OUT);
+	k.t.param_bytes = most;
+	assert_int_equal(RUN(&k, 0x55, 0x10, 0, 0, 0, 0, 0, 0, 0, 0),
+			 SCSI_GOOD);
+	assert_int_equal(RUN(&k, 0x55, 0x10, 0, 0, 0, 0, 0, 0, 7, 0),
+			 SCSI_PARAM_LENGTH);
+	assert_int_equal(RUN(&k, 0x55, 0x10, 0, 0, 0, 0, 0, 0, 8, 0),
+			 SCSI_GOOD);
+	/* a long block descriptor says what is so anyway, or is refused */
+	for (unsigned i = 0; i < 5; i++) {
+		static const struct {
+			uint64_t blocks;
+			uint32_t bytes;
+			enum scsi_verdict want;
+		} rows[] = {
+			{0, 512, SCSI_GOOD},
+			{UINT64_MAX, 512, SCSI_GOOD},
+			{TASK_SECTORS, 512, SCSI_GOOD},
+			{TASK_SECTORS + 1, 512, SCSI_BAD_PARAM},
+			{0, 513, SCSI_BAD_PARAM},
+		};
+
+		memset(k.t.param, 0, sizeof(k.t.param));
+		k.t.param[4] = 0x01; /* LONGLBA */
+		k.t.param[7] = 16;
+		scsi_put64(k.t.param + 8, rows[i].blocks);
+		scsi_put32(k.t.param + 20, rows[i].bytes);
+		assert_int_equal(RUN(&k, 0x55, 0x10, 0, 0, 0, 0, 0, 0, 24, 0),
+				 rows[i].want);
+	}
+	/* more than any list of pages */
+	assert_int_equal(RUN(&k, 0x55, 0x10, 0, 0, 0, 0, 0,
+			     (uint8_t)((most + 1) >> 8), (uint8_t)(most + 1),
+			     0),
+			 SCSI_BAD_FIELD);
 }
 
 /* ------------------------------------------------- supported commands -- */
@@ -280,6 +336,11 @@ static void one_command_is_told_bit_by_bit(void **state)
 	assert_int_equal(k.t.reply[5], 0x12);
 	assert_int_equal(codes(&k, 3, 0x9E, 0x11), 4);
 	assert_int_equal(k.t.reply[1], 1);
+	/* either form: a service action where none is, is none */
+	assert_int_equal(codes(&k, 3, 0x28, 0), 14);
+	assert_int_equal(codes(&k, 3, 0x28, 1), 4);
+	assert_int_equal(k.t.reply[1], 1);
+	assert_int_equal(codes(&k, 1, 0x28, 1), 14); /* not looked at */
 	assert_int_equal(codes(&k, 0x81, 0x28, 0), 26);
 	assert_int_equal(k.t.reply[1], 0x83);
 	assert_int_equal(scsi_get16(k.t.reply + 14), 10);
@@ -293,6 +354,19 @@ static void one_command_is_told_bit_by_bit(void **state)
 			 SCSI_BAD_FIELD);
 	assert_int_equal(RUN(&k, 0xA3, 0x0D, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0),
 			 SCSI_BAD_FIELD);
+}
+
+static void unmapping_is_told_where_it_is_there(void **state)
+{
+	struct task k;
+
+	(void)state;
+	assert_int_equal(codes(&k, 1, 0x42, 0), 14);
+	k.disk.unmap = false;
+	assert_int_equal(RUN(&k, 0xA3, 0x0C, 1, 0x42, 0, 0, 0, 0, 1, 0, 0, 0),
+			 SCSI_GOOD);
+	assert_int_equal(k.t.reply_bytes, 4);
+	assert_int_equal(k.t.reply[1], 1);
 }
 
 /* ---------------------------------------------------------- verifying -- */
@@ -351,6 +425,9 @@ static void write_and_verify_writes(void **state)
 	storvsp_get_stats(vsc_vsp(w.v), &s);
 	assert_int_equal(s.writes, 1);
 	assert_int_equal(s.reads, 1);
+	cmd.cdb[1] = 0x02; /* BYTCHK */
+	vsc_run(w.c, &cmd, &a);
+	assert_int_equal(vsc_status(&a).asc, 0x24);
 	run_rw(&w, false, 77, 1, false);
 	vsc_buffer_get(&w.b, got, SECTOR);
 	assert_memory_equal(got, data, SECTOR);
@@ -368,8 +445,10 @@ int main(void)
 		T(all_pages_as_they_are_told_are_taken),
 		T(a_list_that_is_not_all_good_changes_nothing),
 		T(the_forms_of_mode_select_are_held_to),
+		T(the_long_form_has_limits_of_its_own),
 		T(the_list_of_commands_is_the_truth),
 		T(one_command_is_told_bit_by_bit),
+		T(unmapping_is_told_where_it_is_there),
 		T(verifying_reads_and_moves_nothing),
 		T(write_and_verify_writes),
 	};

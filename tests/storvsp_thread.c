@@ -45,6 +45,8 @@ static void start(struct world *w, enum vhd_engine engine, uint32_t depth,
 {
 	const struct vsc_opts o = {
 		.vsp.engine = engine,
+		.vsp.poll_us = 50,
+		.vsp.register_memory = engine == VHD_ENGINE_URING,
 		.vsp.max_subchannels = CHANNELS - 1,
 		.vsp.depth = depth,
 		.guest.vps = CHANNELS,

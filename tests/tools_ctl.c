@@ -135,17 +135,13 @@ static int connect_to(const char *name)
 	int fd, rc;
 
 	assert_int_equal(ctl_place_find(name, false, &p, &err), 0);
-	rc = ctl_connect(&p, name, &fd, &err);
+	rc = ctl_connect(&p, &fd, &err);
 	ctl_place_close(&p);
 	return rc ? rc : fd;
 }
 
-static void start(struct world *w)
+static void begin(struct world *w)
 {
-	const struct vsc_opts o = {.threaded = true};
-	struct vhd_err err = {0};
-
-	memset(w, 0, sizeof(*w));
 	strcpy(w->dir, "/tmp/vhdctl.XXXXXX");
 	assert_non_null(mkdtemp(w->dir));
 	setenv("XDG_RUNTIME_DIR", w->dir, 1);
@@ -155,13 +151,23 @@ static void start(struct world *w)
 	create(w->path[0], VHD_FORMAT_DYNAMIC, 1);
 	create(w->path[1], VHD_FORMAT_DYNAMIC, 2);
 	create(w->path[2], VHD_FORMAT_FIXED, 3);
-	w->args.disks[0].path = w->path[0];
-	w->args.disk_count = 1;
 	w->args.name = "vm";
-	assert_int_equal(hv_disks_open(&w->disks, &w->args), 0);
+}
+
+static struct storvsp *world_guest(struct world *w)
+{
+	const struct vsc_opts o = {.threaded = true};
+
+	w->disks.args = &w->args;
 	w->v = vsc_create(&o);
 	w->controllers.vsp[0] = vsc_vsp(w->v);
-	assert_int_equal(hv_disks_attach(&w->disks, 0, vsc_vsp(w->v), &err), 0);
+	return vsc_vsp(w->v);
+}
+
+static void serve(struct world *w)
+{
+	struct vhd_err err = {0};
+
 	if (ctl_server_create("vm", &w->disks, &w->controllers, &w->server,
 			      &err) ||
 	    ctl_server_start(w->server, &err))
@@ -171,6 +177,20 @@ static void start(struct world *w)
 	vsc_buffer_init(w->v, &w->b, 16);
 	w->fd = connect_to("vm");
 	assert_true(w->fd >= 0);
+}
+
+static void start(struct world *w)
+{
+	struct vhd_err err;
+
+	memset(w, 0, sizeof(*w));
+	begin(w);
+	w->args.disks[0].path = w->path[0];
+	w->args.disk_count = 1;
+	assert_int_equal(hv_disks_open(&w->disks, &w->args), 0);
+	assert_int_equal(hv_disks_attach(&w->disks, 0, world_guest(w), &err),
+			 0);
+	serve(w);
 }
 
 static void stop(struct world *w)
@@ -258,6 +278,14 @@ static void appears(struct world *w, uint8_t lun, bool there)
 		if ((run(w, lun, 0).srb != 0x20) == there)
 			return;
 	fail_msg("LUN %u", lun);
+}
+
+static void appears_asc(struct world *w, uint8_t asc)
+{
+	for (unsigned i = 0; i < 2000; i++)
+		if (run(w, 0, 0).asc == asc)
+			return;
+	fail_msg("ASC %02x", asc);
 }
 
 static uint32_t last_lba(struct world *w, uint8_t lun)
@@ -363,6 +391,48 @@ static void a_child_comes_with_its_parent(void **state)
 	assert_int_equal(last_lba(&w, 1), DISK_BYTES / 512 - 1);
 	expect(w.fd, "{\"command\":\"resize\",\"lun\":1,\"size\":8388608}",
 	       NULL, 0, "parent's size");
+	stop(&w);
+}
+
+static void a_disc_is_exchanged_in_its_drive(void **state)
+{
+	const struct storvsp_disk_opts o = {.lun = 0, .dvd = true};
+	struct storvsp *vsp;
+	struct vhd_err err;
+	struct world w;
+	int fd;
+
+	(void)state;
+	start(&w);
+	expect(w.fd, "{\"command\":\"change\",\"lun\":0}", NULL, 0,
+	       "no DVD drive");
+	stop(&w);
+	/* a guest that has nothing but an empty drive */
+	memset(&w, 0, sizeof(w));
+	begin(&w);
+	w.args.disks[0] = (struct hv_disk_arg){.path = w.path[1],
+					       .dvd = true,
+					       .no_disc = true};
+	w.args.disk_count = 1;
+	vsp = world_guest(&w);
+	assert_int_equal(storvsp_disk_add(vsp, &o, NULL, &err), 0);
+	serve(&w);
+	expect(w.fd, "{\"command\":\"list\"}", NULL, 0, "\"dvd\":true");
+	fd = opened(w.path[2], O_RDONLY);
+	expect(w.fd,
+	       "{\"command\":\"change\",\"lun\":0,\"name\":\"d\","
+	       "\"format\":\"raw\"}",
+	       &fd, 1, OK);
+	close(fd);
+	appears_asc(&w, 0x28); /* another disc */
+	assert_int_equal(run(&w, 0, 0).srb, 0x01);
+	expect(w.fd,
+	       "{\"command\":\"resize\",\"lun\":0,\"size\":8388608}", NULL, 0,
+	       "does not grow");
+	expect(w.fd, "{\"command\":\"change\",\"lun\":0}", NULL, 0, OK);
+	assert_true(can_write(w.path[2]));
+	appears_asc(&w, 0x3A); /* no disc */
+	expect(w.fd, "{\"command\":\"remove\",\"lun\":0}", NULL, 0, OK);
 	stop(&w);
 }
 
@@ -549,7 +619,7 @@ static void a_socket_left_behind_is_replaced_and_is_private(void **state)
 	assert_int_equal(stat(p.path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	close(fd); /* without removing it */
-	assert_int_equal(connect_to("dead"), -ENOENT);
+	assert_int_equal(connect_to("dead"), -ECONNREFUSED);
 	assert_int_equal(ctl_listen(&p, &fd, &err), 0);
 	close(fd);
 	assert_int_equal(unlink(p.path), 0);
@@ -689,6 +759,7 @@ int main(void)
 		cmocka_unit_test(a_disk_comes_grows_and_goes),
 		cmocka_unit_test(the_disk_of_the_beginning_goes_too),
 		cmocka_unit_test(a_child_comes_with_its_parent),
+		cmocka_unit_test(a_disc_is_exchanged_in_its_drive),
 		cmocka_unit_test(limits_change_and_others_stay),
 		cmocka_unit_test(
 			what_cannot_be_is_refused_and_no_file_stays_open),

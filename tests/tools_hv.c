@@ -63,6 +63,7 @@ static void defaults_are_modest(void **state)
 	assert_int_equal(args.cpus, 1);
 	assert_int_equal(args.channels, 1);
 	assert_int_equal(args.poll_us, HV_POLL_DEFAULT_US);
+	assert_false(args.no_register);
 	assert_int_equal(args.timeout_s, 0);
 	assert_int_equal(args.accel, HV_ACCEL_AUTO);
 	assert_int_equal(args.disk_count, 0);
@@ -158,6 +159,26 @@ static void a_place_for_reservations_is_a_name_without_comma(void **state)
 	hv_args_free(&args);
 }
 
+static void a_dvd_drive_is_read_only_and_may_be_empty(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--dvd", "a.iso", "--disk",
+			       "b.vhd,fixed,dvd", "--dvd", "none,controller=1",
+			       "--disk", "none", NULL),
+			 -1);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(args.disks[i].dvd && args.disks[i].read_only);
+		assert_int_equal(args.disks[i].no_disc, i == 2);
+		assert_int_equal(args.disks[i].format,
+				 i == 1 ? VHD_FORMAT_FIXED : VHD_FORMAT_RAW);
+	}
+	assert_string_equal(args.disks[0].path, "a.iso");
+	assert_int_equal(args.disks[1].lun, 1);
+	assert_int_equal(args.disks[2].controller, 1);
+	assert_false(args.disks[3].dvd || args.disks[3].no_disc);
+	hv_args_free(&args);
+}
+
 static void there_are_as_many_channels_as_processors_unless_told(void **state)
 {
 	(void)state;
@@ -176,6 +197,54 @@ static void there_are_as_many_channels_as_processors_unless_told(void **state)
 	assert_int_equal(args.poll_us, 10000);
 }
 
+static void a_name_is_a_plain_word(void **state)
+{
+	static const char *const bad[] = {
+		"", ".", ".x", "-x", "a/b", "a b", "\xc3\xa4",
+		"0123456789012345678901234567890123456789012345678901234567890"
+		"1234"};
+
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--name", "A_z-0.9", NULL), -1);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(parse("--kernel", "k", "--name", bad[i], NULL),
+				 CLI_USAGE);
+	assert_int_equal(parse("--kernel", "k", "--name", bad[7] + 1, NULL),
+			 -1);
+}
+
+static void limits_and_the_error_policy_are_words_of_a_disk(void **state)
+{
+	const struct hv_disk_arg *d = &args.disks[0];
+
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--disk",
+			       "a,iops=1000,iops-burst=50,bps=1M,bps-burst=64K,"
+			       "depth=8,on-error=pause,ro",
+			       "--name", "vm.1", NULL),
+			 -1);
+	assert_string_equal(d->path, "a");
+	assert_int_equal(d->limits.iops, 1000);
+	assert_int_equal(d->limits.iops_burst, 50);
+	assert_int_equal(d->limits.bps, 1 << 20);
+	assert_int_equal(d->limits.bps_burst, 64 << 10);
+	assert_int_equal(d->limits.depth, 8);
+	assert_int_equal(d->on_error, STORVSP_ON_ERROR_PAUSE);
+	assert_string_equal(args.name, "vm.1");
+	hv_args_free(&args);
+	/* who would resume it? */
+	assert_int_equal(parse("--kernel", "k", "--disk", "a,on-error=pause",
+			       NULL),
+			 CLI_USAGE);
+	hv_args_free(&args);
+	assert_int_equal(parse("--kernel", "k", "--disk",
+			       "a,iops=10000000,bps=1T,depth=1024,"
+			       "on-error=report",
+			       NULL),
+			 -1);
+	hv_args_free(&args);
+}
+
 static void nonsense_is_a_usage_error(void **state)
 {
 	(void)state;
@@ -190,14 +259,25 @@ static void nonsense_is_a_usage_error(void **state)
 		{"--accel", "xen"},    {"--timeout", "0"},
 		{"--timeout", "1s"},   {"--disk", ""},
 		{"--disk", ",ro"},     {"--nothing", "x"},
-		{"--disk", "a,pr="},
+		{"--disk", "a,pr="}, {"--dvd", ""},
+		{"--dvd", "a,sector=4096"}, {"--dvd", "a,pr=b"},
 		{"--disk", "a,sector=1024"}, {"--disk", "a,physical=,ro"},
 		{"--channels", "0"},   {"--channels", "65"},
 		{"--channels", "2"},   {"--poll", "10001"},
 		{"--poll", ""},	       {"--poll", "-1"},
+		{"--register-memory", "on"},
 		{"--disk", "d,controller=4"},
 		{"--disk", "d,controller="},
 		{"--disk", "d,controller=-1"},
+		{"--disk", "d,iops="},
+		{"--disk", "d,iops=10000001"},
+		{"--disk", "d,iops=1k"},
+		{"--disk", "d,bps=1048577M"},
+		{"--disk", "d,bps=-1"},
+		{"--disk", "d,iops-burst=5"},
+		{"--disk", "d,bps-burst=5"},
+		{"--disk", "d,depth=1025"},
+		{"--disk", "d,on-error=stop"},
 		{"operand", "x"},
 	};
 
@@ -704,10 +784,14 @@ int main(void)
 		cmocka_unit_test(disks_keep_their_names_and_words),
 		cmocka_unit_test(
 			a_place_for_reservations_is_a_name_without_comma),
+		cmocka_unit_test(a_dvd_drive_is_read_only_and_may_be_empty),
 		cmocka_unit_test(
 			a_controller_has_64_disks_and_a_guest_four_controllers),
 		cmocka_unit_test(
 			there_are_as_many_channels_as_processors_unless_told),
+		cmocka_unit_test(a_name_is_a_plain_word),
+		cmocka_unit_test(
+			limits_and_the_error_policy_are_words_of_a_disk),
 		cmocka_unit_test(nonsense_is_a_usage_error),
 		cmocka_unit_test(bounds_are_inclusive),
 		cmocka_unit_test(escapes_are_taken_out_however_input_is_cut),

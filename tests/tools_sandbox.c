@@ -258,6 +258,7 @@ static bool engine_uses(unsigned op)
 {
 	return op == IORING_OP_READ || op == IORING_OP_READV ||
 	       op == IORING_OP_WRITE || op == IORING_OP_WRITEV ||
+	       op == IORING_OP_READ_FIXED || op == IORING_OP_WRITE_FIXED ||
 	       op == IORING_OP_FSYNC || op == IORING_OP_FALLOCATE ||
 	       op == IORING_OP_POLL_ADD ||
 	       op == IORING_OP_POLL_REMOVE || op == IORING_OP_ASYNC_CANCEL;
@@ -288,6 +289,8 @@ static void the_engines_ring_refuses_all_it_does_not_use(void **state)
 	unsigned refused = 0, others = 0;
 	struct io_uring_probe *probe = io_uring_get_probe();
 	struct vhd_err err;
+	static uint8_t page[4096];
+	const struct iovec one = {page, sizeof(page)};
 	void *engine;
 	int res, fd = -1;
 
@@ -311,7 +314,14 @@ static void the_engines_ring_refuses_all_it_does_not_use(void **state)
 	/* What it uses, with a file that is not registered. */
 	assert_int_equal(submit_one(engine, IORING_OP_READ, 0), -EACCES);
 	assert_int_equal(submit_one(engine, IORING_OP_WRITE, 0), -EACCES);
+	assert_int_equal(submit_one(engine, IORING_OP_READ_FIXED, 0), -EACCES);
 	assert_int_equal(submit_one(engine, IORING_OP_FSYNC, 0), -EACCES);
+	assert_int_equal(vhd_engine_uring.memory(engine, &one, 1, &err),
+			 -EBUSY);
+	assert_int_equal(io_uring_register(
+				 (unsigned)((struct io_uring *)engine)->ring_fd,
+				 IORING_REGISTER_BUFFERS, &one, 1),
+			 -EACCES);
 	assert_int_equal(io_uring_register(
 				 (unsigned)((struct io_uring *)engine)->ring_fd,
 				 IORING_REGISTER_EVENTFD, &fd, 1),
@@ -319,7 +329,7 @@ static void the_engines_ring_refuses_all_it_does_not_use(void **state)
 	vhd_engine_uring.destroy(engine);
 	io_uring_free_probe(probe);
 	proof_figure("S4", refused == others,
-		     "%u of %u other opcodes refused, 9 used ones only with "
+		     "%u of %u other opcodes refused, 11 used ones only with "
 		     "registered files",
 		     refused, others);
 	assert_int_equal(refused, others);

@@ -368,6 +368,92 @@ static void unreadable_tables_are_an_error(void **state)
 	memfile_destroy(m);
 }
 
+struct nth_read {
+	unsigned left;
+	bool hit;
+};
+
+static int fail_nth_read(void *ctx, enum memfile_op op, uint64_t off,
+			 uint64_t len)
+{
+	struct nth_read *n = ctx;
+
+	(void)len;
+	if (op != MEMFILE_READ || off < IMG_TABLE || n->left--)
+		return 0;
+	n->hit = true;
+	return -EIO;
+}
+
+/* 40000 blocks are three reads, and as many entries behind them three more. */
+static void any_read_of_a_long_table_may_fail(void **state)
+{
+	(void)state;
+	const uint64_t size = 40000ull * MIB;
+	struct memfile *m = img_bare(size, MIB, NULL, 0);
+	struct nth_read n;
+	unsigned reads = 0;
+	uint8_t f[512];
+	struct vhd *img;
+	struct vhd_err e;
+
+	img_set32(m, IMG_HEADER, 1024, IMG_H_ENTRIES, 80000);
+	memfile_peek(m, f, 512, 0);
+	assert_int_equal(memfile_poke(m, f, 512, IMG_TABLE + 320000), 0);
+	memfile_set_hook(m, fail_nth_read, &n);
+	do {
+		int rc;
+
+		n = (struct nth_read){.left = reads};
+		rc = img_open(m, VHD_FORMAT_AUTO, false, &img, &e);
+		if (!n.hit)
+			assert_int_equal(rc, 0);
+		else if (reads++ > 0) /* the first one is the footer's */
+			assert_refused(rc, &e, EIO, VHD_WHY_IO);
+	} while (n.hit);
+	vhd_abandon(img);
+	assert_in_range(reads, 6, 12);
+	memfile_destroy(m);
+}
+
+/* What is wrong in the first part of it is told, and the rest not read. */
+static void a_bad_entry_ends_the_reading_of_a_long_table(void **state)
+{
+	(void)state;
+	struct memfile *m = img_bare(40000ull * MIB, MIB, NULL, 0);
+	struct vhd *img;
+	struct vhd_err e;
+	uint64_t sum = 0;
+
+	img_bat(m, 3, 0);
+	memfile_set_hook(m, count_bytes, &sum);
+	assert_refused(img_open(m, VHD_FORMAT_AUTO, false, &img, &e), &e,
+		       EUCLEAN, VHD_WHY_BAT_IN_METADATA);
+	assert_true(sum < 80000);
+	memfile_destroy(m);
+}
+
+/* The first block leaves room for the header of a batmap, should blktap want
+ * to make one.
+ */
+static void a_disk_of_blktap_without_a_batmap_keeps_its_place(void **state)
+{
+	(void)state;
+	struct memfile *m = img_bare(4 * MIB, MIB, NULL, 0);
+	uint8_t one[512] = {1}, b[4];
+	struct vhd *img;
+	struct vhd_err e;
+
+	img_footers(m, IMG_F_APP, "tap\0\0\1\0\3", 8);
+	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), 0);
+	assert_int_equal(vhd_get_info(img)->notes, 0);
+	assert_int_equal(vhd_write(img, 0, one, 512, &e), 0);
+	assert_int_equal(vhd_close(img, &e), 0);
+	memfile_peek(m, b, 4, IMG_TABLE);
+	assert_true(img_get32(b) * 512ull >= IMG_TABLE + 512 + 512);
+	memfile_destroy(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -385,6 +471,10 @@ int main(void)
 		cmocka_unit_test(the_largest_disk_opens),
 		cmocka_unit_test(a_huge_table_for_a_small_disk_costs_nothing),
 		cmocka_unit_test(unreadable_tables_are_an_error),
+		cmocka_unit_test(any_read_of_a_long_table_may_fail),
+		cmocka_unit_test(a_bad_entry_ends_the_reading_of_a_long_table),
+		cmocka_unit_test(
+			a_disk_of_blktap_without_a_batmap_keeps_its_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Sector bitmaps: bit order, what a 0 reads as, how often they are read. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/lib/cm.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/vhdimg.h"
 #include "vhd/image.h"
 
@@ -241,8 +244,63 @@ static void kept_bits_are_bounded(void **state)
 		0);
 	assert_int_equal(r.kind, VHD_RUN_ZERO);
 	assert_int_equal(r.sectors, 4096);
+	/* and is read again, which may fail */
+	memfile_set_hook(m, fail_reads, NULL);
+	assert_refused(vhd_map(img, (N - 1) * (uint64_t)(BLOCK / 512), 1, &r,
+			       &e),
+		       &e, EIO, VHD_WHY_IO);
 	vhd_abandon(img);
 	memfile_destroy(m);
+}
+
+/* The kernel is asked for bitmaps ahead of a reader: of a real file, forwards,
+ * backwards, and over blocks that are known already.
+ */
+static void bits_are_found_in_whatever_order_they_are_wanted(void **state)
+{
+	(void)state;
+	enum { N = 100, BLOCK = 64 * KIB };
+	static const uint32_t wanted[] = {60, 61, 0, 1, 5, 3, 4, 99, 2, 98};
+	struct vhd_create_opts o = {
+		.format = VHD_FORMAT_DYNAMIC,
+		.size_bytes = N * BLOCK,
+		.block_size_bytes = BLOCK,
+	};
+	uint8_t one[512] = {1}, zero = 0;
+	struct scratch s;
+	struct vhd *img;
+	struct vhd_run r;
+	struct vhd_err e;
+	uint32_t where[N];
+	int fd;
+
+	scratch_enter(&s, "bitmap", true);
+	assert_int_equal(vhd_create("d.vhd", &o, &img, &e), 0);
+	for (uint64_t b = 0; b < N; b++) {
+		assert_int_equal(vhd_write(img, b * BLOCK, one, 512, &e), 0);
+		where[b] = atomic_load(&img->bat[b]);
+	}
+	assert_int_equal(vhd_close(img, &e), 0);
+	/* no sector but the first of each is there */
+	fd = open("d.vhd", O_WRONLY);
+	assert_true(fd >= 0);
+	for (unsigned b = 0; b < N; b++)
+		for (unsigned i = 1; i < BLOCK / 512 / 8; i++)
+			assert_int_equal(pwrite(fd, &zero, 1,
+						(off_t)where[b] * 512 + i),
+					 1);
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(vhd_open("d.vhd", &(struct vhd_open_opts){0}, &img,
+				  &e),
+			 0);
+	for (unsigned i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		assert_int_equal(vhd_map(img, wanted[i] * (BLOCK / 512) + 8, 1,
+					 &r, &e),
+				 0);
+		assert_int_equal(r.kind, VHD_RUN_ZERO);
+	}
+	vhd_abandon(img);
+	scratch_leave(&s);
 }
 
 int main(void)
@@ -256,6 +314,8 @@ int main(void)
 		cmocka_unit_test(a_bitmap_that_cannot_be_read_is_tried_again),
 		cmocka_unit_test(bits_past_the_disk_do_not_count),
 		cmocka_unit_test(kept_bits_are_bounded),
+		cmocka_unit_test(
+			bits_are_found_in_whatever_order_they_are_wanted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

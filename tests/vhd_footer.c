@@ -191,6 +191,12 @@ static void only_blktap_may_leave_hidden_out_of_the_sum(void **state)
 	f[IMG_F_HIDDEN] = 1;
 	w = wire_of(f);
 	assert_int_equal(vhd_footer_mark(&w), VHD_MARK_BAD_CHECKSUM);
+
+	/* nothing is hidden: the sum is simply wrong */
+	memcpy(f + IMG_F_APP, "tap\0", 4);
+	f[IMG_F_HIDDEN] = 0;
+	w = wire_of(f);
+	assert_int_equal(vhd_footer_mark(&w), VHD_MARK_BAD_CHECKSUM);
 }
 
 static int check(struct vhd_footer d, struct vhd_err *err)

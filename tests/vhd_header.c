@@ -168,7 +168,10 @@ static void the_table_lies_inside_the_file(void **state)
 	assert_refused(check(&h, 16 * MIB, MIB, &e), &e, EUCLEAN,
 		       VHD_WHY_TABLE_PAST_END);
 	h.table_entries = 8;
-	h.table_bytes = UINT64_MAX - 511; /* the sum wraps in 64 */
+	h.table_bytes = UINT64_MAX - 511;
+	assert_refused(check(&h, 16 * MIB, MIB, &e), &e, EUCLEAN,
+		       VHD_WHY_TABLE_PAST_END);
+	h.table_entries = 128; /* the sum wraps in 64 */
 	assert_refused(check(&h, 16 * MIB, MIB, &e), &e, EUCLEAN,
 		       VHD_WHY_TABLE_PAST_END);
 }

@@ -151,6 +151,8 @@ static const struct path_case path_cases[] = {
 	{VHD_LOCATOR_W2RU, "/", NULL},
 	{VHD_LOCATOR_MACX, "http://x/b.vhd", NULL},
 	{VHD_LOCATOR_MAC, "whatever", NULL},
+	{VHD_LOCATOR_W2KU, "", NULL},
+	{VHD_LOCATOR_W2RU, "", NULL},
 	{0x12345678, "whatever", NULL},
 };
 
@@ -182,6 +184,17 @@ static void each_platform_gives_the_path_to_try(void **state)
 		assert_int_equal(n, strlen(c->path));
 		assert_string_equal(out, c->path);
 	}
+}
+
+/* A name that ends before it begins. */
+static void an_empty_path_is_refused(void **state)
+{
+	(void)state;
+	static const uint8_t nul[2] = {0};
+	char out[8];
+
+	assert_true(vhd_locator_path(VHD_LOCATOR_W2KU, nul, 2, out, 8) < 0);
+	assert_true(vhd_locator_path(VHD_LOCATOR_W2RU, nul, 2, out, 8) < 0);
 }
 
 /* Each at the size that is just enough, and a byte less. */
@@ -292,6 +305,7 @@ int main(void)
 		cmocka_unit_test(decoding_never_overruns_either_side),
 		cmocka_unit_test(utf8_encodes_and_malformed_utf8_is_refused),
 		cmocka_unit_test(each_platform_gives_the_path_to_try),
+		cmocka_unit_test(an_empty_path_is_refused),
 		cmocka_unit_test(paths_that_do_not_fit_are_refused),
 		cmocka_unit_test(every_kind_of_locator_has_a_name),
 		cmocka_unit_test(a_payload_longer_than_the_limit_is_refused),

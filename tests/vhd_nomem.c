@@ -97,7 +97,7 @@ static void arm(unsigned nth, bool for_good)
 	armed = true;
 }
 
-/* A partial block, a whole one, two holes. */
+/* A partial block, a whole one, two holes; a table with entries behind. */
 static struct memfile *mixed(void)
 {
 	static const uint32_t order[] = {1, 0};
@@ -106,6 +106,7 @@ static struct memfile *mixed(void)
 
 	assert_int_equal(
 		memfile_poke(m, map, sizeof(map), img_place(SIZE, MIB, 0)), 0);
+	img_set32(m, IMG_HEADER, 1024, IMG_H_ENTRIES, 6);
 	return m;
 }
 
@@ -227,6 +228,41 @@ static void any_allocation_of_a_childs_session_may_fail(void **state)
 		memfile_destroy(top);
 	} while (failed);
 	assert_true(refused >= 12 && running >= 5);
+}
+
+/* Bits that are written to must be kept, however many are kept already. */
+static void bits_to_be_written_need_memory(void **state)
+{
+	(void)state;
+	const struct vhd_open_opts rw = {.writable = true, .parent_dir = ""};
+	static uint8_t buf[512];
+	struct memfile *top = diff_empty(1, SIZE, MIB);
+	struct vhd_file f = memfile_file(top);
+	unsigned n = 0, refused = 0;
+	struct vhd *img = NULL;
+	struct vhd_err e;
+
+	assert_int_equal(vhd_open_file(&f, &rw, &img, &e), 0);
+	assert_int_equal(vhd_write(img, 0, buf, 512, &e), 0);
+	assert_int_equal(vhd_close(img, &e), 0);
+	do {
+		int rc;
+
+		assert_int_equal(vhd_open_file(&f, &rw, &img, &e), 0);
+		img->bitmaps_bytes = VHD_BITMAP_CACHE_BYTES;
+		arm(n++, false);
+		rc = vhd_write(img, n * 512, buf, 512, &e);
+		armed = false;
+		if (rc) {
+			assert_refused(rc, &e, ENOMEM, VHD_WHY_NOMEM);
+			refused++;
+		}
+		assert_false(vhd_poisoned(img));
+		assert_int_equal(vhd_write(img, n * 512, buf, 512, &e), 0);
+		assert_int_equal(vhd_close(img, &e), 0);
+	} while (failed);
+	assert_true(refused >= 2);
+	memfile_destroy(top);
 }
 
 /* A longer table and a shorter one, blocks given back, a copy. */
@@ -480,6 +516,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_allocation_of_a_session_may_fail),
 		cmocka_unit_test(any_allocation_of_a_childs_session_may_fail),
+		cmocka_unit_test(bits_to_be_written_need_memory),
 		cmocka_unit_test(
 			any_allocation_of_a_resize_or_compaction_may_fail),
 		cmocka_unit_test(any_allocation_of_a_creation_may_fail),

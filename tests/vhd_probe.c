@@ -173,6 +173,68 @@ static void of_two_sizes_the_one_that_fits_the_table_rules(void **state)
 	memfile_destroy(m);
 }
 
+/* Not only the size differs, so no resize did that. */
+static void of_two_disks_the_one_that_fits_the_table_is_shown(void **state)
+{
+	(void)state;
+	struct memfile *m = dynamic();
+	struct vhd_info i;
+
+	img_set64(m, end_of(m), 512, IMG_F_CURRENT_SIZE, 2 * MIB);
+	img_set32(m, end_of(m), 512, IMG_F_TIMESTAMP, 1);
+	i = accepted(m, VHD_FORMAT_AUTO);
+	assert_int_equal(i.notes, VHD_NOTE_FOOTERS_DIFFER);
+	assert_int_equal(i.footer_end, VHD_FOOTER_DIFFERS);
+	assert_true(i.size_bytes == 4 * MIB);
+	assert_int_equal(i.timestamp_s, 0x12345678);
+	memfile_destroy(m);
+}
+
+/* Neither fits a table of blocks of no size; then that is what is said. */
+static void sizes_are_not_judged_by_a_header_without_one(void **state)
+{
+	(void)state;
+	for (int dates = 0; dates < 2; dates++) {
+		struct memfile *m = dynamic();
+
+		img_set32(m, IMG_HEADER, 1024, IMG_H_BLOCK, 0);
+		img_set64(m, 0, 512, IMG_F_CURRENT_SIZE, 2 * MIB);
+		if (dates)
+			img_set32(m, 0, 512, IMG_F_TIMESTAMP, 1);
+		refused(m, VHD_FORMAT_AUTO, EUCLEAN, VHD_WHY_BLOCK_SIZE);
+		memfile_destroy(m);
+	}
+}
+
+static int fail_header(void *ctx, enum memfile_op op, uint64_t off,
+		       uint64_t len)
+{
+	unsigned *passed = ctx;
+
+	(void)len;
+	if (op != MEMFILE_READ || off != IMG_HEADER)
+		return 0;
+	return (*passed)-- ? 0 : -EIO;
+}
+
+/* The header is looked at to tell them apart. */
+static void footers_that_cannot_be_told_apart_are_an_error(void **state)
+{
+	(void)state;
+	for (unsigned passed = 0; passed < 2; passed++) {
+		struct memfile *m = dynamic();
+		unsigned left = passed;
+		struct vhd *img;
+		struct vhd_err e;
+
+		img_set64(m, 0, 512, IMG_F_CURRENT_SIZE, 2 * MIB);
+		memfile_set_hook(m, fail_header, &left);
+		assert_refused(img_open(m, VHD_FORMAT_AUTO, false, &img, &e),
+			       &e, EIO, VHD_WHY_IO);
+		memfile_destroy(m);
+	}
+}
+
 /* A resize makes the table long enough before it writes the first footer, and
  * the larger size hides nothing.
  */
@@ -219,16 +281,15 @@ static void footers_of_different_disks_are_not_written_to(void **state)
 	memfile_destroy(m);
 }
 
-static void footers_that_differ_in_dates_are_written_to_as_they_are(
-	void **state)
+/* The one at the end is in force: a writer makes the copy like it. */
+static void footers_that_differ_in_dates_become_alike(void **state)
 {
 	(void)state;
-	struct memfile *m = dynamic(), *before;
+	struct memfile *m = dynamic(), *before = memfile_clone(m);
 	struct vhd *img;
 	struct vhd_err e;
 
 	img_set32(m, 0, 512, IMG_F_TIMESTAMP, 1);
-	before = memfile_clone(m);
 	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), 0);
 	assert_int_equal(vhd_close(img, &e), 0);
 	assert_true(memfile_equal(m, before));
@@ -435,6 +496,12 @@ static void a_511_byte_footer_is_read_but_not_written_behind(void **state)
 	assert_int_equal(i.notes, VHD_NOTE_FOOTER_511);
 	assert_refused(img_open(m, VHD_FORMAT_AUTO, true, &img, &e), &e, EROFS,
 		       VHD_WHY_READ_ONLY_LAYOUT);
+	/* no resize of ours leaves one of that length behind */
+	img_set64(m, 0, 512, IMG_F_CURRENT_SIZE, 2 * MIB);
+	i = accepted(m, VHD_FORMAT_AUTO);
+	assert_int_equal(i.notes,
+			 VHD_NOTE_FOOTER_511 | VHD_NOTE_FOOTERS_DIFFER);
+	assert_true(i.size_bytes == 4 * MIB);
 	memfile_destroy(m);
 }
 
@@ -474,6 +541,15 @@ static void inspecting_shows_what_use_refuses(void **state)
 			 VHD_FOOTER_BAD_CHECKSUM);
 	assert_int_equal(vhd_get_info(img)->blocks_used, 2);
 	vhd_abandon(img);
+	/* who does not ask for a reason gets the code */
+	assert_int_equal(img_open(m, VHD_FORMAT_AUTO, false, &img, NULL),
+			 -EUCLEAN);
+	wipe(m, end_of(m), 0);
+	assert_int_equal(img_inspect(m, &img, &e), 0);
+	assert_int_equal(vhd_get_info(img)->fault.why, VHD_WHY_FOOTER_CHECKSUM);
+	assert_int_equal(vhd_get_info(img)->fault.at_bytes, 0);
+	assert_int_equal(vhd_get_info(img)->footer_end, VHD_FOOTER_MISSING);
+	vhd_abandon(img);
 	memfile_destroy(m);
 
 	m = img_fixed(MIB);
@@ -500,10 +576,15 @@ int main(void)
 		cmocka_unit_test(
 			of_two_sizes_the_one_that_fits_the_table_rules),
 		cmocka_unit_test(
+			of_two_disks_the_one_that_fits_the_table_is_shown),
+		cmocka_unit_test(sizes_are_not_judged_by_a_header_without_one),
+		cmocka_unit_test(
+			footers_that_cannot_be_told_apart_are_an_error),
+		cmocka_unit_test(
 			an_interrupted_resize_has_the_larger_size_that_fits),
 		cmocka_unit_test(footers_of_different_disks_are_not_written_to),
 		cmocka_unit_test(
-			footers_that_differ_in_dates_are_written_to_as_they_are),
+			footers_that_differ_in_dates_become_alike),
 		cmocka_unit_test(a_fixed_disk_has_no_copy),
 		cmocka_unit_test(a_forged_start_of_a_fixed_disk_is_ignored),
 		cmocka_unit_test(a_fixed_disk_of_another_length_is_refused),

@@ -513,6 +513,29 @@ static struct memfile *with_batmap(uint8_t bits)
 	return m;
 }
 
+static int fail_read_at(void *ctx, enum memfile_op op, uint64_t off,
+			uint64_t len)
+{
+	(void)len;
+	return op == MEMFILE_READ && off == *(uint64_t *)ctx ? -EIO : 0;
+}
+
+/* Bits behind the last block are nobody's. */
+static void a_batmap_is_read_as_far_as_there_are_blocks(void **state)
+{
+	(void)state;
+	const struct vhd_open_opts o = {.writable = true, .parent_dir = ""};
+	struct memfile *m = with_batmap(0x0f);
+	struct vhd_file f = memfile_file(m);
+	struct vhd *img;
+	struct vhd_err e;
+
+	img_footers64(m, IMG_F_CURRENT_SIZE, 4 * 64 * KIB);
+	assert_int_equal(vhd_open_file(&f, &o, &img, &e), 0);
+	assert_int_equal(vhd_close(img, &e), 0);
+	memfile_destroy(m);
+}
+
 static void a_batmap_that_would_become_untrue_is_not_written_over(void **state)
 {
 	(void)state;
@@ -520,6 +543,7 @@ static void a_batmap_that_would_become_untrue_is_not_written_over(void **state)
 	struct memfile *good = with_batmap(0), *bad = with_batmap(0x20);
 	uint8_t one[512] = {1}, b[512];
 	struct vhd_file f = memfile_file(good);
+	uint64_t map_at;
 	struct vhd *img;
 	struct vhd_err e;
 
@@ -538,6 +562,11 @@ static void a_batmap_that_would_become_untrue_is_not_written_over(void **state)
 	assert_refused(vhd_open_file(&f, &o, &img, &e), &e, EROFS,
 		       VHD_WHY_READ_ONLY_LAYOUT);
 	vhd_abandon(open_on(f, false));
+	/* one that cannot be read may say anything */
+	f = memfile_file(good);
+	map_at = IMG_TABLE + 1024;
+	memfile_set_hook(good, fail_read_at, &map_at);
+	assert_refused(vhd_open_file(&f, &o, &img, &e), &e, EIO, VHD_WHY_IO);
 	memfile_destroy(good);
 	memfile_destroy(bad);
 }
@@ -644,6 +673,7 @@ int main(void)
 		T(a_full_host_refuses_new_blocks_only),
 		T(blocks_written_to_are_kept_past_the_bound),
 		T(a_batmap_that_would_become_untrue_is_not_written_over),
+		T(a_batmap_is_read_as_far_as_there_are_blocks),
 		T(a_locator_just_outside_keeps_its_place),
 		T(a_disk_with_a_locator_far_outside_is_only_read),
 		T(a_disk_with_a_block_under_a_locator_is_only_read),

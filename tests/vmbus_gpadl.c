@@ -360,6 +360,24 @@ static void sixty_four_lists_may_be_unfinished(void **state)
 				 -1);
 }
 
+/* It exists for bodies only: no ring can be opened on it. */
+static void an_unfinished_list_cannot_be_opened(void **state)
+{
+	struct world *w = *state;
+	uint8_t m[240] = {0}, a[240];
+
+	assert_int_equal(say(w->g, m, header(m, 1, 7, 4, 1)), -1);
+	memset(m, 0, sizeof(m));
+	set32(m, 5);
+	set32(m + 8, 1);
+	set32(m + 16, 7);
+	set32(m + 24, 2);
+	assert_int_equal(guest_say(w->g, m, 148), 0);
+	assert_int_equal(guest_hear(w->g, a, NULL), 20);
+	assert_int_equal(at32(a), 6);
+	assert_int_not_equal(at32(a + 16), 0);
+}
+
 static void all_lists_together_hold_a_gigabyte(void **state)
 {
 	struct world *w = *state;
@@ -443,6 +461,7 @@ int main(void)
 		T(padding_behind_the_words_is_no_part_of_the_list),
 		T(a_channel_has_32_lists),
 		T(sixty_four_lists_may_be_unfinished),
+		T(an_unfinished_list_cannot_be_opened),
 		T(all_lists_together_hold_a_gigabyte),
 		T(teardown_waits_for_the_ring_to_be_closed),
 		T(teardown_of_what_is_not_there_is_true_already),

@@ -150,16 +150,20 @@ static void contact_behind_other_messages_gets_through_as_well(void **state)
 	contact(m);
 	set32(m + 12, 1);
 	assert_int_equal(guest_post(g, 4, m, 40), 0);
-	question(m, 66);
-	assert_int_equal(guest_say(g, m, 16), 0);
+	for (uint32_t i = 66; i < 70; i++) {
+		question(m, i);
+		assert_int_equal(guest_say(g, m, 16), 0);
+	}
 	guest_service(g);
 	guest_deafen(g, false);
 	assert_int_equal(guest_hear(g, a, &vp), 12);
 	assert_int_equal(at32(a + 8), 0);
 	assert_int_equal(guest_hear(g, a, &vp), 16);
-	assert_int_equal(guest_hear(g, a, &vp), 12);
-	assert_int_equal(at32(a + 8), 66); /* 65 was before the contact */
-	assert_int_equal(vp, 1);
+	for (uint32_t i = 66; i < 70; i++) { /* 65 was before the contact */
+		assert_int_equal(guest_hear(g, a, &vp), 12);
+		assert_int_equal(at32(a + 8), i);
+		assert_int_equal(vp, 1);
+	}
 }
 
 static void a_busy_slot_is_tried_again_within_10_ms(void **state)

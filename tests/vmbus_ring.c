@@ -738,6 +738,49 @@ static void a_ring_outside_memory_is_refused(void **state)
 	assert_int_equal(vmbus_ring_put(&w->ring, 6, 0, 0, NULL, 0), -EBADMSG);
 }
 
+/* What the guest has read since the last look is room for a packet. */
+static void a_send_looks_again_before_it_has_no_room(void **state)
+{
+	struct world *w = *state;
+
+	indices(w, 0, 0);
+	assert_int_equal(open_out(w, SMALL), 0);
+	assert_int_equal(vmbus_ring_put(&w->ring, 6, 0, 1, NULL, 0), 0);
+	assert_int_equal(vmbus_ring_put(&w->ring, 6, 0, 2, NULL, 0), 0);
+	vmbus_ring_put_done(&w->ring);
+	assert_int_equal(vmbus_ring_put(&w->ring, 6, 0, 3, NULL, 0), -EAGAIN);
+	poke(w, VMBUS_RING_OUT, 24);
+	assert_int_equal(vmbus_ring_put(&w->ring, 6, 0, 3, NULL, 0), 0);
+	assert_int_equal(vmbus_ring_put(&w->ring, 6, 0, 4, NULL, 0), -EAGAIN);
+}
+
+/* Memory does not go away under a ring; if it did, the ring would break, for
+ * the first reason there was.
+ */
+static void a_ring_whose_control_page_is_gone_breaks(void **state)
+{
+	struct world *w = *state;
+	const uint64_t gone = 1000 * 4096;
+	uint8_t buf[SMALL];
+	uint32_t len;
+
+	put_desc(w, 0, 2, 2);
+	indices(w, 24, 0);
+	assert_int_equal(open_in(w, SMALL), 0);
+	assert_int_equal(vmbus_ring_take(&w->ring, buf, SMALL, &len), 1);
+	w->ring.ctrl_gpa = gone;
+	assert_false(vmbus_ring_take_done(&w->ring));
+	assert_non_null(w->ring.broken);
+	indices(w, 0, 0);
+	assert_int_equal(open_out(w, SMALL), 0);
+	assert_int_equal(vmbus_ring_put(&w->ring, 6, 0, 1, NULL, 0), 0);
+	w->ring.ctrl_gpa = gone;
+	assert_false(vmbus_ring_put_done(&w->ring));
+	assert_int_equal(w->ring.broken_value, VMBUS_RING_IN);
+	assert_true(vmbus_ring_wait(&w->ring, 8));
+	assert_int_equal(w->ring.broken_value, VMBUS_RING_IN);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -764,6 +807,8 @@ int main(void)
 		T(a_ring_outside_memory_is_refused),
 		T(a_ring_that_breaks_on_the_way_says_so_from_then_on),
 		T(a_data_page_outside_memory_breaks_the_ring),
+		T(a_send_looks_again_before_it_has_no_room),
+		T(a_ring_whose_control_page_is_gone_breaks),
 	};
 
 	const unsigned long all =

@@ -214,6 +214,7 @@ static void run(struct guest_open_opts open, uint64_t count, unsigned pace,
 	struct echo e = {0};
 	struct guest *g = world(&e);
 	struct guest_side s = {.count = count, .pace = pace, .mask = mask};
+	uint64_t signals, interrupts;
 	pthread_t thread;
 	int64_t status;
 
@@ -232,17 +233,19 @@ static void run(struct guest_open_opts open, uint64_t count, unsigned pace,
 		assert_int_equal(at32(m + 12), 0);
 	}
 	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(s.timeouts, 0);
+	signals = guest_signals_sent(s.ch);
+	interrupts = guest_interrupts(s.ch);
+	guest_close(s.ch); /* the echo's numbers are still after that */
 	print_message("%llu packets, %llu signals, %llu interrupts, "
 		      "%llu empty wake-ups\n",
 		      (unsigned long long)s.received,
-		      (unsigned long long)guest_signals_sent(s.ch),
-		      (unsigned long long)guest_interrupts(s.ch),
+		      (unsigned long long)signals,
+		      (unsigned long long)interrupts,
 		      (unsigned long long)e.spurious);
-	assert_int_equal(s.timeouts, 0);
 	assert_false(e.stuck);
 	assert_int_equal(s.wrong, 0);
 	assert_true(s.received == count);
-	guest_close(s.ch);
 	assert_true(e.taken == count);
 	guest_destroy(g);
 }

@@ -108,6 +108,11 @@ struct vhd_engine_ops {
 	int (*attach)(void *state, const struct vhd_file *f, uint32_t slot,
 		      struct vhd_err *err);
 	void (*detach)(void *state, const struct vhd_file *f, uint32_t slot);
+	/* As vhd_queue_memory, with at least one and at most
+	 * VHD_QUEUE_MEMORY_MAX pieces. NULL: no use for it.
+	 */
+	int (*memory)(void *state, const struct iovec *mem, unsigned count,
+		      struct vhd_err *err);
 	/* Accept an operation; it may reach the kernel at once or on submit. */
 	void (*prep)(void *state, struct vhd_io *io);
 	/* Push the prepared operations. What the kernel has no room for now

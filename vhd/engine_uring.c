@@ -15,6 +15,11 @@
  * where a seccomp filter does not look. A kernel without restrictions (before
  * 5.10) gets a ring without them.
  *
+ * Memory that the caller names is registered as fixed buffers, a buffer a GiB,
+ * which is the most that the kernel takes: an operation with one buffer inside
+ * of one of them becomes READ_FIXED or WRITE_FIXED. That is done before the
+ * ring is enabled, after which registering buffers is not allowed any more.
+ *
  * A completion's user data is the operation, or one of the small numbers below
  * for the engine's own requests. `wake_fd` is watched by one poll request that
  * stays armed until it fires or another descriptor is given; each has its own
@@ -45,12 +50,24 @@
  */
 #define DIRECT_GROUP 4u
 
+/* The longest buffer that can be registered, and how many. */
+#define FIXED_SHIFT 30
+#define FIXED_MAX (1u << 14)
+
 /* User data that is no pointer: odd. */
 #define TAG_IGNORE 1ull
 #define TAG_POLL_FIRST 3ull
 
+/* Registered memory: buffer `first` begins at `base`. */
+struct uring_region {
+	uintptr_t base;
+	size_t len;
+	unsigned first;
+};
+
 struct uring_engine {
 	struct io_uring ring;
+	bool restricted;
 	bool enabled;
 	bool registered;            /* the table of files is there */
 	int poll_fd;                /* watched by an armed poll, or -1 */
@@ -59,6 +76,8 @@ struct uring_engine {
 	uint32_t placed;            /* operations in the ring or the kernel */
 	struct vhd_io_list stalled; /* found no place in the ring */
 	struct vhd_io_list done;    /* cancelled while stalled */
+	unsigned region_count;
+	struct uring_region region[VHD_QUEUE_MEMORY_MAX];
 };
 
 /* From the best to what every io_uring has. */
@@ -80,7 +99,8 @@ static int ring_init(struct uring_engine *e, uint32_t depth)
 		struct io_uring_params p = {.flags = setups[i]};
 
 		rc = io_uring_queue_init_params(depth + SPARE, &e->ring, &p);
-		e->enabled = !(setups[i] & IORING_SETUP_R_DISABLED);
+		e->restricted = setups[i] & IORING_SETUP_R_DISABLED;
+		e->enabled = !e->restricted;
 		if (rc != -EINVAL)
 			break;
 	}
@@ -103,6 +123,7 @@ static bool register_table(struct uring_engine *e)
 static const uint8_t operations[] = {
 	IORING_OP_READ, IORING_OP_READV,       /* data */
 	IORING_OP_WRITE, IORING_OP_WRITEV,
+	IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED,
 	IORING_OP_FSYNC, IORING_OP_FALLOCATE,
 	IORING_OP_POLL_ADD, IORING_OP_POLL_REMOVE, /* wake_fd */
 	IORING_OP_ASYNC_CANCEL,                /* vhd_queue_cancel */
@@ -266,12 +287,116 @@ static void uring_detach(void *state, const struct vhd_file *f, uint32_t slot)
 	(void)put_files(state, slot, -1, -1);
 }
 
+/* -------------------------------------------------------------- memory -- */
+
+static unsigned buffers_of(size_t len)
+{
+	return (unsigned)((len + (1ull << FIXED_SHIFT) - 1) >> FIXED_SHIFT);
+}
+
+/* Cut regions into buffers; `regions` gets where each begins. */
+static struct iovec *buffers_make(const struct iovec *mem, unsigned count,
+				  struct uring_region *regions, unsigned *total)
+{
+	struct iovec *b;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		regions[i] = (struct uring_region){
+			(uintptr_t)mem[i].iov_base, mem[i].iov_len, n};
+		if (mem[i].iov_len >> FIXED_SHIFT >= FIXED_MAX)
+			return NULL;
+		n += buffers_of(mem[i].iov_len);
+	}
+	*total = n;
+	b = n <= FIXED_MAX ? calloc(n, sizeof(*b)) : NULL;
+	for (unsigned i = 0; i < count && b; i++) {
+		uint8_t *at = mem[i].iov_base;
+		size_t left = mem[i].iov_len;
+
+		for (unsigned k = regions[i].first; left; k++) {
+			size_t len = left >> FIXED_SHIFT
+					     ? (size_t)1 << FIXED_SHIFT
+					     : left;
+
+			b[k] = (struct iovec){at, len};
+			at += len;
+			left -= len;
+		}
+	}
+	return b;
+}
+
+static int uring_memory(void *state, const struct iovec *mem, unsigned count,
+			struct vhd_err *err)
+{
+	struct uring_region regions[VHD_QUEUE_MEMORY_MAX];
+	struct uring_engine *e = state;
+	struct iovec *buffers;
+	unsigned total = 0;
+	int rc;
+
+	if (e->region_count || e->placed || (e->restricted && e->enabled))
+		return vhd_fail(err, -EBUSY, VHD_WHY_ARGUMENT, 0,
+				"memory is registered once, before the first "
+				"request");
+	buffers = buffers_make(mem, count, regions, &total);
+	if (!buffers)
+		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
+				"no memory, or too much of it, to register");
+	rc = io_uring_register((unsigned)e->ring.ring_fd,
+			       IORING_REGISTER_BUFFERS, buffers, total);
+	free(buffers);
+	if (rc < 0)
+		return vhd_fail(err, rc, vhd_system_why(rc), 0,
+				"the kernel does not lock this memory for "
+				"io_uring: %s", vhd_errno_text(rc));
+	memcpy(e->region, regions, count * sizeof(regions[0]));
+	e->region_count = count;
+	return 0;
+}
+
+/* The registered buffer in which all of `v` lies, or -1. */
+static int fixed_buffer(const struct uring_engine *e, const struct iovec *v)
+{
+	uintptr_t base = (uintptr_t)v->iov_base;
+
+	for (unsigned i = 0; i < e->region_count; i++) {
+		const struct uring_region *r = &e->region[i];
+		uintptr_t at = base - r->base; /* wraps to huge when below */
+
+		if (at >= r->len)
+			continue;
+		if (v->iov_len > r->len - at || !v->iov_len ||
+		    at >> FIXED_SHIFT != (at + v->iov_len - 1) >> FIXED_SHIFT)
+			return -1;
+		return (int)(r->first + (at >> FIXED_SHIFT));
+	}
+	return -1;
+}
+
 /* ---------------------------------------------------------- submission -- */
 
 static void fixed(const struct uring_engine *e, struct io_uring_sqe *sqe)
 {
 	if (e->registered)
 		sqe->flags = IOSQE_FIXED_FILE;
+}
+
+static void fill_one(const struct uring_engine *e, struct io_uring_sqe *sqe,
+		     const struct vhd_io *io, int fd)
+{
+	int buffer = fixed_buffer(e, io->iov);
+	unsigned op = io->op == VHD_IO_READ
+			      ? buffer < 0 ? IORING_OP_READ
+					   : IORING_OP_READ_FIXED
+			      : buffer < 0 ? IORING_OP_WRITE
+					   : IORING_OP_WRITE_FIXED;
+
+	io_uring_prep_rw((int)op, sqe, fd, io->iov->iov_base,
+			 (unsigned)io->iov->iov_len, io->off_bytes);
+	if (buffer >= 0)
+		sqe->buf_index = (uint16_t)buffer;
 }
 
 static void fill(struct uring_engine *e, struct io_uring_sqe *sqe,
@@ -289,9 +414,7 @@ static void fill(struct uring_engine *e, struct io_uring_sqe *sqe,
 			sqe, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			(off_t)io->off_bytes, (off_t)io->zero_bytes);
 	else if (io->iov_count == 1)
-		io_uring_prep_rw(read ? IORING_OP_READ : IORING_OP_WRITE, sqe,
-				 fd, io->iov->iov_base,
-				 (unsigned)io->iov->iov_len, io->off_bytes);
+		fill_one(e, sqe, io, fd);
 	else
 		io_uring_prep_rw(read ? IORING_OP_READV : IORING_OP_WRITEV,
 				 sqe, fd, io->iov, io->iov_count,
@@ -529,6 +652,7 @@ const struct vhd_engine_ops vhd_engine_uring = {
 	.destroy = uring_destroy,
 	.attach = uring_attach,
 	.detach = uring_detach,
+	.memory = uring_memory,
 	.prep = uring_prep,
 	.submit = uring_submit,
 	.reap = uring_reap,

@@ -305,14 +305,17 @@ static int writable_check(const struct vhd *img, const struct vhd_probe *p,
 	return 0;
 }
 
-/* Put right what an interrupted writer left. The good footer stays where it
- * is until the other is durable.
+/* Put right what an interrupted writer left: a footer that is missing, or one
+ * that differs from the one in force in what does not make it another disk's.
+ * The good footer stays where it is until the other is durable.
  */
 static int restore_footers(struct vhd *img, struct vhd_err *err)
 {
+	const uint32_t left = VHD_NOTE_DIRTY | VHD_NOTE_RESIZE_CUT |
+			      VHD_NOTE_FOOTERS_DIFFER;
 	int rc;
 
-	if (!(img->info.notes & (VHD_NOTE_DIRTY | VHD_NOTE_RESIZE_CUT)))
+	if (!(img->info.notes & left))
 		return 0;
 	if (img->info.footer_copy == VHD_FOOTER_OK)
 		return vhd_tail_settle(img, err);

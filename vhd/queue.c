@@ -148,6 +148,27 @@ int queue_go_sync(struct vhd_queue *q, struct vhd_err *err)
 	return 0;
 }
 
+int vhd_queue_memory(struct vhd_queue *q, const struct iovec *mem,
+		     unsigned count, struct vhd_err *err)
+{
+	if (count < 1 || count > VHD_QUEUE_MEMORY_MAX)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"a queue's memory is 1 to %d pieces, not %u",
+				VHD_QUEUE_MEMORY_MAX, count);
+	for (unsigned i = 0; i < count; i++)
+		if (!mem[i].iov_base || !mem[i].iov_len)
+			return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+					"a piece of memory is empty");
+	if (q->broken)
+		return vhd_fail(err, -EIO, VHD_WHY_IO, 0,
+				"the queue's engine is broken");
+	if (!q->engine->memory)
+		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+				"the %s engine registers no memory",
+				q->engine->name);
+	return q->engine->memory(q->state, mem, count, err);
+}
+
 void vhd_queue_destroy(struct vhd_queue *q)
 {
 	if (!q)

@@ -466,6 +466,19 @@ void vhd_queue_destroy(struct vhd_queue *q);
 
 enum vhd_engine vhd_queue_engine(const struct vhd_queue *q);
 
+/* Say in which memory the buffers of most requests will lie, once and before
+ * the first request. An engine that can (uring) has the kernel keep it at hand:
+ * the pages are there from now on and counted as locked (RLIMIT_MEMLOCK), for
+ * each queue anew. Requests with one buffer in it save the kernel a look at
+ * each page; all others work as before, and all do after an error.
+ * Borrows the memory until the queue is destroyed; `mem` until return.
+ * Errors: -ENOTSUP (this engine has no use for it), -EINVAL, -EBUSY (too
+ *   late), -ENOMEM (more than may be locked), and what the system says.
+ */
+#define VHD_QUEUE_MEMORY_MAX 8
+int vhd_queue_memory(struct vhd_queue *q, const struct iovec *mem,
+		     unsigned count, struct vhd_err *err);
+
 /* Make an image's requests acceptable to this queue (registers its files).
  * Borrows `img` until detached. At most VHD_QUEUE_IMAGES_MAX images. Nothing
  * of `img` may be in flight when it is detached.

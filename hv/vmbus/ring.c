@@ -22,6 +22,7 @@
 
 #define UNIT	      8u /* lengths and indices count in these */
 #define PACKET_HEADER ((uint32_t)sizeof(struct vmbus_wire_packet))
+#define SMALL_BYTES   64u
 
 static int broken(struct vmbus_ring *r, const char *why, uint32_t value)
 {
@@ -320,6 +321,7 @@ int vmbus_ring_put(struct vmbus_ring *r, uint16_t type, uint16_t flags,
 {
 	/* zeros that round the payload up, then the trailer */
 	uint8_t tail[UNIT + VMBUS_TRAILER_BYTES] = {0};
+	uint8_t whole[PACKET_HEADER + SMALL_BYTES + sizeof(tail)];
 	struct vmbus_wire_packet desc;
 	uint32_t at = r->cursor, pad, total;
 	le32 start = le32_put(r->cursor);
@@ -346,10 +348,18 @@ int vmbus_ring_put(struct vmbus_ring *r, uint16_t type, uint16_t flags,
 		.trans_id = le64_put(trans_id),
 	};
 	memcpy(tail + pad + 4, &start, sizeof(start));
-	if (data_write(r, &at, &desc, PACKET_HEADER) ||
-	    data_write(r, &at, payload, (uint32_t)len) ||
-	    data_write(r, &at, tail, pad + VMBUS_TRAILER_BYTES))
+	if (len <= SMALL_BYTES) {
+		/* every answer: as one piece */
+		memcpy(whole, &desc, PACKET_HEADER);
+		memcpy(whole + PACKET_HEADER, payload, len);
+		memcpy(whole + PACKET_HEADER + len, tail, sizeof(tail));
+		if (data_write(r, &at, whole, total + VMBUS_TRAILER_BYTES))
+			return -EBADMSG;
+	} else if (data_write(r, &at, &desc, PACKET_HEADER) ||
+		   data_write(r, &at, payload, (uint32_t)len) ||
+		   data_write(r, &at, tail, pad + VMBUS_TRAILER_BYTES)) {
 		return -EBADMSG;
+	}
 	r->cursor = at;
 	return 0;
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Run the benchmarks, print a table, write BUILD/bench/results.json.
 #
-# usage: run.sh [NAME]...        (default: queue chain convert doors
+# usage: run.sh [NAME]...        (default: queue vsc scale chain convert doors
 #                                 start)
 #
 # Environment: BUILD, MAKE. A benchmark NAME is tests/bench/NAME.sh: it gets
@@ -27,7 +27,7 @@ mkdir -p "$out" || exit 1
 
 failed=
 : >"$out/results.jsonl"
-[ $# -gt 0 ] || set -- queue chain convert doors start
+[ $# -gt 0 ] || set -- queue vsc scale chain convert doors start
 for name; do
 	echo "== $name"
 	"tests/bench/$name.sh" "$build" >"$out/$name.out" ||

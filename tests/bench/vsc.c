@@ -179,6 +179,7 @@ static void start(const char *path)
 	const struct vsc_opts o = {
 		.vsp.max_subchannels = (uint16_t)(opt.channels - 1),
 		.vsp.poll_us = opt.poll,
+		.vsp.register_memory = opt.pin,
 		.vsp.engine = (enum vhd_engine)opt.engine,
 		.vsp.queue_create = null ? null_queue : NULL,
 		.guest.memory_bytes = 64u << 20,

@@ -12,6 +12,8 @@ operations=$4
 work=$build/guest
 hv=$build/bin/hv
 export XDG_RUNTIME_DIR="${TMPDIR:-/tmp}"
+# Landlock knows no files of 9p, which is what DIR may be: hv ctl opens none.
+cp "$dir/extra.vhd" "$XDG_RUNTIME_DIR/extra.vhd" || exit 1
 
 "$hv" run --accel kvm --name life --kernel "$work/vmlinuz" \
 	--initrd "$work/initrd" --memory 256M --timeout 240 --append \
@@ -37,12 +39,13 @@ ctl() # WORD...
 	"$hv" ctl life "$@" >>"$dir/ctl" 2>&1 || failed=$((failed + 1))
 }
 
-await 'ready for a disk' && ctl disk list && ctl disk add "$dir/extra.vhd"
+await 'ready for a disk' && ctl disk list && ctl disk add "$XDG_RUNTIME_DIR/extra.vhd"
 await 'ready for more' && ctl disk resize 1 16M
 await 'ready to lose it' && ctl disk stats && ctl disk list --json &&
 	ctl disk remove 1
 wait $guest
 echo $? >"$dir/status"
 ls "$XDG_RUNTIME_DIR/hv" >"$dir/left"
+cp "$XDG_RUNTIME_DIR/extra.vhd" "$dir/extra.vhd"
 cat "$dir/err"
 exit $failed

@@ -50,6 +50,7 @@ enum fault_call {
 	FAULT_RING_SPARSE, /* io_uring_register_files_sparse */
 	FAULT_RING_FILES,  /* io_uring_register_files */
 	FAULT_RING_UPDATE, /* io_uring_register_files_update */
+	FAULT_RING_BUFFERS, /* registered memory */
 	FAULT_RING_RESTRICT,
 	FAULT_RING_ENABLE,
 	FAULT_RING_SUBMIT,

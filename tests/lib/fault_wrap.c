@@ -436,6 +436,8 @@ WRAP(int, io_uring_register, unsigned fd, unsigned op, const void *arg,
 {
 	enum fault_call call = op == IORING_REGISTER_RESTRICTIONS
 				       ? FAULT_RING_RESTRICT
+			       : op == IORING_REGISTER_BUFFERS
+				       ? FAULT_RING_BUFFERS
 				       : FAULT_RING_ENABLE;
 	enum fault_kind k = fault_ask(call, FROM, 0, 0);
 

@@ -168,6 +168,7 @@ static int session(struct fx *f, enum vhd_engine engine, bool writable,
 		.direct = strstr(f->work->name, "direct"),
 	};
 	const struct vhd_queue_opts how = {.engine = engine, .depth = DEPTH};
+	const struct iovec memory = {room, sizeof(room)};
 	struct session s = {.f = f};
 	int rc = vhd_open(f->file[f->files - 1].name, &o, &s.img, e);
 
@@ -177,6 +178,8 @@ static int session(struct fx *f, enum vhd_engine engine, bool writable,
 	rc = vhd_queue_create(&how, &s.q, e);
 	if (!rc)
 		rc = vhd_queue_attach(s.q, s.img, e);
+	if (!rc && engine == VHD_ENGINE_URING)
+		rc = vhd_queue_memory(s.q, &memory, 1, e);
 	if (rc)
 		goto out;
 	if (writable)

@@ -5,6 +5,7 @@
 #define hv_mem_create  plain_mem_create
 #define hv_mem_destroy plain_mem_destroy
 #define hv_mem_add     plain_mem_add
+#define hv_mem_backing plain_mem_backing
 #define hv_gpa_read    plain_gpa_read
 #define hv_gpa_write   plain_gpa_write
 #define hv_gpa_load32  plain_gpa_load32
@@ -16,6 +17,7 @@
 #undef hv_mem_create
 #undef hv_mem_destroy
 #undef hv_mem_add
+#undef hv_mem_backing
 #undef hv_gpa_read
 #undef hv_gpa_write
 #undef hv_gpa_load32
@@ -33,6 +35,7 @@
 int hv_mem_create(struct hv_mem **out);
 void hv_mem_destroy(struct hv_mem *mem);
 int hv_mem_add(struct hv_mem *mem, uint64_t gpa, uint64_t len, void *host);
+unsigned hv_mem_backing(const struct hv_mem *mem, struct iovec *out);
 int hv_gpa_read(const struct hv_mem *mem, uint64_t gpa, void *dst, size_t len);
 int hv_gpa_write(const struct hv_mem *mem, uint64_t gpa, const void *src,
 		 size_t len);
@@ -255,6 +258,11 @@ void hv_mem_destroy(struct hv_mem *mem)
 int hv_mem_add(struct hv_mem *mem, uint64_t gpa, uint64_t len, void *host)
 {
 	return plain_mem_add(mem, gpa, len, host);
+}
+
+unsigned hv_mem_backing(const struct hv_mem *mem, struct iovec *out)
+{
+	return plain_mem_backing(mem, out);
 }
 
 int hv_gpa_write(const struct hv_mem *mem, uint64_t gpa, const void *src,

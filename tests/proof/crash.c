@@ -65,11 +65,7 @@ static bool is_wanted(const struct workload *w)
 	char name[200];
 
 	workload_name(w, name, sizeof(name));
-	if (wanted && !strstr(name, wanted))
-		return false;
-	if (wanted)
-		printf("%s\n", name);
-	return true;
+	return !wanted || strstr(name, wanted);
 }
 
 /* Runs one; false: told why not. */
@@ -77,9 +73,11 @@ static bool passes(const struct workload *w, const struct run_opts *o,
 		   struct run_stats *s)
 {
 	const char *fault;
+	char name[200];
 
-	if (!is_wanted(w))
-		return true;
+	workload_name(w, name, sizeof(name));
+	if (wanted)
+		printf("%s\n", name);
 	fault = workload_run(w, o, s);
 	if (fault)
 		printf("BROKEN %s\n", fault);
@@ -99,7 +97,7 @@ static unsigned one_op(const struct run_opts *o, struct run_stats *s,
 			const struct workload w = {
 				&classes[c], {op_get(i)}, 1};
 
-			if (!workload_fits(&w))
+			if (!is_wanted(&w) || !workload_fits(&w))
 				continue;
 			++*generated;
 			bad += !passes(&w, o, s);
@@ -191,7 +189,7 @@ static unsigned two_ops(const struct run_opts *o, struct run_stats *s,
 			};
 
 			if (!in_share(seed, c, ab / n, ab % n) ||
-			    !workload_fits(&w))
+			    !is_wanted(&w) || !workload_fits(&w))
 				continue;
 			++*generated;
 			bad += !passes(&w, o, s);
@@ -278,6 +276,14 @@ static int run_export(uint64_t seed, const char *dir, unsigned count)
 	return 0;
 }
 
+static int usage(const char *word)
+{
+	fprintf(stderr,
+		"crash: %s? usage: crash [one] [two] [barriers] [-w WORDS]\n",
+		word);
+	return 2;
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t seed = seed_of();
@@ -290,11 +296,16 @@ int main(int argc, char **argv)
 				  (unsigned)strtoul(argv[3], NULL, 0));
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (int i = 1; i < argc; i++) {
-		one |= !strcmp(argv[i], "one");
-		two |= !strcmp(argv[i], "two");
-		barriers |= !strcmp(argv[i], "barriers");
-		if (!strcmp(argv[i], "-w") && i + 1 < argc)
+		if (!strcmp(argv[i], "one"))
+			one = true;
+		else if (!strcmp(argv[i], "two"))
+			two = true;
+		else if (!strcmp(argv[i], "barriers"))
+			barriers = true;
+		else if (!strcmp(argv[i], "-w") && i + 1 < argc)
 			wanted = argv[++i];
+		else
+			return usage(argv[i]);
 	}
 	if (!one && !two && !barriers)
 		one = two = barriers = true;

@@ -185,7 +185,9 @@ static struct vhd_set_opts set_opts(const struct env *e, const struct op *o)
 
 static bool set_fits(const struct env *e, const struct op *o)
 {
-	if ((uint32_t)o->a & VHD_SET_PARENT_ID && e->format != VHD_FORMAT_DIFF)
+	/* to another parent's */
+	if ((uint32_t)o->a & VHD_SET_PARENT_ID &&
+	    (e->format != VHD_FORMAT_DIFF || !e->other.count))
 		return false;
 	return is_sound(e);
 }

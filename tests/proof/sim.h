@@ -145,6 +145,7 @@ extern struct sim_sums {
 	uint64_t why[VHD_WHY_COUNT];
 	uint64_t row[ROW_COUNT];
 	uint64_t events, posts, answers, crashes, faults, refused_images;
+	uint64_t resumed;
 } sim_sums;
 
 /* sim.c. End: say seed, event and how to see it again. */
@@ -167,6 +168,11 @@ static inline uint32_t sim_below(struct sim *s, uint32_t n)
 static inline bool sim_chance(struct sim *s, uint32_t permille)
 {
 	return sim_below(s, 1000) < permille;
+}
+
+static inline struct storvsp_address sim_address(const struct sim_disk *d)
+{
+	return (struct storvsp_address){d->path, d->target, d->lun};
 }
 
 /* sim_event.c */

@@ -113,12 +113,65 @@ static void ev_faults(struct sim *s)
 	s->lost_permille = sim_below(s, 3) ? 0 : 20;
 }
 
+/* The host changes its mind about a disk: its limits, what becomes of
+ * failures, and that it may go on. The clock is in ticks of a millisecond.
+ */
+static struct sim_disk *some_disk(struct sim *s)
+{
+	struct sim_disk *d = &s->disk[sim_below(s, s->disks)];
+
+	return d->present ? d : NULL;
+}
+
+static void ev_limit(struct sim *s)
+{
+	static const struct storvsp_limits some[] = {
+		{0}, {0}, {.depth = 1}, {.depth = 3}, {.iops = 20},
+		{.iops = 100, .iops_burst = 3}, {.bps = 100000},
+		{.bps = 3000, .iops = 7},
+	};
+	struct sim_disk *d = some_disk(s);
+
+	if (d && storvsp_disk_limit(vsc_vsp(s->v), sim_address(d),
+				    &some[sim_below(s, 8)], NULL))
+		sim_fail(s, "limits are refused");
+}
+
+static void ev_policy(struct sim *s)
+{
+	struct sim_disk *d = some_disk(s);
+
+	if (d && storvsp_disk_on_error(vsc_vsp(s->v), sim_address(d),
+				       sim_below(s, 3)
+					       ? STORVSP_ON_ERROR_PAUSE
+					       : STORVSP_ON_ERROR_REPORT,
+				       NULL))
+		sim_fail(s, "an error policy is refused");
+}
+
+static void resume(struct sim *s, struct sim_disk *d)
+{
+	int rc = storvsp_disk_resume(vsc_vsp(s->v), sim_address(d), NULL);
+
+	sim_sums.resumed += rc == 1;
+	if (rc < 0 && !d->may_be_poisoned)
+		sim_fail(s, "a sound disk cannot be resumed");
+}
+
+static void ev_resume(struct sim *s)
+{
+	struct sim_disk *d = some_disk(s);
+
+	if (d)
+		resume(s, d);
+}
+
 static const struct event {
 	void (*happen)(struct sim *s);
 	const char *name;
 	unsigned weight; /* of 10,000 */
 } events[] = {
-	{sim_post, "post", 4500},
+	{sim_post, "post", 4475},
 	{ev_engine, "engine", 2100},
 	{ev_answers, "answers", 2000},
 	{ev_poll, "poll", 925},
@@ -126,6 +179,9 @@ static const struct event {
 	{ev_time, "time", 50},
 	{sim_post_reset, "reset", 90},
 	{ev_faults, "faults", 60},
+	{ev_resume, "resume", 15},
+	{ev_policy, "policy", 5},
+	{ev_limit, "limit", 5},
 	{ev_close, "close", 20},
 	{sim_crash, "crash", 35},
 	{ev_reboot, "reboot", 8},
@@ -162,6 +218,19 @@ __attribute__((noreturn)) static void unanswered(struct sim *s)
 	sim_fail(s, "requests without an answer");
 }
 
+static void let_go(struct sim *s)
+{
+	const struct storvsp_limits none = {0};
+
+	for (unsigned i = 0; i < s->disks; i++) {
+		if (!s->disk[i].present)
+			continue;
+		(void)storvsp_disk_limit(vsc_vsp(s->v),
+					 sim_address(&s->disk[i]), &none, NULL);
+		resume(s, &s->disk[i]);
+	}
+}
+
 /* Everything is let go, the lost is reset: each request has its answer. Where
  * operations that never end hold every slot of a channel, no reset gets in:
  * then it is the channel's end that ends them.
@@ -177,6 +246,7 @@ static void settle(struct sim *s)
 		if (round == 100)
 			unanswered(s);
 		sim_hold(s, false);
+		let_go(s);
 		sim_poll(s);
 		for (unsigned i = 0; i < SIM_CHANNELS; i++)
 			while (s->channel[i] && sim_answer(s, i))

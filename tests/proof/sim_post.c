@@ -105,8 +105,8 @@ static void ask_absent(struct sim *s, struct ask *a)
 
 static void ask_opcode(struct sim *s, struct ask *a)
 {
-	static const uint8_t codes[] = {0x01, 0x04, 0x34, 0x3B, 0x7F,
-					0x89, 0xC0, 0xFF, 0x9B, 0x5E};
+	static const uint8_t codes[] = {0x01, 0x04, 0x39, 0x3B, 0x7F,
+					0xB4, 0xC0, 0xFF, 0x9B, 0x44};
 
 	cdb(a, codes[sim_below(s, 10)], 0, 0);
 	a->cmd.data_in = STORVSP_DATA_NONE;

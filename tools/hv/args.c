@@ -14,6 +14,7 @@ static const char prog[] = "hv run";
 
 enum {
 	OPT_DISK = 256,
+	OPT_DVD,
 	OPT_KERNEL,
 	OPT_INITRD,
 	OPT_APPEND,
@@ -21,6 +22,7 @@ enum {
 	OPT_CPUS,
 	OPT_CHANNELS,
 	OPT_POLL,
+	OPT_REGISTER,
 	OPT_ACCEL,
 	OPT_CONSOLE,
 	OPT_TIMEOUT,
@@ -39,7 +41,14 @@ static const struct cli_option options[] = {
 	 "unmap or nounmap: whether the guest may give space back;\n"
 	 "controller=N: on which of four, 0 (the default) to 3;\n"
 	 "sector=4096, physical=4096: its blocks, else of 512 bytes;\n"
-	 "pr=FILE: where persistent reservations outlive a run"},
+	 "pr=FILE: where persistent reservations outlive a run;\n"
+	 "iops=N, bps=SIZE: requests and bytes a second it may do,\n"
+	 "iops-burst=N, bps-burst=SIZE: at once; depth=N: requests\n"
+	 "in flight on a channel; on-error=pause: hold what fails\n"
+	 "for the host's reasons instead of telling the guest"},
+	{"dvd", OPT_DVD, "FILE[,WORD]...",
+	 "a DVD drive with this ISO image as its disc, or with\n"
+	 "none: empty; the same as --disk FILE,dvd"},
 	{"memory", OPT_MEMORY, "SIZE", "memory of the guest (default 512M)"},
 	{"cpus", OPT_CPUS, "N", "its processors (default 1)"},
 	{"channels", OPT_CHANNELS, "N",
@@ -48,6 +57,9 @@ static const struct cli_option options[] = {
 	{"poll", OPT_POLL, "MICROSECONDS",
 	 "how long a channel may look for more work before it\n"
 	 "sleeps, where that paid off lately; 0: never (default 50)"},
+	{"register-memory", OPT_REGISTER, "WHEN",
+	 "auto: lock the guest's memory for faster I/O where\n"
+	 "ulimit -l allows (the default); off: never"},
 	{"accel", OPT_ACCEL, "NAME",
 	 "kvm: this machine's; tcg: an emulated one, by QEMU;\n"
 	 "auto: kvm where the processor has it (the default)"},
@@ -66,6 +78,7 @@ static const struct disk_word {
 	bool read_only;
 	enum vhd_format format;
 	enum storvsp_unmap unmap;
+	bool dvd;
 } disk_words[] = {
 	{"ro", .read_only = true},
 	{"rw", .read_only = false},
@@ -74,6 +87,7 @@ static const struct disk_word {
 	{"dynamic", .format = VHD_FORMAT_DYNAMIC},
 	{"unmap", .unmap = STORVSP_UNMAP_ON},
 	{"nounmap", .unmap = STORVSP_UNMAP_OFF},
+	{"dvd", .dvd = true},
 };
 
 static const struct disk_word *disk_word(const char *text)
@@ -131,6 +145,15 @@ static int physical_take(struct hv_disk_arg *d, const char *text)
 	return block_take("physical=", text, &d->physical_bytes);
 }
 
+static int on_error_take(struct hv_disk_arg *d, const char *text)
+{
+	if (hv_on_error_parse(text, &d->on_error) == 0)
+		return 1;
+	(void)cli_usage(prog, "--disk: on-error=%s: must be report or pause",
+			text);
+	return -1;
+}
+
 static int keeper_take(struct hv_disk_arg *d, const char *text)
 {
 	if (!*text) {
@@ -152,8 +175,20 @@ static const struct value_word {
 	{"controller=", controller_take},
 	{"sector=", sector_take},
 	{"physical=", physical_take},
+	{"on-error=", on_error_take},
 	{"pr=", keeper_take},
 };
+
+static int limit_take(struct hv_disk_arg *d, const char *text)
+{
+	int taken = hv_limit_word(text, &d->limits);
+
+	if (taken >= 0)
+		return taken;
+	(void)cli_usage(prog, "--disk: %s: not such a number or size, or too "
+			      "large a one", text);
+	return -1;
+}
 
 /* Take one word into `d`: 1 when it is one, 0, or -1 after a complaint. */
 static int disk_word_take(struct hv_disk_arg *d, const char *text)
@@ -168,13 +203,27 @@ static int disk_word_take(struct hv_disk_arg *d, const char *text)
 			return v->take(d, text + strlen(v->word));
 	}
 	if (!w)
-		return 0;
+		return limit_take(d, text);
 	d->read_only |= w->read_only;
 	if (w->format != VHD_FORMAT_AUTO)
 		d->format = w->format;
 	if (w->unmap != STORVSP_UNMAP_AUTO)
 		d->unmap = w->unmap;
+	d->dvd |= w->dvd;
 	return 1;
+}
+
+/* A disc is read only, and what is not called a VHD is an ISO image. */
+static int dvd_finish(struct hv_disk_arg *d, const char *value)
+{
+	if (d->sector_bytes || d->physical_bytes || d->keeper_path)
+		return cli_usage(prog, "%s: a DVD drive takes no sector=, "
+				       "physical= or pr=", value);
+	d->read_only = true;
+	if (d->format == VHD_FORMAT_AUTO)
+		d->format = VHD_FORMAT_RAW;
+	d->no_disc = strcmp(d->path, "none") == 0;
+	return CLI_OK;
 }
 
 /* The next free place on its controller. */
@@ -211,7 +260,10 @@ int hv_disk_arg_parse(const char *value, struct hv_disk_arg *d)
 	}
 	if (!*d->path)
 		return cli_usage(prog, "--disk %s: names no file", value);
-	return CLI_OK;
+	if (hv_limit_fault(&d->limits))
+		return cli_usage(prog, "--disk %s: %s", value,
+				 hv_limit_fault(&d->limits));
+	return d->dvd ? dvd_finish(d, value) : CLI_OK;
 }
 
 void hv_disk_arg_free(struct hv_disk_arg *d)
@@ -220,7 +272,7 @@ void hv_disk_arg_free(struct hv_disk_arg *d)
 	free(d->keeper_path);
 }
 
-static int disk_add(struct hv_args *args, const char *value)
+static int disk_add(struct hv_args *args, const char *value, bool dvd)
 {
 	struct hv_disk_arg *d = &args->disks[args->disk_count];
 	int status;
@@ -229,6 +281,7 @@ static int disk_add(struct hv_args *args, const char *value)
 		return cli_usage(prog, "--disk %s: a guest has at most %d",
 				 value, HV_DISKS_MAX);
 	args->disk_count++;
+	d->dvd = dvd;
 	status = hv_disk_arg_parse(value, d);
 	return status ? status : disk_place(args, d);
 }
@@ -237,7 +290,8 @@ bool hv_name_ok(const char *name)
 {
 	size_t len = strlen(name);
 
-	return len > 0 && len <= HV_GUEST_NAME_MAX && *name != '.' && *name != '-' &&
+	return len > 0 && len <= HV_GUEST_NAME_MAX && *name != '.' &&
+	       *name != '-' &&
 	       strspn(name, "abcdefghijklmnopqrstuvwxyz"
 			    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == len;
 }
@@ -291,11 +345,22 @@ static int accel_set(struct hv_args *args, const char *text)
 	return cli_usage(prog, "--accel %s: not one of auto, kvm, tcg", text);
 }
 
+static int register_set(struct hv_args *args, const char *text)
+{
+	args->no_register = strcmp(text, "off") == 0;
+	if (args->no_register || strcmp(text, "auto") == 0)
+		return CLI_OK;
+	return cli_usage(prog, "--register-memory %s: not one of auto, off",
+			 text);
+}
+
 static int apply(struct hv_args *args, int id, const char *value)
 {
 	switch (id) {
 	case OPT_DISK:
-		return disk_add(args, value);
+		return disk_add(args, value, false);
+	case OPT_DVD:
+		return disk_add(args, value, true);
 	case OPT_KERNEL:
 		args->kernel = value;
 		return CLI_OK;
@@ -315,6 +380,8 @@ static int apply(struct hv_args *args, int id, const char *value)
 	case OPT_POLL:
 		return number("--poll", value, 0, HV_POLL_MAX_US,
 			      &args->poll_us);
+	case OPT_REGISTER:
+		return register_set(args, value);
 	case OPT_ACCEL:
 		return accel_set(args, value);
 	case OPT_CONSOLE:
@@ -362,6 +429,12 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 				       "--disk", argv[o.first_operand]);
 	if (!args->kernel)
 		return cli_usage(prog, "needs --kernel");
+	for (unsigned i = 0; i < args->disk_count && !args->name; i++)
+		if (args->disks[i].on_error == STORVSP_ON_ERROR_PAUSE)
+			return cli_usage(prog, "--disk %s: on-error=pause "
+					       "needs --name, or nobody could "
+					       "resume it",
+					 args->disks[i].path);
 	if (args->channels > args->cpus)
 		return cli_usage(prog, "--channels %u: a guest uses no more "
 				       "than one for each of its processors "

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "hv.h"
 #include "tools/sandbox/sandbox.h"
@@ -35,13 +36,40 @@ static uint32_t poll_us(const struct hv_args *args)
 	return args->poll_us;
 }
 
-static int create(struct hv_controllers *c, unsigned i, struct hv_disks *disks,
-		  struct vmbus *bus, struct vhd_err *err)
+/* Each channel counts all of the guest's memory as locked. It is asked of the
+ * limit and not of the kernel, which lets root lock what it likes: guests that
+ * together have more memory than the host are nobody's wish by accident.
+ */
+static bool register_memory(const struct hv_args *args, unsigned controllers)
+{
+	uint64_t want = args->memory_bytes * args->channels * controllers;
+	struct rlimit limit = {0};
+	char line[160];
+
+	if (args->no_register || controllers == 0)
+		return false;
+	(void)getrlimit(RLIMIT_MEMLOCK, &limit); /* failed: nothing is allowed */
+	if (limit.rlim_cur == RLIM_INFINITY || want <= limit.rlim_cur)
+		return true;
+	snprintf(line, sizeof(line),
+		 "guest memory is not registered for I/O: %llu MiB would be "
+		 "locked by %u channel%s, the limit (ulimit -l) is %llu MiB",
+		 (unsigned long long)(want >> 20), args->channels * controllers,
+		 args->channels * controllers == 1 ? "" : "s",
+		 (unsigned long long)(limit.rlim_cur >> 20));
+	hv_say_line(NULL, line);
+	return false;
+}
+
+static int create(struct hv_controllers *c, unsigned i, bool registered,
+		  struct hv_disks *disks, struct vmbus *bus,
+		  struct vhd_err *err)
 {
 	const struct hv_args *args = disks->args;
 	struct storvsp_opts o = {
 		.max_subchannels = (uint16_t)(args->channels - 1),
 		.poll_us = poll_us(args),
+		.register_memory = registered,
 		.log = hv_say_line,
 		.thread_begins = channel_begins,
 	};
@@ -51,6 +79,12 @@ static int create(struct hv_controllers *c, unsigned i, struct hv_disks *disks,
 		return vhd_fail(err, ret, VHD_WHY_ARGUMENT, 0,
 				"the controller's id is malformed");
 	o.instance.b[15] = (uint8_t)(o.instance.b[15] + i);
+	if (args->name) {
+		(void)snprintf(c->resume_hint[i], sizeof(c->resume_hint[i]),
+			       "hv ctl %s disk resume --controller %u",
+			       args->name, i);
+		o.resume_hint = c->resume_hint[i];
+	}
 	ret = storvsp_create(&o, &c->vsp[i], err);
 	if (ret == 0)
 		ret = hv_disks_attach(disks, i, c->vsp[i], err);
@@ -63,15 +97,20 @@ int hv_controllers_create(struct hv_controllers *c, struct hv_disks *disks,
 			  struct vmbus *bus, struct vhd_err *err)
 {
 	bool used[HV_CONTROLLERS_MAX] = {false};
+	unsigned count = 0;
+	bool registered;
 	int ret = 0;
 
 	memset(c, 0, sizeof(*c));
 	used[0] = disks->args->name != NULL; /* for what may be added */
 	for (unsigned i = 0; i < disks->args->disk_count; i++)
 		used[disks->args->disks[i].controller] = true;
+	for (unsigned i = 0; i < HV_CONTROLLERS_MAX; i++)
+		count += used[i];
+	registered = register_memory(disks->args, count);
 	for (unsigned i = 0; i < HV_CONTROLLERS_MAX && ret == 0; i++)
 		if (used[i])
-			ret = create(c, i, disks, bus, err);
+			ret = create(c, i, registered, disks, bus, err);
 	return ret;
 }
 

@@ -200,6 +200,8 @@ static const struct verb {
 	{"list", CTL_LIST, 0, 0, "", 0},
 	{"add", CTL_ADD, 1, 1, "FILE[,WORD]...", 1},
 	{"remove", CTL_REMOVE, 1, 1, "DISK", 2},
+	{"insert", CTL_CHANGE, 2, 2, "DISK FILE[,WORD]...", 0},
+	{"eject", CTL_CHANGE, 1, 1, "DISK", 0},
 	{"resize", CTL_RESIZE, 1, 2, "DISK [[+]SIZE]", 0},
 	{"resume", CTL_RESUME, 1, 1, "DISK", 0},
 	{"limit", CTL_LIMIT, 1, 1, "DISK", 4},
@@ -249,7 +251,11 @@ static int operands_take(struct ctl_args *a, const struct verb *v, int n,
 		a->file = op[0];
 	else if (n > 0)
 		status = disk_take(a, op[0]);
-	if (status == CLI_OK && n > 1)
+	if (status != CLI_OK || n < 2)
+		return status;
+	if (v->command == CTL_CHANGE)
+		a->file = op[1];
+	else
 		status = size_take(&a->request, op[1]);
 	return status;
 }
@@ -262,6 +268,8 @@ static int parse(int argc, char **argv, struct ctl_args *a)
 			 "NAME disk add [--controller N] [--lun N] "
 			 "FILE[,WORD]...\n"
 			 "NAME disk remove [--now] DISK\n"
+			 "NAME disk insert DISK FILE[,WORD]...\n"
+			 "NAME disk eject DISK\n"
 			 "NAME disk resize DISK [[+]SIZE]\n"
 			 "NAME disk resume DISK\n"
 			 "NAME disk limit [options] DISK\n"
@@ -361,7 +369,10 @@ static int file_words(struct ctl_args *a, struct files *f)
 	struct ctl_request *r = &a->request;
 	const struct hv_disk_arg *d = &f->disk;
 	char *real;
-	int status = hv_disk_arg_parse(a->file, &f->disk);
+	int status;
+
+	f->disk.dvd = r->command == CTL_CHANGE;
+	status = hv_disk_arg_parse(a->file, &f->disk);
 
 	if (status)
 		return status;
@@ -374,6 +385,9 @@ static int file_words(struct ctl_args *a, struct files *f)
 	r->unmap = d->unmap;
 	r->sector_bytes = d->sector_bytes;
 	r->physical_bytes = d->physical_bytes;
+	r->limits = d->limits;
+	r->on_error = d->on_error;
+	r->set = CTL_SET_ALL;
 	real = realpath(d->path, NULL);
 	(void)stpncpy(r->name, real ? real : d->path, sizeof(r->name) - 1);
 	free(real);
@@ -568,18 +582,17 @@ static int talk(struct ctl_args *a, const struct files *f)
 	struct vhd_err err;
 	int fd, status, rc = ctl_place_find(a->name, false, &place, &err);
 
-	if (rc == -ENOENT)
-		(void)vhd_fail(&err, rc, VHD_WHY_ARGUMENT, 0,
-			       "no guest %.64s is running (hv run --name "
-			       "%.64s)", a->name, a->name);
 	if (rc == 0) {
-		rc = ctl_connect(&place, a->name, &fd, &err);
+		rc = ctl_connect(&place, &fd, &err);
 		ctl_place_close(&place);
 	}
-	if (rc) {
-		status = cli_fail(prog, NULL, &err);
-		return status == CLI_USAGE ? CLI_REFUSED : status;
+	if (rc == -ENOENT || rc == -ECONNREFUSED) {
+		cli_tell("%s: no guest %s is running (hv run --name %s)\n",
+			 prog, a->name, a->name);
+		return CLI_REFUSED;
 	}
+	if (rc)
+		return cli_fail(prog, NULL, &err);
 	status = a->request.command == CTL_STATS ? stats(a, fd)
 						 : once(a, fd, f);
 	close(fd);

@@ -30,6 +30,7 @@ enum ctl_command {
 	CTL_LIST,
 	CTL_ADD,
 	CTL_REMOVE,
+	CTL_CHANGE, /* the disc in a DVD drive; without a file: none */
 	CTL_RESIZE,
 	CTL_RESUME,
 	CTL_LIMIT,
@@ -44,13 +45,14 @@ enum ctl_command {
 #define CTL_SET_BPS_BURST  (1u << 3)
 #define CTL_SET_DEPTH	   (1u << 4)
 #define CTL_SET_ON_ERROR   (1u << 5)
+#define CTL_SET_ALL	   63u
 
 struct ctl_request {
 	enum ctl_command command;
 	/* which disk; all but LIST */
 	uint8_t controller, lun;
 	bool next_lun; /* ADD: the first free one */
-	/* ADD */
+	/* ADD; CHANGE: name and format, if any */
 	char name[CTL_TEXT_MAX]; /* of the image, for people */
 	bool read_only;
 	enum vhd_format format; /* AUTO never means RAW */
@@ -61,7 +63,7 @@ struct ctl_request {
 	/* RESIZE */
 	bool by;	     /* larger by so much, not to so much */
 	uint64_t size_bytes; /* 0: as large as its file is by now */
-	/* LIMIT */
+	/* LIMIT, ADD */
 	uint32_t set;
 	struct storvsp_limits limits;
 	enum storvsp_on_error on_error;
@@ -92,8 +94,8 @@ void ctl_place_close(struct ctl_place *p);
  * is replaced.
  */
 int ctl_listen(const struct ctl_place *p, int *fd, struct vhd_err *err);
-int ctl_connect(const struct ctl_place *p, const char *name, int *fd,
-		struct vhd_err *err);
+/* -ENOENT, -ECONNREFUSED: none is running. */
+int ctl_connect(const struct ctl_place *p, int *fd, struct vhd_err *err);
 
 /* One message. Receiving: how many bytes, at most `max` and cut there; 0: the
  * other side is gone; negative errno. `fds` has room for CTL_FILES_MAX, and

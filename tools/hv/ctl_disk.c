@@ -30,7 +30,8 @@ struct disk {
 	struct vhd *img;
 	int initial; /* its index in hv_disks, or -1: it was added */
 	char name[CTL_TEXT_MAX];
-	bool read_only;
+	bool read_only, dvd;
+	struct vhd *old; /* the disc that was in the drive before, or NULL */
 	uint8_t id[16];
 	sem_t told; /* posted with each notice */
 	atomic_bool free, idle;
@@ -141,6 +142,19 @@ static int close_image(struct ctl_disks *d, struct disk *e, struct vhd_err *err)
 	return rc;
 }
 
+static int close_old(struct disk *e, struct vhd_err *err)
+{
+	struct vhd *old = e->old;
+
+	e->old = NULL;
+	return vhd_close(old, err);
+}
+
+static int close_any(struct ctl_disks *d, struct disk *e, struct vhd_err *err)
+{
+	return e->old ? close_old(e, err) : close_image(d, e, err);
+}
+
 bool ctl_disks_tidy(struct ctl_disks *d)
 {
 	bool waiting = false;
@@ -150,11 +164,11 @@ bool ctl_disks_tidy(struct ctl_disks *d)
 			struct disk *e = &d->at[c][l];
 			struct vhd_err err;
 
-			if (e->state != LEAVING)
+			if (e->state != LEAVING && !e->old)
 				continue;
 			if (!atomic_load(&e->free))
 				waiting = true;
-			else if (close_image(d, e, &err) < 0)
+			else if (close_any(d, e, &err) < 0)
 				hv_say_line(NULL, err.text);
 		}
 	}
@@ -244,6 +258,7 @@ static void name_it(struct ctl_disks *d, struct disk *e,
 		e->id[15]++;
 	memcpy(e->name, r->name, sizeof(e->name));
 	e->read_only = r->read_only;
+	e->dvd = false;
 	e->initial = -1;
 }
 
@@ -265,6 +280,8 @@ static struct json_object *add(struct ctl_disks *d, struct ctl_request *r,
 		.unmap = r->unmap,
 		.block_bytes = r->sector_bytes,
 		.physical_bytes = r->physical_bytes,
+		.limits = r->limits,
+		.on_error = r->on_error,
 	};
 	struct vhd *img = NULL;
 	struct vhd_err err;
@@ -325,13 +342,74 @@ static struct json_object *remove_disk(struct ctl_disks *d,
 	return rc ? ctl_refusal(&err) : yes();
 }
 
+/* ------------------------------------------------------ another disc ----- */
+
+static int drive_check(const struct disk *e, const struct ctl_request *r,
+		       struct vhd_err *err)
+{
+	if (!e->dvd)
+		return vhd_fail(err, -EINVAL, VHD_WHY_UNSUPPORTED, 0,
+				"LUN %u is no DVD drive", r->lun);
+	if (e->old)
+		return vhd_fail(err, -EBUSY, VHD_WHY_IO, 0,
+				"the disc before this one is still in use");
+	return 0;
+}
+
+/* What was in the drive belonged to hv_disks or to this server. */
+static void swap(struct ctl_disks *d, struct disk *e,
+		 const struct ctl_request *r, struct vhd *img)
+{
+	if (e->initial >= 0)
+		hv_disk_forget(d->disks, (unsigned)e->initial);
+	e->initial = -1;
+	e->old = e->img;
+	e->img = img;
+	memcpy(e->name, img ? r->name : "none", img ? sizeof(e->name) : 5);
+}
+
+static struct json_object *change(struct ctl_disks *d,
+				  const struct ctl_request *request, int *fds,
+				  unsigned count)
+{
+	struct disk *e = disk_at(d, request);
+	const struct storvsp_notice gone = {now_free, e};
+	struct ctl_request r = *request;
+	struct vhd *img = NULL;
+	struct vhd_err err;
+	int rc;
+
+	r.read_only = true;
+	rc = count ? image_open(&r, fds, count, &img, &err) : 0;
+	if (rc == 0)
+		rc = drive_check(e, &r, &err);
+	atomic_store(&e->free, false);
+	if (rc == 0)
+		rc = storvsp_dvd_change(controller(d, &r), address(&r), img,
+					&gone, &err);
+	if (rc) {
+		vhd_abandon(img);
+		return ctl_refusal(&err);
+	}
+	swap(d, e, &r, img);
+	if (!wait_for(e, &e->free, END_MS))
+		storvsp_disk_hurry(controller(d, &r));
+	else if (close_old(e, &err) < 0)
+		return ctl_refusal(&err);
+	return yes();
+}
+
 /* ------------------------------------------------------------ resizing --- */
 
 static int new_size(const struct ctl_request *r, const struct disk *e,
 		    uint64_t *size, struct vhd_err *err)
 {
-	uint64_t now = vhd_get_info(e->img)->size_bytes;
+	uint64_t now;
 
+	if (e->dvd)
+		return vhd_fail(err, -EINVAL, VHD_WHY_UNSUPPORTED, 0,
+				"a disc does not grow");
+	now = vhd_get_info(e->img)->size_bytes;
 	*size = r->by ? now + r->size_bytes : r->size_bytes;
 	if (*size % 4096 || *size > INT64_MAX)
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
@@ -352,7 +430,7 @@ static struct json_object *resize(struct ctl_disks *d,
 	const struct storvsp_notice idle = {now_idle, e};
 	struct json_object *o;
 	struct vhd_err err;
-	uint64_t size, was = vhd_get_info(e->img)->size_bytes;
+	uint64_t size = 0, was;
 	int rc = new_size(r, e, &size, &err);
 
 	atomic_store(&e->idle, false);
@@ -361,6 +439,7 @@ static struct json_object *resize(struct ctl_disks *d,
 					 &err);
 	if (rc)
 		return ctl_refusal(&err);
+	was = vhd_get_info(e->img)->size_bytes;
 	if (wait_for(e, &e->idle, FREEZE_MS))
 		rc = vhd_grow(e->img, size, &err);
 	else
@@ -398,16 +477,18 @@ static const char *state_word(const struct disk *e,
 static struct json_object *list_one(struct ctl_disks *d, unsigned c, unsigned l)
 {
 	struct disk *e = &d->at[c][l];
-	const struct vhd_info *info = vhd_get_info(e->img);
+	const struct vhd_info *info = e->img ? vhd_get_info(e->img) : NULL;
 	struct json_object *o = cli_json_object();
 	struct storvsp_disk_stats *s = calloc(1, sizeof(*s));
 
 	put_place(o, c, l);
 	cli_json_put(o, "name", cli_json_text(e->name));
 	cli_json_put(o, "format",
-		     cli_json_string(vhd_format_name(info->format)));
-	put_number(o, "size", info->size_bytes);
+		     cli_json_string(info ? vhd_format_name(info->format)
+					  : "none"));
+	put_number(o, "size", info ? info->size_bytes : 0);
 	cli_json_put(o, "read-only", cli_json_bool(e->read_only));
+	cli_json_put(o, "dvd", cli_json_bool(e->dvd));
 	if (s) {
 		(void)storvsp_disk_get_stats(d->controllers->vsp[c],
 					     (struct storvsp_address){
@@ -595,6 +676,8 @@ struct json_object *ctl_disks_do(struct ctl_disks *d,
 	(void)ctl_disks_tidy(d);
 	if (r.command == CTL_ADD)
 		return add(d, &r, fds, count);
+	if (r.command == CTL_CHANGE && disk_at(d, &r)->state == SERVED)
+		return change(d, &r, fds, count);
 	for (unsigned i = 0; i < count; i++)
 		close(fds[i]);
 	return r.command == CTL_LIST ? list(d) : on_disk(d, &r);
@@ -620,6 +703,7 @@ struct ctl_disks *ctl_disks_create(struct hv_disks *disks,
 		e->img = disks->img[i];
 		e->initial = (int)i;
 		e->read_only = a->read_only;
+		e->dvd = a->dvd;
 		memcpy(e->id, disks->id[i], sizeof(e->id));
 		(void)stpncpy(e->name, a->path, sizeof(e->name) - 1);
 	}
@@ -639,6 +723,8 @@ int ctl_disks_destroy(struct ctl_disks *d)
 
 			if (e->state != ABSENT && e->initial < 0 &&
 			    vhd_close(e->img, &err) < 0)
+				status = cli_fail(hv_prog, e->name, &err);
+			if (vhd_close(e->old, &err) < 0)
 				status = cli_fail(hv_prog, e->name, &err);
 			sem_destroy(&e->told);
 		}

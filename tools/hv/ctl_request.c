@@ -19,12 +19,14 @@
 
 static const char *const commands[CTL_COMMANDS] = {
 	[CTL_LIST] = "list",	 [CTL_ADD] = "add",
-	[CTL_REMOVE] = "remove", [CTL_RESIZE] = "resize",
-	[CTL_RESUME] = "resume", [CTL_LIMIT] = "limit",
-	[CTL_STATS] = "stats",
+	[CTL_REMOVE] = "remove", [CTL_CHANGE] = "change",
+	[CTL_RESIZE] = "resize", [CTL_RESUME] = "resume",
+	[CTL_LIMIT] = "limit",	 [CTL_STATS] = "stats",
 };
 
 #define ON(command) (1u << (command))
+#define LIMITED	    (ON(CTL_LIMIT) | ON(CTL_ADD))
+#define OPENED	    (ON(CTL_ADD) | ON(CTL_CHANGE))
 #define ON_DISK	    (~0u & ~ON(CTL_LIST))
 
 static const char *const formats[] = {"auto", "raw", "fixed", "dynamic",
@@ -50,9 +52,9 @@ static const struct key {
 	{"controller", ON_DISK, KIND_NUMBER, AT(controller),
 	 HV_CONTROLLERS_MAX - 1, NULL, 0},
 	{"lun", ON_DISK, KIND_NUMBER, AT(lun), HV_LUNS_MAX - 1, NULL, 0},
-	{"name", ON(CTL_ADD), KIND_TEXT, AT(name), 0, NULL, 0},
+	{"name", OPENED, KIND_TEXT, AT(name), 0, NULL, 0},
 	{"read-only", ON(CTL_ADD), KIND_BOOL, AT(read_only), 0, NULL, 0},
-	{"format", ON(CTL_ADD), KIND_WORD, AT(format), 0, formats, 0},
+	{"format", OPENED, KIND_WORD, AT(format), 0, formats, 0},
 	{"unmap", ON(CTL_ADD), KIND_WORD, AT(unmap), 0, unmaps, 0},
 	{"sector", ON(CTL_ADD), KIND_NUMBER, AT(sector_bytes), 4096, NULL, 0},
 	{"physical", ON(CTL_ADD), KIND_NUMBER, AT(physical_bytes), 4096, NULL,
@@ -61,17 +63,17 @@ static const struct key {
 	{"by", ON(CTL_RESIZE), KIND_BOOL, AT(by), 0, NULL, 0},
 	{"size", ON(CTL_RESIZE), KIND_NUMBER, AT(size_bytes), SIZE_MAX_BYTES, NULL,
 	 0},
-	{"iops", ON(CTL_LIMIT), KIND_NUMBER, AT(limits.iops), STORVSP_IOPS_MAX,
+	{"iops", LIMITED, KIND_NUMBER, AT(limits.iops), STORVSP_IOPS_MAX,
 	 NULL, CTL_SET_IOPS},
-	{"iops-burst", ON(CTL_LIMIT), KIND_NUMBER, AT(limits.iops_burst),
+	{"iops-burst", LIMITED, KIND_NUMBER, AT(limits.iops_burst),
 	 SIZE_MAX_BYTES, NULL, CTL_SET_IOPS_BURST},
-	{"bps", ON(CTL_LIMIT), KIND_NUMBER, AT(limits.bps), STORVSP_BPS_MAX,
+	{"bps", LIMITED, KIND_NUMBER, AT(limits.bps), STORVSP_BPS_MAX,
 	 NULL, CTL_SET_BPS},
-	{"bps-burst", ON(CTL_LIMIT), KIND_NUMBER, AT(limits.bps_burst),
+	{"bps-burst", LIMITED, KIND_NUMBER, AT(limits.bps_burst),
 	 SIZE_MAX_BYTES, NULL, CTL_SET_BPS_BURST},
-	{"depth", ON(CTL_LIMIT), KIND_NUMBER, AT(limits.depth),
+	{"depth", LIMITED, KIND_NUMBER, AT(limits.depth),
 	 STORVSP_DEPTH_MAX, NULL, CTL_SET_DEPTH},
-	{"on-error", ON(CTL_LIMIT), KIND_WORD, AT(on_error), 0, policies,
+	{"on-error", LIMITED, KIND_WORD, AT(on_error), 0, policies,
 	 CTL_SET_ON_ERROR},
 #undef AT
 };
@@ -262,6 +264,8 @@ int ctl_request_parse(const char *text, size_t len, struct ctl_request *out,
 static bool is_said(const struct ctl_request *r, const struct key *k)
 {
 	if (!(k->commands & ON(r->command)) || (k->set && !(r->set & k->set)))
+		return false;
+	if (k->kind == KIND_TEXT && !r->name[0])
 		return false;
 	return !(r->command == CTL_ADD && r->next_lun &&
 		 strcmp(k->name, "lun") == 0);

@@ -56,7 +56,9 @@ void ctl_show_list(struct json_object *answer)
 		       place(d, at, sizeof(at)),
 		       cli_size_text(number(d, "size"), size, sizeof(size)),
 		       text(d, "format", format, sizeof(format)),
-		       ro ? "ro" : "rw", text(d, "state", state, sizeof(state)),
+		       json_object_get_boolean(get(d, "dvd")) ? "dvd"
+		       : ro				      ? "ro"
+							      : "rw", text(d, "state", state, sizeof(state)),
 		       text(d, "name", name, sizeof(name)));
 	}
 }

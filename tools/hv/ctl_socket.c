@@ -104,15 +104,10 @@ static int try_connect(const struct ctl_place *p, int *fd)
 	return -code;
 }
 
-int ctl_connect(const struct ctl_place *p, const char *name, int *fd,
-		struct vhd_err *err)
+int ctl_connect(const struct ctl_place *p, int *fd, struct vhd_err *err)
 {
 	int rc = try_connect(p, fd);
 
-	if (rc == -ENOENT || rc == -ECONNREFUSED)
-		return vhd_fail(err, -ENOENT, VHD_WHY_ARGUMENT, 0,
-				"no guest %.64s is running (hv run --name "
-				"%.64s)", name, name);
 	return rc ? failed(err, -rc, "cannot connect to", p->path) : 0;
 }
 

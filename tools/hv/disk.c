@@ -105,12 +105,27 @@ static bool id_taken(const uint8_t ids[][16], unsigned count,
 	return false;
 }
 
+/* A drive is known by its place, whatever disc is in it. */
+static void drive_id(const struct hv_disk_arg *arg, uint8_t id[16])
+{
+	static const struct vhd_info nothing = {.format = VHD_FORMAT_RAW};
+	char text[32];
+
+	snprintf(text, sizeof(text), "dvd %u:%u", arg->controller, arg->lun);
+	hv_disk_id(text, &nothing, id);
+}
+
 /* Copies of one image share its id: a guest would take them for two ways to
  * one disk, whatever controllers they are on.
  */
 static void name(struct hv_disks *d, unsigned i)
 {
-	hv_disk_id(d->args->disks[i].path, vhd_get_info(d->img[i]), d->id[i]);
+	const struct hv_disk_arg *arg = &d->args->disks[i];
+
+	if (arg->dvd)
+		drive_id(arg, d->id[i]);
+	else
+		hv_disk_id(arg->path, vhd_get_info(d->img[i]), d->id[i]);
 	while (id_taken((const uint8_t(*)[16])d->id, i, d->id[i]))
 		d->id[i][15]++;
 }
@@ -123,7 +138,8 @@ int hv_disks_open(struct hv_disks *d, const struct hv_args *args)
 	memset(d, 0, sizeof(*d));
 	d->args = args;
 	for (unsigned i = 0; i < args->disk_count; i++) {
-		if (open_one(&args->disks[i], &d->img[i], &err) < 0)
+		if (!args->disks[i].no_disc &&
+		    open_one(&args->disks[i], &d->img[i], &err) < 0)
 			return cli_fail(hv_prog, args->disks[i].path, &err);
 		name(d, i);
 	}
@@ -148,6 +164,9 @@ int hv_disks_attach(struct hv_disks *d, unsigned controller,
 			.unmap = arg->unmap,
 			.block_bytes = arg->sector_bytes,
 			.physical_bytes = arg->physical_bytes,
+			.limits = arg->limits,
+			.on_error = arg->on_error,
+			.dvd = arg->dvd,
 		};
 		int ret;
 

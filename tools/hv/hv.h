@@ -3,6 +3,7 @@
  *
  *   hv.c            the program: which command
  *   args.c          the command line of `hv run`
+ *   limit.c         its words that limit a disk
  *   disk.c          --disk: open, name, close
  *   keeper.c        its pr=FILE: reservations that outlive a run
  *   ctl*.c          control over a UNIX socket: see ctl.h
@@ -59,7 +60,11 @@ struct hv_disk_arg {
 	enum storvsp_unmap unmap;
 	enum vhd_format format; /* AUTO never means RAW */
 	uint32_t sector_bytes, physical_bytes; /* 0: the default */
+	struct storvsp_limits limits;
+	enum storvsp_on_error on_error;
 	char *keeper_path; /* pr=FILE, or NULL */
+	bool dvd;	   /* a DVD drive; its disc is the file ... */
+	bool no_disc;	   /* ... or there is none in it */
 };
 
 struct hv_args {
@@ -71,6 +76,7 @@ struct hv_args {
 	uint32_t cpus;
 	uint32_t channels; /* of each controller; at most one a processor */
 	uint32_t poll_us;  /* a channel may spin so long before it sleeps */
+	bool no_register;  /* leave guest memory pageable */
 	uint32_t timeout_s; /* 0: none */
 	enum hv_accel accel;
 };
@@ -85,6 +91,16 @@ void hv_disk_arg_free(struct hv_disk_arg *d);
 /* Returns -1 to go on, or the exit code to end with. */
 int hv_args_parse(int argc, char **argv, struct hv_args *args);
 void hv_args_free(struct hv_args *args);
+
+/* A word such as iops=1000 into `l`: 1 when it is one, 0, or -EINVAL where its
+ * value is no such number or size, or too large.
+ */
+int hv_limit_word(const char *text, struct storvsp_limits *l);
+/* What is wrong with the limits as a whole, or NULL. */
+const char *hv_limit_fault(const struct storvsp_limits *l);
+/* "report", "pause". */
+const char *hv_on_error_name(enum storvsp_on_error on_error);
+int hv_on_error_parse(const char *text, enum storvsp_on_error *out);
 
 /* --------------------------------------------------------------- disks -- */
 
@@ -127,6 +143,7 @@ int hv_keeper_keep(void *keeper, const struct storvsp_reservations *now);
 /* Each an own VMBus device with own channels; NULL where no disk is. */
 struct hv_controllers {
 	struct storvsp *vsp[HV_CONTROLLERS_MAX];
+	char resume_hint[HV_CONTROLLERS_MAX][HV_GUEST_NAME_MAX + 48];
 };
 
 /* Make them, with their disks, and offer them. On failure, too, the caller

@@ -44,6 +44,25 @@ static void number_words(struct plan *p, const char *option, uint64_t n)
 	entry(p, 'a', text);
 }
 
+static void limit_words(struct plan *p, const struct hv_disk_arg *d)
+{
+	const struct storvsp_limits *l = &d->limits;
+	const struct {
+		const char *word;
+		uint64_t n;
+	} words[] = {
+		{"iops", l->iops}, {"iops-burst", l->iops_burst},
+		{"bps", l->bps},   {"bps-burst", l->bps_burst},
+		{"depth", l->depth},
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (words[i].n)
+			fprintf(p->f, ",%s=%llu", words[i].word,
+				(unsigned long long)words[i].n);
+	fprintf(p->f, ",on-error=%s", hv_on_error_name(d->on_error));
+}
+
 static void disk_words(struct plan *p, const struct hv_disk_arg *d,
 		       const char *inner, const char *keeper)
 {
@@ -63,8 +82,11 @@ static void disk_words(struct plan *p, const struct hv_disk_arg *d,
 		fprintf(p->f, ",sector=%u", d->sector_bytes);
 	if (d->physical_bytes)
 		fprintf(p->f, ",physical=%u", d->physical_bytes);
+	limit_words(p, d);
 	if (d->keeper_path)
 		fprintf(p->f, ",pr=%s", keeper);
+	if (d->dvd)
+		fprintf(p->f, ",dvd");
 	fprintf(p->f, ",%s", d->read_only ? "ro" : "rw");
 	fputc('\0', p->f);
 }
@@ -91,6 +113,8 @@ static void command(struct plan *p, const struct hv_args *args,
 	number_words(p, "--cpus", args->cpus);
 	number_words(p, "--channels", args->channels);
 	number_words(p, "--poll", args->poll_us);
+	entry(p, 'a', "--register-memory");
+	entry(p, 'a', args->no_register ? "off" : "auto");
 	for (unsigned i = 0; i < args->disk_count; i++) {
 		entry(p, 'a', "--disk");
 		disk_words(p, &args->disks[i], inner[2 + i],

@@ -372,7 +372,9 @@ static int share_all(struct launch *l, const struct hv_args *args,
 				l->inner[2 + args->disk_count + i], err);
 	for (int writable = 1; writable >= 0; writable--)
 		for (unsigned i = 0; i < args->disk_count && ret == 0; i++)
-			if (args->disks[i].read_only == !writable)
+			if (args->disks[i].no_disc)
+				strcpy(l->inner[2 + i], "none");
+			else if (args->disks[i].read_only == !writable)
 				ret = hv_shares_add(s, args->disks[i].path,
 						    writable, l->inner[2 + i],
 						    err);

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* COMPARE AND WRITE: the buffer holds the blocks that must be there, then those
+ * that are to be there. Both halves are copied once; what is compared is the
+ * host's copy. From the look to the end of the write nothing else is written to
+ * the disk (turn.h).
+ *
+ * Source: SBC-3 5.2.
+ */
+#include <string.h>
+
+#include "channel.h"
+#include "compare.h"
+#include "vhd/checked.h"
+
+#define FLAGS_REFUSED 0xE0 /* WRPROTECT */
+#define FLAG_FUA      0x08
+
+/* ----------------------------------------------------------- the command -- */
+
+enum scsi_verdict scsi_compare_and_write(struct scsi_task *t)
+{
+	uint32_t block_bytes = scsi_block_bytes(t->disk);
+	uint64_t lba = scsi_get64(t->cdb + 2);
+	uint32_t bytes = t->cdb[13] * block_bytes; /* of a half */
+
+	if (t->cdb[1] & FLAGS_REFUSED)
+		return SCSI_BAD_FIELD;
+	if (!range_ok(lba, t->cdb[13], t->blocks))
+		return SCSI_LBA_RANGE;
+	if (t->disk->read_only)
+		return SCSI_WRITE_PROTECTED;
+	if (bytes == 0)
+		return SCSI_GOOD;
+	if (bytes > SCSI_COMPARE_BYTES_MAX || 2 * bytes > t->param_bytes)
+		return SCSI_BAD_FIELD;
+	t->io.op = VHD_OP_WRITE;
+	t->io.compare = true;
+	t->io.fua = t->cdb[1] & FLAG_FUA ||
+		    atomic_load(&t->disk->switches->cache_off);
+	t->io.lba = scsi_sectors(t, lba);
+	t->io.bytes = 2 * bytes;
+	return SCSI_IO;
+}
+
+/* ----------------------------------------------------------- its two steps -- */
+
+/* Three parts of a slot's memory. */
+
+static uint8_t *wanted(const struct request *r)
+{
+	return r->pattern;
+}
+
+static uint8_t *written(const struct request *r)
+{
+	return r->pattern + SCSI_COMPARE_BYTES_MAX;
+}
+
+static uint8_t *found(const struct request *r)
+{
+	return r->pattern + 2 * SCSI_COMPARE_BYTES_MAX;
+}
+
+static void step(struct request *r, enum vhd_op op, uint8_t *bytes)
+{
+	size_t len = (size_t)(r->io.bytes / 2);
+
+	r->iov[0] = (struct iovec){bytes, len};
+	r->sectors = len / VHD_SECTOR_BYTES;
+	r->req = (struct vhd_req){
+		.img = r->disk->img,
+		.op = op,
+		.flags = op == VHD_OP_WRITE && r->io.fua ? VHD_REQ_FUA : 0,
+		.lba = r->io.lba,
+		.iov = r->iov,
+		.iov_count = 1,
+		.user = r,
+	};
+}
+
+void storvsp_compare_prepare(struct channel *ch, struct request *r)
+{
+	const struct scsi_task *t = &ch->task;
+	size_t half = (size_t)(t->io.bytes / 2);
+
+	r->disk = t->disk;
+	r->io = t->io;
+	r->at = 0; /* of two: a reset in between ends it */
+	r->count = 1;
+	memcpy(wanted(r), t->param, half);
+	memcpy(written(r), t->param + half, half);
+	step(r, VHD_OP_READ, found(r));
+}
+
+bool storvsp_compare_next(struct request *r, struct scsi_end *end)
+{
+	size_t half = (size_t)(r->io.bytes / 2), i = 0;
+
+	r->at = r->count;
+	if (memcmp(wanted(r), found(r), half) == 0) {
+		step(r, VHD_OP_WRITE, written(r));
+		return true;
+	}
+	while (wanted(r)[i] == found(r)[i])
+		i++;
+	end->verdict = SCSI_MISCOMPARE;
+	end->miscompare_at = (uint32_t)i;
+	return false;
+}
