@@ -41,7 +41,7 @@ ifeq ($(COV),1)
 $(BUILD)/obj/tests/%.o: CFLAGS_ALL := $(BASE) -O2 -g $(WARN) $(CFLAGS)
 endif
 
-LIBS_VHD   := -luring -laio -lisal
+LIBS_VHD   := -luring -laio -lisal -lnbd
 LIBS_TOOLS := -Wl,--as-needed -lext2fs -lcom_err -lfuse3 -lnbd -lcrypto -lz -lblkid -ljson-c -lseccomp -lisal
 
 # ------------------------------------------------------------------ sources
@@ -56,7 +56,8 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
            vhd/bitmap.c vhd/map.c vhd/alloc.c vhd/written.c vhd/commit.c \
            vhd/tail.c vhd/sync.c vhd/queue.c vhd/queue_image.c vhd/queue_io.c \
            vhd/queue_flush.c vhd/engine_uring.c vhd/engine_aio.c \
-           vhd/engine_sync.c vhd/zero.c vhd/rebase.c vhd/rebase_copy.c \
+           vhd/engine_sync.c vhd/engine_nbd.c vhd/nbd.c vhd/nbd_link.c \
+           vhd/nbd_run.c vhd/nbd_keep.c vhd/zero.c vhd/rebase.c vhd/rebase_copy.c \
            vhd/rebase_header.c vhd/survey.c vhd/check.c vhd/check_code.c \
            vhd/check_footer.c vhd/check_header.c vhd/check_bat.c \
            vhd/check_batmap.c vhd/check_chain.c vhd/check_data.c \
@@ -185,7 +186,8 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_written_crash vhd_create_child vhd_rebase vhd_resize vhd_grow \
             vhd_compact vhd_malformed vhd_split vhd_keep vhd_check_chain \
             vhd_merge vhd_merge_file vhd_random vhd_set vhd_repair vhd_undo \
-            vhd_salvage vhd_oracle vhd_zero vhd_bound vhd_confine vhd_fault
+            vhd_salvage vhd_oracle vhd_zero vhd_bound vhd_confine vhd_fault \
+            vhd_nbd
 UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
               vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
@@ -194,6 +196,7 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
            hv_hypercall_fetch
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
+                storvsp_trace \
                 storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
                 storvsp_capacity storvsp_readwrite storvsp_target \
                 storvsp_sense storvsp_attention storvsp_buffer \
@@ -237,7 +240,7 @@ TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                tests/lib/stack.c tests/lib/world.c tests/lib/world_write.c \
                tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c \
                tests/lib/tally.c tests/lib/crashdisk.c tests/lib/crashstate.c \
-               tests/lib/simdisk.c tests/lib/simmodel.c
+               tests/lib/simdisk.c tests/lib/simmodel.c tests/lib/fakenbd.c
 # Programs of tests/proof/*.sh, each tests/NAME.c with SRC_NAME, built by
 # unit-build.
 PROOF_PROGRAMS := proof/crash proof/sim proof/tools
@@ -544,6 +547,8 @@ $(BUILD)/tests/vhd_bound $(BUILD)/tests/vmbus_bound: \
 $(BUILD)/tests/hv_synic: LDFLAGS_ALL += -Wl,--wrap=hv_gpa_or32
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
+# The same for tests/nbd.sh and tests/blockdev.sh.
+$(eval $(call unit_rule,store_work,$(LIBVHD)))
 # The same for tests/proof/corpus_peers.sh.
 $(eval $(call unit_rule,corpus_image,$(LIBVHD)))
 $(BUILD)/tests/corpus_image: $(call obj,tests/lib/fuzzimg.c)
@@ -579,7 +584,7 @@ $(foreach t,$(REPLAYED),$(eval $(call replay_rule,$(t))))
 # gcc asks for the prototype that libFuzzer keeps to itself.
 $(BUILD)/obj/fuzz/%.o: CFLAGS_ALL += -Wno-missing-prototypes
 
-unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd corpus_image proof/nomem.so \
+unit-build: $(addprefix $(BUILD)/tests/,$(UNIT) cross_vhd store_work corpus_image proof/nomem.so \
                                        $(addprefix replay_,$(REPLAYED)) \
                                        $(PROOF_PROGRAMS))
 unit: unit-build

@@ -372,6 +372,38 @@ static void inject(struct world *w, uint8_t how)
 	w->faulty = true;
 }
 
+/* The host changes its mind about a disk. The clock stands still: what a
+ * limit holds waits until that is lifted.
+ */
+static void host_wish(struct world *w, uint8_t how)
+{
+	static const struct storvsp_limits limits[] = {
+		{0}, {.depth = 1}, {.iops = 300}, {.bps = 100000},
+	};
+	struct storvsp *vsp = vsc_vsp(w->v);
+	uint8_t i = how % DISKS;
+	const struct storvsp_address at = {0, i & 1, (uint8_t)(i >> 1)};
+
+	if (how & 0x80)
+		(void)storvsp_disk_limit(vsp, at, &limits[how >> 5 & 3], NULL);
+	else if (how & 0x40)
+		(void)storvsp_disk_on_error(vsp, at,
+					    how & 0x20
+						    ? STORVSP_ON_ERROR_PAUSE
+						    : STORVSP_ON_ERROR_REPORT,
+					    NULL);
+	else
+		(void)storvsp_disk_resume(vsp, at, NULL);
+}
+
+static void let_go(struct world *w)
+{
+	for (uint8_t i = 0; i < DISKS; i++) {
+		host_wish(w, 0x80 | i);
+		host_wish(w, i);
+	}
+}
+
 /* ------------------------------------------------------------- actions --- */
 
 static void act(struct world *w)
@@ -420,7 +452,10 @@ static void act(struct world *w)
 		hold(w, op & 0x10);
 		break;
 	case 13:
-		inject(w, byte(w));
+		if (op & 0x20)
+			host_wish(w, byte(w));
+		else
+			inject(w, byte(w));
 		break;
 	case 14:
 		add_disk(w, byte(w));
@@ -440,6 +475,7 @@ static void settle(struct world *w)
 	hold(w, false);
 	w->next = (struct sim_fate){0};
 	for (unsigned round = 0; round < 1000; round++) {
+		let_go(w);
 		vsc_pump(w->v);
 		left = 0;
 		for (unsigned i = 0; i < CHANNELS; i++) {

@@ -176,6 +176,11 @@ static void *run(void *arg)
 	(void)pthread_setname_np(pthread_self(), name); /* for people only */
 	rc = queue_start(ch, s->luns);
 	if (rc == 0) {
+		/* A queue with disks on servers puts what it waits for in one
+		 * place, by a call that is given up next.
+		 */
+		(void)vhd_queue_wait(ch->queue, vmbus_channel_eventfd(ch->bus),
+				     0);
 		rc = thread_begins(ch);
 		if (rc)
 			queue_stop(ch);

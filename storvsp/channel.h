@@ -94,7 +94,6 @@ struct request {
 	bool stalled;	  /* at the disk for too long */
 	uint64_t from_ns; /* when it was taken, and sent */
 	uint64_t sent_ns;
-	uint8_t opcode;
 	const struct storvsp_disk *disk;
 	struct scsi_io io;
 	uint64_t sectors; /* of `req` */

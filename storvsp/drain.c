@@ -143,12 +143,17 @@ static bool type_ok(const struct vmbus_packet *pkt,
 static void handle(struct channel *ch, struct request *r,
 		   const struct vmbus_packet *pkt)
 {
-	struct storvsp_packet_wire in = {0};
-	size_t n =
-		pkt->payload_len < sizeof(in) ? pkt->payload_len : sizeof(in);
+	struct storvsp_packet_wire in;
+	size_t n = sizeof(in);
 	uint16_t count = 0;
 
-	memcpy(&in, pkt->payload, n);
+	if (pkt->payload_len < n) {
+		n = pkt->payload_len;
+		memset(&in, 0, sizeof(in));
+		memcpy(&in, pkt->payload, n);
+	} else { /* all of today's: a few moves */
+		memcpy(&in, pkt->payload, sizeof(in));
+	}
 	if (!type_ok(pkt, &in)) {
 		storvsp_session_refuse(&in, &r->answer,
 				       STORVSP_STATUS_INVALID_PARAMETER);

@@ -52,8 +52,8 @@ struct storvsp_opts {
 	/* No threads: the test calls storvsp_poll. */
 	bool manual;
 
-	/* For people: what to type to resume a paused disk, for the log; the
-	 * disk's address follows it. May be NULL. Borrowed.
+	/* For people: what to type to resume a paused disk, for the log; its
+	 * LUN follows at once. May be NULL. Borrowed.
 	 */
 	const char *resume_hint;
 	uint32_t stall_ms; /* see struct storvsp_disk_stats; 0 means 10 s */

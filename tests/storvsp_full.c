@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A host's disk that really is full, under a VSP with its own threads and the
  * machine's engine: the disk pauses, room is made, it is resumed, and every
- * write is there once. Also: what waits for a limit is woken by the clock.
+ * write is there once. What waits for a limit is woken by the clock, and the
+ * host may change its mind at any time.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -28,15 +31,14 @@ struct full {
 
 static const struct storvsp_address where;
 
-static void start(struct full *f, const char *path)
+static void start_with(struct full *f, const char *path,
+		       const struct vsc_opts *o)
 {
-	const struct vsc_opts o = {.threaded = true};
-
 	*f = (struct full){0};
 	f->path = strdup(path);
 	f->img = qtest_create(path, VHD_FORMAT_DYNAMIC, DISK_BYTES, BLOCK_BYTES,
 			      false);
-	f->v = vsc_create(&o);
+	f->v = vsc_create(o);
 	vsc_disk(f->v, f->img, 0, 0, 0, false);
 	assert_int_equal(storvsp_disk_on_error(vsc_vsp(f->v), where,
 					       STORVSP_ON_ERROR_PAUSE, NULL),
@@ -45,6 +47,13 @@ static void start(struct full *f, const char *path)
 	vsc_negotiate(f->c, STORVSP_VERSION_WIN10, NULL);
 	for (unsigned i = 0; i < BLOCKS; i++)
 		vsc_buffer_init(f->v, &f->b[i], 16);
+}
+
+static void start(struct full *f, const char *path)
+{
+	const struct vsc_opts o = {.threaded = true};
+
+	start_with(f, path, &o);
 }
 
 static struct storvsp_disk_stats stats(struct full *f)
@@ -237,11 +246,104 @@ static void what_waits_for_a_limit_is_woken_by_the_clock(void **state)
 	free(path);
 }
 
+/* ------------------------------------------- the host beside channels ---- */
+
+#define CHANNELS 3u
+#define ROUNDS	 150u
+
+struct beside {
+	struct full *f;
+	struct vsc_channel *c[CHANNELS];
+	atomic_bool over;
+};
+
+/* Wishes and looks, as fast as they can be had. */
+static void *host(void *arg)
+{
+	static const struct storvsp_limits limits[] = {
+		{0}, {.iops = 100000}, {.depth = 2}, {.bps = 1ull << 30}};
+	struct beside *b = arg;
+	struct storvsp *vsp = vsc_vsp(b->f->v);
+
+	for (unsigned i = 0; !atomic_load(&b->over); i++) {
+		struct storvsp_channel_stats ch[CHANNELS];
+		struct storvsp_disk_stats s;
+
+		assert_int_equal(storvsp_disk_limit(vsp, where, &limits[i % 4],
+						    NULL),
+				 0);
+		assert_int_equal(storvsp_disk_on_error(
+					 vsp, where,
+					 i & 1 ? STORVSP_ON_ERROR_PAUSE
+					       : STORVSP_ON_ERROR_REPORT,
+					 NULL),
+				 0);
+		assert_int_equal(storvsp_disk_resume(vsp, where, NULL), 0);
+		assert_int_equal(storvsp_disk_get_stats(vsp, where, &s), 0);
+		assert_true(storvsp_channel_list(vsp, ch, CHANNELS) <=
+			    CHANNELS);
+		usleep(100);
+	}
+	return NULL;
+}
+
+static void *guest(void *arg)
+{
+	struct vsc_channel *c = arg;
+	struct vsc_answer a;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct vsc_cmd cmd = {.cdb = {0x35},
+				      .data_in = STORVSP_DATA_NONE};
+
+		for (unsigned k = 0; k < 8; k++)
+			assert_true(vsc_start(c, &cmd) != 0);
+		for (unsigned k = 0; k < 8; k++) {
+			assert_true(vsc_recv(c, &a));
+			assert_true(vsc_good(&a));
+		}
+	}
+	return NULL;
+}
+
+static void the_host_may_change_its_mind_beside_all_channels(void **state)
+{
+	struct vsc_opts o = {.threaded = true, .vsp.max_subchannels = 2};
+	struct beside b = {0};
+	pthread_t threads[CHANNELS + 1];
+	struct full f;
+	char *path = qtest_path();
+
+	(void)state;
+	start_with(&f, path, &o);
+	assert_int_equal(vsc_create_subs(f.c, CHANNELS - 1), 0);
+	b.f = &f;
+	b.c[0] = f.c;
+	for (uint16_t i = 1; i < CHANNELS; i++)
+		b.c[i] = vsc_open(f.v, i);
+	pthread_create(&threads[CHANNELS], NULL, host, &b);
+	for (unsigned i = 0; i < CHANNELS; i++)
+		pthread_create(&threads[i], NULL, guest, b.c[i]);
+	for (unsigned i = 0; i < CHANNELS; i++)
+		pthread_join(threads[i], NULL);
+	atomic_store(&b.over, true);
+	pthread_join(threads[CHANNELS], NULL);
+	assert_int_equal(stats(&f).kind[STORVSP_KIND_FLUSH].count,
+			 CHANNELS * ROUNDS * 8);
+	vsc_destroy(f.v);
+	qtest_close(f.img);
+	unlink(f.path);
+	free(f.path);
+	free(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_at_its_limit_pauses_and_goes_on),
 		cmocka_unit_test(what_waits_for_a_limit_is_woken_by_the_clock),
+		cmocka_unit_test(
+			the_host_may_change_its_mind_beside_all_channels),
 		cmocka_unit_test(a_full_file_system_pauses_and_goes_on),
 	};
 

@@ -87,6 +87,7 @@ static void disks_keep_their_names_and_words(void **state)
 		{"a.img,raw,ro", "a.img", true, VHD_FORMAT_RAW, 0, 0},
 		{"a,ro,fixed", "a", true, VHD_FORMAT_FIXED, 0, 0},
 		{"a,dynamic", "a", false, VHD_FORMAT_DYNAMIC, 0, 0},
+		{"a,direct,ro", "a", true, VHD_FORMAT_AUTO, 0, 0},
 		{"a,", "a,", false, VHD_FORMAT_AUTO, 0, 0},
 		{"a,x,rw", "a,x", false, VHD_FORMAT_AUTO, 0, 0},
 		{"a,sector=4096", "a", false, VHD_FORMAT_AUTO, 4096, 0},
@@ -101,6 +102,8 @@ static void disks_keep_their_names_and_words(void **state)
 		assert_string_equal(args.disks[0].path, cases[i].path);
 		assert_int_equal(args.disks[0].read_only, cases[i].read_only);
 		assert_int_equal(args.disks[0].format, cases[i].format);
+		assert_int_equal(args.disks[0].direct,
+				 strstr(cases[i].value, ",direct") != NULL);
 		assert_int_equal(args.disks[0].sector_bytes, cases[i].sector);
 		assert_int_equal(args.disks[0].physical_bytes,
 				 cases[i].physical);

@@ -503,6 +503,8 @@ static int queue(enum vhd_engine engine, struct vhd_err *e)
 	rc = vhd_queue_create(&o, &q, e);
 	if (!rc)
 		rc = vhd_queue_attach(q, img, e);
+	if (!rc && engine == VHD_ENGINE_URING)
+		rc = vhd_queue_memory(q, &iov, 1, e);
 	for (unsigned i = 0; i < 3 && !rc; i++) {
 		req = (struct vhd_req){.img = img, .iov = &iov, .iov_count = 1,
 				       .op = VHD_OP_WRITE};

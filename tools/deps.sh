@@ -25,7 +25,7 @@ packages()
 	build libseccomp-dev    filters of system calls: the sandbox
 	build zlib1g-dev        gzip streams
 	build libssl-dev        digests of converted disks
-	build libnbd-dev        NBD servers as source and destination of vhd-convert
+	build libnbd-dev        images on NBD servers, in the library and the tools
 	build nbdkit-plugin-dev header of the nbdkit plugin
 	build libext2fs-dev     free space of ext2, ext3 and ext4
 	build comerr-dev        its error texts

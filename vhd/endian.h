@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Integers as they lie on disk and on a ring: structs of bytes, so that they
- * can be neither added nor compared by accident and carry no padding.
+ * can be neither added nor compared by accident and carry no padding. Reading
+ * one is a copy and, where need be, a swap: of bytes put together by hand the
+ * compiler makes a load only where they are still in memory.
  * Floor header: no state, open to every module.
  */
 #ifndef VHD_ENDIAN_H
 #define VHD_ENDIAN_H
 
+#include <endian.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef struct {
 	uint8_t b[2];
@@ -29,7 +33,10 @@ typedef struct {
 
 static inline uint16_t be16_get(be16 v)
 {
-	return (uint16_t)(v.b[0] << 8 | v.b[1]);
+	uint16_t n;
+
+	memcpy(&n, v.b, sizeof(n));
+	return be16toh(n);
 }
 
 static inline be16 be16_put(uint16_t n)
@@ -39,8 +46,10 @@ static inline be16 be16_put(uint16_t n)
 
 static inline uint32_t be32_get(be32 v)
 {
-	return (uint32_t)v.b[0] << 24 | (uint32_t)v.b[1] << 16 |
-	       (uint32_t)v.b[2] << 8 | v.b[3];
+	uint32_t n;
+
+	memcpy(&n, v.b, sizeof(n));
+	return be32toh(n);
 }
 
 static inline be32 be32_put(uint32_t n)
@@ -51,10 +60,10 @@ static inline be32 be32_put(uint32_t n)
 
 static inline uint64_t be64_get(be64 v)
 {
-	be32 hi = {{v.b[0], v.b[1], v.b[2], v.b[3]}};
-	be32 lo = {{v.b[4], v.b[5], v.b[6], v.b[7]}};
+	uint64_t n;
 
-	return (uint64_t)be32_get(hi) << 32 | be32_get(lo);
+	memcpy(&n, v.b, sizeof(n));
+	return be64toh(n);
 }
 
 static inline be64 be64_put(uint64_t n)
@@ -68,7 +77,10 @@ static inline be64 be64_put(uint64_t n)
 
 static inline uint16_t le16_get(le16 v)
 {
-	return (uint16_t)(v.b[1] << 8 | v.b[0]);
+	uint16_t n;
+
+	memcpy(&n, v.b, sizeof(n));
+	return le16toh(n);
 }
 
 static inline le16 le16_put(uint16_t n)
@@ -78,8 +90,10 @@ static inline le16 le16_put(uint16_t n)
 
 static inline uint32_t le32_get(le32 v)
 {
-	return (uint32_t)v.b[3] << 24 | (uint32_t)v.b[2] << 16 |
-	       (uint32_t)v.b[1] << 8 | v.b[0];
+	uint32_t n;
+
+	memcpy(&n, v.b, sizeof(n));
+	return le32toh(n);
 }
 
 static inline le32 le32_put(uint32_t n)
@@ -90,10 +104,10 @@ static inline le32 le32_put(uint32_t n)
 
 static inline uint64_t le64_get(le64 v)
 {
-	le32 lo = {{v.b[0], v.b[1], v.b[2], v.b[3]}};
-	le32 hi = {{v.b[4], v.b[5], v.b[6], v.b[7]}};
+	uint64_t n;
 
-	return (uint64_t)le32_get(hi) << 32 | le32_get(lo);
+	memcpy(&n, v.b, sizeof(n));
+	return le64toh(n);
 }
 
 static inline le64 le64_put(uint64_t n)

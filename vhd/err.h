@@ -30,7 +30,7 @@ enum vhd_why {
 	VHD_WHY_RANGE,       /* past the end of the disk */
 	VHD_WHY_UNSUPPORTED, /* well-formed but not handled here */
 	VHD_WHY_CANCELLED,   /* the request was cancelled */
-	VHD_WHY_SERVER,      /* a server is not there, or refuses */
+	VHD_WHY_SERVER,      /* a server is not there, is gone, or refuses */
 	/* the image */
 	VHD_WHY_TOO_SMALL,         /* shorter than any footer */
 	VHD_WHY_NOT_VHD,           /* no footer at either end */

@@ -33,6 +33,8 @@ static inline enum vhd_why vhd_io_why(int code)
 		return VHD_WHY_NO_SPACE;
 	case ENOMEM:
 		return VHD_WHY_NOMEM;
+	case ENOTCONN: /* an NBD server's connection is gone */
+		return VHD_WHY_SERVER;
 	default:
 		return VHD_WHY_IO;
 	}

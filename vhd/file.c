@@ -18,6 +18,7 @@
 #include "file.h"
 #include "filesys.h"
 #include "lock.h"
+#include "nbd.h"
 
 /* Calls in a row that may say EINTR or EAGAIN before it counts as an error. */
 #define RETRIES_MAX	 1000
@@ -473,5 +474,7 @@ bool vhd_file_is_device(const struct vhd_file *f)
 {
 	struct stat st;
 
+	if (vhd_nbd_of(f))
+		return true;
 	return f->fd >= 0 && fstat(f->fd, &st) == 0 && S_ISBLK(st.st_mode);
 }

@@ -26,7 +26,7 @@ int vhd_open_retry(const char *path, int flags);
 int vhd_file_punch(const struct vhd_file *f, uint64_t off, uint64_t len,
 		   struct vhd_err *err);
 
-/* A block device: its length is fixed. */
+/* A block device or an NBD export: its length is fixed. */
 bool vhd_file_is_device(const struct vhd_file *f);
 
 #endif

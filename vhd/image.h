@@ -60,6 +60,7 @@ struct vhd {
 	struct vhd_footer_wire footer; /* the one in force, unknown bytes too */
 	bool writable;
 	bool inspect;
+	bool fixed_len;		  /* blocked and writable, on a device */
 	bool data_aligned;
 	bool blocked;		  /* dynamic or differencing */
 	uint64_t sectors;	  /* of the disk */
@@ -255,6 +256,10 @@ int vhd_resolve(struct vhd *img, uint64_t lba, uint64_t sectors,
 /* parent.c. Find, open and link all parents of `top`, opened at `path`. */
 int vhd_parents_open(struct vhd *top, const char *path,
 		     const struct vhd_open_opts *opts, struct vhd_err *err);
+/* Open and link the parent that the caller names, with its own parents. */
+int vhd_parent_open_named(struct vhd *top, const char *path,
+			  const struct vhd_open_opts *opts,
+			  struct vhd_err *err);
 
 /* bitmap.c. `entry` is the block's place. Tells whether sector `in` of the
  * block is valid and how many of the `n` sectors from there agree with it.

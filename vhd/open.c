@@ -15,6 +15,7 @@
 #include "filesys.h"
 #include "image.h"
 #include "locator.h"
+#include "nbd.h"
 #include "split.h"
 #include "resize.h"
 
@@ -270,6 +271,13 @@ static int refuse_writing(uint64_t at, const char *text, struct vhd_err *err)
 			"%s; open it read-only", text);
 }
 
+/* A device ends before the footer that belongs behind the last block. */
+static bool length_short(const struct vhd *img)
+{
+	return img->info.file_bytes < VHD_FOOTER_BYTES ||
+	       img->alloc_end_bytes > img->info.file_bytes - VHD_FOOTER_BYTES;
+}
+
 /* What can be read but not written to without making it worse. */
 static int writable_check(const struct vhd *img, const struct vhd_probe *p,
 			  struct vhd_err *err)
@@ -297,10 +305,10 @@ static int writable_check(const struct vhd *img, const struct vhd_probe *p,
 				"%s lies outside the file, where blocks are "
 				"or would go; open it read-only",
 				img->outside);
-	if (img->blocked && vhd_file_is_device(&img->file))
-		return refuse_writing(0,
-				      "a dynamic disk on a block device "
-				      "cannot grow",
+	if (img->fixed_len && length_short(img))
+		return refuse_writing(img->alloc_end_bytes,
+				      "the device has no room for a footer "
+				      "behind the last block",
 				      err);
 	return 0;
 }
@@ -351,6 +359,7 @@ static int set_up(struct vhd *img, const struct vhd_open_opts *opts,
 		img->info.notes |= VHD_NOTE_SPLIT;
 	if (!img->writable)
 		return 0;
+	img->fixed_len = img->blocked && vhd_file_is_device(&img->file);
 	rc = writable_check(img, &p, err);
 	if (!rc && img->info.format == VHD_FORMAT_FIXED &&
 	    resize_fixed_pending(&img->footer))
@@ -372,7 +381,7 @@ static void image_init(struct vhd *img, const struct vhd_file *f,
 	img->file = *f;
 	img->writable = opts->writable;
 	img->inspect = opts->inspect;
-	img->follow = opts->parent_dir != NULL;
+	img->follow = opts->parent_dir || opts->parent_path;
 	img->larger_child = opts->larger_child;
 	img->raw_parent = opts->raw_parent;
 	img->info.layers = 1;
@@ -474,6 +483,21 @@ int vhd_open_file(const struct vhd_file *f, const struct vhd_open_opts *opts,
 	return 0;
 }
 
+static int open_nbd(const char *uri, const struct vhd_open_opts *opts,
+		    struct vhd_file *f, struct vhd_err *err)
+{
+	const struct nbd_how how = {
+		.reconnect_ms = opts->nbd->reconnect_ms
+					? opts->nbd->reconnect_ms
+					: VHD_NBD_RECONNECT_MS,
+		.writable = opts->writable,
+		.thread_begins = opts->nbd->thread_begins,
+		.thread_arg = opts->nbd->thread_arg,
+	};
+
+	return vhd_nbd_open(uri, &how, f, err);
+}
+
 int vhd_open(const char *path, const struct vhd_open_opts *opts,
 	     struct vhd **out, struct vhd_err *err)
 {
@@ -487,7 +511,9 @@ int vhd_open(const char *path, const struct vhd_open_opts *opts,
 	how.writable = opts->writable;
 	how.direct = opts->direct;
 	how.no_lock = opts->force_read;
-	if (opts->format == VHD_FORMAT_RAW)
+	if (opts->nbd && vhd_is_nbd_uri(path))
+		rc = open_nbd(path, opts, &f, err);
+	else if (opts->format == VHD_FORMAT_RAW)
 		rc = vhd_file_open(path, &how, &f, err);
 	else
 		rc = vhd_split_open(path, &how, &f, err);
@@ -498,8 +524,14 @@ int vhd_open(const char *path, const struct vhd_open_opts *opts,
 		vhd_file_close(&f);
 		return rc;
 	}
-	if (img->follow && img->info.format == VHD_FORMAT_DIFF)
-		rc = vhd_parents_open(img, path, opts, err);
+	if (opts->parent_path && img->info.format != VHD_FORMAT_DIFF)
+		rc = vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+			      "a parent is named, but this is no differencing "
+			      "disk");
+	else if (img->follow && img->info.format == VHD_FORMAT_DIFF)
+		rc = opts->parent_path
+			     ? vhd_parent_open_named(img, path, opts, err)
+			     : vhd_parents_open(img, path, opts, err);
 	if (rc)
 		vhd_abandon(img);
 	else

@@ -24,6 +24,7 @@
 #include "filesys.h"
 #include "image.h"
 #include "locator.h"
+#include "nbd.h"
 #include "relate.h"
 #include "split.h"
 
@@ -441,6 +442,11 @@ static int child_dir(struct search *s, struct vhd_err *err)
 	const char *path = s->child->path;
 	char *slash;
 
+	/* What is on a server has its parents in the directory itself. */
+	if (vhd_nbd_of(&s->child->file)) {
+		s->dir = strdup("");
+		return s->dir ? 0 : vhd_fail_nomem(err, 1, "a path");
+	}
 	if (!vhd_path_below(path, s->root))
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"the image is not below %.80s, where its "
@@ -532,6 +538,14 @@ out:
 	return rc;
 }
 
+static int path_note(struct vhd *img, const char *path)
+{
+	if (!vhd_nbd_of(&img->file))
+		return vhd_path_resolve(path, &img->path);
+	img->path = strdup(path);
+	return img->path ? 0 : -ENOMEM;
+}
+
 /* A lost symlink race leaves a path that does not name the open file; then
  * only the file's own place is wrong, and the ids still decide.
  */
@@ -539,7 +553,7 @@ static int search_open(struct search *s, const char *path, struct vhd_err *err)
 {
 	int rc;
 
-	rc = vhd_path_resolve(path, &s->top->path);
+	rc = path_note(s->top, path);
 	if (!rc)
 		rc = vhd_path_resolve(s->opts->parent_dir, &s->root);
 	if (rc) {
@@ -582,4 +596,38 @@ int vhd_parents_open(struct vhd *top, const char *path,
 		close(s.root_fd);
 	free(s.root);
 	return rc ? vhd_tolerate(&top->info, opts->inspect, &fault, err) : 0;
+}
+
+int vhd_parent_open_named(struct vhd *top, const char *path,
+			  const struct vhd_open_opts *opts, struct vhd_err *err)
+{
+	const struct vhd_open_opts parent_opts = {
+		.direct = opts->direct,
+		.force_read = opts->force_read,
+		.larger_child = opts->larger_child,
+		.raw_parent = opts->raw_parent,
+		.parent_dir = opts->parent_dir,
+		.nbd = opts->nbd,
+	};
+	struct vhd_err fault;
+	struct vhd *parent;
+	int rc = path_note(top, path);
+
+	if (rc)
+		return vhd_fail(err, rc, vhd_system_why(rc), 0,
+				"cannot find %.80s: %s", path,
+				vhd_errno_text(rc));
+	rc = vhd_open(opts->parent_path, &parent_opts, &parent, &fault);
+	if (rc)
+		return vhd_fail(err, rc, fault.why, fault.at_bytes,
+				"parent: %.140s", fault.text);
+	if (!parent->path)
+		rc = path_note(parent, opts->parent_path);
+	rc = rc ? vhd_fail(err, rc, vhd_system_why(rc), 0,
+			   "cannot find %.80s: %s", opts->parent_path,
+			   vhd_errno_text(rc))
+		: vhd_chain_link(top, top, parent, err);
+	if (rc)
+		vhd_abandon(parent);
+	return rc;
 }

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "checked.h"
+#include "engine_nbd.h"
 #include "fail.h"
 #include "queue.h"
 
@@ -132,9 +133,21 @@ int vhd_queue_create(const struct vhd_queue_opts *opts, struct vhd_queue **out,
 	return rc;
 }
 
+/* Beside which that of NBD exports is, if there are any. */
+static const struct vhd_engine_ops *engine_own(const struct vhd_queue *q,
+					       void **state)
+{
+	if (q->engine == &vhd_engine_nbd)
+		return vhd_engine_nbd_inner(q->state, state);
+	if (state)
+		*state = q->state;
+	return q->engine;
+}
+
 int queue_go_sync(struct vhd_queue *q, struct vhd_err *err)
 {
-	void *state;
+	const struct vhd_engine_ops *old;
+	void *state, *old_state;
 	int rc;
 
 	if (!q->automatic || q->in_flight || q->broken)
@@ -142,8 +155,29 @@ int queue_go_sync(struct vhd_queue *q, struct vhd_err *err)
 	rc = vhd_engine_sync.create(q->depth, &state, err);
 	if (rc)
 		return rc;
-	q->engine->destroy(q->state);
-	q->engine = &vhd_engine_sync; /* which keeps nothing of a file */
+	old = engine_own(q, &old_state);
+	old->destroy(old_state);
+	/* which keeps nothing of a file */
+	if (q->engine == &vhd_engine_nbd) {
+		vhd_engine_nbd_rewrap(q->state, &vhd_engine_sync, state);
+		return 0;
+	}
+	q->engine = &vhd_engine_sync;
+	q->state = state;
+	return 0;
+}
+
+int queue_go_nbd(struct vhd_queue *q, struct vhd_err *err)
+{
+	void *state;
+	int rc;
+
+	if (q->engine == &vhd_engine_nbd)
+		return 0;
+	rc = vhd_engine_nbd_wrap(q->engine, q->state, q->depth, &state, err);
+	if (rc)
+		return rc;
+	q->engine = &vhd_engine_nbd;
 	q->state = state;
 	return 0;
 }
@@ -182,7 +216,7 @@ void vhd_queue_destroy(struct vhd_queue *q)
 
 enum vhd_engine vhd_queue_engine(const struct vhd_queue *q)
 {
-	return q->engine->id;
+	return engine_own(q, NULL)->id;
 }
 
 unsigned vhd_queue_in_flight(const struct vhd_queue *q)

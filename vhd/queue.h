@@ -168,6 +168,8 @@ static inline void queue_slot_put(struct vhd_queue *q, struct queue_slot *slot)
  * and nothing is in flight; attached images stay so. -ENOTSUP otherwise.
  */
 int queue_go_sync(struct vhd_queue *q, struct vhd_err *err);
+/* Have the queue serve images on NBD exports, too; at any time. */
+int queue_go_nbd(struct vhd_queue *q, struct vhd_err *err);
 bool queue_list_remove(struct queue_list *l, struct vhd_req *req);
 /* Note a fault at `pos_bytes` of the request; the first one names it, the
  * lowest position is what the caller learns.

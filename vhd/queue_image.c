@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "fail.h"
+#include "nbd.h"
 #include "queue.h"
 
 #define PAGE_BYTES 4096u
@@ -112,7 +113,9 @@ static int file_attach(struct vhd_queue *q, struct vhd *img,
 				"a queue serves at most %u files, parents "
 				"among them",
 				VHD_ENGINE_FILES_MAX);
-	rc = q->engine->attach(q->state, file, slot, err);
+	rc = vhd_nbd_of(file) ? queue_go_nbd(q, err) : 0;
+	if (!rc)
+		rc = q->engine->attach(q->state, file, slot, err);
 	/* A split set is no one descriptor: only one engine can serve it. */
 	if (rc == -ENOTSUP && queue_go_sync(q, err) == 0)
 		rc = q->engine->attach(q->state, file, slot, err);

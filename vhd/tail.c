@@ -8,6 +8,10 @@
  * to its place right behind the last block: written there and synced before
  * the file is cut, so that one of the two places is always valid.
  *
+ * A device's length is what it is: the footer is in its last sector from the
+ * first, where all readers look that know images on devices, and blocks are
+ * placed up to there.
+ *
  * Final layout, as Windows writes it: length a multiple of 4096, footer in the
  * last sector; the next block's bitmap takes the footer's place, which puts
  * its data on a 4 KiB boundary.
@@ -65,6 +69,13 @@ static int lengthen(struct vhd *img, uint64_t need_bytes, struct vhd_err *err)
 	struct vhd_err first;
 	int rc;
 
+	if (img->fixed_len)
+		return vhd_fail(err, -ENOSPC, VHD_WHY_NO_SPACE, need_bytes,
+				"the device is full: it has %llu bytes, the "
+				"next block ends at %llu, with a footer behind "
+				"it",
+				(unsigned long long)img->file_end_bytes,
+				(unsigned long long)need_bytes);
 	rc = vhd_file_truncate(&img->file, len, &first);
 	if (rc && first.why == VHD_WHY_NO_SPACE &&
 	    length_for(need_bytes) < len) {
@@ -127,7 +138,8 @@ int vhd_tail_room(struct vhd *img, uint64_t need_bytes, struct vhd_err *err)
 
 int vhd_tail_settle(struct vhd *img, struct vhd_err *err)
 {
-	uint64_t len = length_for(img->alloc_end_bytes);
+	uint64_t len = img->fixed_len ? img->file_end_bytes
+				      : length_for(img->alloc_end_bytes);
 	int rc;
 
 	img->settle = false;

@@ -48,6 +48,29 @@ struct vhd;
 
 /* ------------------------------------------------------------- opening -- */
 
+/* An NBD server's export as the place of an image. Its size never changes: a
+ * dynamic image grows within it. NBD has no locks: nothing keeps two from
+ * writing.
+ * A lost connection is made again; what was acknowledged and not flushed is
+ * written again then. Requests wait for that for `reconnect_ms`, and fail with
+ * -ENOTCONN (SERVER) afterwards.
+ */
+struct vhd_nbd_opts {
+	uint32_t reconnect_ms; /* 0: VHD_NBD_RECONNECT_MS */
+	/* Called by the connection's thread before the image is looked at; a
+	 * negative errno with its reason keeps it from opening. NULL is
+	 * allowed.
+	 */
+	int (*thread_begins)(void *arg, struct vhd_err *err);
+	void *thread_arg;
+};
+
+#define VHD_NBD_RECONNECT_MS 30000u
+#define VHD_NBD_FOREVER	     UINT32_MAX
+
+/* "nbd://...", "nbd+unix://...", "nbds://..." and the like. */
+bool vhd_is_nbd_uri(const char *text);
+
 struct vhd_open_opts {
 	enum vhd_format format; /* AUTO probes; naming one forbids guessing */
 	bool writable;          /* takes the exclusive lock, else the shared */
@@ -63,6 +86,12 @@ struct vhd_open_opts {
 	bool raw_parent;        /* DIFF: one that blktap made on a raw disk may
 				 * name it. Such a disk has no id: any file
 				 * below `parent_dir` can be named so */
+	const char *parent_path; /* DIFF: its parent, in place of what the
+				  * image says; NULL: as the image says. It
+				  * must be the disk the image was made on */
+	const struct vhd_nbd_opts *nbd; /* `path` and `parent_path` may be NBD
+					 * URIs; NULL: they are files. No name
+					 * out of an image is taken for one */
 };
 
 /* Open an existing image by path. NAME.vhd that has no footer of its own and

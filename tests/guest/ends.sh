@@ -77,14 +77,23 @@ check "its time is ours ($guest_time, $now)" \
 check 'quiet' equal "$(wc -l <"$dir/one.err")" 1
 
 # --memory wins over the one that start gives.
-start many 'test=facts disk=yes' --cpus 4 --memory 16G \
-	--disk "$dir/disk.vhd" </dev/null
+start many 'test=facts disk=yes second=yes' --cpus 4 --memory 16G \
+	--disk "$dir/disk.vhd" --disk "$dir/second.vhd,controller=3" </dev/null
 check 'four processors and 16 GiB: status' equal $? 0
 check 'four processors' equal "$(value many cpus)" 4
 check 'all of them on' equal "$(value many online)" 0-3
 memory=$(value many memory)
 check "16 GiB ($memory)" [ "${memory% kB}" -gt 15900000 ]
 check 'with a disk' equal "$(value many no)" ''
+opened()
+{
+	sed -n "s/.*(scsi, index \\([0-9]*\\)) open: .* to VP \\([0-9]*\\)\$/\\$1/p" \
+		"$dir/many.err" | sort -u | tr '\n' ' '
+}
+check 'a channel a processor' equal "$(opened 1)" '0 1 2 3 '
+check 'each interrupts one of its own' equal "$(opened 2)" '0 1 2 3 '
+check 'two controllers' equal \
+	"$(grep -c '(scsi, index 0) open' "$dir/many.err")" 2
 
 # Input that is a pipe, given before the guest listens, is all heard.
 printf 'first\nsecond line\nend\n' | start echo 'test=echo'

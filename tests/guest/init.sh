@@ -163,6 +163,7 @@ test_facts()
 {
 	load
 	[ "$(word disk)" != yes ] || wait_for /dev/sda
+	[ "$(word second)" != yes ] || wait_for /dev/sdb
 	say "cpus $(grep -c ^processor /proc/cpuinfo)"
 	say "online $(cat /sys/devices/system/cpu/online)"
 	say "memory $(sed -n 's/^MemTotal: *//p' /proc/meminfo)"

@@ -199,7 +199,7 @@ case_ends()
 	dir=$work/ends
 	rm -rf "$dir"
 	mkdir -p "$dir"
-	for disk in disk killed; do
+	for disk in disk second killed; do
 		qemu-img create -q -f vpc \
 			-o subformat=dynamic,force_size=on "$dir/$disk.vhd" 64M
 	done

@@ -11,6 +11,7 @@ static const char prog[] = "hv run";
 #define MEMORY_DEFAULT (512ull << 20)
 #define MEMORY_UNIT (2ull << 20)
 #define TIMEOUT_MAX_S 10000000u
+#define RECONNECT_MAX_S 86400u
 
 enum {
 	OPT_DISK = 256,
@@ -35,12 +36,17 @@ static const struct cli_option options[] = {
 	{"append", OPT_APPEND, "WORDS",
 	 "its command line (default: console=ttyS0)"},
 	{"disk", OPT_DISK, "FILE[,WORD]...",
-	 "a VHD as SCSI disk, the first is /dev/sda; words: ro\n"
+	 "a VHD as SCSI disk, the first is /dev/sda; FILE may be\n"
+	 "a block device or an NBD URI; words: ro\n"
 	 "or rw (the default); fixed, dynamic or raw: what it is\n"
 	 "instead of a look. A raw disk must be named as such;\n"
 	 "unmap or nounmap: whether the guest may give space back;\n"
+	 "direct: past the host's page cache;\n"
 	 "controller=N: on which of four, 0 (the default) to 3;\n"
 	 "sector=4096, physical=4096: its blocks, else of 512 bytes;\n"
+	 "parent=FILE: of a differencing disk, may be a URI, too;\n"
+	 "reconnect=SECONDS or forever: how long requests wait for\n"
+	 "an NBD server that is gone (default 30);\n"
 	 "pr=FILE: where persistent reservations outlive a run;\n"
 	 "iops=N, bps=SIZE: requests and bytes a second it may do,\n"
 	 "iops-burst=N, bps-burst=SIZE: at once; depth=N: requests\n"
@@ -78,7 +84,7 @@ static const struct disk_word {
 	bool read_only;
 	enum vhd_format format;
 	enum storvsp_unmap unmap;
-	bool dvd;
+	bool dvd, direct;
 } disk_words[] = {
 	{"ro", .read_only = true},
 	{"rw", .read_only = false},
@@ -88,6 +94,7 @@ static const struct disk_word {
 	{"unmap", .unmap = STORVSP_UNMAP_ON},
 	{"nounmap", .unmap = STORVSP_UNMAP_OFF},
 	{"dvd", .dvd = true},
+	{"direct", .direct = true},
 };
 
 static const struct disk_word *disk_word(const char *text)
@@ -145,6 +152,30 @@ static int physical_take(struct hv_disk_arg *d, const char *text)
 	return block_take("physical=", text, &d->physical_bytes);
 }
 
+static int parent_take(struct hv_disk_arg *d, const char *text)
+{
+	if (!*text) {
+		(void)cli_usage(prog, "--disk: parent=: names no file");
+		return -1;
+	}
+	d->parent = text; /* lives as long as the path, behind which it is */
+	return 1;
+}
+
+static int reconnect_take(struct hv_disk_arg *d, const char *text)
+{
+	uint32_t n;
+
+	if (strcmp(text, "forever") == 0) {
+		d->reconnect_ms = VHD_NBD_FOREVER;
+		return 1;
+	}
+	if (number("--disk: reconnect", text, 0, RECONNECT_MAX_S, &n))
+		return -1;
+	d->reconnect_ms = n ? n * 1000 : 1;
+	return 1;
+}
+
 static int on_error_take(struct hv_disk_arg *d, const char *text)
 {
 	if (hv_on_error_parse(text, &d->on_error) == 0)
@@ -175,6 +206,8 @@ static const struct value_word {
 	{"controller=", controller_take},
 	{"sector=", sector_take},
 	{"physical=", physical_take},
+	{"parent=", parent_take},
+	{"reconnect=", reconnect_take},
 	{"on-error=", on_error_take},
 	{"pr=", keeper_take},
 };
@@ -210,6 +243,7 @@ static int disk_word_take(struct hv_disk_arg *d, const char *text)
 	if (w->unmap != STORVSP_UNMAP_AUTO)
 		d->unmap = w->unmap;
 	d->dvd |= w->dvd;
+	d->direct |= w->direct;
 	return 1;
 }
 

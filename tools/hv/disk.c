@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "hv.h"
+#include "tools/sandbox/sandbox.h"
 
 /* A raw disk is opened as such only when it was named so: a guest can write
  * to it whatever looks like a VHD, and the next look would believe it.
@@ -20,21 +21,64 @@ static int check_probed(const struct hv_disk_arg *arg, struct vhd *img,
 			"not a VHD; if it is a raw disk, write --disk FILE,raw");
 }
 
+/* The connection's thread: it is the one that meets a server, and goes on doing
+ * so while a guest runs.
+ */
+static int connection(void *disk, struct vhd_err *err)
+{
+	const struct hv_disk_arg *arg = disk;
+
+	/* Set up again, TLS wants files, and more calls than are known. */
+	if (cli_sandbox_mode() != CLI_SANDBOX_OFF &&
+	    (strncmp(arg->path, "nbds", 4) == 0 ||
+	     (arg->parent && strncmp(arg->parent, "nbds", 4) == 0)))
+		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+				"TLS to an NBD server does not work in the "
+				"sandbox; have a tunnel in between, or "
+				"--sandbox=off");
+	return sandbox_thread(SANDBOX_LINK, hv_prog, err);
+}
+
+/* Where parents may be. What is on a server has none but by `parent=`. */
+static char *parent_dir(const struct hv_disk_arg *arg)
+{
+	const char *path = arg->parent ? arg->parent : arg->path;
+
+	return vhd_is_nbd_uri(path) ? NULL : cli_parent_dir(path);
+}
+
+static int say_parent(const struct hv_disk_arg *arg, struct vhd_err *err)
+{
+	if (err->why != VHD_WHY_NEEDS_PARENT || !vhd_is_nbd_uri(arg->path))
+		return err->code;
+	return vhd_fail(err, err->code, err->why, 0,
+			"a differencing disk on a server: name its parent, "
+			"--disk URI,parent=FILE");
+}
+
 static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
 		    struct vhd_err *err)
 {
-	char *dir = cli_parent_dir(arg->path);
+	char *dir = parent_dir(arg);
+	const struct vhd_nbd_opts nbd = {
+		.reconnect_ms = arg->reconnect_ms,
+		.thread_begins = connection,
+		.thread_arg = (void *)(uintptr_t)arg,
+	};
 	const struct vhd_open_opts opts = {
 		.format = arg->format,
 		.writable = !arg->read_only,
+		.direct = arg->direct,
 		.parent_dir = dir,
+		.parent_path = arg->parent,
+		.nbd = &nbd,
 	};
 	struct vhd *img;
 	int ret = vhd_open(arg->path, &opts, &img, err);
 
 	free(dir);
 	if (ret < 0)
-		return ret;
+		return say_parent(arg, err);
 	ret = check_probed(arg, img, err);
 	if (ret < 0)
 		vhd_abandon(img);
@@ -83,7 +127,7 @@ void hv_disks_abandon(struct hv_disks *d)
  */
 void hv_disk_id(const char *path, const struct vhd_info *info, uint8_t id[16])
 {
-	const char *slash = strrchr(path, '/');
+	const char *slash = vhd_is_nbd_uri(path) ? NULL : strrchr(path, '/');
 	uint64_t h[2] = {0xcbf29ce484222325u, 0x84222325cbf29ce4u};
 
 	if (info->format != VHD_FORMAT_RAW) {

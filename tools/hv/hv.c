@@ -85,6 +85,21 @@ static int choose_kvm(const struct hv_args *args)
 	return 0;
 }
 
+/* The emulated machine has files of ours and no network. */
+static bool reachable(const struct hv_args *args)
+{
+	for (unsigned i = 0; i < args->disk_count; i++) {
+		const struct hv_disk_arg *d = &args->disks[i];
+
+		if (!vhd_is_nbd_uri(d->path) && !d->parent)
+			continue;
+		fprintf(stderr, "%s: --disk %s: an NBD disk, and parent=, need "
+			"--accel kvm\n", hv_prog, d->path);
+		return false;
+	}
+	return true;
+}
+
 static int run_with(const struct hv_args *args, struct hv_disks *disks,
 		    int console_fd)
 {
@@ -94,7 +109,7 @@ static int run_with(const struct hv_args *args, struct hv_disks *disks,
 	};
 	int kvm = choose_kvm(args), status;
 
-	if (kvm < 0)
+	if (kvm < 0 || (!kvm && !reachable(args)))
 		return CLI_IO;
 	if (!kvm && args->name) {
 		fprintf(stderr, "%s: --name %s: nobody reaches a guest in an "

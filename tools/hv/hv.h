@@ -59,12 +59,15 @@ struct hv_disk_arg {
 	uint8_t controller, lun;
 	enum storvsp_unmap unmap;
 	enum vhd_format format; /* AUTO never means RAW */
+	const char *parent;     /* of a differencing disk; NULL: as it says */
+	uint32_t reconnect_ms;  /* NBD; 0: the library's default */
 	uint32_t sector_bytes, physical_bytes; /* 0: the default */
 	struct storvsp_limits limits;
 	enum storvsp_on_error on_error;
 	char *keeper_path; /* pr=FILE, or NULL */
 	bool dvd;	   /* a DVD drive; its disc is the file ... */
 	bool no_disc;	   /* ... or there is none in it */
+	bool direct;	   /* past the page cache */
 };
 
 struct hv_args {

@@ -85,6 +85,8 @@ static void disk_words(struct plan *p, const struct hv_disk_arg *d,
 	limit_words(p, d);
 	if (d->keeper_path)
 		fprintf(p->f, ",pr=%s", keeper);
+	if (d->direct)
+		fprintf(p->f, ",direct");
 	if (d->dvd)
 		fprintf(p->f, ",dvd");
 	fprintf(p->f, ",%s", d->read_only ? "ro" : "rw");

@@ -58,7 +58,7 @@ static uint64_t fs_handled(int abi)
 /* A server is connected to, and a helper of ours ended, by a remote one. */
 static struct ruleset_attr handled(int abi, enum sandbox_role role)
 {
-	bool remote = role == SANDBOX_REMOTE;
+	bool remote = role == SANDBOX_REMOTE || role == SANDBOX_LINK;
 	struct ruleset_attr a = {.fs = fs_handled(abi)};
 
 	if (abi >= 4)

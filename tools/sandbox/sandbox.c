@@ -165,6 +165,29 @@ int sandbox_enter(struct sandbox *s, const char *prog)
 	return sandbox_try(s, prog, &err) ? cli_fail(prog, NULL, &err) : CLI_OK;
 }
 
+/* With an arena a thread malloc counts processors and opens files in /proc.
+ * Nothing here allocates while a guest runs at full speed.
+ */
+static void one_arena(void)
+{
+	(void)mallopt(M_ARENA_MAX, 1);
+}
+
+int sandbox_thread(enum sandbox_role role, const char *prog,
+		   struct vhd_err *err)
+{
+	const struct sandbox s = {.role = role};
+	int rc;
+
+	if (cli_sandbox_mode() == CLI_SANDBOX_OFF)
+		return 0;
+	one_arena();
+	rc = missing(prog, sandbox_rights(role, err), err);
+	if (!rc)
+		rc = missing(prog, sandbox_landlock(&s, err), err);
+	return rc ? rc : sandbox_filter(role, prog, err);
+}
+
 int sandbox_enter_no_files(const char *prog, int remove_fd,
 			   struct vhd_err *err)
 {
@@ -177,10 +200,7 @@ int sandbox_enter_no_files(const char *prog, int remove_fd,
 
 	if (cli_sandbox_mode() == CLI_SANDBOX_OFF)
 		return 0;
-	/* With an arena a thread malloc counts processors and opens files in
-	 * /proc. Nothing here allocates while a guest runs at full speed.
-	 */
-	(void)mallopt(M_ARENA_MAX, 1);
+	one_arena();
 	tzset(); /* gmtime, too, wants to know the zone's file */
 	/* Where this fails, loading tells. */
 	for (int role = SANDBOX_VCPU; role <= SANDBOX_CTL; role++)

@@ -36,6 +36,7 @@ enum sandbox_role {
 	SANDBOX_IO_PLAIN, /* the same where the kernel makes no rings */
 	SANDBOX_CONTROL, /* hv: the main thread: bus, console, the end */
 	SANDBOX_CTL,     /* hv: the thread that serves hv ctl */
+	SANDBOX_LINK,    /* hv: the thread of an NBD disk's connection */
 	SANDBOX_READER,  /* a tool that only reads images */
 	SANDBOX_WRITER,  /* one that changes an image or makes a file */
 	SANDBOX_REMOTE,  /* one whose source or destination is a server */
@@ -129,6 +130,13 @@ int sandbox_enter(struct sandbox *s, const char *prog);
 int sandbox_enter_no_files(const char *prog, int remove_fd,
 			   struct vhd_err *err);
 int sandbox_filter(enum sandbox_role role, const char *prog,
+		   struct vhd_err *err);
+
+/* All parts for one thread, before the others enter: for the connection of an
+ * NBD disk, which is made again while a guest runs. Called by that thread
+ * before anything else; while it is, no other thread is in here.
+ */
+int sandbox_thread(enum sandbox_role role, const char *prog,
 		   struct vhd_err *err);
 
 /* ------------------------------------------------- parts of this folder -- */

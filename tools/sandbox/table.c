@@ -4,8 +4,8 @@
  * are taken.
  *
  * A letter a role: v processor, i storage channel, a the same without rings (by
- * libaio or plain calls), c control thread, k server of hv ctl; r reader, w
- * writer, n (net) remote.
+ * libaio or plain calls), c control thread, k server of hv ctl, l connection to
+ * an NBD server; r reader, w writer, n (net) remote.
  * Source: seccomp(2); what glibc 2.36 and liburing 2.3 call.
  */
 #include <errno.h>
@@ -28,11 +28,13 @@ enum {
 	A = SANDBOX_BIT(SANDBOX_IO_PLAIN),
 	C = SANDBOX_BIT(SANDBOX_CONTROL),
 	K = SANDBOX_BIT(SANDBOX_CTL),
+	L = SANDBOX_BIT(SANDBOX_LINK),
 	R = SANDBOX_BIT(SANDBOX_READER),
 	W = SANDBOX_BIT(SANDBOX_WRITER),
 	N = SANDBOX_BIT(SANDBOX_REMOTE),
 	IA = I | A,
-	HV = V | IA | C | K,
+	HV = V | IA | C | K | L,
+	LN = L | N,
 	WN = W | N,
 	TOOL = R | W | N,
 	ALL = HV | TOOL,
@@ -90,9 +92,9 @@ static const struct sandbox_value seccomps[] = {
 };
 
 static const struct sandbox_value families[] = {
-	{AF_UNIX, N, "a server on this machine"},
-	{AF_INET, N, "one elsewhere, or a name server"},
-	{AF_INET6, N, "the same"},
+	{AF_UNIX, LN, "a server on this machine"},
+	{AF_INET, LN, "one elsewhere, or a name server"},
+	{AF_INET6, LN, "the same"},
 	{AF_NETLINK, N, "getaddrinfo asks which addresses there are"},
 	{0},
 };
@@ -108,7 +110,7 @@ static const struct sandbox_value families[] = {
 
 static const struct sandbox_rule rules[] = {
 	/* what is open already */
-	ANY(read, IA | C | TOOL, "counters of events, console, streams"),
+	ANY(read, IA | C | L | TOOL, "counters of events, console, streams"),
 	ANY(write, HV | TOOL, "wake other threads, console, messages"),
 	ANY(readv, N, "libnbd's TLS"),
 	ANY(writev, N, "libnbd's TLS"),
@@ -117,7 +119,7 @@ static const struct sandbox_rule rules[] = {
 	ANY(preadv, A | C | TOOL, "the sync engine"),
 	ANY(pwritev, A | C | WN, "the sync engine"),
 	ANY(lseek, K | TOOL, "length of files, where holes are"),
-	ANY(close, IA | C | K | TOOL, "what is no longer needed"),
+	ANY(close, IA | C | K | L | TOOL, "what is no longer needed"),
 	ANY(fdatasync, IA | C | K | WN, "metadata to the disk, in order"),
 	ANY(ftruncate, IA | C | K | TOOL, "length of images; a memory file's"),
 	ANY(fallocate, IA | C | K | WN, "space ahead of data, holes"),
@@ -125,7 +127,7 @@ static const struct sandbox_rule rules[] = {
 	ONE_OF(ioctl, V | C | K | TOOL, 1, ioctls, "KVM, terminals, disks"),
 
 	/* waiting and being woken */
-	ANY(poll, IA | C | K | TOOL, "wait for events"),
+	ANY(poll, IA | C | K | L | TOOL, "wait for events"),
 	ANY(futex, ALL, "locks and ends of threads"),
 	ANY(restart_syscall, ALL, "a wait goes on after a stop"),
 	ANY(nanosleep, TOOL, "the kernel was out of memory"),
@@ -208,23 +210,23 @@ static const struct sandbox_rule rules[] = {
 
 	/* streams and servers */
 	ANY(memfd_create, TOOL, "memory that a library reads as a file"),
-	ANY(epoll_create1, TOOL, "signals and the queue in one wait"),
-	ANY(epoll_ctl, TOOL, "the same"),
+	ANY(epoll_create1, C | TOOL, "several events in one wait"),
+	ANY(epoll_ctl, C | TOOL, "the same"),
 	ANY(pipe2, N, "libnbd"),
-	ONE_OF(socket, N, 0, families, "reach a server"),
-	ANY(connect, N, "the same"),
-	ANY(getsockopt, N | K, "the same; who a client is"),
-	ANY(setsockopt, N, "the same"),
+	ONE_OF(socket, LN, 0, families, "reach a server, again"),
+	ANY(connect, LN, "the same"),
+	ANY(getsockopt, LN | K, "the same; who a client is"),
+	ANY(setsockopt, LN, "the same"),
 	ANY(accept4, K, "a client of hv ctl"),
 	ANY(getsockname, N, "the same"),
 	ANY(getpeername, N, "the same"),
 	ANY(bind, N, "getaddrinfo"),
-	ANY(sendto, N, "talk to it"),
+	ANY(sendto, LN, "talk to it"),
 	ANY(sendmsg, N | K, "the same; answers to hv ctl"),
 	ANY(sendmmsg, N, "ask a name server"),
-	ANY(recvfrom, N, "the same"),
+	ANY(recvfrom, LN, "the same"),
 	ANY(recvmsg, N | K, "the same; requests, with an image's files"),
-	ANY(shutdown, N, "the end of it"),
+	ANY(shutdown, LN, "the end of it"),
 	ANY(kill, N, "end qemu-nbd, which we started"),
 	ANY(wait4, N, "the same"),
 	ANY(rmdir, N, "where its socket was"),
@@ -255,6 +257,7 @@ const char *sandbox_role_name(enum sandbox_role role)
 		[SANDBOX_IO_PLAIN] = "storage channel without rings",
 		[SANDBOX_CONTROL] = "control thread",
 		[SANDBOX_CTL] = "server of hv ctl",
+		[SANDBOX_LINK] = "connection to a server",
 		[SANDBOX_READER] = "reader",
 		[SANDBOX_WRITER] = "writer",
 		[SANDBOX_REMOTE] = "remote",

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* An NBD server's export as a medium. Private to vhd/.
+ *
+ * One export, one connection, one thread. A server that does not say
+ * MULTI_CONN promises nothing about a flush on one connection for a write on
+ * another; so the requests of all queues, and metadata, share one, and the
+ * thread that owns it is the only one that connects, sends and receives. It
+ * can do all of that in a sandbox of its own, and the threads that look at a
+ * guest's bytes need no call that knows sockets.
+ *
+ *   nbd.c         opening, closing, the file table, requests that wait
+ *   nbd_link.c    the connection: made, judged, lost, made again
+ *   nbd_run.c     the thread: requests come, are sent and answered
+ *   nbd_keep.c    writes that were acknowledged and not flushed yet
+ *   engine_nbd.c  a queue's operations, beside those of its own engine
+ *
+ * A lost connection. Reads, writes, zeros and flushes that were not answered
+ * are sent again on the next one: their effect is the same however often they
+ * are done. Writes that were answered but not flushed may have been lost with
+ * the server, so a copy of each is kept until a flush covers it (NBD_KEEP_BYTES
+ * of them; more are held back, and a flush is sent). On a new connection they
+ * are written again, in their order, before anything else goes out. A flush
+ * that a server fails is never sent again.
+ * Source: the NBD protocol document; libnbd(3).
+ */
+#ifndef VHD_NBD_H
+#define VHD_NBD_H
+
+#include <errno.h>
+#include <libnbd.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <sys/socket.h>
+
+#include "file.h"
+#include "vhd.h"
+
+/* Copies of writes that are not durable yet. */
+#define NBD_KEEP_BYTES	 (64u << 20)
+/* Buffers for requests whose memory is in pieces; one at most. */
+#define NBD_BOUNCE_BYTES (64u << 20)
+#define NBD_BOUNCE_ONE	 (4u << 20)
+/* A request's payload where the server names no limit; all must take this. */
+#define NBD_PART_BYTES	 (32u << 20)
+#define NBD_ZERO_BYTES	 (1u << 30)
+/* Connections that a request may see die under it. */
+#define NBD_SENDS_MAX	 8u
+
+enum nbd_op {
+	NBD_READ,
+	NBD_WRITE,
+	NBD_ZERO,
+	NBD_FLUSH,
+};
+
+struct nbd_list {
+	struct nbd_req *head, *tail;
+};
+
+/* One request. Who asks fills the first part and keeps it, iovecs and buffers
+ * until `over` is called, once, by the connection's thread.
+ */
+struct nbd_req {
+	enum nbd_op op;
+	bool fua;
+	bool fast; /* ZERO: only if that is faster than writing */
+	uint64_t off_bytes;
+	uint64_t len_bytes;
+	const struct iovec *iov;
+	uint32_t iov_count;
+	void (*over)(struct nbd_req *req);
+	void *user;
+	int64_t res; /* bytes, maybe fewer; 0 of a flush; negative errno */
+
+	/* nbd_run.c's */
+	struct vhd_nbd *n;
+	struct nbd_list *in; /* the list it is on, or NULL */
+	struct nbd_req *prev, *next;
+	uint8_t *buf;	     /* what is sent or received, part_bytes of it */
+	uint8_t *bounce;     /* the same, where it is ours */
+	uint64_t part_bytes;
+	uint64_t mark;	     /* FLUSH: writes kept up to this are covered */
+	uint32_t sends;
+	int error;
+	bool flushing;	     /* a FUA write whose server knows only flushes */
+	bool cancelled;	     /* under the lock */
+	bool own;	     /* a flush, or a kept write, of ours */
+	bool kept;	     /* the latter */
+	bool counted;	     /* in writing_bytes */
+};
+
+/* Facts about an export. */
+struct nbd_facts {
+	uint64_t size_bytes;
+	uint32_t min_bytes;
+	uint32_t max_bytes;
+	bool read_only, can_flush, can_fua, can_zero, fast_zero;
+};
+
+enum nbd_state {
+	NBD_DOWN,    /* no connection; the next attempt is due at due_ms */
+	NBD_LINKING, /* one is being made, until due_ms */
+	NBD_UP,
+	NBD_DEAD,    /* what is there now is not what was opened */
+};
+
+/* A write that was answered: first of its kind to be sent again. */
+struct nbd_kept {
+	struct nbd_req req;
+	struct nbd_kept *next;
+	uint64_t seq;
+	uint8_t data[];
+};
+
+struct nbd_how {
+	uint32_t reconnect_ms;
+	bool writable;
+	int (*thread_begins)(void *arg, struct vhd_err *err);
+	void *thread_arg;
+	/* The seam for tests: a connected socket, or a negative errno, instead
+	 * of what the URI says; called for each connection.
+	 */
+	int (*socket)(void *arg);
+	void *socket_arg;
+};
+
+struct vhd_nbd {
+	/* constant once open */
+	char *uri;
+	char *export_name;
+	struct nbd_how how;
+	struct nbd_facts facts;
+	struct sockaddr_storage peer; /* TCP without TLS: where to, again */
+	socklen_t peer_bytes;	      /* 0: by the URI */
+	pthread_t thread;
+	sem_t started;
+	int start_result;
+	struct vhd_err start_err;
+	int event_fd; /* wakes the thread */
+
+	/* under the lock */
+	pthread_mutex_t lock;
+	struct nbd_list incoming;
+	bool idle; /* the thread sleeps, or is about to */
+	bool cancels;
+	bool stop;
+	bool drop; /* let the connection go, and all that is on it */
+
+	/* the thread's own */
+	struct nbd_handle *h;
+	enum nbd_state state;
+	int64_t due_ms;
+	int64_t down_ms; /* since then, nothing was answered; 0: all is well */
+	uint32_t backoff_ms;
+	struct nbd_list waiting;  /* to be sent */
+	struct nbd_list sent;
+	struct nbd_list answered;
+	uint64_t bounce_bytes;
+	/* nbd_keep.c's: in the order of their answers */
+	struct nbd_kept *kept, **kept_end;
+	struct nbd_kept *again;  /* to be sent next on a new connection */
+	unsigned again_out;	 /* of these, not answered yet */
+	uint64_t kept_bytes;
+	uint64_t writing_bytes;  /* of writes that will be kept */
+	uint64_t kept_seq;
+	uint64_t unkept_seq;	 /* of a write there was no memory for; or 0 */
+	bool lost;		 /* a write that a flush has to cover is lost */
+	struct nbd_req flush;	 /* our own */
+
+	/* those who wait for an answer of their own; nbd.c */
+	pthread_mutex_t answer_lock;
+	pthread_cond_t answer;
+};
+
+static inline void nbd_list_add(struct nbd_list *l, struct nbd_req *r)
+{
+	r->in = l;
+	r->next = NULL;
+	r->prev = l->tail;
+	if (l->tail)
+		l->tail->next = r;
+	else
+		l->head = r;
+	l->tail = r;
+}
+
+static inline void nbd_list_add_first(struct nbd_list *l, struct nbd_req *r)
+{
+	r->in = l;
+	r->prev = NULL;
+	r->next = l->head;
+	if (l->head)
+		l->head->prev = r;
+	else
+		l->tail = r;
+	l->head = r;
+}
+
+static inline void nbd_list_remove(struct nbd_req *r)
+{
+	struct nbd_list *l = r->in;
+
+	if (r->prev)
+		r->prev->next = r->next;
+	else
+		l->head = r->next;
+	if (r->next)
+		r->next->prev = r->prev;
+	else
+		l->tail = r->prev;
+	r->in = NULL;
+}
+
+static inline struct nbd_req *nbd_list_take(struct nbd_list *l)
+{
+	struct nbd_req *r = l->head;
+
+	if (r)
+		nbd_list_remove(r);
+	return r;
+}
+
+/* Connect and start the thread: the medium of vhd_open. Errors: -EROFS
+ * (READ_ONLY), SERVER and what the system says.
+ */
+int vhd_nbd_open(const char *uri, const struct nbd_how *how,
+		 struct vhd_file *out, struct vhd_err *err);
+/* The export under a file, or NULL. */
+struct vhd_nbd *vhd_nbd_of(const struct vhd_file *f);
+
+/* Any thread. Ask; `over` may be called before this returns. A kick has to
+ * follow one or several.
+ */
+void vhd_nbd_post(struct vhd_nbd *n, struct nbd_req *req);
+void vhd_nbd_kick(struct vhd_nbd *n);
+/* Ask for an early end (-ECANCELED) of one that was posted and may be over by
+ * now; the caller sees to it that its memory is still there. One that a server
+ * has is answered by it.
+ */
+void vhd_nbd_cancel(struct vhd_nbd *n, struct nbd_req *req);
+/* The same, and let the connection go, so that even those end soon. */
+void vhd_nbd_drop(struct vhd_nbd *n);
+
+/* nbd_link.c; the thread's, before there is one the opener's. */
+int64_t vhd_nbd_now_ms(void);
+/* Begin to connect. */
+void vhd_nbd_link_begin(struct vhd_nbd *n, uint32_t timeout_ms);
+/* Look whether the connection came up. True when the state changed; `err` says
+ * why it is not up.
+ */
+bool vhd_nbd_link_look(struct vhd_nbd *n, struct vhd_err *err);
+/* One that was up is not any more. */
+bool vhd_nbd_link_broke(const struct vhd_nbd *n);
+void vhd_nbd_link_close(struct vhd_nbd *n);
+/* What poll found on the socket. */
+void vhd_nbd_link_turn(struct vhd_nbd *n, short revents);
+/* What to look for, or 0 without a connection. */
+short vhd_nbd_link_events(const struct vhd_nbd *n, int *fd);
+/* Send off what is not sent of a disconnection, for a little time. */
+void vhd_nbd_link_bye(struct vhd_nbd *n);
+/* Connect for the first time. */
+int vhd_nbd_link_first(struct vhd_nbd *n, struct vhd_err *err);
+
+/* nbd_run.c */
+int vhd_nbd_run_start(struct vhd_nbd *n, struct vhd_err *err);
+void vhd_nbd_run_stop(struct vhd_nbd *n);
+/* Hand a request to the connection. 0, or why it cannot be done at all;
+ * -ENOTCONN when the connection is gone.
+ */
+int vhd_nbd_send(struct vhd_nbd *n, struct nbd_req *r);
+
+/* nbd_keep.c */
+/* May a write of that much go out now. */
+bool vhd_nbd_keep_room(const struct vhd_nbd *n, uint64_t bytes);
+/* An answered write, or zeros. */
+void vhd_nbd_keep(struct vhd_nbd *n, const struct nbd_req *r);
+/* A flush that was sent when `seq` was the last one kept is answered. */
+void vhd_nbd_keep_flushed(struct vhd_nbd *n, uint64_t seq);
+/* Forget all. */
+void vhd_nbd_keep_clear(struct vhd_nbd *n);
+/* The connection is lost: all of them are to be sent again. */
+void vhd_nbd_keep_lost(struct vhd_nbd *n);
+/* Send on. False while some are still to be sent or answered. */
+bool vhd_nbd_keep_send(struct vhd_nbd *n);
+/* One that was sent again is answered. */
+void vhd_nbd_keep_answered(struct vhd_nbd *n, struct nbd_req *r);
+
+#endif

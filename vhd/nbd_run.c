@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The thread of an NBD connection. Requests come in through a list under a
+ * lock and an eventfd, wait until they may be sent, are out, and end exactly
+ * once. What a lost connection had is sent again first on the next.
+ *
+ * Time. Connecting is tried at once, then every 0.1, 0.2, ... 1 s. Requests
+ * fail with -ENOTCONN when for `reconnect_ms` no request was answered; those
+ * that come later fail at once, until there is a connection again.
+ */
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "fail.h"
+#include "nbd.h"
+
+#define ATTEMPT_MS     5000u
+#define BACKOFF_MIN_MS 100u
+#define BACKOFF_MAX_MS 1000u
+
+/* ------------------------------------------------------------- the end -- */
+
+static void end(struct vhd_nbd *n, struct nbd_req *r, int64_t res)
+{
+	if (r->counted)
+		n->writing_bytes -= r->part_bytes;
+	r->counted = false;
+	if (r->bounce) {
+		free(r->bounce);
+		n->bounce_bytes -= r->part_bytes;
+	}
+	r->bounce = r->buf = NULL;
+	r->res = res;
+	if (!r->own)
+		r->over(r);
+}
+
+static void end_all(struct vhd_nbd *n, struct nbd_list *l, int64_t res)
+{
+	struct nbd_req *r;
+
+	while ((r = nbd_list_take(l)))
+		end(n, r, res);
+}
+
+/* ------------------------------------------------------------- buffers -- */
+
+/* The first buffer, with those that follow it in memory. */
+static uint64_t run_of(const struct nbd_req *r, uint8_t **start)
+{
+	uint64_t sum = 0;
+
+	*start = NULL;
+	for (uint32_t i = 0; i < r->iov_count; i++) {
+		const struct iovec *v = &r->iov[i];
+
+		if (!v->iov_len)
+			continue;
+		if (!*start)
+			*start = v->iov_base;
+		else if (*start + sum != (uint8_t *)v->iov_base)
+			break;
+		sum += v->iov_len;
+	}
+	return sum;
+}
+
+static void copy(const struct nbd_req *r, bool out)
+{
+	uint64_t at = 0;
+
+	for (uint32_t i = 0; i < r->iov_count && at < r->part_bytes; i++) {
+		const struct iovec *v = &r->iov[i];
+		uint64_t left = r->part_bytes - at;
+		size_t len = v->iov_len < left ? v->iov_len : (size_t)left;
+
+		if (!len)
+			continue;
+		if (out)
+			memcpy(v->iov_base, r->bounce + at, len);
+		else
+			memcpy(r->bounce + at, v->iov_base, len);
+		at += len;
+	}
+}
+
+/* Memory in one piece: the caller's, or a copy. Where there is no room for a
+ * copy, what is in one piece goes alone; the queue sends the rest.
+ */
+static void buffer_choose(struct vhd_nbd *n, struct nbd_req *r)
+{
+	uint8_t *start;
+	uint64_t run = run_of(r, &start), len = r->len_bytes;
+
+	if (len > NBD_BOUNCE_ONE)
+		len = NBD_BOUNCE_ONE;
+	if (run < len && n->bounce_bytes + len <= NBD_BOUNCE_BYTES)
+		r->bounce = malloc(len);
+	if (!r->bounce) {
+		r->buf = start;
+		r->part_bytes = run < n->facts.max_bytes ? run
+							 : n->facts.max_bytes;
+		return;
+	}
+	if (len > n->facts.max_bytes)
+		len = n->facts.max_bytes;
+	r->buf = r->bounce;
+	r->part_bytes = len;
+	n->bounce_bytes += len;
+	if (r->op == NBD_WRITE)
+		copy(r, false);
+}
+
+static void part_choose(struct vhd_nbd *n, struct nbd_req *r)
+{
+	if (r->part_bytes || r->op == NBD_FLUSH)
+		return;
+	if (r->op == NBD_ZERO)
+		r->part_bytes = r->len_bytes < NBD_ZERO_BYTES ? r->len_bytes
+							      : NBD_ZERO_BYTES;
+	else
+		buffer_choose(n, r);
+}
+
+/* ------------------------------------------------------------- sending -- */
+
+static int answered(void *user, int *error)
+{
+	struct nbd_req *r = user;
+
+	r->error = *error;
+	nbd_list_remove(r);
+	nbd_list_add(&r->n->answered, r);
+	return 1;
+}
+
+static int64_t issue(struct vhd_nbd *n, struct nbd_req *r)
+{
+	const nbd_completion_callback cb = {
+		.callback = answered,
+		.user_data = r,
+	};
+	uint32_t fua =
+		r->fua && n->facts.can_fua ? LIBNBD_CMD_FLAG_FUA : 0;
+
+	if (r->op == NBD_FLUSH || r->flushing) {
+		r->mark = n->kept_seq;
+		return nbd_aio_flush(n->h, cb, 0);
+	}
+	switch (r->op) {
+	case NBD_READ:
+		return nbd_aio_pread(n->h, r->buf, r->part_bytes, r->off_bytes,
+				     cb, 0);
+	case NBD_WRITE:
+		return nbd_aio_pwrite(n->h, r->buf, r->part_bytes,
+				      r->off_bytes, cb, fua);
+	default:
+		if (r->fast && n->facts.fast_zero)
+			fua |= LIBNBD_CMD_FLAG_FAST_ZERO;
+		return nbd_aio_zero(n->h, r->part_bytes, r->off_bytes, cb,
+				    fua);
+	}
+}
+
+int vhd_nbd_send(struct vhd_nbd *n, struct nbd_req *r)
+{
+	int code;
+
+	r->sends++;
+	r->error = 0;
+	/* It may be answered, or lost, within the call. */
+	nbd_list_add(&n->sent, r);
+	if (issue(n, r) >= 0)
+		return 0;
+	code = nbd_get_errno();
+	nbd_list_remove(r);
+	if (nbd_aio_is_dead(n->h) > 0 || nbd_aio_is_closed(n->h) > 0)
+		return -ENOTCONN;
+	return code > 0 ? -code : -EIO;
+}
+
+/* To be kept until a flush covers it. A durable one is, too, while others are:
+ * they would undo it when they are sent again.
+ */
+static bool is_kept(const struct vhd_nbd *n, const struct nbd_req *r)
+{
+	return (r->op == NBD_WRITE || r->op == NBD_ZERO) &&
+	       n->facts.can_flush &&
+	       (n->kept || !(r->fua && n->facts.can_fua));
+}
+
+/* False: it has to wait until others are durable. */
+static bool may_go(struct vhd_nbd *n, struct nbd_req *r)
+{
+	if (r->counted || r->flushing || !is_kept(n, r))
+		return true;
+	if (!vhd_nbd_keep_room(n, r->len_bytes < NBD_PART_BYTES ? r->len_bytes
+							    : NBD_PART_BYTES))
+		return false;
+	part_choose(n, r);
+	r->counted = true;
+	n->writing_bytes += r->part_bytes;
+	return true;
+}
+
+static void send_or_end(struct vhd_nbd *n, struct nbd_req *r)
+{
+	int rc = 0;
+
+	nbd_list_remove(r);
+	if (r->op == NBD_FLUSH && n->lost) {
+		end(n, r, -EIO);
+		return;
+	}
+	part_choose(n, r);
+	if (r->op != NBD_FLUSH && !r->part_bytes)
+		end(n, r, 0);
+	else
+		rc = vhd_nbd_send(n, r);
+	if (rc == -ENOTCONN)
+		nbd_list_add_first(&n->waiting, r);
+	else if (rc)
+		end(n, r, rc);
+}
+
+static void flush_own(struct vhd_nbd *n)
+{
+	if (n->kept_bytes < NBD_KEEP_BYTES / 2 || n->flush.in || n->lost)
+		return;
+	n->flush = (struct nbd_req){.n = n, .op = NBD_FLUSH, .own = true};
+	(void)vhd_nbd_send(n, &n->flush); /* or the loss comes to be seen */
+}
+
+static void send_all(struct vhd_nbd *n)
+{
+	struct nbd_req *next;
+
+	if (n->state != NBD_UP || !vhd_nbd_keep_send(n))
+		return;
+	flush_own(n);
+	for (struct nbd_req *r = n->waiting.head; r; r = next) {
+		next = r->next;
+		if (!may_go(n, r))
+			continue;
+		send_or_end(n, r);
+		if (n->waiting.head == r) /* the connection broke */
+			return;
+	}
+}
+
+/* ------------------------------------------------------------- answers -- */
+
+static void flush_answered(struct vhd_nbd *n, const struct nbd_req *r)
+{
+	if (!r->error) {
+		vhd_nbd_keep_flushed(n, r->mark);
+		return;
+	}
+	/* What it should have made durable may be gone, and a second flush
+	 * would say yes about nothing.
+	 */
+	n->lost = true;
+	vhd_nbd_keep_clear(n);
+}
+
+/* Zeros that only writing them makes, and not faster. */
+static int error_of(const struct nbd_req *r)
+{
+	return r->op == NBD_ZERO && (r->error == ENOTSUP || r->error == EINVAL)
+		       ? -EOPNOTSUPP
+		       : -r->error;
+}
+
+static void write_answered(struct vhd_nbd *n, struct nbd_req *r)
+{
+	bool durable = n->facts.can_fua || !n->facts.can_flush;
+
+	if (is_kept(n, r) && !r->flushing)
+		vhd_nbd_keep(n, r);
+	if (durable || !r->fua || r->flushing) {
+		end(n, r, (int64_t)r->part_bytes);
+		return;
+	}
+	r->flushing = true;
+	nbd_list_add_first(&n->waiting, r);
+}
+
+static void answer(struct vhd_nbd *n, struct nbd_req *r)
+{
+	if (r->kept) {
+		vhd_nbd_keep_answered(n, r);
+		return;
+	}
+	if (r->op == NBD_FLUSH || r->flushing)
+		flush_answered(n, r);
+	if (r->error) {
+		end(n, r, error_of(r));
+	} else if (r->op == NBD_WRITE || r->op == NBD_ZERO) {
+		write_answered(n, r);
+	} else {
+		if (r->op == NBD_READ && r->bounce)
+			copy(r, true);
+		end(n, r, r->op == NBD_READ ? (int64_t)r->part_bytes : 0);
+	}
+}
+
+/* Errors that are no answers: of a connection that broke, and of a server that
+ * is about to end.
+ */
+static bool unanswered(const struct nbd_req *r)
+{
+	return r->error == ENOTCONN || r->error == ESHUTDOWN;
+}
+
+/* Take what was answered; the rest goes to `back`. */
+static void take_answers(struct vhd_nbd *n, struct nbd_list *back)
+{
+	struct nbd_req *r;
+
+	while ((r = nbd_list_take(&n->answered))) {
+		if (unanswered(r)) {
+			nbd_list_add(back, r);
+			continue;
+		}
+		n->down_ms = 0;
+		n->backoff_ms = 0;
+		answer(n, r);
+	}
+}
+
+/* ---------------------------------------------------------------- loss -- */
+
+static void send_again(struct vhd_nbd *n, struct nbd_list *back)
+{
+	struct nbd_req *r;
+
+	/* the last one first, each in front of all */
+	while ((r = back->tail)) {
+		nbd_list_remove(r);
+		if (r->own)
+			continue;
+		if (r->sends >= NBD_SENDS_MAX)
+			end(n, r, -ENOTCONN);
+		else
+			nbd_list_add_first(&n->waiting, r);
+	}
+}
+
+static void lost(struct vhd_nbd *n, struct nbd_list *back)
+{
+	struct nbd_req *r;
+
+	vhd_nbd_link_close(n);
+	take_answers(n, back);
+	/* Nothing looks at their buffers any more. */
+	while ((r = nbd_list_take(&n->sent)))
+		nbd_list_add(back, r);
+	send_again(n, back);
+	vhd_nbd_keep_lost(n);
+	n->state = NBD_DOWN;
+	n->due_ms = vhd_nbd_now_ms() + n->backoff_ms;
+	if (!n->down_ms)
+		n->down_ms = vhd_nbd_now_ms();
+}
+
+static void settle(struct vhd_nbd *n)
+{
+	struct nbd_list back = {0};
+
+	take_answers(n, &back);
+	if (back.head || vhd_nbd_link_broke(n))
+		lost(n, &back);
+}
+
+static void back_off(struct vhd_nbd *n)
+{
+	n->backoff_ms = n->backoff_ms ? 2 * n->backoff_ms : BACKOFF_MIN_MS;
+	if (n->backoff_ms > BACKOFF_MAX_MS)
+		n->backoff_ms = BACKOFF_MAX_MS;
+	n->due_ms = vhd_nbd_now_ms() + n->backoff_ms;
+}
+
+/* From one connection to the next. */
+static void link_step(struct vhd_nbd *n)
+{
+	struct vhd_err why;
+
+	if (n->state == NBD_DOWN && vhd_nbd_now_ms() >= n->due_ms)
+		vhd_nbd_link_begin(n, ATTEMPT_MS);
+	if (n->state != NBD_LINKING || !vhd_nbd_link_look(n, &why))
+		return;
+	if (n->state == NBD_DOWN)
+		back_off(n);
+	else if (n->state == NBD_UP && !n->waiting.head && !n->again)
+		n->down_ms = 0;
+}
+
+static bool forever(const struct vhd_nbd *n)
+{
+	return n->how.reconnect_ms == VHD_NBD_FOREVER;
+}
+
+/* Requests have waited long enough. */
+static void expire(struct vhd_nbd *n)
+{
+	if (n->state == NBD_DEAD ||
+	    (n->state != NBD_UP && n->down_ms && !forever(n) &&
+	     vhd_nbd_now_ms() - n->down_ms >= n->how.reconnect_ms))
+		end_all(n, &n->waiting, -ENOTCONN);
+}
+
+/* ---------------------------------------------------------------- loop -- */
+
+static void cancel_waiting(struct vhd_nbd *n)
+{
+	struct nbd_req *next;
+
+	for (struct nbd_req *r = n->waiting.head; r; r = next) {
+		next = r->next;
+		if (!r->cancelled)
+			continue;
+		nbd_list_remove(r);
+		end(n, r, -ECANCELED);
+	}
+}
+
+/* False: it is over. */
+static bool take_new(struct vhd_nbd *n)
+{
+	struct nbd_list back = {0};
+	struct nbd_req *r;
+	bool stop, drop;
+
+	pthread_mutex_lock(&n->lock);
+	n->idle = false;
+	while ((r = nbd_list_take(&n->incoming)))
+		nbd_list_add(&n->waiting, r);
+	if (n->cancels || n->state != NBD_UP)
+		cancel_waiting(n);
+	n->cancels = false;
+	drop = n->drop;
+	n->drop = false;
+	stop = n->stop;
+	pthread_mutex_unlock(&n->lock);
+	if (drop) {
+		lost(n, &back);
+		end_all(n, &n->waiting, -ECANCELED);
+		n->state = NBD_DEAD;
+	}
+	return !stop;
+}
+
+static bool nothing_new(struct vhd_nbd *n)
+{
+	pthread_mutex_lock(&n->lock);
+	n->idle = !n->incoming.head && !n->cancels && !n->stop && !n->drop;
+	pthread_mutex_unlock(&n->lock);
+	return n->idle;
+}
+
+/* Until when there is nothing to do but wait; -1: for ever. */
+static int patience_ms(const struct vhd_nbd *n)
+{
+	int64_t now = vhd_nbd_now_ms(), left = -1;
+
+	if (n->state == NBD_DOWN || n->state == NBD_LINKING)
+		left = n->due_ms > now ? n->due_ms - now : 0;
+	if (n->state != NBD_UP && n->waiting.head && !forever(n)) {
+		int64_t rest = n->down_ms + n->how.reconnect_ms - now;
+
+		if (rest < left || left < 0)
+			left = rest > 0 ? rest : 0;
+	}
+	return (int)left;
+}
+
+static void sleep_until_news(struct vhd_nbd *n)
+{
+	struct pollfd p[] = {
+		{.fd = n->event_fd, .events = POLLIN},
+		{.fd = -1},
+	};
+	eventfd_t count;
+	int timeout;
+
+	p[1].events = vhd_nbd_link_events(n, &p[1].fd);
+	timeout = nothing_new(n) ? patience_ms(n) : 0;
+	if (poll(p, 2, timeout) <= 0)
+		return;
+	if (p[0].revents)
+		(void)eventfd_read(n->event_fd, &count);
+	vhd_nbd_link_turn(n, p[1].revents);
+}
+
+static void *run(void *arg)
+{
+	struct vhd_nbd *n = arg;
+	int rc = n->how.thread_begins
+			 ? n->how.thread_begins(n->how.thread_arg,
+						&n->start_err)
+			 : 0;
+
+	n->start_result = rc;
+	sem_post(&n->started);
+	while (!rc && take_new(n)) {
+		settle(n);
+		link_step(n);
+		expire(n);
+		send_all(n);
+		/* Sending may have shown that the connection is gone. */
+		if (!n->answered.head && !vhd_nbd_link_broke(n))
+			sleep_until_news(n);
+	}
+	vhd_nbd_link_bye(n);
+	end_all(n, &n->answered, -ECANCELED);
+	end_all(n, &n->sent, -ECANCELED);
+	end_all(n, &n->waiting, -ECANCELED);
+	return NULL;
+}
+
+int vhd_nbd_run_start(struct vhd_nbd *n, struct vhd_err *err)
+{
+	sigset_t all, old;
+	int rc;
+
+	sem_init(&n->started, 0, 0);
+	/* Signals are for the program's own threads. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&n->thread, NULL, run, n);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc) {
+		vhd_nbd_link_bye(n);
+		sem_destroy(&n->started);
+		return vhd_fail(err, -rc, VHD_WHY_SYSTEM, 0,
+				"no thread for the connection: %s",
+				vhd_errno_text(rc));
+	}
+	while (sem_wait(&n->started) && errno == EINTR)
+		;
+	sem_destroy(&n->started);
+	if (!n->start_result)
+		return 0;
+	pthread_join(n->thread, NULL);
+	if (err)
+		*err = n->start_err;
+	return n->start_result;
+}
+
+void vhd_nbd_run_stop(struct vhd_nbd *n)
+{
+	pthread_mutex_lock(&n->lock);
+	n->stop = true;
+	pthread_mutex_unlock(&n->lock);
+	(void)eventfd_write(n->event_fd, 1);
+	pthread_join(n->thread, NULL);
+}
