@@ -194,7 +194,7 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_hostile vmbus_pass \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
-           hv_hypercall_fetch
+           hv_hypercall_fetch hv_kvm
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
                 storvsp_trace \
                 storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
@@ -543,6 +543,10 @@ $(BUILD)/tests/vhd_nomem_calls: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
 PEAK_WRAP := malloc calloc realloc aligned_alloc free
 $(BUILD)/tests/vhd_bound $(BUILD)/tests/vmbus_bound: \
   LDFLAGS_ALL += $(addprefix -Wl$(comma)--wrap=,$(PEAK_WRAP))
+# There is no KVM in this one but its own.
+$(BUILD)/tests/hv_kvm: LDFLAGS_ALL += -Wl,--wrap=open64,--wrap=ioctl \
+  -Wl,--wrap=eventfd,--wrap=mmap64,--wrap=munmap,--wrap=write \
+  -Wl,--wrap=pthread_create,--wrap=hv_cpu_virtualizes
 # This one does what a guest may do between two looks at its slot.
 $(BUILD)/tests/hv_synic: LDFLAGS_ALL += -Wl,--wrap=hv_gpa_or32
 # No unit test, but built like one: what tests/cross_vhd.sh runs.

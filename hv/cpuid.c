@@ -2,8 +2,8 @@
 /* CPUID. See cpuid.h. */
 #include "cpuid.h"
 
+#include <cpuid.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 
 #define SYNTHETIC_FIRST 0x40000000u
@@ -56,6 +56,15 @@ static const struct {
 #define HINTS_ALWAYS (BIT(5) | BIT(9))
 #define HINTS_SMP (BIT(2) | BIT(10) | BIT(11))
 #define SPIN_NEVER_NOTIFY 0xffffffffu
+
+bool hv_cpu_virtualizes(void)
+{
+	unsigned a, b, c, d;
+
+	if (__get_cpuid(1, &a, &b, &c, &d) && (c & BIT(5))) /* VMX */
+		return true;
+	return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & BIT(2)); /* SVM */
+}
 
 static const struct kvm_cpuid_entry2 *find(const struct hv_cpuid *c,
 					   uint32_t leaf)

@@ -2,13 +2,14 @@
 /* What the guest's processors say of themselves: KVM's leaves without KVM's
  * own signature, a topology of one socket with a core per processor, and the
  * Hyper-V leaves that this machine stands behind.
- * A pure function. Source: TLFS chapter 2; Linux arch/x86/kernel/cpu/mshyperv.c;
+ * But for the first, a pure function. Source: TLFS chapter 2; Linux arch/x86/kernel/cpu/mshyperv.c;
  * Intel SDM 2A CPUID; AMD APM 3 appendix E.
  */
 #ifndef HV_CPUID_H
 #define HV_CPUID_H
 
 #include <linux/kvm.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "vhd/err.h"
@@ -20,6 +21,9 @@ struct hv_cpuid {
 	uint32_t nent, padding;
 	struct kvm_cpuid_entry2 entries[HV_CPUID_ENTRIES_MAX];
 };
+
+/* Whether this processor shows VMX or SVM. */
+bool hv_cpu_virtualizes(void);
 
 /* `host`: KVM_GET_SUPPORTED_CPUID; `hyperv`: KVM_GET_SUPPORTED_HV_CPUID.
  * -ENOTSUP when KVM lacks what a Hyper-V guest insists on; -E2BIG.

@@ -14,16 +14,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cpuid.h"
 #include "hv.h"
-
-static bool cpu_has_virtualization(void)
-{
-	unsigned a, b, c, d;
-
-	if (__get_cpuid(1, &a, &b, &c, &d) && (c & 1u << 5)) /* VMX */
-		return true;
-	return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & 1u << 2); /* SVM */
-}
 
 unsigned hv_kvm_phys_bits(void)
 {
@@ -73,7 +65,7 @@ int hv_kvm_open(int *fd, struct vhd_err *err)
 {
 	int f, ret;
 
-	if (!cpu_has_virtualization())
+	if (!hv_cpu_virtualizes())
 		return vhd_fail(err, -ENODEV, VHD_WHY_UNSUPPORTED, 0,
 				"this processor shows no virtualization (no "
 				"vmx or svm flag)");
@@ -91,13 +83,23 @@ int hv_kvm_open(int *fd, struct vhd_err *err)
 	return 0;
 }
 
+int hv_kvm_create_vm(int kvm_fd)
+{
+	int fd;
+
+	do
+		fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
+	while (fd < 0 && errno == EINTR);
+	return fd;
+}
+
 bool hv_available(struct vhd_err *err)
 {
 	int kvm_fd, vm_fd, ret = hv_kvm_open(&kvm_fd, err);
 
 	if (ret < 0)
 		return false;
-	vm_fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
+	vm_fd = hv_kvm_create_vm(kvm_fd);
 	if (vm_fd < 0)
 		(void)vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
 			       "KVM cannot create a virtual machine: %s",

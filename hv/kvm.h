@@ -13,6 +13,12 @@
  */
 int hv_kvm_open(int *fd, struct vhd_err *err);
 
+/* A virtual machine's descriptor, or -1 with errno. A signal to the process
+ * while the kernel takes its locks is no failure: it is asked again.
+ * Source: Linux mm/mmap.c, mm_take_all_locks.
+ */
+int hv_kvm_create_vm(int kvm_fd);
+
 /* Physical address bits of this processor. */
 unsigned hv_kvm_phys_bits(void);
 

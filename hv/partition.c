@@ -105,7 +105,7 @@ static int create_vm(struct hv *hv, struct vhd_err *err)
 	uint64_t identity = IDENTITY_MAP_GPA;
 	int bytes;
 
-	hv->vm_fd = ioctl(hv->kvm_fd, KVM_CREATE_VM, 0);
+	hv->vm_fd = hv_kvm_create_vm(hv->kvm_fd);
 	if (hv->vm_fd < 0)
 		return refused("a virtual machine", err);
 	if (ioctl(hv->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0)

@@ -95,7 +95,7 @@ bool storvsp_policy_holds(struct channel *ch, const struct request *r)
 	if (atomic_load_explicit(&p->on_error, memory_order_relaxed) !=
 		    STORVSP_ON_ERROR_PAUSE ||
 	    !host_failed(&r->req) || ch->stopping || ch->ring_dead ||
-	    ch->queue_dead)
+	    vhd_queue_broken(ch->queue)) /* there is no trying again */
 		return false;
 	pause_disk(ch, r);
 	return true;

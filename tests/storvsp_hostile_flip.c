@@ -303,52 +303,56 @@ static void every_command_there_is_has_its_row(void **state)
 	simvsp_stop(&w);
 }
 
+static const struct kind lists[] = {
+	{"unmap",
+	 9,
+	 WANTS,
+	 4,
+	 STORVSP_OP_EXECUTE_SRB,
+	 0,
+	 {0x42, 0, 0, 0, 0, 0, 0, 0, 24},
+	 0,
+	 24,
+	 1},
+	{"mode select 6", SRB, {0x15, 0x10, 0, 0, 24}, 0, 24, 1},
+	{"mode select 10",
+	 SRB,
+	 {0x55, 0x10, 0, 0, 0, 0, 0, 0, 28},
+	 0,
+	 28,
+	 1},
+	{"persistent out", SRB, {0x5F, 6, [8] = 24}, 0, 24, 1},
+	{"compare and write",
+	 9,
+	 WANTS,
+	 4,
+	 STORVSP_OP_EXECUTE_SRB,
+	 0,
+	 {0x89, [9] = 30, [13] = 1},
+	 0,
+	 1024,
+	 1},
+	{"write same", SRB, {0x41, 0, 0, 0, 0, 16, 0, 0, 8}, 0, 512, 1},
+};
+
+static const uint8_t bytes[][28] = {
+	{0, 22, 0, 16, [15] = 16, [19] = 8},
+	{[4] = 0x08, 0x12, 0x04},
+	{[8] = 0x08, 0x12, 0x04},
+	{[0] = 9, [15] = 7}, /* register the key 7 */
+};
+
+#define LISTS (sizeof(lists) / sizeof(lists[0]))
+
 /* UNMAP of 8 sectors from LBA 16, MODE SELECT of the caching page, WRITE SAME
  * of a pattern: what lies in the buffer decides, so it is fetched once, too.
  */
 static void each_byte_of_a_parameter_list_may_change_after_its_fetch(void **st)
 {
-	static const struct kind lists[] = {
-		{"unmap",
-		 9,
-		 WANTS,
-		 4,
-		 STORVSP_OP_EXECUTE_SRB,
-		 0,
-		 {0x42, 0, 0, 0, 0, 0, 0, 0, 24},
-		 0,
-		 24,
-		 1},
-		{"mode select 6", SRB, {0x15, 0x10, 0, 0, 24}, 0, 24, 1},
-		{"mode select 10",
-		 SRB,
-		 {0x55, 0x10, 0, 0, 0, 0, 0, 0, 28},
-		 0,
-		 28,
-		 1},
-		{"persistent out", SRB, {0x5F, 6, [8] = 24}, 0, 24, 1},
-		{"compare and write",
-		 9,
-		 WANTS,
-		 4,
-		 STORVSP_OP_EXECUTE_SRB,
-		 0,
-		 {0x89, [9] = 30, [13] = 1},
-		 0,
-		 1024,
-		 1},
-		{"write same", SRB, {0x41, 0, 0, 0, 0, 16, 0, 0, 8}, 0, 512, 1},
-	};
-	static const uint8_t bytes[][28] = {
-		{0, 22, 0, 16, [15] = 16, [19] = 8},
-		{[4] = 0x08, 0x12, 0x04},
-		{[8] = 0x08, 0x12, 0x04},
-		{[0] = 9, [15] = 7}, /* register the key 7 */
-	};
 	static struct outcome want, got;
 
 	(void)st;
-	for (unsigned i = 0; i < 6; i++) {
+	for (unsigned i = 0; i < LISTS; i++) {
 		for (uint32_t b = 0; b <= lists[i].bytes; b++) {
 			struct outcome *out = b ? &got : &want;
 			uint8_t before, *p;
@@ -359,7 +363,7 @@ static void each_byte_of_a_parameter_list_may_change_after_its_fetch(void **st)
 				simvsp_expect(w.c,
 					      simvsp_send(&w, w.c, 'w', 0, lba),
 					      "good");
-			if (i < 4)
+			if (i < sizeof(bytes) / sizeof(bytes[0]))
 				vsc_buffer_put(&w.b, bytes[i], 28);
 			send_kind(&w, &lists[i]);
 			p = (uint8_t *)guest_ptr(vsc_guest(w.v), w.b.gpas[0]) +

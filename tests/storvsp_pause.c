@@ -395,6 +395,31 @@ static void a_paused_disk_that_is_poisoned_is_not_kept_waiting(void **state)
 	assert_int_equal(failed, 2); /* the read went well */
 }
 
+/* Nothing helps a channel whose engine broke but to open it again. */
+static void a_broken_engine_is_told_and_never_held(void **state)
+{
+	struct vsc_answer a;
+	struct trouble t;
+	struct simvsp w;
+
+	(void)state;
+	start(&w, &t);
+	simvsp_hold(&w, true);
+	simvsp_send(&w, w.c, 'w', DISK, 0);
+	vsc_pump(w.v);
+	simengine_break(w.sim[0], -EBADF);
+	assert_true(vsc_recv(w.c, &a));
+	assert_false(vsc_good(&a));
+	assert_false(gate_stats(&w, DISK).paused);
+	/* what was in flight at the engine is gone with it */
+	vsc_destroy(w.v);
+	simengine_destroy(w.sim[0]);
+	for (unsigned i = 0; i < 2; i++) {
+		qtest_close(w.img[i]);
+		memfile_destroy(w.m[i]);
+	}
+}
+
 /* ------------------------------------------------------------- a storm --- */
 
 #define WRITES 400u
@@ -485,6 +510,7 @@ int main(void)
 		cmocka_unit_test(
 			a_channel_that_closes_takes_what_is_held_with_it),
 		cmocka_unit_test(a_failed_sync_is_told_and_never_held),
+		cmocka_unit_test(a_broken_engine_is_told_and_never_held),
 		cmocka_unit_test(
 			a_paused_disk_that_is_poisoned_is_not_kept_waiting),
 		cmocka_unit_test(

@@ -65,6 +65,8 @@ packages()
 	test  strace            a full disk and other faults in the tools' tests
 	test  linux-image-cloud-amd64 kernel of the small test guest
 	test  busybox-static    its programs
+	test  sg3-utils         its look at every SCSI command
+	test  genisoimage       a disc for its DVD drive
 	test  kmod              its modules, and those of tests/guest/l1.sh
 	test  cpio              packs its first file system
 	test  python3           reads llvm-cov's figures

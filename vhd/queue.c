@@ -219,6 +219,11 @@ enum vhd_engine vhd_queue_engine(const struct vhd_queue *q)
 	return engine_own(q, NULL)->id;
 }
 
+bool vhd_queue_broken(const struct vhd_queue *q)
+{
+	return q->broken;
+}
+
 unsigned vhd_queue_in_flight(const struct vhd_queue *q)
 {
 	return q->in_flight;

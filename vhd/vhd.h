@@ -540,6 +540,9 @@ unsigned vhd_queue_reap(struct vhd_queue *q, struct vhd_req **done,
  */
 int vhd_queue_wait(struct vhd_queue *q, int wake_fd, int timeout_ms);
 
+/* Whether the engine broke: nothing but closing the queue helps. */
+bool vhd_queue_broken(const struct vhd_queue *q);
+
 /* Requests submitted and not yet reaped. */
 unsigned vhd_queue_in_flight(const struct vhd_queue *q);
 

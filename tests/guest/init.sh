@@ -174,6 +174,131 @@ test_facts()
 	dmesg -r | grep '^<[0-4]>' | sed 's/^/guest: warning /'
 }
 
+# What a tool prints, and how it ends.
+sg() # NAME COMMAND...
+{
+	name=$1
+	shift
+	"$@" >/tmp/out 2>&1
+	status=$?
+	sed "s/^/guest: $name| /" /tmp/out
+	say "$name status $status"
+}
+
+# Disks and drive of the test: LUN 0, LUN 1 with blocks of 4 KiB, a disc.
+begin_scsi()
+{
+	load
+	while read -r module; do
+		insmod "/mod/$module" || say "cannot load $module"
+	done </mod/more
+	for d in sda sdb sr0; do
+		wait_for /dev/$d
+	done
+	mkdir -p /tmp /mnt
+	by_lun
+	a=/tmp/sda
+	b=/tmp/sdb
+	export PATH=/bin:/sg
+}
+
+# What sg3_utils make of every answer; run.sh's case "scsi" reads it.
+test_scsi()
+{
+	begin_scsi
+	for d in a:$a b:$b dvd:/dev/sr0; do
+		sg inq-${d%%:*} sg_inq "${d#*:}"
+		sg vpd-${d%%:*} sg_vpd --all "${d#*:}"
+		sg opcodes-${d%%:*} sg_opcodes "${d#*:}"
+		sg modes-${d%%:*} sg_modes --all "${d#*:}"
+	done
+	sg opcodes-times sg_opcodes --rctd $a
+	sg modes-6 sg_modes --six --all $a
+	sg modes-changeable sg_modes --all --control=1 $a
+	sg luns sg_luns $a
+	sg readcap-a sg_readcap --long $a
+	sg readcap-b sg_readcap --long $b
+	sg logs sg_logs --all $a
+	sg requests sg_requests $a
+	sg requests-desc sg_requests --desc $a
+	sg turs sg_turs $a
+	sg senddiag sg_senddiag --test $a
+	sg seek sg_seek --pre-fetch --lba=64 --num-blocks=64 $a
+	test_scsi_data
+	test_scsi_reservations
+	test_scsi_disc
+}
+
+test_scsi_data()
+{
+	tr '\0' a </dev/zero | dd of=$a bs=512 count=1024 conv=fsync 2>/dev/null
+	sg unmap sg_unmap --force --lba=8 --num=8 $a
+	head -c 512 /dev/zero | tr '\0' b >/tmp/sector
+	sg same sg_write_same --16 --lba=64 --num=16 --in=/tmp/sector \
+		--xferlen=512 $a
+	sg same-ndob sg_write_same --16 --ndob --lba=128 --num=16 $a
+	sg same-10 sg_write_same --10 --lba=200 --num=8 --in=/tmp/sector \
+		--xferlen=512 $a
+	head -c 512 /dev/zero | tr '\0' a >/tmp/both
+	head -c 512 /dev/zero | tr '\0' c >>/tmp/both
+	sg compare sg_compare_and_write --in=/tmp/both --lba=300 --num=1 $a
+	sg compare-again sg_compare_and_write --in=/tmp/both --lba=300 \
+		--num=1 -v $a
+	sg verify sg_verify --lba=0 --count=1024 $a
+	sg sync sg_sync $a
+	sg status-a sg_get_lba_status --lba=0 --maxlen=4096 $a
+	sg status-b sg_get_lba_status --lba=0 --maxlen=4096 $b
+	sg wr-mode sg_wr_mode --page=0xa \
+		--contents=0a,0a,06,10,00,00,00,00,00,00,00,00 $a
+	sg sense sg_verify --lba=0x7fffffff --count=1 -vv $a
+	sync
+	sum $a
+}
+
+test_scsi_reservations()
+{
+	for d in a:$a b:$b; do
+		sg pr-able-${d%%:*} sg_persist --in --report-capabilities \
+			"${d#*:}"
+	done
+	sg pr-aptpl-a sg_persist --out --register --param-sark=0xabc \
+		--param-aptpl $a
+	sg pr-register sg_persist --out --register --param-sark=0xabc \
+		--param-aptpl $b
+	sg pr-reserve sg_persist --out --reserve --param-rk=0xabc \
+		--prout-type=5 $b
+	sg pr-keys sg_persist --in --read-keys $b
+	sg pr-held sg_persist --in --read-reservation $b
+	sg pr-full sg_persist --in --read-full-status $b
+	sg pr-wrong sg_persist --out --release --param-rk=0xdef \
+		--prout-type=5 $b
+}
+
+test_scsi_disc()
+{
+	sg config sg_get_config /dev/sr0
+	sg disc-size sg_readcap /dev/sr0
+	sg mount mount -t iso9660 -o ro /dev/sr0 /mnt
+	say "disc md5 $(md5sum </mnt/file.bin | cut -d' ' -f1)"
+	umount /mnt
+	sg eject sg_start --eject /dev/sr0
+	sg disc-out sg_turs /dev/sr0
+	sg load sg_start --load /dev/sr0
+	sg mount-again mount -t iso9660 -o ro /dev/sr0 /mnt
+	say "again md5 $(md5sum </mnt/file.bin | cut -d' ' -f1)"
+	umount /mnt
+	dmesg | grep 'sr 0\|sr0' | sed 's/^/guest: dmesg /'
+}
+
+# What was reserved before the last power-off.
+test_scsi_again()
+{
+	begin_scsi
+	sg pr-held sg_persist --in --read-reservation $b
+	sg pr-clear sg_persist --out --clear --param-rk=0xabc $b
+	sg pr-keys sg_persist --in --read-keys $b
+}
+
 # Every line that comes in goes out again, until "end".
 test_echo()
 {

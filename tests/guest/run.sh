@@ -20,7 +20,7 @@ operations=400
 hostile_operations=120 # of the guest beside the hostile one
 hostile_seed=${SEED:-7}
 limit=240
-all_cases='ends pattern hostile life flush locks refusals' # long ones first
+all_cases='ends pattern hostile scsi life flush locks refusals' # long first
 PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/lib/proof.sh
 . "$here/../lib/proof.sh"
@@ -191,6 +191,143 @@ case_pattern()
 		"$(value "$log" 'md5 /tmp/sdc')" "$(md5 "$dir/ro.raw")"
 	expect 'ro: file untouched' equal "$(md5 "$dir/ro.vhd")" "$ro"
 	[ $failures -ne 0 ] || rm -rf "$dir"
+}
+
+# sg3_utils and what they need, behind the small guest's own files.
+scsi_initrd() # FILE
+{
+	more=$dir/rd
+	mkdir -p "$more/sg" "$more/mod"
+	for tool in inq vpd opcodes modes luns readcap logs requests turs \
+		senddiag seek unmap write_same compare_and_write verify sync \
+		get_lba_status wr_mode persist get_config start; do
+		cp "$(command -v sg_$tool)" "$more/sg/" || return 1
+	done
+	ldd "$more"/sg/* | grep -o '/[^ ]*\.so[^ ]*' | sort -u |
+		while read -r lib; do
+			mkdir -p "$more${lib%/*}" &&
+				cp -L "$lib" "$more$lib" || exit 1
+		done || return 1
+	version=$(basename "$(readlink "$work/vmlinuz")")
+	for module in sr_mod isofs; do
+		modprobe -S "${version#vmlinuz-}" --show-depends $module ||
+			return 1
+	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' |
+		while read -r path; do
+			[ ! -e "$work/rd/mod/${path##*/}" ] || continue
+			cp "$path" "$more/mod/" && echo "${path##*/}"
+		done >"$dir/more" && mv "$dir/more" "$more/mod/more"
+	{
+		cat "$work/initrd"
+		cd "$more" && find . | cpio -o -H newc --quiet
+	} >"$1"
+}
+
+# status NAME WANTED: how a tool of the guest ended.
+status()
+{
+	equal "$(value "$log" "$1 status")" "$2"
+}
+
+# printed NAME PATTERN: in what it printed.
+printed()
+{
+	tr -d '\r' <"$log" | grep -E "^guest: $1\| " | grep -qE "$2"
+}
+
+# What the tools find wrong with answers, but where the answer is to be one.
+complaints()
+{
+	tr -d '\r' <"$log" | grep -E '^guest: [a-z0-9-]+\| ' |
+		grep -vE '^guest: (compare-again|pr-aptpl-a|pr-wrong|sense|disc-out)\|' |
+		grep -iE 'malformed|invalid|too short|unexpect|truncat|corrupt|bad |error:|fail(ed|ure):|mismatch'
+}
+
+# An independent initiator's tools against every command that has one: no
+# answer is malformed, and each says what the disk is. A disc is mounted.
+# Reservations are there after a restart.
+case_scsi()
+{
+	dir=$work/scsi
+	rm -rf "$dir"
+	mkdir -p "$dir/iso"
+	qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
+		"$dir/a.vhd" 64M
+	qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
+		"$dir/b.vhd" 64M
+	head -c 3000000 "$hv" >"$dir/iso/file.bin"
+	genisoimage -quiet -R -o "$dir/disc.iso" "$dir/iso"
+	expect 'an initramfs' scsi_initrd "$dir/initrd"
+	"$here/l1.sh" -t 300 -m 1024 -w "$dir" "$here/scsi.sh" "$build" "$dir"
+	expect 'both runs' equal $? 0
+	log=$dir/first.console
+	for name in inq-a inq-b inq-dvd vpd-a vpd-b vpd-dvd opcodes-a \
+		opcodes-b opcodes-dvd opcodes-times modes-a modes-b modes-dvd \
+		modes-6 modes-changeable luns readcap-a readcap-b logs \
+		requests requests-desc turs senddiag unmap same same-ndob \
+		same-10 compare verify sync status-a status-b wr-mode \
+		pr-able-a pr-able-b pr-register pr-reserve pr-keys pr-held \
+		pr-full config disc-size mount eject load mount-again; do
+		expect "$name" status "$name" 0
+	done
+	expect 'nothing malformed' equal "$(complaints)" ''
+	expect 'a disk of Microsoft' printed inq-a 'Msft *$|Msft'
+	expect 'a drive' printed inq-dvd 'Virtual DVD-ROM'
+	expect '512 bytes' printed readcap-a 'block length=512 bytes'
+	expect '4096 bytes' printed readcap-b 'block length=4096 bytes'
+	expect 'thin' printed readcap-a 'lbpme=1'
+	expect 'its limits' printed vpd-a 'Maximum compare and write length: 8'
+	expect 'in larger blocks' printed vpd-b \
+		'Maximum compare and write length: 1'
+	for name in 'Compare and write' 'Persistent reserve out, reg' \
+		'Write same\(16\)' 'Get LBA status' 'Log sense' 'Unmap'; do
+		expect "commands: $name" printed opcodes-a "$name"
+	done
+	expect 'commands of a drive' printed opcodes-dvd 'Read TOC'
+	expect 'a page of control' printed modes-a 'Control'
+	expect 'of capabilities' printed modes-dvd 'capabilities'
+	expect 'no log beyond exceptions' printed logs 'Informational'
+	expect 'it differs now' status compare-again 14
+	expect 'sense in descriptors' printed sense 'Descriptor format'
+	expect 'a hole in the map' printed status-a 'deallocated|1: '
+	expect 'nothing is kept on a' status pr-aptpl-a 5
+	expect 'kept on b' printed pr-able-b 'Persist Through Power Loss Capable ?\(PTPL_C\): 1'
+	expect 'the type' printed pr-held \
+		'Write Exclusive, registrants only'
+	expect 'a wrong key conflicts' status pr-wrong 24
+	expect 'a profile' printed config 'DVD-ROM'
+	expect 'no disc in an open drive' status disc-out 2
+	expect 'the disc' equal "$(value "$log" 'disc md5')" \
+		"$(md5 "$dir/iso/file.bin")"
+	expect 'the disc again' equal "$(value "$log" 'again md5')" \
+		"$(md5 "$dir/iso/file.bin")"
+	expect 'to the end' said "$log" 'done'
+	truncate -s 64M "$dir/a.expected"
+	scsi_writes "$dir/a.expected"
+	expect 'the guest reads its disk' equal \
+		"$(value "$log" 'md5 /tmp/sda')" "$(md5 "$dir/a.expected")"
+	log=$dir/second.console
+	expect 'held after a restart' printed pr-held 'Key=0xabc|Key = 0xabc'
+	expect 'cleared' status pr-clear 0
+	expect 'no key left' printed pr-keys 'NO registered reservation keys'
+	[ $failures -ne 0 ] || rm -rf "$dir"
+}
+
+# What test_scsi_data leaves on a disk of zeros.
+scsi_writes() # FILE
+{
+	fill "$1" a 0 1024
+	fill "$1" '\0' 8 8
+	fill "$1" b 64 16
+	fill "$1" '\0' 128 16
+	fill "$1" b 200 8
+	fill "$1" c 300 1
+}
+
+fill() # FILE CHARACTER SECTOR COUNT
+{
+	head -c $(($4 * 512)) /dev/zero | tr '\0' "$2" |
+		dd of="$1" bs=512 seek="$3" conv=notrunc status=none
 }
 
 # Many short runs: in one machine with KVM.

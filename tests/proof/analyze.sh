@@ -71,6 +71,7 @@ run_clang_tidy()
 {
 	# shellcheck disable=SC2046 # words
 	sources | xargs -P $jobs -I{} clang-tidy --quiet {} -- $(flags) \
+		-include tests/proof/analyze_model.h \
 		2>/dev/null |
 		sed -n 's/^\([^ ]*:[0-9]*:\)[0-9]*: \(warning\|error\):.*\[\([^],]*\).*\]$/\1 \3/p' |
 		sed "s|^$PWD/||"

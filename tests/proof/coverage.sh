@@ -30,7 +30,8 @@ vhd/batmap vhd/bitmap hv/vmbus/ring hv/vmbus/packet hv/vmbus/message
 hv/vmbus/gpadl storvsp/command storvsp/inquiry storvsp/mode storvsp/capacity
 storvsp/readwrite storvsp/sense storvsp/request storvsp/buffer storvsp/target
 storvsp/select storvsp/opcodes storvsp/logsense storvsp/provision
-storvsp/attention'
+storvsp/attention storvsp/blocks storvsp/reserve storvsp/reserve_in
+storvsp/compare storvsp/turn storvsp/dvd storvsp/dvd_info storvsp/dvd_mode'
 tests='
 vhd_footer vhd_header vhd_geometry vhd_creator vhd_probe vhd_locator vhd_bat
 vhd_bitmap vhd_open vhd_map vhd_written vhd_check vhd_nomem vhd_keep
@@ -39,10 +40,10 @@ vmbus_ring vmbus_packet vmbus_message vmbus_gpadl vmbus_connection
 vmbus_channel vmbus_flow vmbus_offer vmbus_nomem vmbus_hostile vmbus_pass
 storvsp_command storvsp_inquiry storvsp_mode storvsp_select storvsp_capacity
 storvsp_provision storvsp_readwrite storvsp_sense storvsp_request
-storvsp_blocks storvsp_attention
+storvsp_blocks storvsp_attention storvsp_reserve storvsp_compare storvsp_dvd
 storvsp_buffer storvsp_target storvsp_vsp storvsp_fault storvsp_reset
 storvsp_hostile storvsp_hostile_guest storvsp_hostile_scsi
-storvsp_hostile_steps'
+storvsp_hostile_steps storvsp_gate storvsp_pause'
 
 # MC/DC needs a compiler that can count it (goal Q2).
 mcdc()

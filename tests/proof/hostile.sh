@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The catalogue of hostile cases, hostile.tsv: lines "AREA<TAB>CASE<TAB>
 # PROGRAM:TEST". Each names a unit test that has run and passed, and each test
-# of the programs *_hostile* is named. Then the sums over all test guests and
-# the fuzz corpora of what was fetched twice and what was answered.
+# of the programs *_hostile* is named. hostile-seeds.tsv has the same cases as
+# inputs of fuzz targets: "AREA<TAB>CASE<TAB>SEED", where SEED is TARGET/FILE
+# below fuzz/corpus, or "- " and why there is none; each file "case-*" there is
+# named. Then the sums over all test guests and the fuzz corpora of what was
+# fetched twice and what was answered.
 #
 # usage: hostile.sh BUILD        goals G1, G2 and G4
 #
@@ -13,6 +16,7 @@ set -u
 build=${1:?usage: hostile.sh BUILD}
 here=$(cd "$(dirname "$0")" && pwd)
 table=$here/hostile.tsv
+seeds=$here/hostile-seeds.tsv
 wanted=100 # entries
 mkdir -p "$build/logs"
 work=$(mktemp -d) || exit 1
@@ -40,6 +44,19 @@ have_log() # PROGRAM
 awk -F'\t' 'NF != 3 || $3 !~ /^[a-z0-9_]+:[a-z0-9_]+$/ { print FNR ": " $0 }
 	seen[$1 FS $2]++ { print FNR ": twice: " $2 }' "$table" >"$work/wrong"
 [ ! -s "$work/wrong" ] || fault "hostile.tsv: $(cat "$work/wrong")"
+awk -F'\t' 'NF != 3 || $3 !~ /^([a-z_]+\/case-[a-z0-9-]+|- ..........*)$/ {
+	print FNR ": " $0 }' "$seeds" >"$work/wrong"
+[ ! -s "$work/wrong" ] || fault "hostile-seeds.tsv: $(cat "$work/wrong")"
+cut -f3 "$seeds" | grep -v '^- ' | sort >"$work/seeds"
+(cd "$here/../../fuzz/corpus" && ls -d ./*/case-*) | sed 's|^./||' | sort |
+	comm -3 - "$work/seeds" >"$work/wrong"
+[ ! -s "$work/wrong" ] ||
+	fault "no such seed, or one that no case names: $(cat "$work/wrong")"
+cut -f1,2 "$table" | sort >"$work/cases"
+cut -f1,2 "$seeds" | sort | comm -13 "$work/cases" - >"$work/wrong"
+[ ! -s "$work/wrong" ] || fault "seeds of no case: $(cat "$work/wrong")"
+cut -f1,2 "$seeds" | sort | comm -23 "$work/cases" - >"$work/seedless"
+sed 's/^/no seed, and no reason: /' "$work/seedless"
 cut -f3 "$table" | sort -u >"$work/named"
 {
 	cut -d: -f1 "$work/named"
@@ -63,9 +80,12 @@ done <"$work/unnamed"
 entries=$(wc -l <"$table")
 lost=$(cut -f3 "$table" | grep -cxFf "$work/missing")
 met=unmet
-[ $bad -ne 0 ] || [ "$entries" -lt $wanted ] || met=met
+[ $bad -ne 0 ] || [ "$entries" -lt $wanted ] || [ -s "$work/seedless" ] ||
+	met=met
 figure="$((entries - lost)) of $entries entries (wanted $wanted) held by \
-$(wc -l <"$work/named") tests"
+$(wc -l <"$work/named") tests, $(wc -l <"$work/seeds") with a corpus seed, \
+$(cut -f3 "$seeds" | grep -c '^- ') with a reason why not, \
+$(wc -l <"$work/seedless") without either"
 echo "G1 $met: $figure"
 proof_figure G1 $met "$figure"
 

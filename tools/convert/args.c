@@ -147,7 +147,7 @@ static const struct word decompresses[] = {
 
 /* zlib's own choice; and while parsing: not even for a name in .gz. */
 #define GZIP_LEVEL 6
-#define GZIP_NONE  -1
+#define GZIP_NONE  (-1)
 
 static int word_find(const struct word *words, const char *text)
 {

@@ -25,9 +25,7 @@ static bool same_module(const char *path, size_t len, const char *name)
 	const char *end = path + len;
 
 	for (; *name; name++, base++) {
-		char c = base < end && *base == '-' ? '_' : *base;
-
-		if (base >= end || c != *name)
+		if (base >= end || (*base == '-' ? '_' : *base) != *name)
 			return false;
 	}
 	return end - base >= 3 && memcmp(base, ".ko", 3) == 0;

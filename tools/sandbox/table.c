@@ -130,8 +130,6 @@ static const struct sandbox_rule rules[] = {
 	ANY(poll, IA | C | K | L | TOOL, "wait for events"),
 	ANY(futex, ALL, "locks and ends of threads"),
 	ANY(restart_syscall, ALL, "a wait goes on after a stop"),
-	ANY(nanosleep, TOOL, "the kernel was out of memory"),
-	ANY(clock_nanosleep, TOOL, "the same, as glibc does it"),
 	ANY(clock_gettime, ALL, "where the clock is no part of the vDSO"),
 	ANY(rt_sigtimedwait, V, "take a kick off"),
 	ANY(rt_sigreturn, C | TOOL, "a signal's handler ends"),

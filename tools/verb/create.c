@@ -300,6 +300,7 @@ static int make(struct create *c, struct convert_output *out,
 		rc = child_dir(c, out, final, sizeof(final), err);
 	if (!rc)
 		rc = vhd_create(out->path, &c->opts, &img, err);
+	c->opts.final_path = NULL; /* it is ours */
 	if (rc) {
 		cli_strip_path(err, out->path);
 		return rc;

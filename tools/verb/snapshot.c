@@ -144,6 +144,7 @@ static int fill(struct snapshot *s, struct convert_output *out,
 	s->opts.final_path = final;
 	s->opts.parent_dir = s->parents.dir ? s->parents.dir : out->dir;
 	rc = vhd_create(out->path, &s->opts, &img, err);
+	s->opts.final_path = NULL; /* the caller's */
 	if (rc) {
 		cli_strip_path(err, out->path);
 		return rc;
