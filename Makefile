@@ -103,7 +103,8 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
 # What a program gives up before it meets foreign bytes.
 SANDBOX_SRC := tools/sandbox/table.c tools/sandbox/filter.c \
                tools/sandbox/landlock.c tools/sandbox/rights.c \
-               tools/sandbox/ring.c tools/sandbox/sandbox.c
+               tools/sandbox/ring.c tools/sandbox/server.c \
+               tools/sandbox/sandbox.c
 
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect vhd-mount
@@ -552,7 +553,7 @@ $(BUILD)/tests/hv_synic: LDFLAGS_ALL += -Wl,--wrap=hv_gpa_or32
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
 $(eval $(call unit_rule,cross_vhd,$(LIBVHD)))
 # The same for tests/nbd.sh and tests/blockdev.sh.
-$(eval $(call unit_rule,store_work,$(LIBVHD)))
+$(eval $(call unit_rule,store_work,$(LIBSANDBOX) $(LIBCLI) $(LIBVHD)))
 # The same for tests/proof/corpus_peers.sh.
 $(eval $(call unit_rule,corpus_image,$(LIBVHD)))
 $(BUILD)/tests/corpus_image: $(call obj,tests/lib/fuzzimg.c)

@@ -115,7 +115,7 @@ tier_tools()
 	build_quietly all -j2 all "$build/tests/store_work" &&
 	run_scripts tools tests/verbs.sh tests/convert_place.sh \
 		tests/convert_doors.sh tests/interrupt.sh tests/serve.sh \
-		tests/nbd.sh tests/tools.sh
+		tests/nbd.sh tests/blockdev.sh tests/tools.sh
 }
 
 tier_fuzz()

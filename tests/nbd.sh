@@ -116,10 +116,21 @@ over_tcp()
 {
 	fresh 16M
 	port=$((20000 + $$ % 20000))
-	nbdkit -f -i 127.0.0.1 -p $port file disk.img >server.log 2>&1 &
-	server=$!
-	work --format raw --again 5 --ops $((800 * times)) \
-		"nbd://127.0.0.1:$port"
+	tcp_up()
+	{
+		nbdkit -f -i 127.0.0.1 -p $port file disk.img >server.log 2>&1 &
+		server=$!
+	}
+	tcp_up
+	sandbox=--sandbox
+	[ "${SAN-}" != 1 ] || sandbox=
+	work --format raw --again 5 --seconds 2 $sandbox \
+		"nbd://localhost:$port" &
+	worker=$!
+	sleep 1
+	stop KILL
+	tcp_up
+	wait $worker
 }
 
 # ----------------------------------------------------------------- containers
@@ -176,6 +187,26 @@ remote_child()
 	work --parent parent.vhd --ops $((800 * times)) "$uri"
 }
 
+# The programs that take an image take one on a server.
+verbs()
+{
+	rm -f parent.vhd disk.img
+	head -c 3000000 /dev/urandom >some.raw && truncate -s 16M some.raw &&
+		vhd-convert -q --from raw --to dynamic some.raw disk.img ||
+		return 1
+	kit file disk.img || return 1
+	vhd-inspect "$uri" >shown && grep -q 'dynamic VHD' shown &&
+		vhd check -q --data "$uri" &&
+		vhd map "$uri" >map && grep -q data map &&
+		vhd compare -q "$uri" disk.img &&
+		vhd bench --count 100 "$uri" >/dev/null &&
+		vhd-convert -q --from dynamic --to raw "$uri" copy.raw &&
+		cmp copy.raw some.raw || return 1
+	# and one that does not says so
+	vhd repair "$uri" 2>refused
+	[ $? -eq 3 ] && grep -q 'NBD server is not taken here' refused
+}
+
 # -------------------------------------------------------- servers that do not
 fails_sometimes() # OPTION: which requests
 {
@@ -192,13 +223,16 @@ cached()
 
 killed() # FORMAT SECONDS
 {
+	# a sanitizer opens files behind the thread's back
+	sandbox=--sandbox
+	[ "${SAN-}" != 1 ] || sandbox=
 	if [ "$1" = raw ]; then
 		fresh 16M
 	else
 		fresh_vhd 40M --size 64M --block-size 512K || return 1
 	fi
 	cached || return 1
-	work --format "$1" --seconds "$2" --again 5 "$uri" &
+	work --format "$1" --seconds "$2" --again 5 $sandbox "$uri" &
 	worker=$!
 	end=$(($(date +%s) + $2))
 	while [ "$(date +%s)" -lt $end ]; do
@@ -252,6 +286,7 @@ check fixed fixed
 check full full
 check local-child local_child
 check remote-child remote_child
+check verbs verbs
 check error-read fails_sometimes EIO error-pread-rate=1%
 check error-write fails_sometimes EIO error-pwrite-rate=1%
 check error-nospace fails_sometimes ENOSPC error-pwrite-rate=2%

@@ -13,6 +13,7 @@
  *   --direct         O_DIRECT
  *   --parent P       of a differencing disk
  *   --reconnect MS   see vhd_nbd_opts
+ *   --sandbox        the connection's thread is in the one that hv has for it
  *   --again SECONDS  how long to try to open it again (0)
  *   --errors         requests may fail; a flush that fails ends the work
  *
@@ -32,6 +33,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/sandbox/sandbox.h"
 #include "vhd/vhd.h"
 
 #define SECTOR	  512u
@@ -484,6 +486,12 @@ static int work(struct work *w)
 
 /* ------------------------------------------------------------- options -- */
 
+static int in_sandbox(void *unused, struct vhd_err *err)
+{
+	(void)unused;
+	return sandbox_thread(SANDBOX_LINK, "store_work", err);
+}
+
 static int word(const char *text, const char *const *words, int count)
 {
 	for (int i = 0; i < count; i++)
@@ -501,6 +509,7 @@ int main(int argc, char **argv)
 		{"engine", 1, NULL, 'e'},  {"direct", 0, NULL, 'D'},
 		{"parent", 1, NULL, 'p'},  {"reconnect", 1, NULL, 'r'},
 		{"again", 1, NULL, 'a'},   {"errors", 0, NULL, 'E'},
+		{"sandbox", 0, NULL, 'S'},
 		{0},
 	};
 	static const char *const formats[] = {"auto", "raw", "fixed",
@@ -531,6 +540,7 @@ int main(int argc, char **argv)
 		case 'r': w.nbd.reconnect_ms = (uint32_t)n; break;
 		case 'a': w.again_s = n; break;
 		case 'E': w.errors = true; break;
+		case 'S': w.nbd.thread_begins = in_sandbox; break;
 		default: return 2;
 		}
 	}

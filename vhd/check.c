@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "fail.h"
+#include "nbd.h"
 #include "split.h"
 
 #define HRESULT_BASE 0xc03a0000u
@@ -234,7 +235,10 @@ int vhd_check(const char *path, const struct vhd_check_opts *opts,
 	if (rc)
 		return rc;
 	how.no_lock = opts->force_read;
-	rc = vhd_split_open(path, &how, &f, err);
+	if (opts->nbd && vhd_is_nbd_uri(path))
+		rc = vhd_nbd_open_as(path, opts->nbd, false, &f, err);
+	else
+		rc = vhd_split_open(path, &how, &f, err);
 	if (rc)
 		return rc;
 	rc = check_on(&f, path, opts, result, err);

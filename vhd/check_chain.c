@@ -59,6 +59,7 @@ int check_chain(struct check *c, struct vhd_err *err)
 	const struct vhd_open_opts how = {
 		.force_read = c->opts->force_read,
 		.parent_dir = c->opts->parent_dir,
+		.nbd = c->opts->nbd,
 	};
 	struct vhd *img = NULL;
 	struct vhd_err fault;

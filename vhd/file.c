@@ -284,6 +284,10 @@ static int open_fail(int code, const char *path, struct vhd_err *err)
 	if (code == -EISDIR)
 		return vhd_fail(err, code, VHD_WHY_NOT_FILE, 0,
 				"%.80s is a directory, not an image", path);
+	if (code == -ENOENT && vhd_is_nbd_uri(path))
+		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+				"an NBD server is not taken here, only a file "
+				"or block device");
 	if (code == -ENXIO || code == -ENODEV) /* socket, dead device node */
 		return vhd_fail(err, -EINVAL, VHD_WHY_NOT_FILE, 0,
 				"%.80s is not a regular file or block device",

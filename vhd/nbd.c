@@ -289,3 +289,17 @@ int vhd_nbd_open(const char *uri, const struct nbd_how *how,
 		.ops = &export_ops, .state = n, .fd = -1, .direct_fd = -1};
 	return 0;
 }
+
+int vhd_nbd_open_as(const char *uri, const struct vhd_nbd_opts *opts,
+		    bool writable, struct vhd_file *out, struct vhd_err *err)
+{
+	const struct nbd_how how = {
+		.reconnect_ms = opts->reconnect_ms ? opts->reconnect_ms
+						   : VHD_NBD_RECONNECT_MS,
+		.writable = writable,
+		.thread_begins = opts->thread_begins,
+		.thread_arg = opts->thread_arg,
+	};
+
+	return vhd_nbd_open(uri, &how, out, err);
+}

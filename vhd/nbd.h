@@ -225,6 +225,9 @@ static inline struct nbd_req *nbd_list_take(struct nbd_list *l)
  */
 int vhd_nbd_open(const char *uri, const struct nbd_how *how,
 		 struct vhd_file *out, struct vhd_err *err);
+/* The same as a caller of the library has it. */
+int vhd_nbd_open_as(const char *uri, const struct vhd_nbd_opts *opts,
+		    bool writable, struct vhd_file *out, struct vhd_err *err);
 /* The export under a file, or NULL. */
 struct vhd_nbd *vhd_nbd_of(const struct vhd_file *f);
 

@@ -483,21 +483,6 @@ int vhd_open_file(const struct vhd_file *f, const struct vhd_open_opts *opts,
 	return 0;
 }
 
-static int open_nbd(const char *uri, const struct vhd_open_opts *opts,
-		    struct vhd_file *f, struct vhd_err *err)
-{
-	const struct nbd_how how = {
-		.reconnect_ms = opts->nbd->reconnect_ms
-					? opts->nbd->reconnect_ms
-					: VHD_NBD_RECONNECT_MS,
-		.writable = opts->writable,
-		.thread_begins = opts->nbd->thread_begins,
-		.thread_arg = opts->nbd->thread_arg,
-	};
-
-	return vhd_nbd_open(uri, &how, f, err);
-}
-
 int vhd_open(const char *path, const struct vhd_open_opts *opts,
 	     struct vhd **out, struct vhd_err *err)
 {
@@ -512,7 +497,7 @@ int vhd_open(const char *path, const struct vhd_open_opts *opts,
 	how.direct = opts->direct;
 	how.no_lock = opts->force_read;
 	if (opts->nbd && vhd_is_nbd_uri(path))
-		rc = open_nbd(path, opts, &f, err);
+		rc = vhd_nbd_open_as(path, opts->nbd, opts->writable, &f, err);
 	else if (opts->format == VHD_FORMAT_RAW)
 		rc = vhd_file_open(path, &how, &f, err);
 	else

@@ -147,6 +147,7 @@ struct vhd_check_opts {
 	const char *parent_dir;  /* as in vhd_open_opts; NULL: parents are not
 				  * looked at */
 	enum vhd_target target;
+	const struct vhd_nbd_opts *nbd; /* `path` may be an NBD URI; NULL: no */
 	const char *name;        /* of the file, for demands on it; or NULL */
 	int64_t now_unix_s;      /* 0: dates are not judged */
 	uint32_t limit;          /* findings of one code told; the rest is

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Run the benchmarks, print a table, write BUILD/bench/results.json.
 #
-# usage: run.sh [NAME]...        (default: queue vsc scale chain convert doors
+# usage: run.sh [NAME]...        (default: queue vsc scale chain convert doors nbd
 #                                 start)
 #
 # Environment: BUILD, MAKE. A benchmark NAME is tests/bench/NAME.sh: it gets
@@ -27,7 +27,7 @@ mkdir -p "$out" || exit 1
 
 failed=
 : >"$out/results.jsonl"
-[ $# -gt 0 ] || set -- queue vsc scale chain convert doors start
+[ $# -gt 0 ] || set -- queue vsc scale chain convert doors nbd start
 for name; do
 	echo "== $name"
 	"tests/bench/$name.sh" "$build" >"$out/$name.out" ||
@@ -66,8 +66,8 @@ sed 's/^{//; s/}$//' "$out/results.jsonl" | awk '
 		ratio = value("ratio")
 		printf "%-34s %12s %12s %-6s %7s %6s%s\n", value("name"),
 			value("ours"), value("peer"), value("unit"), ratio,
-			goal, goal != "-" && ratio + 0 < goal + 0 ?
-			"  below" : ""
+			goal, (goal != "-" && ratio + 0 < goal + 0 ? \
+			"  below" : "")
 	}'
 echo
 echo "written: $out/results.json"

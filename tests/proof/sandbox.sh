@@ -111,6 +111,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 done
 run n vhd-convert --to raw --from raw --verify raw.raw "nbd+unix:///?socket=$dir/socket"
 run n vhd-convert --to dynamic "nbd+unix:///?socket=$dir/socket" m.vhd
+run n vhd compare "nbd+unix:///?socket=$dir/socket" raw.raw
 kill $server 2>/dev/null
 wait $server 2>/dev/null
 

@@ -426,11 +426,11 @@ static int doors_check(struct convert_opts *opts)
 
 	if (status >= 0)
 		return status;
-	if (src_nbd && (opts->foreign || opts->from == VHD_FORMAT_FIXED ||
-			opts->from == VHD_FORMAT_DYNAMIC ||
-			opts->from == VHD_FORMAT_DIFF))
+	if (src_nbd && opts->foreign)
 		return cli_usage(prog, "--from: an NBD export is read as the "
-				       "raw disk that it shows");
+				       "raw disk that it shows, or as a VHD");
+	if (src_nbd && opts->resume)
+		return cli_usage(prog, "--resume is for image files");
 	if (!convert_nbd_is_uri(opts->dst))
 		return -1;
 	if (opts->target || opts->parent || opts->to == VHD_FORMAT_FIXED ||

@@ -5,10 +5,10 @@
  * An image is read only in there. A server is connected to before, where it is
  * the source: a name has to be looked up, or qemu-nbd started, which a process
  * in the sandbox cannot do. Where a server is the destination, the one that is
- * connected to later, the name is looked up once before for what that loads,
- * and the files that looking up and TLS need are within reach.
+ * connected to later, or has a VHD for the library to read, the name is looked
+ * up once before for what that loads, and the files that looking up and TLS need
+ * are within reach.
  */
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@ static bool is_remote(const struct convert_opts *opts)
 
 bool convert_confine_late(const struct convert_opts *opts)
 {
-	return opts->foreign || convert_nbd_is_uri(opts->src);
+	return opts->foreign || convert_nbd_is_raw(opts);
 }
 
 static void allow_source(struct sandbox *s, const struct convert_opts *opts)
@@ -33,7 +33,7 @@ static void allow_source(struct sandbox *s, const struct convert_opts *opts)
 	bool own = !opts->no_parent && !opts->parent_dir;
 	char *dir;
 
-	if (convert_nbd_is_uri(opts->src))
+	if (convert_nbd_is_raw(opts))
 		return;
 	if (!strcmp(opts->src, "-")) {
 		/* a file, if it is one */
@@ -55,80 +55,11 @@ static void allow_spool(struct sandbox *s)
 	sandbox_allow(s, tmp && *tmp ? tmp : "/var/tmp", SANDBOX_MAKE);
 }
 
-/* Load what looking up the host of "nbd://USER@HOST:PORT/..." loads; what it
- * finds will be asked for again.
- */
-static void host_look_up(const char *uri)
-{
-	const char *from = strstr(uri, "://"), *at;
-	struct addrinfo *found = NULL;
-	char *host, *end;
-
-	if (!from || strstr(uri, "+unix:") || strstr(uri, "+vsock:"))
-		return;
-	from += 3;
-	host = strndup(from, strcspn(from, "/?"));
-	if (!host)
-		return;
-	at = strrchr(host, '@');
-	from = at ? at + 1 : host;
-	end = strrchr(host, ':');
-	if (*from == '[') {
-		from++;
-		end = strchr(from, ']');
-	}
-	if (end && end > from)
-		*end = '\0';
-	if (!getaddrinfo(from, "nbd", NULL, &found) && found)
-		freeaddrinfo(found);
-	free(host);
-}
-
-/* A word of the URI's query that names a file or directory. */
-static void allow_word(struct sandbox *s, const char *uri, const char *word)
-{
-	const char *at = strstr(uri, word);
-	char *path;
-
-	if (!at)
-		return;
-	at += strlen(word);
-	path = strndup(at, strcspn(at, "&#"));
-	sandbox_allow(s, path, SANDBOX_READ);
-	free(path);
-}
-
-static void allow_home(struct sandbox *s, const char *below)
-{
-	const char *home = getenv("HOME");
-	char path[PATH_MAX];
-
-	if (home && snprintf(path, sizeof(path), "%s/%s", home, below) <
-			    (int)sizeof(path))
-		sandbox_allow(s, path, SANDBOX_READ);
-}
-
-static void allow_server(struct sandbox *s, const char *uri)
-{
-	static const char *const files[] = {
-		"/etc", "/run/systemd/resolve", "/usr/share/ca-certificates",
-		"/usr/lib/ssl",
-	};
-
-	host_look_up(uri);
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		sandbox_allow(s, files[i], SANDBOX_READ);
-	allow_home(s, ".pki");
-	allow_home(s, ".config/pki");
-	allow_word(s, uri, "tls-certificates=");
-	allow_word(s, uri, "tls-psk-file=");
-}
-
 static void allow_destination(struct sandbox *s,
 			      const struct convert_opts *opts)
 {
 	if (convert_nbd_is_uri(opts->dst)) {
-		allow_server(s, opts->dst);
+		sandbox_allow_server(s, opts->dst);
 		allow_spool(s);
 	} else if (!strcmp(opts->dst, "-")) {
 		/* a pipe with a name is opened again, not to block */

@@ -411,6 +411,8 @@ void convert_from_close(struct convert_from *from);
 bool convert_foreign_known(const char *word);
 /* Whether an operand is an NBD export's. */
 bool convert_nbd_is_uri(const char *text);
+/* The source is an export whose bytes are the disk's. */
+bool convert_nbd_is_raw(const struct convert_opts *opts);
 
 /* Bring `src` into the export that opts->dst names. Returns 1 when what was
  * written differs.

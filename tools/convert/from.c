@@ -80,6 +80,7 @@ static int image_open(struct convert_from *from, struct convert_job *job,
 		      const struct convert_opts *opts, const char *path,
 		      struct vhd_err *err)
 {
+	static const struct vhd_nbd_opts remote; /* all by default */
 	char *own = opts->no_parent || opts->parent_dir
 			    ? NULL
 			    : cli_parent_dir(path);
@@ -89,6 +90,7 @@ static int image_open(struct convert_from *from, struct convert_job *job,
 		.parent_dir = opts->parent_dir ? opts->parent_dir : own,
 		.larger_child = opts->larger_child,
 		.raw_parent = opts->raw_parent,
+		.nbd = &remote,
 	};
 	int rc = convert_input_open(&from->in, path, &how, err);
 
@@ -217,8 +219,10 @@ int convert_from_open(struct convert_from *from, struct convert_job *job,
 		.spool_fd = -1,
 	};
 	job->blame = job->src;
-	if (opts->foreign || convert_nbd_is_uri(opts->src))
+	if (opts->foreign || convert_nbd_is_raw(opts))
 		rc = nbd_open(from, job, opts, err);
+	else if (convert_nbd_is_uri(opts->src))
+		rc = image_open(from, job, opts, opts->src, err);
 	else if (!strcmp(opts->src, "-"))
 		rc = stdin_open(from, job, opts, err);
 	else

@@ -47,6 +47,8 @@ int convert_input_open(struct convert_input *in, const char *path,
 	int rc;
 
 	*in = (struct convert_input){ .fd = -1 };
+	if (opts->nbd && vhd_is_nbd_uri(path))
+		return vhd_open(path, opts, &in->img, err);
 	/* O_NONBLOCK: a FIFO must be refused, not waited for. */
 	in->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (in->fd < 0)

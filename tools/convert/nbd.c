@@ -23,15 +23,13 @@
 
 bool convert_nbd_is_uri(const char *text)
 {
-	static const char *const schemes[] = {
-		"nbd://",      "nbds://",      "nbd+unix://",
-		"nbds+unix://", "nbd+vsock://", "nbds+vsock://",
-	};
+	return vhd_is_nbd_uri(text);
+}
 
-	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
-		if (!strncmp(text, schemes[i], strlen(schemes[i])))
-			return true;
-	return false;
+bool convert_nbd_is_raw(const struct convert_opts *opts)
+{
+	return vhd_is_nbd_uri(opts->src) &&
+	       (opts->from == VHD_FORMAT_AUTO || opts->from == VHD_FORMAT_RAW);
 }
 
 int convert_nbd_fail(const struct convert_nbd *n, enum vhd_why why,

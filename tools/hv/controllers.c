@@ -130,7 +130,7 @@ void hv_controllers_destroy(struct hv_controllers *c)
 void hv_controllers_say(const struct hv_controllers *c)
 {
 	struct storvsp_stats s;
-	char line[200];
+	char line[320];
 
 	for (unsigned i = 0; i < HV_CONTROLLERS_MAX; i++) {
 		if (!c->vsp[i])
@@ -139,7 +139,8 @@ void hv_controllers_say(const struct hv_controllers *c)
 		snprintf(line, sizeof(line),
 			 "disks (controller %u): %llu packets, %llu answered, "
 			 "%llu refused, %llu never answered; %llu reads, %llu "
-			 "writes, %llu flushes, %llu errors",
+			 "writes, %llu flushes, %llu errors; slept %llu times, "
+			 "found work while polling %llu times",
 			 i, (unsigned long long)s.packets,
 			 (unsigned long long)s.completions,
 			 (unsigned long long)s.refused,
@@ -147,7 +148,9 @@ void hv_controllers_say(const struct hv_controllers *c)
 			 (unsigned long long)s.reads,
 			 (unsigned long long)s.writes,
 			 (unsigned long long)s.flushes,
-			 (unsigned long long)s.errors);
+			 (unsigned long long)s.errors,
+			 (unsigned long long)s.sleeps,
+			 (unsigned long long)s.polled);
 		hv_say_line(NULL, line);
 	}
 }

@@ -68,8 +68,9 @@ static void size_rows(FILE *out, const struct inspect_report *r)
 		    size_text(info->original_size_bytes, text, sizeof(text)));
 		inspect_row(out, "", "libvhdi shows that older size");
 	}
-	if (S_ISBLK(r->st.st_mode)) {
-		inspect_row(out, "Device", "%s",
+	if (S_ISBLK(r->st.st_mode) || vhd_is_nbd_uri(r->path)) {
+		inspect_row(out, S_ISBLK(r->st.st_mode) ? "Device" : "Export",
+			    "%s",
 		    size_text(info->file_bytes, text, sizeof(text)));
 		return;
 	}

@@ -250,12 +250,14 @@ static void open_image(struct inspect_report *r,
 	char *own = opts->no_parent || opts->parent_dir
 			    ? NULL
 			    : cli_parent_dir(r->path);
+	static const struct vhd_nbd_opts remote; /* all by default */
 	struct vhd_open_opts how = {
 		.format = opts->format,
 		.force_read = opts->force,
 		.larger_child = opts->larger_child,
 		.raw_parent = opts->raw_parent,
 		.parent_dir = opts->parent_dir ? opts->parent_dir : own,
+		.nbd = &remote,
 	};
 
 	r->parent_dir = how.parent_dir;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "sandbox.h"
+#include "vhd/vhd.h"
 
 /* -------------------------------------------------------------- places -- */
 
@@ -89,8 +90,12 @@ static bool is_split(const char *path)
 void sandbox_allow_image(struct sandbox *s, const char *path,
 			 const char *parent_dir)
 {
-	sandbox_allow(s, path, SANDBOX_READ);
 	sandbox_allow(s, parent_dir, SANDBOX_READ);
+	if (path && vhd_is_nbd_uri(path)) {
+		sandbox_allow_server(s, path);
+		return;
+	}
+	sandbox_allow(s, path, SANDBOX_READ);
 	if (path && is_split(path))
 		sandbox_allow_dir_of(s, path, SANDBOX_READ);
 }

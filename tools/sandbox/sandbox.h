@@ -7,6 +7,7 @@
  *   landlock.c  which files can still be opened, made, renamed, removed
  *   rights.c    capabilities, new privileges, core dumps
  *   ring.c      whether a ring of io_uring can be restricted here
+ *   server.c    what connecting to a server reads
  *   sandbox.c   all of these in order, and what is said when one is missing
  *
  * Invariants: a role's filter kills the process for every call that the table
@@ -107,10 +108,13 @@ void sandbox_allow_dir_of(struct sandbox *s, const char *path,
 			  enum sandbox_access access);
 /* An image to be read: the file, and all below `parent_dir`, where its parents
  * may be; NULL: no parents are looked for. A split set's directory, as its
- * parts are beside it.
+ * parts are beside it. An NBD URI: its server.
  */
 void sandbox_allow_image(struct sandbox *s, const char *path,
 			 const char *parent_dir);
+
+/* The server of an NBD URI; the role becomes SANDBOX_REMOTE. */
+void sandbox_allow_server(struct sandbox *s, const char *uri);
 
 /* ------------------------------------------------------------- entering -- */
 

@@ -68,6 +68,7 @@ static const struct sandbox_value ioctls[] = {
 	{FS_IOC_GETFLAGS, TOOL, "compressed by the file system"},
 	{BLKGETSIZE64, TOOL | K, "size of a block device"},
 	{BLKSSZGET, TOOL | K, "its sector size"},
+	{FIONREAD, N, "getaddrinfo: length of a name server's answer"},
 	{FICLONERANGE, WN, "share blocks instead of copying"},
 	{0},
 };

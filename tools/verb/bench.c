@@ -288,10 +288,12 @@ static int open_overlay(struct bench_verb *b, const char *dir,
 
 static int open_image(struct bench_verb *b, struct vhd_err *err)
 {
+	static const struct vhd_nbd_opts remote; /* all by default */
 	const struct vhd_info *info;
 	char *dir;
 	int rc;
 
+	b->open.nbd = &remote;
 	b->open.parent_dir = verb_parent_dir(&b->parents, b->path);
 	b->open.writable = b->destroy;
 	rc = vhd_open(b->path, &b->open, &b->img, err);

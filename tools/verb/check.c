@@ -253,6 +253,7 @@ static struct json_object *summary_json(struct check *c,
 /* Check one file; returns its exit code. */
 static int check(struct check *c, struct json_object *list)
 {
+	static const struct vhd_nbd_opts remote; /* all by default */
 	struct vhd_check_result r;
 	struct vhd_err err = {0};
 	int rc;
@@ -261,6 +262,7 @@ static int check(struct check *c, struct json_object *list)
 		c->findings = cli_json_array();
 	c->opts.name = c->path;
 	c->opts.parent_dir = verb_parent_dir(&c->parents, c->path);
+	c->opts.nbd = &remote;
 	verb_shown(c->path, c->shown);
 	cli_progress_start(&c->progress, "reading", 0, c->quiet);
 	rc = vhd_check(c->path, &c->opts, &r, &err);
@@ -290,6 +292,7 @@ static int check_parents(struct check *c, struct json_object *list, int told)
 	const struct vhd_open_opts how = {
 		.force_read = c->opts.force_read,
 		.parent_dir = c->opts.parent_dir,
+		.nbd = c->opts.nbd,
 	};
 	struct vhd_layer layer;
 	struct vhd_err err = {0};

@@ -182,6 +182,8 @@ static int verdict(const struct compare *c, bool content, uint64_t at)
 static int inputs_open(struct compare *c, const char **blame,
 		       struct vhd_err *err)
 {
+	static const struct vhd_nbd_opts remote; /* all by default */
+
 	for (int i = 0; i < 2; i++) {
 		const struct vhd_open_opts how = {
 			.format = c->format[i],
@@ -189,6 +191,7 @@ static int inputs_open(struct compare *c, const char **blame,
 			.parent_dir = verb_parent_dir(&c->parents, c->path[i]),
 			.larger_child = c->larger_child,
 			.raw_parent = c->raw_parent,
+			.nbd = &remote,
 		};
 		int rc = convert_input_open(&c->in[i], c->path[i], &how, err);
 

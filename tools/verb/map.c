@@ -252,8 +252,10 @@ static int walk(struct map *m, struct vhd_err *err)
  */
 static int open_image(struct map *m, struct vhd_err *err)
 {
+	static const struct vhd_nbd_opts remote; /* all by default */
 	int rc;
 
+	m->opts.nbd = &remote;
 	m->opts.parent_dir = verb_parent_dir(&m->parents, m->path);
 	rc = vhd_open(m->path, &m->opts, &m->img, err);
 	if (!rc || err->why != VHD_WHY_NEEDS_PARENT || !m->parents.none)
