@@ -20,7 +20,7 @@ operations=400
 hostile_operations=120 # of the guest beside the hostile one
 hostile_seed=${SEED:-7}
 limit=240
-all_cases='ends pattern hostile scsi life flush locks refusals' # long first
+all_cases='ends pattern hostile scsi life flush locks refusals'
 PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/lib/proof.sh
 . "$here/../lib/proof.sh"
@@ -464,6 +464,36 @@ case_life()
 		seek=255 conv=notrunc status=none
 	expect 'every byte of the added one' cmp "$dir/extra.raw" \
 		"$dir/extra.expected"
+	[ $failures -ne 0 ] || rm -rf "$dir"
+}
+
+# The host's file system is full, several times: the disk waits for room, and
+# the guest notices nothing.
+case_full()
+{
+	dir=$work/full
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	seed=$hostile_seed
+	operations=$hostile_operations
+	echo "seed $seed"
+	qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
+		"$dir/disk.vhd" 64M
+	"$here/l1.sh" -t 300 -m 1024 -w "$dir" "$here/full.sh" "$build" \
+		"$dir" "$seed" $operations
+	expect 'every pause was resumed' equal $? 0
+	echo "paused $(cat "$dir/pauses") times"
+	expect 'ends with 0' equal "$(cat "$dir/status")" 0
+	expect 'it was paused more than once' [ "$(cat "$dir/pauses")" -gt 1 ]
+	expect 'no failed write' equal \
+		"$(value "$dir/console" 'pattern on')" ''
+	expect 'the same writes here' expected "$dir/expected" 64M
+	expect 'it reads what it wrote' equal \
+		"$(value "$dir/console" 'md5 /dev/sda')" "$(md5 "$dir/expected")"
+	expect 'sound' "$build/bin/vhd-check" "$dir/disk.vhd"
+	expect 'qemu-img reads it' qemu-img convert -f vpc -O raw \
+		"$dir/disk.vhd" "$dir/raw"
+	expect 'every byte' cmp "$dir/raw" "$dir/expected"
 	[ $failures -ne 0 ] || rm -rf "$dir"
 }
 

@@ -65,17 +65,12 @@ static int create(struct hv_controllers *c, unsigned i, bool registered,
 		  struct hv_disks *disks, struct vmbus *bus,
 		  struct vhd_err *err)
 {
-	static const char *const resume_hints[HV_CONTROLLERS_MAX] = {
-		"hv ctl NAME disk resume 0:", "hv ctl NAME disk resume 1:",
-		"hv ctl NAME disk resume 2:", "hv ctl NAME disk resume 3:",
-	};
 	const struct hv_args *args = disks->args;
 	struct storvsp_opts o = {
 		.max_subchannels = (uint16_t)(args->channels - 1),
 		.poll_us = poll_us(args),
 		.register_memory = registered,
 		.log = hv_say_line,
-		.resume_hint = resume_hints[i],
 		.thread_begins = channel_begins,
 	};
 	int ret = vmbus_guid_parse(controller_id, &o.instance);
