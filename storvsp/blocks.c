@@ -34,7 +34,7 @@ int storvsp_blocks_set(struct storvsp_disk *d,
 				"either is 512 or 4096, the physical one not "
 				"smaller",
 				block, physical);
-	if (size_bytes == 0 || size_bytes % block)
+	if (size_bytes % block)
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"a disk of %llu bytes cannot have blocks of "
 				"%u",

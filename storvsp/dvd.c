@@ -17,8 +17,6 @@
 
 enum scsi_verdict scsi_dvd_disc(const struct storvsp_disk *d)
 {
-	if (!d->dvd)
-		return SCSI_GOOD;
 	if (atomic_load(&d->switches->tray_open))
 		return SCSI_NO_DISC_TRAY_OPEN;
 	return d->img ? SCSI_GOOD : SCSI_NO_DISC;

@@ -24,7 +24,7 @@ enum dvd_event {
 	DVD_DISC_GONE = 3,
 };
 
-/* SCSI_GOOD when a disc is there to be read. */
+/* SCSI_GOOD when a disc is there to be read, in a drive. */
 enum scsi_verdict scsi_dvd_disc(const struct storvsp_disk *d);
 /* A reset unlocks the tray. */
 void scsi_dvd_reset(struct storvsp_switches *s);

@@ -7,6 +7,7 @@
  * one is touched.
  * Source: SBC-3 5.6 (GET LBA STATUS), 5.28 (UNMAP), 5.42 (WRITE SAME).
  */
+#include <assert.h>
 #include <string.h>
 
 #include "scsi.h"
@@ -33,8 +34,7 @@ static enum scsi_verdict take_extents(struct scsi_task *t, const uint8_t *at,
 {
 	uint64_t sum = 0;
 
-	if (count > SCSI_EXTENTS_MAX)
-		return SCSI_BAD_PARAM;
+	assert(count <= SCSI_EXTENTS_MAX); /* by the length of the list */
 	for (unsigned i = 0; i < count; i++, at += SCSI_EXTENT_BYTES) {
 		uint64_t lba = scsi_get64(at), blocks = scsi_get32(at + 8);
 
@@ -48,13 +48,12 @@ static enum scsi_verdict take_extents(struct scsi_task *t, const uint8_t *at,
 	return sum > SCSI_UNMAP_SECTORS_MAX ? SCSI_BAD_PARAM : SCSI_GOOD;
 }
 
+/* Of disks that take space back: scsi_command_find knows. */
 enum scsi_verdict scsi_unmap(struct scsi_task *t)
 {
 	uint32_t list = scsi_get16(t->cdb + 7), bytes;
 	enum scsi_verdict v;
 
-	if (!t->disk->unmap)
-		return SCSI_BAD_OPCODE;
 	if (t->cdb[1] & UNMAP_ANCHOR)
 		return SCSI_BAD_FIELD;
 	if (list == 0)

@@ -198,6 +198,35 @@ static void missing_buffer_refuses_transfers_only(void **state)
 	}
 }
 
+/* What would write is protected; all else does as on any disk, but for a flush,
+ * which has nothing to do.
+ */
+static void a_read_only_disk_is_never_written(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < KNOWN; i++) {
+		const struct known *c = &known[i];
+		bool flush = c->cdb[0] == 0x35 || c->cdb[0] == 0x91;
+		enum scsi_verdict want = c->verdict;
+		struct task k;
+
+		task_init(&k, 4096, fitting(c->dir));
+		k.disk.read_only = true;
+		k.disk.unmap = true;
+		k.t.disk = &k.disk;
+		k.t.luns = &k.luns;
+		memcpy(k.t.cdb, c->cdb, 16);
+		k.t.param_bytes = scsi_param_wanted(&k.t);
+		if (flush)
+			want = SCSI_GOOD;
+		else if (want == SCSI_IO && c->dir == 'o')
+			want = SCSI_WRITE_PROTECTED;
+		assert_int_equal(scsi_run(&k.t, c->bytes), want);
+		if (want == SCSI_IO)
+			assert_int_equal(k.t.io.op, VHD_OP_READ);
+	}
+}
+
 static void naca_in_the_control_byte_is_refused(void **state)
 {
 	(void)state;
@@ -270,6 +299,7 @@ int main(void)
 		cmocka_unit_test(
 			direction_that_contradicts_the_command_is_refused),
 		cmocka_unit_test(missing_buffer_refuses_transfers_only),
+		cmocka_unit_test(a_read_only_disk_is_never_written),
 		cmocka_unit_test(naca_in_the_control_byte_is_refused),
 		cmocka_unit_test(request_sense_has_nothing_to_tell),
 		cmocka_unit_test(answers_end_with_the_buffer),

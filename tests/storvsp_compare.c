@@ -69,6 +69,14 @@ static void what_does_not_fit_is_refused(void **state)
 				 rows[i].want);
 		if (rows[i].want == SCSI_IO)
 			assert_int_equal(k.t.io.fua, rows[i].flags == 0x18);
+		atomic_store(&k.switches.cache_off, true);
+		if (rows[i].want == SCSI_IO) {
+			assert_int_equal(decode(&k, rows[i].flags, rows[i].lba,
+						rows[i].blocks,
+						rows[i].buffer),
+					 SCSI_IO);
+			assert_true(k.t.io.fua);
+		}
 		k.disk.read_only = true;
 		if (rows[i].want == SCSI_IO)
 			assert_int_equal(decode(&k, rows[i].flags, rows[i].lba,
@@ -163,10 +171,12 @@ static void what_differs_is_told_by_its_place_and_stays(void **state)
 	simvsp_start(&w, NULL, NULL);
 	said = vsc_log_lines(w.v);
 	put(&w, 8, 8, 1);
-	for (unsigned at = 0; at < 8 * SECTOR; at += 1 + at / 9) {
+	/* from the last byte on */
+	for (unsigned n = 1; n <= 8 * SECTOR; n += 1 + n / 9) {
 		struct vsc_cmd cmd = command(&w.b, LUN, 8, 8, 1, 2);
 		struct vsc_answer a;
 		const uint8_t *s = a.p.u.request.cdb_or_sense;
+		unsigned at = 8 * SECTOR - n;
 		uint8_t data[8 * SECTOR];
 
 		vsc_buffer_get(&w.b, data, sizeof(data));
@@ -305,6 +315,38 @@ static void a_reset_after_the_look_leaves_all_as_it_is(void **state)
 		simvsp_expect(sub, after, "good");
 		simvsp_stop(&w);
 	}
+}
+
+/* One that waits is gone: the other is alone as before, and ends well. */
+static void a_close_of_one_that_waits_leaves_the_other_alone(void **state)
+{
+	struct vsc_channel *sub;
+	struct vsc_buffer b;
+	struct vsc_cmd cmd;
+	struct simvsp w;
+	uint64_t first;
+
+	(void)state;
+	two_channels(&w, &sub);
+	vsc_buffer_init(w.v, &b, 16);
+	put(&w, 0, 8, 1);
+	simengine_hold(w.sim[0], true);
+	cmd = command(&w.b, LUN, 0, 8, 1, 2);
+	first = vsc_start(w.c, &cmd);
+	simvsp_quiet(w.c);
+	cmd = command(&b, LUN, 8, 8, 0, 3);
+	vsc_start(sub, &cmd);
+	simvsp_quiet(sub);
+	assert_int_equal(simengine_in_flight(w.sim[1]), 0);
+	vsc_close(sub);
+	/* a write behind it waits still */
+	simvsp_send(&w, w.c, 'w', LUN, 64);
+	simvsp_quiet(w.c);
+	assert_int_equal(simengine_in_flight(w.sim[0]), 1);
+	simengine_hold(w.sim[0], false);
+	simvsp_expect(w.c, first, "good");
+	check(&w, 0, 8, 2);
+	simvsp_stop(&w);
 }
 
 /* Closing its channel with it at any step leaves the disk to the others. */
@@ -458,6 +500,7 @@ int main(void)
 		T(it_waits_for_writes_and_writes_wait_for_it),
 		T(a_reset_while_it_waits_lets_writes_go_on),
 		T(a_reset_after_the_look_leaves_all_as_it_is),
+		T(a_close_of_one_that_waits_leaves_the_other_alone),
 		T(a_close_at_any_step_lets_others_write),
 		T(no_increment_of_many_channels_is_lost),
 	};

@@ -207,6 +207,11 @@ static void a_table_of_contents_has_one_track(void **state)
 	}
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(task_run(&k, 0, bad[i], 10), SCSI_BAD_FIELD);
+	/* 255 minutes are all that can be told */
+	atomic_store(&k.switches.sectors, 4 * 256 * 60 * 75);
+	assert_int_equal(RUN(&k, 0x43, 2, 0, 0, 0, 0, 0xAA, 0, 255, 0),
+			 SCSI_GOOD);
+	assert_int_equal(k.t.reply[9], 255);
 }
 
 static void disc_and_track_are_told(void **state)
@@ -237,8 +242,21 @@ static void disc_and_track_are_told(void **state)
 			 SCSI_GOOD);
 	assert_int_equal(scsi_reply_sent(&k.t), 24);
 	assert_int_equal(scsi_get32(k.t.reply + 16), 999);
+	assert_int_equal(RUN(&k, 0xAC, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+			 SCSI_GOOD);
+	assert_int_equal(scsi_reply_sent(&k.t), 8); /* no descriptor */
 	assert_int_equal(RUN(&k, 0xAC, 0, 0, 0, 0, 0, 0, 0, 0, 1, 3, 0),
 			 SCSI_BAD_FIELD);
+	assert_int_equal(RUN(&k, 0xAC, 4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0),
+			 SCSI_BAD_FIELD); /* of writing */
+	assert_int_equal(RUN(&k, 0xAD, 1, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0),
+			 SCSI_BAD_FIELD); /* a Blu-ray's */
+	assert_int_equal(RUN(&k, 0xAD, 0, 0, 0, 0, 0, 1, 0, 0, 255, 0, 0),
+			 SCSI_BAD_FIELD); /* layer 1 */
+	assert_int_equal(RUN(&k, 0x2B, 0, 0, 0, 3, 0xE7, 0, 0, 0, 0),
+			 SCSI_GOOD);
+	assert_int_equal(RUN(&k, 0x2B, 0, 0, 0, 3, 0xE8, 0, 0, 0, 0),
+			 SCSI_LBA_RANGE);
 	assert_int_equal(RUN(&k, 0xAD, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0),
 			 SCSI_GOOD);
 	assert_int_equal(k.t.reply_bytes, 21);
@@ -282,6 +300,7 @@ static void features_are_told_in_order_and_as_they_are(void **state)
 	assert_int_equal(configuration(&k, 2, 0x1F), 8 + 8);
 	assert_int_equal(configuration(&k, 2, 0x1E), 8);
 	assert_int_equal(configuration(&k, 0, 0x10), 8 + 12 + 8);
+	assert_int_equal(configuration(&k, 1, 0x10), 8 + 12 + 8);
 	assert_int_equal(RUN(&k, 0x46, 3, 0, 0, 0, 0, 0, 0, 255, 0),
 			 SCSI_BAD_FIELD);
 	empty(&k, 255, STORVSP_DATA_IN);
@@ -324,6 +343,35 @@ static void every_length_cuts_without_error(void **state)
 				 SCSI_GOOD);
 		assert_true(scsi_reply_sent(&k.t) <= n);
 	}
+}
+
+/* Its pages can be sent back as they are told; nothing can be changed. */
+static void mode_pages_of_a_drive_stay_as_they_are(void **state)
+{
+	uint8_t list[255];
+	struct task k;
+	uint32_t n;
+
+	(void)state;
+	drive(&k, 255, STORVSP_DATA_IN);
+	assert_int_equal(RUN(&k, 0x5A, 0, 0x3F, 0, 0, 0, 0, 0, 255, 0),
+			 SCSI_GOOD);
+	n = k.t.reply_bytes;
+	memcpy(list, k.t.reply, n);
+	drive(&k, 255, STORVSP_DATA_OUT);
+	memcpy(k.t.param, list, n);
+	k.t.param_bytes = n;
+	assert_int_equal(RUN(&k, 0x55, 0x10, 0, 0, 0, 0, 0, 0, (uint8_t)n, 0),
+			 SCSI_GOOD);
+	/* a block descriptor is none of a drive's */
+	memset(k.t.param, 0, sizeof(k.t.param));
+	k.t.param[3] = 8;
+	scsi_put32(k.t.param + 8, 2048);
+	assert_int_equal(RUN(&k, 0x15, 0x10, 0, 0, 12, 0), SCSI_BAD_PARAM);
+	k.t.param[3] = 0;
+	k.t.param[4] = 0x2A;
+	k.t.param[5] = 24;
+	assert_int_equal(RUN(&k, 0x15, 0x10, 0, 0, 30, 0), SCSI_BAD_PARAM);
 }
 
 /* ------------------------------------------------------------ the tray --- */
@@ -631,6 +679,7 @@ int main(void)
 		T(disc_and_track_are_told),
 		T(features_are_told_in_order_and_as_they_are),
 		T(every_length_cuts_without_error),
+		T(mode_pages_of_a_drive_stay_as_they_are),
 		T(the_tray_opens_unless_it_is_locked),
 		T(events_are_told_to_who_asks_for_them_and_has_room),
 		T(discs_are_exchanged_under_the_guest),

@@ -3,6 +3,8 @@
  * done, and what a guest reads afterwards, through the whole VSP.
  */
 #include "tests/lib/childpair.h"
+#include <errno.h>
+
 #include "tests/lib/plainvsp.h"
 #include "tests/lib/scsitask.h"
 #include "tests/lib/simvsp.h"
@@ -153,6 +155,34 @@ static void write_same_refuses_what_it_cannot_do(void **state)
 		scsi_put32(cdb + 10, rows[i].sectors);
 		assert_int_equal(task_run(&k, 0, cdb, 16), rows[i].want);
 	}
+}
+
+static void write_same_10_has_no_ndob(void **state)
+{
+	struct task k;
+
+	(void)state;
+	task_init(&k, 512, STORVSP_DATA_OUT);
+	k.t.param_bytes = 512;
+	assert_int_equal(RUN(&k, 0x41, 0, 0, 0, 0, 0, 0, 0, 1, 0), SCSI_IO);
+	assert_int_equal(RUN(&k, 0x41, 1, 0, 0, 0, 0, 0, 0, 1, 0),
+			 SCSI_BAD_FIELD);
+	/* UNMAP, of a disk that takes nothing back */
+	assert_int_equal(RUN(&k, 0x41, 8, 0, 0, 0, 0, 0, 0, 1, 0),
+			 SCSI_BAD_FIELD);
+	atomic_store(&k.switches.sectors, 1ull << 32);
+	assert_int_equal(RUN(&k, 0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0,
+			     0, 0),
+			 SCSI_IO);
+	assert_int_equal(RUN(&k, 0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 1,
+			     0, 0),
+			 SCSI_BAD_FIELD);
+	/* zeros, and bytes that begin so */
+	assert_int_equal(RUN(&k, 0x41, 0, 0, 0, 0, 0, 0, 0, 1, 0), SCSI_IO);
+	assert_int_equal(k.t.io.op, VHD_OP_ZERO);
+	k.t.param[511] = 1;
+	assert_int_equal(RUN(&k, 0x41, 0, 0, 0, 0, 0, 0, 0, 1, 0), SCSI_IO);
+	assert_int_equal(k.t.io.op, VHD_OP_WRITE);
 }
 
 /* -------------------------------------------------------- what is done -- */
@@ -394,6 +424,132 @@ static void lba_status_tells_what_has_a_place(void **state)
 	stop(&w);
 }
 
+/* GET LBA STATUS from block 0 of this image, into a buffer of `bytes`. */
+static enum scsi_verdict status_of(struct task *k, struct vhd *img,
+				   uint32_t bytes, uint32_t alloc)
+{
+	uint8_t cdb[16] = {0x9E, 0x12};
+
+	task_init(k, bytes, STORVSP_DATA_IN);
+	k->disk.img = img;
+	atomic_store(&k->switches.sectors,
+		     vhd_get_info(img)->size_bytes / SECTOR);
+	scsi_put32(cdb + 10, alloc);
+	return task_run(k, 0, cdb, 16);
+}
+
+/* 128 runs in turn; 127 fit, or as many as are asked for. */
+static void lba_status_ends_where_its_answer_does(void **state)
+{
+	struct memfile *m = memfile_create();
+	struct vhd *img = qtest_create_mem(memfile_file(m), VHD_FORMAT_DYNAMIC,
+					   DISK_BYTES, 64 << 10);
+	uint8_t data[SECTOR] = {1};
+	struct task k;
+
+	(void)state;
+	for (unsigned i = 0; i < 128; i += 2)
+		assert_int_equal(
+			vhd_write(img, i * (64ull << 10), data, SECTOR, NULL),
+			0);
+	assert_int_equal(status_of(&k, img, 65536, 65536), SCSI_GOOD);
+	assert_int_equal(k.t.reply_bytes, 8 + 127 * 16);
+	assert_int_equal(scsi_get32(k.t.reply), 4 + 127 * 16);
+	for (unsigned i = 0; i < 127; i++) {
+		const uint8_t *d = k.t.reply + 8 + 16 * i;
+
+		assert_int_equal(scsi_get64(d), 128 * i);
+		assert_int_equal(scsi_get32(d + 8), 128);
+		assert_int_equal(d[12], i % 2);
+	}
+	assert_int_equal(status_of(&k, img, 65536, 8 + 3 * 16), SCSI_GOOD);
+	assert_int_equal(k.t.reply_bytes, 8 + 3 * 16);
+	assert_int_equal(status_of(&k, img, 65536, 0), SCSI_GOOD);
+	assert_int_equal(k.t.reply_bytes, 8 + 16);
+	assert_int_equal(scsi_reply_sent(&k.t), 0);
+	qtest_close(img);
+	memfile_destroy(m);
+}
+
+/* The work of one command is bounded: what is behind is for the next. */
+static void lba_status_looks_at_so_many_runs(void **state)
+{
+	struct memfile *m = memfile_create();
+	struct vhd *img = qtest_create_mem(memfile_file(m), VHD_FORMAT_DYNAMIC,
+					   128 << 20, 64 << 10);
+	uint8_t data[SECTOR] = {1};
+	struct task k;
+	uint32_t n;
+
+	(void)state;
+	/* blocks that lie in the file from the last one on */
+	for (unsigned i = 2048; i > 0; i--)
+		assert_int_equal(vhd_write(img, (i - 1) * (64ull << 10), data,
+					   SECTOR, NULL),
+				 0);
+	assert_int_equal(status_of(&k, img, 4096, 4096), SCSI_GOOD);
+	assert_int_equal(k.t.reply_bytes, 8 + 16);
+	n = scsi_get32(k.t.reply + 16);
+	assert_true(n >= 1024 && n < (128u << 20) / SECTOR);
+	qtest_close(img);
+	memfile_destroy(m);
+}
+
+/* 3 TiB, all of one kind: a descriptor holds 32 bits of it. */
+static void lba_status_of_more_than_32_bits_is_cut(void **state)
+{
+	struct memfile *m = memfile_create();
+	struct vhd *img = qtest_create_mem(memfile_file(m), VHD_FORMAT_RAW,
+					   3ull << 40, 0);
+	struct task k;
+
+	(void)state;
+	assert_int_equal(status_of(&k, img, 4096, 4096), SCSI_GOOD);
+	assert_int_equal(k.t.reply_bytes, 8 + 2 * 16);
+	assert_int_equal(scsi_get32(k.t.reply + 16), UINT32_MAX);
+	assert_int_equal(scsi_get64(k.t.reply + 24), UINT32_MAX);
+	assert_int_equal(scsi_get32(k.t.reply + 32),
+			 (3ull << 31) - UINT32_MAX);
+	qtest_close(img);
+	memfile_destroy(m);
+}
+
+static int no_reads(void *ctx, enum memfile_op op, uint64_t off, uint64_t len)
+{
+	(void)ctx;
+	(void)off;
+	(void)len;
+	return op == MEMFILE_READ ? -EIO : 0;
+}
+
+static void a_bitmap_that_cannot_be_read_is_a_read_error(void **state)
+{
+	const struct vhd_open_opts again = {.format = VHD_FORMAT_DYNAMIC};
+
+	(void)state;
+	for (uint8_t log2 = 0; log2 <= 3; log2 = (uint8_t)(log2 + 3)) {
+		struct memfile *m = memfile_create();
+		struct vhd_file f = memfile_file(m);
+		struct vhd *img = qtest_create_mem(f, VHD_FORMAT_DYNAMIC,
+						   DISK_BYTES, 512 << 10);
+		uint8_t data[SECTOR] = {1}, cdb[16] = {0x9E, 0x12, [12] = 1};
+		struct task k;
+
+		assert_int_equal(vhd_write(img, 0, data, SECTOR, NULL), 0);
+		qtest_close(img);
+		f = memfile_file(m);
+		assert_int_equal(vhd_open_file(&f, &again, &img, NULL), 0);
+		memfile_set_hook(m, no_reads, NULL);
+		assert_int_equal(status_of(&k, img, 256, 256),
+				 SCSI_READ_ERROR);
+		k.disk.block_log2 = log2;
+		assert_int_equal(task_run(&k, 0, cdb, 16), SCSI_READ_ERROR);
+		memfile_set_hook(m, NULL, NULL);
+		qtest_close(img);
+		memfile_destroy(m);
+	}
+}
+
 /* The first transfer is on its way, others would follow: a reset ends it. */
 static void a_reset_ends_a_command_of_several_steps(void **state)
 {
@@ -482,6 +638,11 @@ int main(void)
 		T(parameters_outside_memory_are_refused),
 		T(write_same_repeats_its_sector),
 		T(lba_status_tells_what_has_a_place),
+		T(write_same_10_has_no_ndob),
+		T(lba_status_ends_where_its_answer_does),
+		T(lba_status_looks_at_so_many_runs),
+		T(lba_status_of_more_than_32_bits_is_cut),
+		T(a_bitmap_that_cannot_be_read_is_a_read_error),
 		T(a_reset_ends_a_command_of_several_steps),
 		T(a_reset_ends_it_behind_a_step_that_went_well),
 	};

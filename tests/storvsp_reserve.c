@@ -289,6 +289,12 @@ static void what_is_to_outlive_the_power_is_kept_first(void **state)
 	/* what changes nothing costs nothing */
 	assert_int_equal(out(&k, RELEASE, 3, 8, 0, 0), SCSI_GOOD);
 	assert_int_equal(p.calls, 2);
+	/* another key */
+	assert_int_equal(out(&k, REGISTER, 0, 8, 9, 1), SCSI_GOOD);
+	assert_int_equal(out(&k, REGISTER, 0, 9, 8, 1), SCSI_GOOD);
+	assert_int_equal(p.calls, 4);
+	assert_int_equal(p.last.key, 8);
+	p.calls = 2;
 	/* and no longer */
 	assert_int_equal(out(&k, REGISTER, 0, 8, 8, 0), SCSI_GOOD);
 	assert_int_equal(p.calls, 3);

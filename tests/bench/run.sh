@@ -66,8 +66,8 @@ sed 's/^{//; s/}$//' "$out/results.jsonl" | awk '
 		ratio = value("ratio")
 		printf "%-34s %12s %12s %-6s %7s %6s%s\n", value("name"),
 			value("ours"), value("peer"), value("unit"), ratio,
-			goal, goal != "-" && ratio + 0 < goal + 0 ?
-			"  below" : ""
+			goal, (goal != "-" && ratio + 0 < goal + 0 ? \
+			"  below" : "")
 	}'
 echo
 echo "written: $out/results.json"

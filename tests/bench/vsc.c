@@ -341,7 +341,10 @@ int main(int argc, char **argv)
 		die("threads=0", "needs requests=N, and is for one channel");
 	start(argv[argc - 1]);
 	report(opt.threads ? run_threads() : run_turns());
-	/* what is in flight is none: the driver took its answers */
-	fflush(stdout);
-	_exit(0);
+	/* who comes next finds no lock */
+	vsc_distrust(v);
+	vsc_destroy(v);
+	for (unsigned i = 0; i < opt.luns; i++)
+		vhd_abandon(images[i]);
+	return 0;
 }

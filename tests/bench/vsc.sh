@@ -18,8 +18,10 @@
 #       clocks are off (gtod_reduce), which only helps fio. registered: with
 #       the guest's memory registered (hv --register-memory).
 # qemu  The same images by qemu-img bench -f vpc at depth 64, by its io_uring
-#       and its threads; the better of the two is the peer. It reads in order,
-#       which only helps it.
+#       and its threads; the better of the two is the peer. It knows no random
+#       order: a step of 211 MiB, around the end of the disk, has it read here
+#       and there, too. Past the page cache the disk is the limit of both, and
+#       there is no goal.
 #
 # All take turns, every second round backwards; medians. On a machine that has
 # other work, run it with a scheduling class above that: chrt -f 1.
@@ -28,6 +30,7 @@ set -u
 rounds=${ROUNDS:-5}
 seconds=2
 mib=512
+step=221679616 # from one request of qemu-img's to the next
 
 die()
 {
@@ -139,10 +142,10 @@ run_fio() # cached|direct DEPTH
 
 run_qemu() # FORMAT cached|direct AIO
 {
-	cache=writeback count=300000
-	[ "$2" = cached ] || cache=none count=100000
-	qemu-img bench -f vpc -t $cache -i "$3" -d 64 -s 4096 -c $count \
-		-U "$work/$1" | awk -v n=$count '/completed/ {
+	cache=writeback count=1000000
+	[ "$2" = cached ] || cache=none count=200000
+	qemu-img bench -f vpc -t $cache -i "$3" -d 64 -s 4096 -S $step \
+		-c $count -U "$work/$1" | awk -v n=$count '/completed/ {
 			for (i = 1; i <= NF; i++)
 				if ($i + 0 > 0) { printf "%d\n", n / $i; exit } }'
 }
@@ -163,7 +166,9 @@ one() # WHO MODE DEPTH
 	*-registered) run_ours "${1%-*}" "$2" "$3" 1 ;;
 	fio) run_fio "$2" "$3" ;;
 	*) run_qemu "${1%-*}" "$2" "${1#*-}" ;;
-	esac >>"$work/$1-$2-$3.n"
+	esac >"$work/one"
+	[ -s "$work/one" ] || die "$1 $2 at depth $3 gave no number"
+	cat "$work/one" >>"$work/$1-$2-$3.n"
 }
 
 rounds_of() # MODE DEPTH WHO...
@@ -235,8 +240,11 @@ qemu_part()
 					"$work/$format-$aio-$mode-64.n")")
 				[ "$n" -le "$peer" ] || peer=$n
 			done
+			goal=2.0
+			[ "$mode" = cached ] || goal=null
 			report "vsc-$format-$mode-qemu" "$ours" "$peer" IOPS \
-				"$(ratio "$ours" "$peer")" 2.0 "qemu-img bench"
+				"$(ratio "$ours" "$peer")" $goal \
+				"qemu-img bench"
 		done
 	done
 }

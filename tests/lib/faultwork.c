@@ -19,12 +19,15 @@ void fw_chain(struct fx *f, unsigned count, uint32_t type)
 
 	f->size = FW_BYTES;
 	for (unsigned i = 0; i < count; i++) {
-		struct memfile *m;
+		struct memfile *m = NULL;
 
-		if (i)
-			memcpy(f->model[i], f->model[i - 1], FW_BYTES);
-		m = diff_random(i ? IMG_TYPE_DIFF : type, i, FW_BYTES, FW_BLOCK,
-				f->model[i], &rnd);
+		do { /* a child without data asks for no I/O */
+			memfile_destroy(m);
+			if (i)
+				memcpy(f->model[i], f->model[i - 1], FW_BYTES);
+			m = diff_random(i ? IMG_TYPE_DIFF : type, i, FW_BYTES,
+					FW_BLOCK, f->model[i], &rnd);
+		} while (i && !memcmp(f->model[i], f->model[i - 1], FW_BYTES));
 		if (i)
 			diff_locator_text(m, 0, 0x57327275, name); /* W2ru */
 		snprintf(name, sizeof(name), "l%u.vhd", i);

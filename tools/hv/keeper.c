@@ -106,14 +106,14 @@ static int read_record(struct hv_keeper *k, struct vhd_err *err)
 		int rc = read_place(k, i);
 
 		if (rc < 0)
-			return vhd_fail(err, rc, VHD_WHY_ARGUMENT, 0,
+			return vhd_fail(err, rc, VHD_WHY_UNSUPPORTED, 0,
 					"holds the reservations of another "
 					"disk");
 		found |= rc > 0;
 	}
 	if (found)
 		return 0;
-	return vhd_fail(err, -EUCLEAN, VHD_WHY_ARGUMENT, 0,
+	return vhd_fail(err, -EUCLEAN, VHD_WHY_UNSUPPORTED, 0,
 			"not a file of reservations; name one that does not "
 			"exist to begin with none");
 }
@@ -128,7 +128,7 @@ static int lock(int fd, struct vhd_err *err)
 		return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0, "%s",
 				strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		return vhd_fail(err, -EINVAL, VHD_WHY_NOT_FILE, 0,
+		return vhd_fail(err, -EINVAL, VHD_WHY_UNSUPPORTED, 0,
 				"not a regular file");
 	if (fcntl(fd, F_OFD_SETLK, &l) < 0)
 		return vhd_fail(err, -EBUSY, VHD_WHY_LOCKED, 0,
