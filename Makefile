@@ -62,7 +62,7 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
            vhd/check_footer.c vhd/check_header.c vhd/check_bat.c \
            vhd/check_batmap.c vhd/check_chain.c vhd/check_data.c \
            vhd/check_host.c vhd/check_target.c vhd/stream.c vhd/layout.c \
-           vhd/grow.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c \
+           vhd/adopt.c vhd/grow.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c \
            vhd/compact.c \
            vhd/compact_scan.c vhd/compact_move.c vhd/compact_copy.c \
            vhd/compact_punch.c vhd/undo.c vhd/repair.c vhd/repair_footer.c \
@@ -159,7 +159,9 @@ SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
           tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
           tools/hv/qemu.c tools/hv/modules.c tools/hv/vmlinux.c \
           tools/hv/shares.c tools/hv/initramfs.c tools/hv/cpio.c \
-          tools/hv/blob.c
+          tools/hv/blob.c tools/hv/ctl.c tools/hv/ctl_show.c \
+          tools/hv/ctl_request.c tools/hv/ctl_socket.c \
+          tools/hv/ctl_server.c tools/hv/ctl_disk.c
 
 SRC_vhd-mount := tools/serve/vhd-mount.c tools/serve/mount_fs.c \
                  tools/serve/mount_part.c tools/serve/mount_overlay.c \
@@ -212,7 +214,7 @@ UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storv
 UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
-              tools_gpt tools_sandbox
+              tools_gpt tools_sandbox tools_ctl
 SRC_tools_bench := tools/verb/bench_run.c
 SRC_tools_stream  := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
@@ -223,6 +225,12 @@ SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
                      tools/hv/keeper.c tools/hv/escape.c \
                      tools/hv/terminal.c tools/hv/modules.c \
                      tools/hv/shares.c tools/hv/cpio.c
+SRC_tools_ctl     := tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
+                     tools/hv/keeper.c \
+                     tools/hv/terminal.c tools/hv/ctl.c \
+                     tools/hv/ctl_show.c tools/hv/ctl_request.c \
+                     tools/hv/ctl_socket.c tools/hv/ctl_server.c \
+                     tools/hv/ctl_disk.c
 SRC_tools_gpt     := tools/verb/gpt.c
 SRC_tools_inspect := $(filter-out tools/inspect/vhd-%,$(SRC_vhd-inspect))
 TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
@@ -284,7 +292,9 @@ TIME ?= 10
 FUZZ := vmbus_ring vmbus_message storvsp_packet storvsp_session scsi_cdb \
         vhd_open vhd_repair vhd_edit vhd_merge vhd_ops vhd_chain vhd_stream \
         vhd_beside hv_loader hv_pio_mmio hv_hypercall tool_args tool_verbs \
-        tool_stream tool_freemap
+        tool_stream tool_freemap hv_ctl
+FUZZ_SRC_hv_ctl := tools/hv/ctl_request.c $(CLI_SRC) $(VHD_SRC)
+FUZZ_LIBS_hv_ctl := $(LIBS_VHD) $(LIBS_TOOLS)
 # The bus behind the door that counts fetches.
 WATCHED_VMBUS := $(filter-out hv/gpa.c,$(VMBUS_SRC)) tests/lib/gpa_watch.c
 FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
@@ -379,6 +389,7 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  hv/chip/uart.c:hv_pio_mmio hv/chip/cmos.c:hv_pio_mmio \
                  hv/chip/pm.c:hv_pio_mmio hv/bzimage.c:hv_loader \
                  hv/boot_linux.c:hv_loader tools/convert/args.c:tool_args \
+                 tools/hv/ctl_request.c:hv_ctl \
                  tools/hv/args.c:tool_args tools/cli/options.c:tool_args \
                  tools/cli/size.c:tool_args tools/cli/text.c:tool_args \
                  tools/convert/feed.c:tool_stream \
@@ -389,6 +400,7 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  repair.c resize.c salvage.c set.c snapshot.c words.c))
 
 MANPAGES := tools/man/vhd-inspect.1 tools/man/vhd-convert.1 tools/man/hv.1 \
+            tools/man/hv-ctl.1 \
             tools/man/vhd.1 tools/man/vhd-check.1 tools/man/vhd-compare.1 \
             tools/man/vhd-create.1 tools/man/vhd-map.1 tools/man/vhd-repair.1 \
             tools/man/vhd-merge.1 tools/man/vhd-resize.1 \
@@ -507,7 +519,8 @@ $(foreach t,$(UNIT_VHD),$(eval $(call unit_rule,$(t),$(LIBVHD))))
 $(foreach t,$(UNIT_VMBUS),$(eval $(call unit_rule,$(t),$(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_HV),$(eval $(call unit_rule,$(t),$(LIBHV) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_STORVSP),$(eval $(call unit_rule,$(t),$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD))))
-$(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) $(LIBSANDBOX) $(LIBCLI) $(LIBVHD))))
+$(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) \
+  $(LIBSANDBOX) $(LIBCLI) $(if $(filter tools_ctl,$(t)),$(LIBSTORVSP) $(LIBVMBUS)) $(LIBVHD))))
 
 COUNTED_CALLS := malloc calloc realloc aligned_alloc strdup strndup
 $(BUILD)/lib/counted/%.a: $(BUILD)/lib/%.a

@@ -8,8 +8,10 @@
  * the verdicts SCSI_UA_FIRST to SCSI_UA_LAST in the order of precedence; what
  * they look like to a guest is in sense.c's table.
  *
- * Not told this way: that a controller has other LUNs (3F/0E). ENUMERATE_BUS
- * tells that, and Linux would only complain in its log.
+ * Not told this way: resets that the guest asked for, as on Hyper-V, which has
+ * no more to say of them than its answer; and that a controller has other LUNs
+ * (3F/0E), which ENUMERATE_BUS tells, and of which Linux would only complain in
+ * its log.
  * Sources: SAM-5 5.14, SPC-4 4.5; what Linux makes of each: scsi_error.c.
  */
 #ifndef STORVSP_ATTENTION_H

@@ -59,6 +59,7 @@ int storvsp_create(const struct storvsp_opts *opts, struct storvsp **out,
 	vsp->opts = o;
 	storvsp_log_init(&vsp->log, &o);
 	pthread_mutex_init(&vsp->lock, NULL);
+	pthread_mutex_init(&vsp->notify_lock, NULL);
 	*out = vsp;
 	return 0;
 }
@@ -71,6 +72,7 @@ void storvsp_destroy(struct storvsp *vsp)
 	for (unsigned i = 0; i < STORVSP_DISKS_MAX; i++)
 		if (vsp->life[i].state != DISK_NONE)
 			storvsp_policy_destroy(vsp->disks[i].policy);
+	pthread_mutex_destroy(&vsp->notify_lock);
 	pthread_mutex_destroy(&vsp->lock);
 	storvsp_log_fini(&vsp->log);
 	free(vsp);

@@ -26,6 +26,8 @@ struct disk_life {
 };
 
 struct storvsp {
+	pthread_mutex_t notify_lock; /* while a notice is called; outside of
+				      * `lock` */
 	struct storvsp_opts opts; /* defaults filled in */
 	struct log log;
 

@@ -262,6 +262,8 @@ void storvsp_disk_thaw(struct storvsp *vsp)
 	struct storvsp_disk *d;
 	uint64_t sectors;
 
+	/* no call that is under way comes late */
+	pthread_mutex_lock(&vsp->notify_lock);
 	pthread_mutex_lock(&vsp->lock);
 	d = vsp->frozen;
 	if (d) {
@@ -276,6 +278,7 @@ void storvsp_disk_thaw(struct storvsp *vsp)
 		list_changed_locked(vsp);
 	}
 	pthread_mutex_unlock(&vsp->lock);
+	pthread_mutex_unlock(&vsp->notify_lock);
 }
 
 /* ------------------------------------------------ another disc in it ----- */
@@ -387,6 +390,7 @@ void storvsp_disks_notify(struct storvsp *vsp)
 	struct storvsp_disk *d;
 	struct vhd *img = NULL;
 
+	pthread_mutex_lock(&vsp->notify_lock);
 	do {
 		pthread_mutex_lock(&vsp->lock);
 		d = released_locked(vsp);
@@ -404,6 +408,7 @@ void storvsp_disks_notify(struct storvsp *vsp)
 		if (d && notice.call)
 			notice.call(notice.arg, img);
 	} while (d);
+	pthread_mutex_unlock(&vsp->notify_lock);
 }
 
 void storvsp_disks_settled(struct storvsp *vsp, struct channel *ch,

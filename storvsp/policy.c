@@ -76,12 +76,12 @@ static void pause_disk(struct channel *ch, const struct request *r)
 	pthread_mutex_unlock(&ch->vsp->lock);
 	storvsp_log_line(ch->log,
 			 "disk %u:%u:%u is paused: %s of %llu sectors at %llu "
-			 "failed: %s; mend that, then: %s%u",
+			 "failed: %s; mend that, then: %s %u",
 			 d->path, d->target, d->lun, storvsp_request_verb(r),
 			 (unsigned long long)r->sectors,
 			 (unsigned long long)r->req.lba,
 			 storvsp_errno_text(r->req.result),
-			 hint ? hint : "resume LUN ", d->lun);
+			 hint ? hint : "resume LUN", d->lun);
 }
 
 bool storvsp_policy_holds(struct channel *ch, const struct request *r)

@@ -53,7 +53,7 @@ struct storvsp_opts {
 	bool manual;
 
 	/* For people: what to type to resume a paused disk, for the log; its
-	 * LUN follows at once. May be NULL. Borrowed.
+	 * LUN follows as a word. May be NULL. Borrowed.
 	 */
 	const char *resume_hint;
 	uint32_t stall_ms; /* see struct storvsp_disk_stats; 0 means 10 s */

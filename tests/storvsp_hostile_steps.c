@@ -2,7 +2,8 @@
 /* Whatever may end a request's channel, ring, device or connection, at every
  * step of every kind of request: sent, each of its disk operations done,
  * answered, answer read; and while it waits at its disk's gate, for each of the
- * reasons that hold it there. Each id ends once, nothing stays in flight, and
+ * reasons that hold it there. And what the host may do at any moment: take the
+ * disk away, and make it larger. Each id ends once, nothing stays in flight, and
  * the next opening serves as the first one did. Goal G5.
  */
 #include <errno.h>
@@ -25,6 +26,8 @@ enum event {
 	CONTACT,
 	MACHINE_RESET,
 	RING_BROKEN,
+	REMOVE, /* and added again */
+	RESIZE,
 	EVENTS,
 };
 
@@ -92,6 +95,63 @@ static void reset(struct simvsp *w, uint32_t op, uint8_t lun)
 	vsc_wait(w->c, id, &a);
 	assert_int_equal(le32_get(a.p.status), 0);
 	assert_int_equal(vsc_outstanding(w->c), 0);
+}
+
+static void take_note(void *arg, struct vhd *img)
+{
+	(void)img;
+	++*(unsigned *)arg;
+}
+
+static void answers(struct simvsp *w)
+{
+	struct vsc_answer a;
+
+	for (unsigned n = 0; vsc_outstanding(w->c) && n < 1000; n++)
+		vsc_recv(w->c, &a);
+	assert_int_equal(vsc_outstanding(w->c), 0);
+}
+
+static void take_away(struct simvsp *w, uint8_t lun)
+{
+	unsigned gone = 0;
+	const struct storvsp_notice notice = {take_note, &gone};
+	struct storvsp *vsp = vsc_vsp(w->v);
+
+	assert_int_equal(storvsp_disk_remove(vsp, gate_lun(lun), &notice, NULL),
+			 0);
+	vsc_pump(w->v);
+	storvsp_disk_hurry(vsp);
+	vsc_pump(w->v);
+	simvsp_hold(w, false); /* a sync ends by itself */
+	answers(w);
+	assert_int_equal(gone, 1);
+	vsc_disk(w->v, w->img[lun], 0, 0, lun, false);
+	vsc_pump(w->v);
+}
+
+/* What waits at the gate stays there. */
+static void resize(struct simvsp *w, uint8_t lun)
+{
+	const struct vsc_cmd ready = {.lun = lun,
+				      .data_in = STORVSP_DATA_NONE};
+	unsigned idle = 0;
+	const struct storvsp_notice notice = {take_note, &idle};
+	struct storvsp *vsp = vsc_vsp(w->v);
+	struct vsc_answer a;
+
+	assert_int_equal(storvsp_disk_freeze(vsp, gate_lun(lun), &notice, NULL),
+			 0);
+	vsc_pump(w->v);
+	simvsp_hold(w, false);
+	vsc_pump(w->v);
+	assert_int_equal(idle, 1);
+	assert_int_equal(vhd_grow(w->img[lun], 2ull * SIMVSP_BYTES, NULL), 0);
+	storvsp_disk_thaw(vsp);
+	do /* a request that had not been taken may have heard of it */
+		vsc_run(w->c, &ready, &a);
+	while (!vsc_good(&a) && vsc_status(&a).asc == 0x2A);
+	assert_true(vsc_good(&a));
 }
 
 /* Nothing comes of it before the ring is closed. */
@@ -181,6 +241,12 @@ static void happen(struct simvsp *w, char what, uint8_t lun, enum event event,
 	case TEARDOWN:
 		teardown(w);
 		break;
+	case REMOVE:
+		take_away(w, lun);
+		break;
+	case RESIZE:
+		resize(w, lun);
+		break;
 	default:
 		/* a sync not yet begun would be, once its channel closes */
 		if (sync_waits || what == 's')
@@ -202,6 +268,8 @@ static void one_cell(char what, uint8_t lun, const struct course *c,
 	simvsp_start(&w, NULL, NULL);
 	sync_waits = reach(&w, c, what, lun, step);
 	happen(&w, what, lun, event, sync_waits);
+	if (event == RESIZE)
+		answers(&w);
 	if (w.c) {
 		still_serves(&w);
 		simvsp_expect(w.c, simvsp_send(&w, w.c, 'w', lun, 64), "good");
@@ -305,6 +373,8 @@ static void one_gate_cell(char what, uint8_t lun, enum hold hold,
 		open_gate(&w, lun); /* the rest of the course is waited for */
 	happen(&w, what, lun, event, hold == DEEP);
 	open_gate(&w, lun);
+	if (event == RESIZE)
+		answers(&w);
 	s = gate_stats(&w, lun);
 	assert_int_equal(s.waiting + s.in_flight, 0);
 	if (w.c) {

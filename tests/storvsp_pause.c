@@ -39,7 +39,7 @@ static void start_with(struct simvsp *w, struct trouble *t, struct vsc_opts o)
 	const struct sim_opts sim = {.decide = decide, .ctx = t};
 
 	*t = (struct trouble){.w = w};
-	o.vsp.resume_hint = "type resume 0:";
+	o.vsp.resume_hint = "type resume";
 	gate_start(w, o, &sim);
 	gate_policy(w, DISK, STORVSP_ON_ERROR_PAUSE);
 }
@@ -99,7 +99,7 @@ static void a_full_disk_is_paused_and_goes_on_when_resumed(void **state)
 				       "disk 0:0:1 is paused: write of 8 "
 				       "sectors at 8 failed: "));
 		assert_non_null(
-			strstr(vsc_log_last(w.v), "then: type resume 0:1"));
+			strstr(vsc_log_last(w.v), "then: type resume 1"));
 		s = gate_stats(&w, DISK);
 		assert_true(s.paused);
 		assert_int_equal(s.pause_code, codes[i]);

@@ -200,6 +200,22 @@ static void there_are_as_many_channels_as_processors_unless_told(void **state)
 	assert_int_equal(args.poll_us, 10000);
 }
 
+static void a_name_is_a_plain_word(void **state)
+{
+	static const char *const bad[] = {
+		"", ".", ".x", "-x", "a/b", "a b", "\xc3\xa4",
+		"0123456789012345678901234567890123456789012345678901234567890"
+		"1234"};
+
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--name", "A_z-0.9", NULL), -1);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(parse("--kernel", "k", "--name", bad[i], NULL),
+				 CLI_USAGE);
+	assert_int_equal(parse("--kernel", "k", "--name", bad[7] + 1, NULL),
+			 -1);
+}
+
 static void limits_and_the_error_policy_are_words_of_a_disk(void **state)
 {
 	const struct hv_disk_arg *d = &args.disks[0];
@@ -208,7 +224,7 @@ static void limits_and_the_error_policy_are_words_of_a_disk(void **state)
 	assert_int_equal(parse("--kernel", "k", "--disk",
 			       "a,iops=1000,iops-burst=50,bps=1M,bps-burst=64K,"
 			       "depth=8,on-error=pause,ro",
-			       NULL),
+			       "--name", "vm.1", NULL),
 			 -1);
 	assert_string_equal(d->path, "a");
 	assert_int_equal(d->limits.iops, 1000);
@@ -217,6 +233,12 @@ static void limits_and_the_error_policy_are_words_of_a_disk(void **state)
 	assert_int_equal(d->limits.bps_burst, 64 << 10);
 	assert_int_equal(d->limits.depth, 8);
 	assert_int_equal(d->on_error, STORVSP_ON_ERROR_PAUSE);
+	assert_string_equal(args.name, "vm.1");
+	hv_args_free(&args);
+	/* who would resume it? */
+	assert_int_equal(parse("--kernel", "k", "--disk", "a,on-error=pause",
+			       NULL),
+			 CLI_USAGE);
 	hv_args_free(&args);
 	assert_int_equal(parse("--kernel", "k", "--disk",
 			       "a,iops=10000000,bps=1T,depth=1024,"
@@ -770,6 +792,7 @@ int main(void)
 			a_controller_has_64_disks_and_a_guest_four_controllers),
 		cmocka_unit_test(
 			there_are_as_many_channels_as_processors_unless_told),
+		cmocka_unit_test(a_name_is_a_plain_word),
 		cmocka_unit_test(
 			limits_and_the_error_policy_are_words_of_a_disk),
 		cmocka_unit_test(nonsense_is_a_usage_error),

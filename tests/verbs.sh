@@ -136,6 +136,9 @@ completion()
 	hv run --help | sed -nE 's/^ +(--[a-z-]+).*/\1/p' | sort -u >want
 	complete_words 'hv run --' | sort -u >have
 	diff want have >&2 || fail "completion of hv run has other options"
+	hv ctl --help | sed -nE 's/^ +(--[a-z-]+).*/\1/p' | sort -u >want
+	complete_words 'hv ctl vm disk list --' | sort -u >have
+	diff want have >&2 || fail "completion of hv ctl has other options"
 	: >file.vhd
 	[ "$(complete_words 'vhd map fi')" = file.vhd ] || fail "files"
 	for product in $products; do

@@ -114,6 +114,18 @@ struct vhd_open_opts {
 int vhd_open(const char *path, const struct vhd_open_opts *opts,
 	     struct vhd **out, struct vhd_err *err);
 
+/* The same from descriptors that somebody opened: `fds[0]` is the image, for
+ * reading and writing where it is to be `writable`, then come its parents in
+ * order, `count` in all. Takes all of them, whatever happens. `path` is for
+ * messages; no name is followed, whatever `parent_dir` says. A lock that came
+ * with a descriptor is kept or made what it must be.
+ * Errors: as vhd_open; -ENOENT (PARENT_MISSING): too few descriptors;
+ *   -EUCLEAN (PARENT_ID): one of them is not the parent.
+ */
+int vhd_open_fds(const int *fds, unsigned count, const char *path,
+		 const struct vhd_open_opts *opts, struct vhd **out,
+		 struct vhd_err *err);
+
 /* Commit, restore the trailing footer to its place and release everything.
  * Takes `img` (may be NULL). No queue may still be attached.
  * A non-zero return says that the last data may not be durable.

@@ -111,6 +111,43 @@ test_endless()
 	pattern /dev/sda "$(word seed)" 1000000 "guest: durable"
 }
 
+until_size() # SECTORS
+{
+	n=0
+	while [ "$(cat /sys/block/sdb/size 2>/dev/null)" != "$1" ] &&
+	      [ $n -lt 600 ]; do
+		usleep 100000
+		n=$((n + 1))
+	done
+}
+
+# A disk comes, grows and goes while the other one is worked on.
+test_life()
+{
+	load
+	wait_for /dev/sda
+	pattern /dev/sda "$(word seed)" "$(word operations)" ||
+		say "pattern on sda failed" &
+	say "ready for a disk"
+	until_size 16384
+	say "sdb has $(cat /sys/block/sdb/size)"
+	yes before | head -c 65536 >/tmp/before
+	yes after | head -c 65536 >/tmp/after
+	dd if=/tmp/before of=/dev/sdb bs=64k conv=fsync 2>/dev/null ||
+		say "no write to sdb"
+	say "ready for more"
+	until_size 32768
+	say "sdb has $(cat /sys/block/sdb/size)"
+	dd if=/tmp/after of=/dev/sdb bs=64k seek=255 conv=fsync 2>/dev/null ||
+		say "no write to its end"
+	say "ready to lose it"
+	until_size ""
+	say "sdb is gone"
+	wait
+	sync
+	sum /dev/sda
+}
+
 # Twelve writes, each of them flushed.
 test_flush()
 {

@@ -20,7 +20,7 @@ operations=400
 hostile_operations=120 # of the guest beside the hostile one
 hostile_seed=${SEED:-7}
 limit=240
-all_cases='ends pattern hostile scsi flush locks refusals' # long ones first
+all_cases='ends pattern hostile scsi life flush locks refusals'
 PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/lib/proof.sh
 . "$here/../lib/proof.sh"
@@ -420,6 +420,81 @@ case_flush()
 	flushes=$(grep -c "disk.vhd.*= 0" "$dir/trace")
 	echo "flushes of the host's file: $flushes"
 	expect 'every flush of the guest arrived' [ "$flushes" -ge 10 ]
+}
+
+# hv ctl: a disk is added to a guest that is at work, grows, is written to its
+# new end, and is taken away.
+case_life()
+{
+	dir=$work/life
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	seed=$hostile_seed
+	operations=$hostile_operations
+	echo "seed $seed"
+	for disk in work:64M extra:8M; do
+		qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
+			"$dir/${disk%:*}.vhd" "${disk#*:}"
+	done
+	"$here/l1.sh" -t 300 -m 1024 -w "$dir" "$here/life.sh" "$build" \
+		"$dir" "$seed" $operations
+	expect 'all commands' equal $? 0
+	cat "$dir/ctl"
+	log=$dir/console
+	expect 'ends with 0' equal "$(cat "$dir/status")" 0
+	expect 'the guest finds it' said "$log" 'sdb has 16384'
+	expect 'it sees it grow' said "$log" 'sdb has 32768'
+	expect 'it sees it go' said "$log" 'sdb is gone'
+	expect 'no failed write' equal "$(value "$log" 'no write to')" ''
+	expect 'nor on the other' equal "$(value "$log" 'pattern on')" ''
+	expect 'the socket is gone' equal "$(cat "$dir/left")" ''
+	expect 'the same writes here' expected "$dir/work.expected" 64M
+	expect 'it reads what it wrote' equal \
+		"$(value "$log" 'md5 /dev/sda')" "$(md5 "$dir/work.expected")"
+	for disk in work extra; do
+		expect "$disk: sound" "$build/bin/vhd-check" "$dir/$disk.vhd"
+		expect "$disk: qemu-img reads it" qemu-img convert -f vpc \
+			-O raw "$dir/$disk.vhd" "$dir/$disk.raw"
+	done
+	expect 'every byte' cmp "$dir/work.raw" "$dir/work.expected"
+	truncate -s 16M "$dir/extra.expected"
+	yes before | head -c 65536 |
+		dd of="$dir/extra.expected" conv=notrunc status=none
+	yes after | head -c 65536 | dd of="$dir/extra.expected" bs=64k \
+		seek=255 conv=notrunc status=none
+	expect 'every byte of the added one' cmp "$dir/extra.raw" \
+		"$dir/extra.expected"
+	[ $failures -ne 0 ] || rm -rf "$dir"
+}
+
+# The host's file system is full, several times: the disk waits for room, and
+# the guest notices nothing.
+case_full()
+{
+	dir=$work/full
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	seed=$hostile_seed
+	operations=$hostile_operations
+	echo "seed $seed"
+	qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
+		"$dir/disk.vhd" 64M
+	"$here/l1.sh" -t 300 -m 1024 -w "$dir" "$here/full.sh" "$build" \
+		"$dir" "$seed" $operations
+	expect 'every pause was resumed' equal $? 0
+	echo "paused $(cat "$dir/pauses") times"
+	expect 'ends with 0' equal "$(cat "$dir/status")" 0
+	expect 'it was paused more than once' [ "$(cat "$dir/pauses")" -gt 1 ]
+	expect 'no failed write' equal \
+		"$(value "$dir/console" 'pattern on')" ''
+	expect 'the same writes here' expected "$dir/expected" 64M
+	expect 'it reads what it wrote' equal \
+		"$(value "$dir/console" 'md5 /dev/sda')" "$(md5 "$dir/expected")"
+	expect 'sound' "$build/bin/vhd-check" "$dir/disk.vhd"
+	expect 'qemu-img reads it' qemu-img convert -f vpc -O raw \
+		"$dir/disk.vhd" "$dir/raw"
+	expect 'every byte' cmp "$dir/raw" "$dir/expected"
+	[ $failures -ne 0 ] || rm -rf "$dir"
 }
 
 # A guest of its own kernel does the worst it can (hostile/acts.c), again and

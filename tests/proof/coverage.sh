@@ -43,7 +43,8 @@ storvsp_provision storvsp_readwrite storvsp_sense storvsp_request
 storvsp_blocks storvsp_attention storvsp_reserve storvsp_compare storvsp_dvd
 storvsp_buffer storvsp_target storvsp_vsp storvsp_fault storvsp_reset
 storvsp_hostile storvsp_hostile_guest storvsp_hostile_scsi
-storvsp_hostile_steps storvsp_gate storvsp_pause storvsp_remove storvsp_full'
+storvsp_hostile_steps storvsp_gate storvsp_pause storvsp_limit storvsp_remove
+storvsp_full'
 
 # MC/DC needs a compiler that can count it (goal Q2).
 mcdc()

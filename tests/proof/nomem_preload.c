@@ -99,6 +99,21 @@ static bool in_libseccomp(void *address)
 	       strstr(info.dli_fname, "/libseccomp.so");
 }
 
+/* A sanitizer asks for memory of its own, as when a thread begins, and ends the
+ * program when there is none: that is no doing of the program's.
+ */
+static bool of_sanitizer(void *const *frames, int n)
+{
+	Dl_info info;
+
+	for (int i = 0; i < n; i++)
+		if (dladdr(frames[i], &info) &&
+		    strstr(info.dli_fname, "/libasan.so"))
+			return true;
+	return false;
+}
+
+/* From where memory is asked for; 0: not by the program. */
 static uint64_t site_now(bool *excused)
 {
 	void *frames[FRAMES_MAX];
@@ -118,6 +133,8 @@ static uint64_t site_now(bool *excused)
 	}
 	if (site)
 		return site;
+	if (of_sanitizer(frames, n))
+		return 0;
 	return foreign_site(frames[n > 3 ? 3 : n - 1]);
 }
 
@@ -144,6 +161,8 @@ static bool refuse(void)
 	inside = true;
 	site = site_now(&excused);
 	inside = false;
+	if (!site)
+		return false;
 	index = atomic_fetch_add(&page->asked, 1) + 1;
 	note(site);
 	due = (page->fail_site && page->fail_site == site) ||

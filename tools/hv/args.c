@@ -27,6 +27,7 @@ enum {
 	OPT_ACCEL,
 	OPT_CONSOLE,
 	OPT_TIMEOUT,
+	OPT_NAME,
 };
 
 static const struct cli_option options[] = {
@@ -71,6 +72,8 @@ static const struct cli_option options[] = {
 	{"console", OPT_CONSOLE, "FILE",
 	 "the serial console's output goes there"},
 	{"timeout", OPT_TIMEOUT, "SECONDS", "stop the guest after that time"},
+	{"name", OPT_NAME, "NAME",
+	 "take commands of `hv ctl NAME` while the guest runs"},
 	{0},
 };
 
@@ -273,19 +276,13 @@ static int disk_place(const struct hv_args *args, struct hv_disk_arg *d)
 }
 
 /* Words are taken off the end; what is no known word is part of the name. */
-static int disk_add(struct hv_args *args, const char *value, bool dvd)
+int hv_disk_arg_parse(const char *value, struct hv_disk_arg *d)
 {
-	struct hv_disk_arg *d = &args->disks[args->disk_count];
 	char *comma;
 
-	if (args->disk_count == HV_DISKS_MAX)
-		return cli_usage(prog, "--disk %s: a guest has at most %d",
-				 value, HV_DISKS_MAX);
 	d->path = strdup(value);
 	if (!d->path)
 		return cli_usage(prog, "out of memory");
-	args->disk_count++;
-	d->dvd = dvd;
 	while ((comma = strrchr(d->path, ',')) != NULL) {
 		int taken = disk_word_take(d, comma + 1);
 
@@ -300,9 +297,47 @@ static int disk_add(struct hv_args *args, const char *value, bool dvd)
 	if (hv_limit_fault(&d->limits))
 		return cli_usage(prog, "--disk %s: %s", value,
 				 hv_limit_fault(&d->limits));
-	if (d->dvd && dvd_finish(d, value))
-		return CLI_USAGE;
-	return disk_place(args, d);
+	return d->dvd ? dvd_finish(d, value) : CLI_OK;
+}
+
+void hv_disk_arg_free(struct hv_disk_arg *d)
+{
+	free(d->path);
+	free(d->keeper_path);
+}
+
+static int disk_add(struct hv_args *args, const char *value, bool dvd)
+{
+	struct hv_disk_arg *d = &args->disks[args->disk_count];
+	int status;
+
+	if (args->disk_count == HV_DISKS_MAX)
+		return cli_usage(prog, "--disk %s: a guest has at most %d",
+				 value, HV_DISKS_MAX);
+	args->disk_count++;
+	d->dvd = dvd;
+	status = hv_disk_arg_parse(value, d);
+	return status ? status : disk_place(args, d);
+}
+
+bool hv_name_ok(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > 0 && len <= HV_GUEST_NAME_MAX && *name != '.' &&
+	       *name != '-' &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyz"
+			    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == len;
+}
+
+static int name_set(struct hv_args *args, const char *text)
+{
+	if (!hv_name_ok(text))
+		return cli_usage(prog, "--name %s: up to %d letters, digits, "
+				       "'.', '_', '-', not '.' or '-' first",
+				 text, HV_GUEST_NAME_MAX);
+	args->name = text;
+	return CLI_OK;
 }
 
 /* ------------------------------------------------------ other options --- */
@@ -386,6 +421,8 @@ static int apply(struct hv_args *args, int id, const char *value)
 	case OPT_CONSOLE:
 		args->console = value;
 		return CLI_OK;
+	case OPT_NAME:
+		return name_set(args, value);
 	default:
 		return number("--timeout", value, 1, TIMEOUT_MAX_S,
 			      &args->timeout_s);
@@ -426,6 +463,12 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 				       "--disk", argv[o.first_operand]);
 	if (!args->kernel)
 		return cli_usage(prog, "needs --kernel");
+	for (unsigned i = 0; i < args->disk_count && !args->name; i++)
+		if (args->disks[i].on_error == STORVSP_ON_ERROR_PAUSE)
+			return cli_usage(prog, "--disk %s: on-error=pause "
+					       "needs --name, or nobody could "
+					       "resume it",
+					 args->disks[i].path);
 	if (args->channels > args->cpus)
 		return cli_usage(prog, "--channels %u: a guest uses no more "
 				       "than one for each of its processors "
@@ -438,9 +481,7 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 
 void hv_args_free(struct hv_args *args)
 {
-	for (unsigned i = 0; i < args->disk_count; i++) {
-		free(args->disks[i].path);
-		free(args->disks[i].keeper_path);
-	}
+	for (unsigned i = 0; i < args->disk_count; i++)
+		hv_disk_arg_free(&args->disks[i]);
 	args->disk_count = 0;
 }

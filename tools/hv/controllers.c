@@ -65,17 +65,12 @@ static int create(struct hv_controllers *c, unsigned i, bool registered,
 		  struct hv_disks *disks, struct vmbus *bus,
 		  struct vhd_err *err)
 {
-	static const char *const resume_hints[HV_CONTROLLERS_MAX] = {
-		"hv ctl NAME disk resume 0:", "hv ctl NAME disk resume 1:",
-		"hv ctl NAME disk resume 2:", "hv ctl NAME disk resume 3:",
-	};
 	const struct hv_args *args = disks->args;
 	struct storvsp_opts o = {
 		.max_subchannels = (uint16_t)(args->channels - 1),
 		.poll_us = poll_us(args),
 		.register_memory = registered,
 		.log = hv_say_line,
-		.resume_hint = resume_hints[i],
 		.thread_begins = channel_begins,
 	};
 	int ret = vmbus_guid_parse(controller_id, &o.instance);
@@ -84,6 +79,12 @@ static int create(struct hv_controllers *c, unsigned i, bool registered,
 		return vhd_fail(err, ret, VHD_WHY_ARGUMENT, 0,
 				"the controller's id is malformed");
 	o.instance.b[15] = (uint8_t)(o.instance.b[15] + i);
+	if (args->name) {
+		(void)snprintf(c->resume_hint[i], sizeof(c->resume_hint[i]),
+			       "hv ctl %s disk resume --controller %u",
+			       args->name, i);
+		o.resume_hint = c->resume_hint[i];
+	}
 	ret = storvsp_create(&o, &c->vsp[i], err);
 	if (ret == 0)
 		ret = hv_disks_attach(disks, i, c->vsp[i], err);
@@ -101,6 +102,7 @@ int hv_controllers_create(struct hv_controllers *c, struct hv_disks *disks,
 	int ret = 0;
 
 	memset(c, 0, sizeof(*c));
+	used[0] = disks->args->name != NULL; /* for what may be added */
 	for (unsigned i = 0; i < disks->args->disk_count; i++)
 		used[disks->args->disks[i].controller] = true;
 	for (unsigned i = 0; i < HV_CONTROLLERS_MAX; i++)

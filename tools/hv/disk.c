@@ -105,6 +105,13 @@ int hv_disks_close(struct hv_disks *d)
 	return status;
 }
 
+void hv_disk_forget(struct hv_disks *d, unsigned i)
+{
+	d->img[i] = NULL;
+	hv_keeper_close(d->keeper[i]);
+	d->keeper[i] = NULL;
+}
+
 void hv_disks_abandon(struct hv_disks *d)
 {
 	for (unsigned i = 0; i < HV_DISKS_MAX; i++) {
@@ -118,8 +125,7 @@ void hv_disks_abandon(struct hv_disks *d)
 /* What a guest knows the disk by. A VHD has an id; a raw disk gets one from
  * its name, which is the same wherever it runs.
  */
-static void unique_id(const char *path, const struct vhd_info *info,
-		      uint8_t id[16])
+void hv_disk_id(const char *path, const struct vhd_info *info, uint8_t id[16])
 {
 	const char *slash = vhd_is_nbd_uri(path) ? NULL : strrchr(path, '/');
 	uint64_t h[2] = {0xcbf29ce484222325u, 0x84222325cbf29ce4u};
@@ -150,7 +156,7 @@ static void drive_id(const struct hv_disk_arg *arg, uint8_t id[16])
 	char text[32];
 
 	snprintf(text, sizeof(text), "dvd %u:%u", arg->controller, arg->lun);
-	unique_id(text, &nothing, id);
+	hv_disk_id(text, &nothing, id);
 }
 
 /* Copies of one image share its id: a guest would take them for two ways to
@@ -163,7 +169,7 @@ static void name(struct hv_disks *d, unsigned i)
 	if (arg->dvd)
 		drive_id(arg, d->id[i]);
 	else
-		unique_id(arg->path, vhd_get_info(d->img[i]), d->id[i]);
+		hv_disk_id(arg->path, vhd_get_info(d->img[i]), d->id[i]);
 	while (id_taken((const uint8_t(*)[16])d->id, i, d->id[i]))
 		d->id[i][15]++;
 }

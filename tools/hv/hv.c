@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "hv.h"
+#include "ctl.h"
 
 const char hv_prog[] = "hv";
 
@@ -111,6 +111,12 @@ static int run_with(const struct hv_args *args, struct hv_disks *disks,
 
 	if (kvm < 0 || (!kvm && !reachable(args)))
 		return CLI_IO;
+	if (!kvm && args->name) {
+		fprintf(stderr, "%s: --name %s: nobody reaches a guest in an "
+			"emulated machine; hv ctl needs --accel kvm\n",
+			hv_prog, args->name);
+		return CLI_REFUSED;
+	}
 	con.terminal = hv_terminal_raw();
 	/* A terminal that another job has is not read from. */
 	if (!con.terminal && isatty(STDIN_FILENO))
@@ -179,7 +185,9 @@ int main(int argc, char **argv)
 	struct cli_options o = {
 		.prog = hv_prog,
 		.usage = "run [options] --kernel FILE\n"
-			 "run --help",
+			 "ctl NAME disk COMMAND [options]\n"
+			 "run --help\n"
+			 "ctl --help",
 		.about = "Run a Linux guest on KVM as Hyper-V would, its disks "
 			 "VHD images.",
 		.table = no_options,
@@ -192,6 +200,8 @@ int main(int argc, char **argv)
 		return CLI_IO;
 	if (argc > 1 && strcmp(argv[1], "run") == 0)
 		return command_run(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "ctl") == 0)
+		return ctl_main(argc - 1, argv + 1);
 	if (cli_options_next(&o, &status) != 0)
 		return status;
 	if (o.first_operand < argc)

@@ -6,6 +6,7 @@
  *   limit.c         its words that limit a disk
  *   disk.c          --disk: open, name, close
  *   keeper.c        its pr=FILE: reservations that outlive a run
+ *   ctl*.c          control over a UNIX socket: see ctl.h
  *   controllers.c   SCSI controllers and which disks they have
  *   run.c           run a guest on this machine's KVM
  *   terminal.c      raw mode and back; escape.c: Ctrl-A
@@ -47,6 +48,7 @@ enum hv_exit {
 #define HV_LUNS_MAX 64
 #define HV_DISKS_MAX (HV_CONTROLLERS_MAX * HV_LUNS_MAX)
 #define HV_POLL_DEFAULT_US 50u
+#define HV_GUEST_NAME_MAX 64
 #define HV_POLL_MAX_US 10000u
 
 enum hv_accel { HV_ACCEL_AUTO, HV_ACCEL_KVM, HV_ACCEL_TCG };
@@ -72,6 +74,7 @@ struct hv_args {
 	struct hv_disk_arg disks[HV_DISKS_MAX];
 	unsigned disk_count;
 	const char *kernel, *initrd, *append, *console;
+	const char *name; /* of the control socket, or NULL: none */
 	uint64_t memory_bytes;
 	uint32_t cpus;
 	uint32_t channels; /* of each controller; at most one a processor */
@@ -81,6 +84,13 @@ struct hv_args {
 	enum hv_accel accel;
 };
 
+/* A guest's name: letters, digits, '.', '_', '-', not '.' or '-' first. */
+bool hv_name_ok(const char *name);
+/* One disk, "FILE[,WORD]...", into `d`, all zero: CLI_OK, or CLI_USAGE after a
+ * complaint. hv_disk_arg_free in any case.
+ */
+int hv_disk_arg_parse(const char *value, struct hv_disk_arg *d);
+void hv_disk_arg_free(struct hv_disk_arg *d);
 /* Returns -1 to go on, or the exit code to end with. */
 int hv_args_parse(int argc, char **argv, struct hv_args *args);
 void hv_args_free(struct hv_args *args);
@@ -112,6 +122,10 @@ int hv_disks_open(struct hv_disks *d, const struct hv_args *args);
 int hv_disks_close(struct hv_disks *d);
 /* Let go of all without writing. */
 void hv_disks_abandon(struct hv_disks *d);
+/* Disk `i`, whose image was closed by somebody else, is no more. */
+void hv_disk_forget(struct hv_disks *d, unsigned i);
+/* What a guest knows an image by, unless another one has the same. */
+void hv_disk_id(const char *path, const struct vhd_info *info, uint8_t id[16]);
 /* Those of this controller. */
 int hv_disks_attach(struct hv_disks *d, unsigned controller,
 		    struct storvsp *vsp, struct vhd_err *err);
@@ -132,6 +146,7 @@ int hv_keeper_keep(void *keeper, const struct storvsp_reservations *now);
 /* Each an own VMBus device with own channels; NULL where no disk is. */
 struct hv_controllers {
 	struct storvsp *vsp[HV_CONTROLLERS_MAX];
+	char resume_hint[HV_CONTROLLERS_MAX][HV_GUEST_NAME_MAX + 48];
 };
 
 /* Make them, with their disks, and offer them. On failure, too, the caller

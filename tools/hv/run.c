@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "hv.h"
+#include "ctl.h"
 #include "tools/sandbox/sandbox.h"
 
 /* ------------------------------------------------------------- signals -- */
@@ -53,6 +53,7 @@ bool hv_signals_timed_out(void)
 struct run {
 	struct hv *hv;
 	struct hv_controllers controllers;
+	struct ctl_server *ctl; /* or NULL */
 	struct hv_escape escape;
 };
 
@@ -107,9 +108,15 @@ static int create(struct run *r, const struct hv_args *args,
 	if (ret == 0)
 		ret = hv_boot_linux(r->hv, args->kernel, args->initrd,
 				    args->append, err);
+	if (ret == 0 && args->name)
+		ret = ctl_server_create(args->name, disks, &r->controllers,
+					&r->ctl, err);
 	/* All is open: the guest's first instruction comes after this. */
 	if (ret == 0)
-		ret = sandbox_enter_no_files(hv_prog, err);
+		ret = sandbox_enter_no_files(
+			hv_prog, r->ctl ? ctl_server_dir_fd(r->ctl) : -1, err);
+	if (ret == 0 && r->ctl)
+		ret = ctl_server_start(r->ctl, err);
 	return ret;
 }
 
@@ -159,7 +166,7 @@ int hv_run_kvm(const struct hv_args *args, struct hv_disks *disks,
 {
 	struct run r = {0};
 	struct vhd_err err;
-	int status, closed;
+	int status, closed, added;
 
 	if (create(&r, args, disks, con, &err) < 0) {
 		hv_terminal_restore();
@@ -169,9 +176,13 @@ int hv_run_kvm(const struct hv_args *args, struct hv_disks *disks,
 		status = end_status(&r, hv_run(r.hv, &err), &err);
 		hv_signals_watch(NULL, NULL, 0);
 	}
+	ctl_server_stop(r.ctl);
 	hv_destroy(r.hv);
 	hv_controllers_destroy(&r.controllers);
 	hv_terminal_restore();
+	added = ctl_server_destroy(r.ctl);
 	closed = hv_disks_close(disks);
+	if (added != CLI_OK)
+		closed = added;
 	return closed != CLI_OK ? closed : status;
 }

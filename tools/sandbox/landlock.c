@@ -72,6 +72,8 @@ static uint64_t rights_of(enum sandbox_access access)
 {
 	uint64_t r = FS_READ_FILE | FS_READ_DIR | FS_IOCTL_DEV;
 
+	if (access == SANDBOX_REMOVE)
+		return FS_REMOVE_FILE;
 	if (access >= SANDBOX_CHANGE)
 		r |= FS_WRITE_FILE | FS_TRUNCATE;
 	if (access == SANDBOX_MAKE)

@@ -193,16 +193,22 @@ int sandbox_thread(enum sandbox_role role, const char *prog,
 	return rc ? rc : sandbox_filter(role, prog, err);
 }
 
-int sandbox_enter_no_files(const char *prog, struct vhd_err *err)
+int sandbox_enter_no_files(const char *prog, int remove_fd,
+			   struct vhd_err *err)
 {
-	const struct sandbox s = {.role = SANDBOX_CONTROL};
+	struct sandbox_place dir = {remove_fd, SANDBOX_REMOVE};
+	const struct sandbox s = {
+		.role = SANDBOX_CONTROL,
+		.places = &dir,
+		.count = remove_fd >= 0,
+	};
 
 	if (cli_sandbox_mode() == CLI_SANDBOX_OFF)
 		return 0;
 	one_arena();
 	tzset(); /* gmtime, too, wants to know the zone's file */
 	/* Where this fails, loading tells. */
-	for (int role = SANDBOX_VCPU; role <= SANDBOX_CONTROL; role++)
+	for (int role = SANDBOX_VCPU; role <= SANDBOX_CTL; role++)
 		(void)sandbox_filter_make((enum sandbox_role)role);
 	return enter_before_filter(&s, prog, err);
 }

@@ -36,6 +36,7 @@ enum sandbox_role {
 	SANDBOX_IO,      /* hv: a storage channel's thread, its queue made */
 	SANDBOX_IO_PLAIN, /* the same where the kernel makes no rings */
 	SANDBOX_CONTROL, /* hv: the main thread: bus, console, the end */
+	SANDBOX_CTL,     /* hv: the thread that serves hv ctl */
 	SANDBOX_LINK,    /* hv: the thread of an NBD disk's connection */
 	SANDBOX_READER,  /* a tool that only reads images */
 	SANDBOX_WRITER,  /* one that changes an image or makes a file */
@@ -78,6 +79,7 @@ unsigned sandbox_calls(enum sandbox_role role);
 /* ---------------------------------------------------------------- files -- */
 
 enum sandbox_access {
+	SANDBOX_REMOVE, /* a directory: no more than remove files */
 	SANDBOX_READ,   /* a file, or all below a directory */
 	SANDBOX_CHANGE, /* the same, and write to what exists */
 	SANDBOX_MAKE,   /* a directory: besides, make, rename, remove files */
@@ -126,9 +128,11 @@ int sandbox_try(struct sandbox *s, const char *prog, struct vhd_err *err);
 int sandbox_enter(struct sandbox *s, const char *prog);
 
 /* The same in parts, for a program whose threads differ: all but the filter,
- * with no file within reach; then each thread its own.
+ * with no file within reach, but that files may be removed from the directory
+ * `remove_fd` (-1: none); then each thread its own.
  */
-int sandbox_enter_no_files(const char *prog, struct vhd_err *err);
+int sandbox_enter_no_files(const char *prog, int remove_fd,
+			   struct vhd_err *err);
 int sandbox_filter(enum sandbox_role role, const char *prog,
 		   struct vhd_err *err);
 

@@ -4,8 +4,8 @@
  * are taken.
  *
  * A letter a role: v processor, i storage channel, a the same without rings (by
- * libaio or plain calls), c control thread, l connection to an NBD server;
- * r reader, w writer, n (net) remote.
+ * libaio or plain calls), c control thread, k server of hv ctl, l connection to
+ * an NBD server; r reader, w writer, n (net) remote.
  * Source: seccomp(2); what glibc 2.36 and liburing 2.3 call.
  */
 #include <errno.h>
@@ -27,12 +27,13 @@ enum {
 	I = SANDBOX_BIT(SANDBOX_IO),
 	A = SANDBOX_BIT(SANDBOX_IO_PLAIN),
 	C = SANDBOX_BIT(SANDBOX_CONTROL),
+	K = SANDBOX_BIT(SANDBOX_CTL),
 	L = SANDBOX_BIT(SANDBOX_LINK),
 	R = SANDBOX_BIT(SANDBOX_READER),
 	W = SANDBOX_BIT(SANDBOX_WRITER),
 	N = SANDBOX_BIT(SANDBOX_REMOTE),
 	IA = I | A,
-	HV = V | IA | C | L,
+	HV = V | IA | C | K | L,
 	LN = L | N,
 	WN = W | N,
 	TOOL = R | W | N,
@@ -42,10 +43,10 @@ enum {
 /* ------------------------------------------------------------ arguments -- */
 
 static const struct sandbox_value fcntls[] = {
-	{F_OFD_SETLK, TOOL | C, "lock and unlock an image"},
-	{F_OFD_GETLK, TOOL, "who has it"},
-	{F_GETFL, TOOL, "blocking or not"},
-	{F_SETFL, TOOL, "O_NONBLOCK is only for opening"},
+	{F_OFD_SETLK, TOOL | C | K, "lock and unlock an image"},
+	{F_OFD_GETLK, TOOL | K, "who has it"},
+	{F_GETFL, TOOL | K, "blocking or not"},
+	{F_SETFL, TOOL | K, "O_NONBLOCK is only for opening"},
 	{F_DUPFD_CLOEXEC, W, "the stream of another program's map"},
 	{F_GETFD, N, "libnbd makes its socket close on exec"},
 	{F_SETFD, TOOL, "the same; a memory file that is handed on"},
@@ -65,8 +66,8 @@ static const struct sandbox_value ioctls[] = {
 	{TCSETSW, C, "the same"},
 	{TIOCGWINSZ, TOOL, "its width"},
 	{FS_IOC_GETFLAGS, TOOL, "compressed by the file system"},
-	{BLKGETSIZE64, TOOL, "size of a block device"},
-	{BLKSSZGET, TOOL, "its sector size"},
+	{BLKGETSIZE64, TOOL | K, "size of a block device"},
+	{BLKSSZGET, TOOL | K, "its sector size"},
 	{FIONREAD, N, "getaddrinfo: length of a name server's answer"},
 	{FICLONERANGE, WN, "share blocks instead of copying"},
 	{0},
@@ -114,20 +115,20 @@ static const struct sandbox_rule rules[] = {
 	ANY(write, HV | TOOL, "wake other threads, console, messages"),
 	ANY(readv, N, "libnbd's TLS"),
 	ANY(writev, N, "libnbd's TLS"),
-	ANY(pread64, IA | C | TOOL, "metadata of images"),
-	ANY(pwrite64, IA | C | TOOL, "the same; a reader's memory file"),
+	ANY(pread64, IA | C | K | TOOL, "metadata of images"),
+	ANY(pwrite64, IA | C | K | TOOL, "the same; a reader's memory file"),
 	ANY(preadv, A | C | TOOL, "the sync engine"),
 	ANY(pwritev, A | C | WN, "the sync engine"),
-	ANY(lseek, TOOL, "length of files, where holes are"),
-	ANY(close, IA | C | L | TOOL, "what is no longer needed"),
-	ANY(fdatasync, IA | C | WN, "metadata to the disk, in order"),
-	ANY(ftruncate, IA | C | TOOL, "length of images; a memory file's"),
-	ANY(fallocate, IA | C | WN, "space ahead of data, holes"),
-	ONE_OF(fcntl, TOOL | C, 1, fcntls, "locks and flags of files"),
-	ONE_OF(ioctl, V | C | TOOL, 1, ioctls, "KVM, terminals, disks"),
+	ANY(lseek, K | TOOL, "length of files, where holes are"),
+	ANY(close, IA | C | K | L | TOOL, "what is no longer needed"),
+	ANY(fdatasync, IA | C | K | WN, "metadata to the disk, in order"),
+	ANY(ftruncate, IA | C | K | TOOL, "length of images; a memory file's"),
+	ANY(fallocate, IA | C | K | WN, "space ahead of data, holes"),
+	ONE_OF(fcntl, TOOL | C | K, 1, fcntls, "locks and flags of files"),
+	ONE_OF(ioctl, V | C | K | TOOL, 1, ioctls, "KVM, terminals, disks"),
 
 	/* waiting and being woken */
-	ANY(poll, IA | C | L | TOOL, "wait for events"),
+	ANY(poll, IA | C | K | L | TOOL, "wait for events"),
 	ANY(futex, ALL, "locks and ends of threads"),
 	ANY(restart_syscall, ALL, "a wait goes on after a stop"),
 	ANY(clock_gettime, ALL, "where the clock is no part of the vDSO"),
@@ -135,14 +136,14 @@ static const struct sandbox_rule rules[] = {
 	ANY(rt_sigreturn, C | TOOL, "a signal's handler ends"),
 	ANY(rt_sigprocmask, ALL, "glibc: around the end of a thread"),
 	ANY(rt_sigaction, C | TOOL, "handlers back as they were"),
-	ANY(sched_yield, A | C | TOOL, "two writers met"),
+	ANY(sched_yield, A | C | K | TOOL, "two writers met"),
 
 	/* memory */
 	ANY(brk, ALL, "malloc"),
 	WITHOUT(mmap, ALL, 2, PROT_EXEC, "malloc, stacks, rings"),
-	WITHOUT(mprotect, C | TOOL, 2, PROT_EXEC, "malloc, stacks"),
+	WITHOUT(mprotect, C | K | TOOL, 2, PROT_EXEC, "malloc, stacks"),
 	ANY(munmap, HV | TOOL, "malloc, stacks, rings"),
-	ANY(mremap, TOOL, "realloc of what is large"),
+	ANY(mremap, K | TOOL, "realloc of what is large"),
 	ANY(madvise, HV | TOOL, "the end of a thread's stack"),
 
 	/* threads and the end */
@@ -175,8 +176,8 @@ static const struct sandbox_rule rules[] = {
 	/* files by name; Landlock says which */
 	ANY(openat, TOOL, "images, and what is made"),
 	ANY(openat2, TOOL, "parents, below one directory"),
-	ANY(newfstatat, TOOL | C, "what a file is"),
-	ANY(fstat, TOOL | C, "the same"),
+	ANY(newfstatat, TOOL | C | K, "what a file is"),
+	ANY(fstat, TOOL | C | K, "the same"),
 	ANY(statx, TOOL | C, "alignment of direct transfers"),
 	ANY(fstatfs, WN, "what the file system is good at"),
 	ANY(access, TOOL, "is there such a file"),
@@ -186,14 +187,14 @@ static const struct sandbox_rule rules[] = {
 	ANY(getcwd, TOOL, "realpath"),
 	ANY(getdents64, TOOL, "other children beside an image"),
 	ANY(fadvise64, TOOL, "what will not be read again"),
-	NOT(fadvise64, IA | C, ENOSYS, "a hint only, which the guest goes without"),
+	NOT(fadvise64, IA | C | K, ENOSYS, "a hint only, which the guest goes without"),
 	ANY(sync_file_range, WN, "write out while copying goes on"),
 	ANY(fsync, WN, "the file and its name to the disk"),
 	ANY(linkat, WN, "a nameless file gets its name"),
 	ANY(renameat, WN, "a finished file replaces another"),
 	ANY(renameat2, WN, "the same, or not"),
 	ANY(unlink, WN, "an unfinished file goes"),
-	ANY(unlinkat, WN, "the same"),
+	ANY(unlinkat, WN | C, "the same; the socket of hv ctl in the end"),
 	ANY(fchmod, WN, "permissions as the old file's"),
 	ANY(fchown, WN, "owner as the old file's"),
 
@@ -202,7 +203,7 @@ static const struct sandbox_rule rules[] = {
 	ANY(prlimit64, TOOL, "how many files may be open"),
 	ANY(sysinfo, TOOL, "qsort: how much memory there is"),
 	ANY(getuid, TOOL, "libraries: is the environment to be trusted"),
-	ANY(geteuid, TOOL, "the same"),
+	ANY(geteuid, TOOL | K, "the same"),
 	ANY(getgid, TOOL, "the same"),
 	ANY(getegid, TOOL, "the same"),
 
@@ -213,16 +214,17 @@ static const struct sandbox_rule rules[] = {
 	ANY(pipe2, N, "libnbd"),
 	ONE_OF(socket, LN, 0, families, "reach a server, again"),
 	ANY(connect, LN, "the same"),
-	ANY(getsockopt, LN, "the same"),
+	ANY(getsockopt, LN | K, "the same; who a client is"),
 	ANY(setsockopt, LN, "the same"),
+	ANY(accept4, K, "a client of hv ctl"),
 	ANY(getsockname, N, "the same"),
 	ANY(getpeername, N, "the same"),
 	ANY(bind, N, "getaddrinfo"),
 	ANY(sendto, LN, "talk to it"),
-	ANY(sendmsg, N, "the same"),
+	ANY(sendmsg, N | K, "the same; answers to hv ctl"),
 	ANY(sendmmsg, N, "ask a name server"),
 	ANY(recvfrom, LN, "the same"),
-	ANY(recvmsg, N, "the same"),
+	ANY(recvmsg, N | K, "the same; requests, with an image's files"),
 	ANY(shutdown, LN, "the end of it"),
 	ANY(kill, N, "end qemu-nbd, which we started"),
 	ANY(wait4, N, "the same"),
@@ -253,6 +255,7 @@ const char *sandbox_role_name(enum sandbox_role role)
 		[SANDBOX_IO] = "storage channel",
 		[SANDBOX_IO_PLAIN] = "storage channel without rings",
 		[SANDBOX_CONTROL] = "control thread",
+		[SANDBOX_CTL] = "server of hv ctl",
 		[SANDBOX_LINK] = "connection to a server",
 		[SANDBOX_READER] = "reader",
 		[SANDBOX_WRITER] = "writer",

@@ -1,0 +1,645 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* hv ctl: ask a running guest's hv for something. An image to be added is
+ * opened here, with its parents, and handed over: hv itself may open nothing.
+ * All of it happens in the sandbox of a tool that speaks to a server.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ctl.h"
+#include "tools/cli/json.h"
+#include "tools/sandbox/sandbox.h"
+
+static const char prog[] = "hv ctl";
+
+enum {
+	OPT_JSON = 256,
+	OPT_CONTROLLER,
+	OPT_LUN,
+	OPT_NOW,
+	OPT_WATCH,
+	OPT_IOPS,
+	OPT_IOPS_BURST,
+	OPT_BPS,
+	OPT_BPS_BURST,
+	OPT_DEPTH,
+	OPT_ON_ERROR,
+};
+
+static const struct cli_option options[] = {
+	{"json", OPT_JSON, NULL, "print the answer as it came"},
+	{"controller", OPT_CONTROLLER, "N",
+	 "the disk is on this one (default 0)"},
+	{"lun", OPT_LUN, "N", "add: at this LUN (default: the first free one)"},
+	{"now", OPT_NOW, NULL, "remove: abort what is in flight at once"},
+	{"watch", OPT_WATCH, NULL, "stats: again every second"},
+	{"iops", OPT_IOPS, "N", "limit: requests of 8 KiB a second; 0: none"},
+	{"iops-burst", OPT_IOPS_BURST, "N", "so many may come at once"},
+	{"bps", OPT_BPS, "SIZE", "limit: bytes a second; 0: none"},
+	{"bps-burst", OPT_BPS_BURST, "SIZE", "so many may come at once"},
+	{"depth", OPT_DEPTH, "N",
+	 "limit: requests in flight, each channel; 0: none"},
+	{"on-error", OPT_ON_ERROR, "WORD",
+	 "limit: report failures of the host to the guest, or\n"
+	 "pause the disk until it is resumed"},
+	{0},
+};
+
+struct ctl_args {
+	const char *name;
+	struct ctl_request request;
+	const char *file; /* add: FILE[,WORD]... */
+	bool json, watch, all; /* all: stats of every disk */
+};
+
+/* -------------------------------------------------------- command line -- */
+
+static int number(const char *what, const char *text, uint64_t max,
+		  uint64_t *out)
+{
+	char *end;
+	unsigned long long n;
+
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno || n > max)
+		return cli_usage(prog, "%s %s: not a number from 0 to %llu",
+				 what, text, (unsigned long long)max);
+	*out = n;
+	return CLI_OK;
+}
+
+static int size(const char *what, const char *text, uint64_t *out)
+{
+	if (cli_size_parse(text, out))
+		return cli_usage(prog, "%s %s: not a size such as 512M or 2G",
+				 what, text);
+	return CLI_OK;
+}
+
+static int on_error(struct ctl_request *r, const char *text)
+{
+	r->set |= CTL_SET_ON_ERROR;
+	r->on_error = STORVSP_ON_ERROR_PAUSE;
+	if (strcmp(text, "pause") == 0)
+		return CLI_OK;
+	r->on_error = STORVSP_ON_ERROR_REPORT;
+	if (strcmp(text, "report") == 0)
+		return CLI_OK;
+	return cli_usage(prog, "--on-error %s: neither report nor pause", text);
+}
+
+static int apply_limit(struct ctl_request *r, int id, const char *v)
+{
+	struct storvsp_limits *l = &r->limits;
+	uint64_t n = 0;
+	int status;
+
+	switch (id) {
+	case OPT_IOPS:
+		r->set |= CTL_SET_IOPS;
+		return number("--iops", v, STORVSP_IOPS_MAX, &l->iops);
+	case OPT_IOPS_BURST:
+		r->set |= CTL_SET_IOPS_BURST;
+		return number("--iops-burst", v, INT64_MAX, &l->iops_burst);
+	case OPT_BPS:
+		r->set |= CTL_SET_BPS;
+		return size("--bps", v, &l->bps);
+	case OPT_BPS_BURST:
+		r->set |= CTL_SET_BPS_BURST;
+		return size("--bps-burst", v, &l->bps_burst);
+	case OPT_DEPTH:
+		r->set |= CTL_SET_DEPTH;
+		status = number("--depth", v, STORVSP_DEPTH_MAX, &n);
+		l->depth = (uint32_t)n;
+		return status;
+	default:
+		return on_error(r, v);
+	}
+}
+
+static int apply(void *into, int id, const char *v)
+{
+	struct ctl_args *a = into;
+	uint64_t n = 0;
+	int status = CLI_OK;
+
+	switch (id) {
+	case OPT_JSON:
+		a->json = true;
+		return CLI_OK;
+	case OPT_WATCH:
+		a->watch = true;
+		return CLI_OK;
+	case OPT_NOW:
+		a->request.now = true;
+		return CLI_OK;
+	case OPT_CONTROLLER:
+		status = number("--controller", v, HV_CONTROLLERS_MAX - 1, &n);
+		a->request.controller = (uint8_t)n;
+		return status;
+	case OPT_LUN:
+		status = number("--lun", v, HV_LUNS_MAX - 1, &n);
+		a->request.lun = (uint8_t)n;
+		a->request.next_lun = false;
+		return status;
+	default:
+		return apply_limit(&a->request, id, v);
+	}
+}
+
+/* "LUN", "CONTROLLER:LUN", or "0:0:LUN" as hv's messages have it. */
+static int disk_take(struct ctl_args *a, const char *text)
+{
+	struct ctl_request *r = &a->request;
+	const char *colon = strchr(text, ':');
+	char *copy;
+	uint64_t c, l;
+	int status;
+
+	if (strncmp(text, "0:0:", 4) == 0)
+		text += 4, colon = NULL;
+	if (!colon) {
+		status = number("LUN", text, HV_LUNS_MAX - 1, &l);
+		r->lun = (uint8_t)l;
+		return status;
+	}
+	copy = strndup(text, (size_t)(colon - text));
+	if (!copy)
+		return cli_usage(prog, "out of memory");
+	status = number("controller", copy, HV_CONTROLLERS_MAX - 1, &c);
+	free(copy);
+	if (status == CLI_OK)
+		status = number("LUN", colon + 1, HV_LUNS_MAX - 1, &l);
+	if (status)
+		return status;
+	r->controller = (uint8_t)c;
+	r->lun = (uint8_t)l;
+	return CLI_OK;
+}
+
+static int size_take(struct ctl_request *r, const char *text)
+{
+	r->by = *text == '+';
+	return size("size", text + r->by, &r->size_bytes);
+}
+
+static const struct verb {
+	const char *name;
+	enum ctl_command command;
+	int min, max; /* operands */
+	const char *operands;
+	unsigned options; /* of `allowed` */
+} verbs[] = {
+	{"list", CTL_LIST, 0, 0, "", 0},
+	{"add", CTL_ADD, 1, 1, "FILE[,WORD]...", 1},
+	{"remove", CTL_REMOVE, 1, 1, "DISK", 2},
+	{"insert", CTL_CHANGE, 2, 2, "DISK FILE[,WORD]...", 0},
+	{"eject", CTL_CHANGE, 1, 1, "DISK", 0},
+	{"resize", CTL_RESIZE, 1, 2, "DISK [[+]SIZE]", 0},
+	{"resume", CTL_RESUME, 1, 1, "DISK", 0},
+	{"limit", CTL_LIMIT, 1, 1, "DISK", 4},
+	{"stats", CTL_STATS, 0, 1, "[DISK]", 8},
+};
+
+#define VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+static const struct verb *verb_find(const char *name)
+{
+	for (size_t i = 0; i < VERBS; i++)
+		if (strcmp(verbs[i].name, name) == 0)
+			return &verbs[i];
+	return NULL;
+}
+
+/* An option of another command would be silently without effect. */
+static int options_check(const struct ctl_args *a, const struct verb *v,
+			 bool lun)
+{
+	static const char text[] = "disk %s has no option %s";
+
+	if (lun && !(v->options & 1))
+		return cli_usage(prog, text, v->name, "--lun");
+	if (a->request.now && !(v->options & 2))
+		return cli_usage(prog, text, v->name, "--now");
+	if (a->request.set && !(v->options & 4))
+		return cli_usage(prog, text, v->name,
+				 "of limits (--iops, --bps, ...)");
+	if (a->watch && !(v->options & 8))
+		return cli_usage(prog, text, v->name, "--watch");
+	if (v->command == CTL_LIMIT && !a->request.set)
+		return cli_usage(prog, "disk limit: says no limit to change");
+	return CLI_OK;
+}
+
+static int operands_take(struct ctl_args *a, const struct verb *v, int n,
+			 char **op)
+{
+	int status = CLI_OK;
+
+	if (n < v->min || n > v->max)
+		return cli_usage(prog, "disk %s takes %s", v->name,
+				 *v->operands ? v->operands : "no operands");
+	a->all = v->command == CTL_STATS && n == 0;
+	if (v->command == CTL_ADD)
+		a->file = op[0];
+	else if (n > 0)
+		status = disk_take(a, op[0]);
+	if (status != CLI_OK || n < 2)
+		return status;
+	if (v->command == CTL_CHANGE)
+		a->file = op[1];
+	else
+		status = size_take(&a->request, op[1]);
+	return status;
+}
+
+static int parse(int argc, char **argv, struct ctl_args *a)
+{
+	struct cli_options o = {
+		.prog = prog,
+		.usage = "NAME disk list\n"
+			 "NAME disk add [--controller N] [--lun N] "
+			 "FILE[,WORD]...\n"
+			 "NAME disk remove [--now] DISK\n"
+			 "NAME disk insert DISK FILE[,WORD]...\n"
+			 "NAME disk eject DISK\n"
+			 "NAME disk resize DISK [[+]SIZE]\n"
+			 "NAME disk resume DISK\n"
+			 "NAME disk limit [options] DISK\n"
+			 "NAME disk stats [--watch] [DISK]",
+		.about = "Change the disks of the guest that `hv run --name "
+			 "NAME` runs, or look at them.\n"
+			 "DISK is a LUN, or CONTROLLER:LUN.",
+		.table = options,
+		.apply = apply,
+		.into = a,
+		.argc = argc,
+		.argv = argv,
+	};
+	const struct verb *v;
+	int n, status;
+
+	a->request.next_lun = true;
+	status = cli_options_all(&o);
+	if (status >= 0)
+		return status;
+	n = argc - o.first_operand;
+	argv += o.first_operand;
+	if (n < 3)
+		return cli_usage(prog, "needs NAME disk COMMAND");
+	a->name = argv[0];
+	if (!hv_name_ok(a->name))
+		return cli_usage(prog, "%s: not a name that a guest can have",
+				 a->name);
+	v = strcmp(argv[1], "disk") == 0 ? verb_find(argv[2]) : NULL;
+	if (!v)
+		return cli_usage(prog, "%s %s: no such command", argv[1],
+				 argv[2]);
+	a->request.command = v->command;
+	status = options_check(a, v, !a->request.next_lun);
+	if (status == CLI_OK)
+		status = operands_take(a, v, n - 3, argv + 3);
+	return status ? status : -1;
+}
+
+/* ------------------------------------------------------------ the files -- */
+
+struct files {
+	struct hv_disk_arg disk;
+	int fd[CTL_FILES_MAX];
+	unsigned count;
+};
+
+static int file_open(struct files *f, const char *path, bool writable,
+		     struct vhd_err *err)
+{
+	int fd;
+
+	if (f->count == CTL_FILES_MAX)
+		return vhd_fail(err, -EUCLEAN, VHD_WHY_CHAIN_DEPTH, 0,
+				"a running guest takes no more than %u images "
+				"that stand on one another", CTL_FILES_MAX);
+	fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY |
+				O_NONBLOCK);
+	if (fd < 0)
+		return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
+				"cannot open %.100s: %s", path,
+				strerror(errno));
+	f->fd[f->count++] = fd;
+	return 0;
+}
+
+/* Which files an image consists of is looked up without a lock: hv locks them
+ * and judges for itself.
+ */
+static int files_find(struct files *f, struct vhd_err *err)
+{
+	const char *path = f->disk.path;
+	char *dir = cli_parent_dir(path);
+	const struct vhd_open_opts o = {
+		.format = f->disk.format,
+		.force_read = true,
+		.parent_dir = dir,
+	};
+	struct vhd *img = NULL;
+	struct vhd_layer l;
+	int rc = vhd_open(path, &o, &img, err);
+
+	free(dir);
+	if (rc == 0)
+		rc = file_open(f, path, !f->disk.read_only, err);
+	if (rc == 0 && vhd_get_info(img)->notes & VHD_NOTE_SPLIT)
+		rc = vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+			      "a split set cannot be added to a running guest");
+	for (unsigned i = 1; rc == 0 && vhd_layer(img, i, &l) == 0; i++)
+		rc = file_open(f, l.path, false, err);
+	vhd_abandon(img);
+	return rc;
+}
+
+static int file_words(struct ctl_args *a, struct files *f)
+{
+	struct ctl_request *r = &a->request;
+	const struct hv_disk_arg *d = &f->disk;
+	char *real;
+	int status;
+
+	f->disk.dvd = r->command == CTL_CHANGE;
+	status = hv_disk_arg_parse(a->file, &f->disk);
+
+	if (status)
+		return status;
+	if (d->keeper_path || d->parent || d->reconnect_ms || d->direct)
+		return cli_usage(prog, "pr=, parent=, reconnect= and direct are for "
+				       "disks of hv run only");
+	if (vhd_is_nbd_uri(d->path))
+		return cli_usage(prog, "%s: a disk on a server can be given to "
+				       "hv run only", d->path);
+	if (d->controller)
+		r->controller = d->controller;
+	r->read_only = d->read_only;
+	r->format = d->format;
+	r->unmap = d->unmap;
+	r->sector_bytes = d->sector_bytes;
+	r->physical_bytes = d->physical_bytes;
+	r->limits = d->limits;
+	r->on_error = d->on_error;
+	r->set = CTL_SET_ALL;
+	real = realpath(d->path, NULL);
+	(void)stpncpy(r->name, real ? real : d->path, sizeof(r->name) - 1);
+	free(real);
+	cli_text_clean(r->name);
+	return CLI_OK;
+}
+
+/* ------------------------------------------------------------- talking --- */
+
+/* The answer, or NULL after a complaint. The caller owns it. */
+static struct json_object *ask(int fd, const struct ctl_request *r,
+			       const struct files *f)
+{
+	static char text[CTL_ANSWER_BYTES_MAX + 1];
+	struct json_object *o = ctl_request_json(r);
+	const char *s = cli_json_print(o, JSON_C_TO_STRING_PLAIN);
+	int fds[CTL_FILES_MAX], rc = -ENOMEM;
+	unsigned count = 0;
+	ssize_t n = 0;
+
+	if (s)
+		rc = ctl_send(fd, s, strlen(s), f->fd, f->count, 0);
+	json_object_put(o);
+	if (rc == 0)
+		n = ctl_receive(fd, text, sizeof(text) - 1, fds, &count, 0);
+	for (unsigned i = 0; i < count; i++)
+		close(fds[i]); /* nobody sends any */
+	if (rc || n <= 0) {
+		cli_tell("%s: no answer: %s\n", prog,
+			 rc || n ? strerror(rc ? -rc : (int)-n)
+				 : "the guest has ended");
+		return NULL;
+	}
+	text[n] = '\0';
+	o = json_tokener_parse(text);
+	if (!json_object_is_type(o, json_type_object)) {
+		cli_tell("%s: the answer is no JSON object\n", prog);
+		json_object_put(o);
+		return NULL;
+	}
+	return o;
+}
+
+static struct json_object *get(struct json_object *o, const char *key)
+{
+	struct json_object *v = NULL;
+
+	(void)json_object_object_get_ex(o, key, &v);
+	return v;
+}
+
+/* Tells a refusal; its exit code, or CLI_OK. */
+static int judge(const struct ctl_args *a, struct json_object *o)
+{
+	int code = json_object_get_int(get(o, "exit"));
+
+	if (json_object_get_boolean(get(o, "ok")))
+		return CLI_OK;
+	if (!a->json) {
+		const char *why = json_object_get_string(get(o, "error"));
+
+		cli_tell("%s: %s\n", prog, why ? why : "refused");
+	}
+	return code > CLI_OK && code <= CLI_IO ? code : CLI_REFUSED;
+}
+
+static void say_done(const struct ctl_args *a, struct json_object *o)
+{
+	char was[CLI_SIZE_TEXT], now[CLI_SIZE_TEXT];
+
+	(void)cli_size_text((uint64_t)json_object_get_int64(get(o, "size")),
+			    now, sizeof(now));
+	switch (a->request.command) {
+	case CTL_ADD:
+		printf("disk %d:%d, %s\n",
+		       json_object_get_int(get(o, "controller")),
+		       json_object_get_int(get(o, "lun")), now);
+		break;
+	case CTL_RESIZE:
+		(void)cli_size_text(
+			(uint64_t)json_object_get_int64(get(o, "was")), was,
+			sizeof(was));
+		printf("%s, was %s\n", now, was);
+		break;
+	case CTL_RESUME:
+		puts(json_object_get_boolean(get(o, "was-paused"))
+			     ? "resumed"
+			     : "was not paused");
+		break;
+	case CTL_LIST:
+		ctl_show_list(o);
+		break;
+	default:
+		break;
+	}
+}
+
+static int once(const struct ctl_args *a, int fd, const struct files *f)
+{
+	struct json_object *o = ask(fd, &a->request, f);
+	int status;
+
+	if (!o)
+		return CLI_IO;
+	status = judge(a, o);
+	if (a->json)
+		return cli_json_end(prog, o, status);
+	if (status == CLI_OK)
+		say_done(a, o);
+	return cli_json_end(prog, (json_object_put(o), NULL), status);
+}
+
+/* ----------------------------------------------------------- statistics -- */
+
+/* One object for each disk asked for, or NULL after a complaint. */
+static struct json_object *collect(const struct ctl_args *a, int fd,
+				   int *status)
+{
+	const struct ctl_request list = {.command = CTL_LIST};
+	const struct files none = {.count = 0};
+	struct json_object *all = cli_json_array(), *o, *disks;
+	struct ctl_request r = a->request;
+
+	*status = CLI_IO;
+	o = ask(fd, a->all ? &list : &r, &none);
+	if (!o || (*status = judge(a, o)) != CLI_OK) {
+		if (o && a->json)
+			*status = cli_json_end(prog, json_object_get(o),
+					       *status);
+		json_object_put(o);
+		json_object_put(all);
+		return NULL;
+	}
+	if (!a->all) {
+		cli_json_add(all, o);
+		return all;
+	}
+	disks = get(o, "disks");
+	for (size_t i = 0; i < cli_json_count(disks); i++) {
+		struct json_object *d = json_object_array_get_idx(disks, i);
+
+		r.controller = (uint8_t)json_object_get_int(
+			get(d, "controller"));
+		r.lun = (uint8_t)json_object_get_int(get(d, "lun"));
+		d = ask(fd, &r, &none);
+		if (d && json_object_get_boolean(get(d, "ok")))
+			cli_json_add(all, d);
+		else
+			json_object_put(d);
+	}
+	json_object_put(o);
+	return all;
+}
+
+static int stats(const struct ctl_args *a, int fd)
+{
+	struct json_object *before = NULL, *now;
+	int64_t then = 0, at;
+	int status;
+
+	for (;;) {
+		now = collect(a, fd, &status);
+		at = cli_now_ms();
+		if (!now)
+			break;
+		if (a->json) {
+			const char *s = cli_json_print(
+				now, JSON_C_TO_STRING_PLAIN);
+
+			printf("{\"disks\": %s}\n", s ? s : "null");
+		} else {
+			ctl_show_stats(now, before,
+				       (double)(at - then) / 1000);
+		}
+		json_object_put(before);
+		before = now;
+		then = at;
+		if (!a->watch)
+			break;
+		fflush(stdout);
+		(void)nanosleep(&(struct timespec){1, 0}, NULL);
+	}
+	json_object_put(before);
+	return cli_json_end(prog, NULL, status);
+}
+
+/* ----------------------------------------------------------- the program -- */
+
+static int talk(struct ctl_args *a, const struct files *f)
+{
+	struct ctl_place place;
+	struct vhd_err err;
+	int fd, status, rc = ctl_place_find(a->name, false, &place, &err);
+
+	if (rc == 0) {
+		rc = ctl_connect(&place, &fd, &err);
+		ctl_place_close(&place);
+	}
+	if (rc == -ENOENT || rc == -ECONNREFUSED) {
+		cli_tell("%s: no guest %s is running (hv run --name %s)\n",
+			 prog, a->name, a->name);
+		return CLI_REFUSED;
+	}
+	if (rc)
+		return cli_fail(prog, NULL, &err);
+	status = a->request.command == CTL_STATS ? stats(a, fd)
+						 : once(a, fd, f);
+	close(fd);
+	return status;
+}
+
+static int enter(const struct ctl_args *a, const struct files *f)
+{
+	struct sandbox s = {.role = SANDBOX_REMOTE};
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+	sandbox_allow(&s, runtime ? runtime : "/run", SANDBOX_READ);
+	if (a->file) {
+		char *dir = cli_parent_dir(f->disk.path);
+
+		sandbox_allow_image(&s, f->disk.path, dir);
+		sandbox_allow(&s, f->disk.path,
+			      f->disk.read_only ? SANDBOX_READ
+						: SANDBOX_CHANGE);
+		free(dir);
+	}
+	return sandbox_enter(&s, prog);
+}
+
+int ctl_main(int argc, char **argv)
+{
+	struct ctl_args a = {0};
+	struct files f = {0};
+	struct vhd_err err;
+	int status = parse(argc, argv, &a);
+
+	if (status >= 0)
+		return status;
+	(void)signal(SIGPIPE, SIG_IGN);
+	status = a.file ? file_words(&a, &f) : CLI_OK;
+	if (status == CLI_OK)
+		status = enter(&a, &f);
+	if (status == CLI_OK && a.file && files_find(&f, &err))
+		status = cli_fail(prog, f.disk.path, &err);
+	if (status == CLI_OK)
+		status = talk(&a, &f);
+	for (unsigned i = 0; i < f.count; i++)
+		close(f.fd[i]);
+	hv_disk_arg_free(&f.disk);
+	return status;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* An image from descriptors: for a program that may open nothing any more and
+ * is given its files. Who is whose parent is decided by the ids, as always;
+ * names are not followed.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include "fail.h"
+#include "image.h"
+
+static int open_layer(int fd, const char *path, const struct vhd *child,
+		      const struct vhd_open_opts *opts, struct vhd **out,
+		      struct vhd_err *err)
+{
+	bool raw = child && opts->raw_parent && vhd_chain_wants_raw(child);
+	const struct vhd_file_open how = {
+		.writable = opts->writable && !child,
+		.no_lock = opts->force_read,
+	};
+	const struct vhd_open_opts o = {
+		.format = raw	  ? VHD_FORMAT_RAW
+			  : child ? VHD_FORMAT_AUTO
+				  : opts->format,
+		.writable = how.writable,
+		.force_read = opts->force_read,
+		.larger_child = opts->larger_child,
+		.raw_parent = opts->raw_parent,
+		.parent_dir = "", /* a parent comes next */
+	};
+	struct vhd_file f;
+	int rc = vhd_file_adopt(fd, path, &how, &f, err);
+
+	if (rc)
+		return rc;
+	rc = vhd_open_file(&f, &o, out, err);
+	if (rc)
+		vhd_file_close(&f);
+	return rc;
+}
+
+static int whole(const struct vhd *lowest, struct vhd_err *err)
+{
+	if (lowest->info.format != VHD_FORMAT_DIFF)
+		return 0;
+	return vhd_fail(err, -ENOENT, VHD_WHY_PARENT_MISSING, 0,
+			"a differencing disk, whose parent is not among the "
+			"files given");
+}
+
+int vhd_open_fds(const int *fds, unsigned count, const char *path,
+		 const struct vhd_open_opts *opts, struct vhd **out,
+		 struct vhd_err *err)
+{
+	struct vhd *top = NULL, *last = NULL, *img = NULL;
+	unsigned at = 0;
+	int rc = 0;
+
+	if (count == 0 || opts->inspect)
+		rc = vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+			      "no files to open an image from");
+	while (!rc && at < count) {
+		rc = open_layer(fds[at++], path, last, opts, &img, err);
+		if (rc)
+			break;
+		if (top)
+			rc = vhd_chain_link(top, last, img, err);
+		else
+			top = img;
+		if (rc)
+			vhd_abandon(img);
+		last = img;
+	}
+	for (; at < count; at++)
+		close(fds[at]);
+	if (!rc)
+		rc = whole(last, err);
+	if (rc)
+		vhd_abandon(top);
+	else
+		*out = top;
+	return rc;
+}
