@@ -270,13 +270,6 @@ static struct channel *channel_alloc(const struct storvsp_opts *opts)
 		channel_free(ch);
 		return NULL;
 	}
-	for (unsigned i = ch->slot_count; i-- > 0;) {
-		ch->slots[i].iov = &ch->iovs[(size_t)i * ch->iov_max];
-		ch->slots[i].pattern =
-			&ch->patterns[(size_t)i * STORVSP_PATTERN_BYTES];
-		ch->slots[i].next = ch->free;
-		ch->free = &ch->slots[i];
-	}
 	ch->answers_tail = &ch->answers;
 	return ch;
 }

@@ -146,6 +146,7 @@ struct channel {
 	const struct storvsp_disk *frozen; /* not NULL: no packet is taken */
 	struct vhd_queue *queue;
 	struct request *slots;
+	unsigned slots_used; /* ever; the rest has not been touched */
 	struct iovec *iovs;
 	uint8_t *patterns;
 	struct request *free;

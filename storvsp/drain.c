@@ -22,11 +22,27 @@ void storvsp_channel_ring_broken(struct channel *ch, const char *what)
 
 /* ---------------------------------------------------------- answers ------ */
 
+/* The first that was never in use: a guest that keeps few requests in flight
+ * costs the memory of few.
+ */
+static struct request *slot_new(struct channel *ch)
+{
+	unsigned i = ch->slots_used++;
+	struct request *r = &ch->slots[i];
+
+	r->iov = &ch->iovs[(size_t)i * ch->iov_max];
+	r->pattern = &ch->patterns[(size_t)i * STORVSP_PATTERN_BYTES];
+	return r;
+}
+
 static struct request *slot_take(struct channel *ch)
 {
 	struct request *r = ch->free;
 
-	ch->free = r->next;
+	if (r)
+		ch->free = r->next;
+	else
+		r = slot_new(ch);
 	r->next = NULL;
 	r->state = REQUEST_TAKEN;
 	level_up(&ch->busy);

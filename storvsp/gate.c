@@ -345,7 +345,7 @@ void storvsp_gate_watch(struct channel *ch)
 	if (now < ch->watch_ns)
 		return;
 	ch->watch_ns = now + STORVSP_STALL_LOOK_NS;
-	for (unsigned i = 0; i < ch->slot_count; i++) {
+	for (unsigned i = 0; i < ch->slots_used; i++) {
 		struct request *r = &ch->slots[i];
 
 		if (r->state == REQUEST_DISK && !r->stalled &&

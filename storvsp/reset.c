@@ -29,7 +29,7 @@ void storvsp_reset_cancel(struct channel *ch, const struct reset_scope *scope)
 {
 	storvsp_gate_abort(ch, in_scope, scope);
 	for (unsigned i = 0;
-	     i < ch->slot_count && level_get(&ch->on_disk) > 0; i++) {
+	     i < ch->slots_used && level_get(&ch->on_disk) > 0; i++) {
 		struct request *r = &ch->slots[i];
 
 		if (r->state != REQUEST_DISK || r->doomed ||

@@ -20,7 +20,7 @@ operations=400
 hostile_operations=120 # of the guest beside the hostile one
 hostile_seed=${SEED:-7}
 limit=240
-all_cases='ends pattern hostile scsi life flush locks refusals'
+all_cases='ends pattern hostile scsi life full flush locks refusals'
 # Minutes of a nested machine for what tests/nbd.sh shows without a guest.
 [ "${PROOF_LONG-}" != 1 ] || all_cases="$all_cases nbd"
 PATH=$PATH:/usr/sbin:/sbin
