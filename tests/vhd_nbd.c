@@ -257,7 +257,7 @@ static void a_durable_write_is_one_command(void **state)
 	qtest_attach(q, img);
 	assert_int_equal(qtest_run(q, &req), 0);
 	assert_int_equal(f->server.fua, 1);
-	assert_int_equal(f->server.ops[FAKENBD_FLUSH], 0);
+	assert_int_equal(fakenbd_count(&f->server, FAKENBD_FLUSH), 0);
 	check_medium(f, 5 * 512, 9, 1);
 	vhd_queue_destroy(q);
 	qtest_close(img);
@@ -277,7 +277,7 @@ static void a_durable_write_is_flushed_where_the_server_has_none(void **state)
 	req.img = open_image(f, VHD_FORMAT_RAW);
 	qtest_attach(q, req.img);
 	assert_int_equal(qtest_run(q, &req), 0);
-	assert_int_equal(f->server.ops[FAKENBD_FLUSH], 1);
+	assert_int_equal(fakenbd_count(&f->server, FAKENBD_FLUSH), 1);
 	check_medium(f, 5 * 512, 9, 1);
 	vhd_queue_destroy(q);
 	qtest_close(req.img);
@@ -291,7 +291,7 @@ static void zeros_are_asked_for_or_written(void **state)
 		struct vhd_req req = {.op = VHD_OP_ZERO, .lba = 8,
 				      .sectors = 1000};
 		struct vhd_queue *q = qtest_queue(VHD_ENGINE_SYNC, 8);
-		unsigned asked = f->server.ops[FAKENBD_ZERO];
+		unsigned asked = fakenbd_count(&f->server, FAKENBD_ZERO);
 
 		if (!can)
 			f->server.flags &= (uint16_t)~FAKENBD_CAN_ZERO;
@@ -299,7 +299,8 @@ static void zeros_are_asked_for_or_written(void **state)
 		req.img = open_image(f, VHD_FORMAT_RAW);
 		qtest_attach(q, req.img);
 		assert_int_equal(qtest_run(q, &req), 0);
-		assert_int_equal(f->server.ops[FAKENBD_ZERO], asked + (unsigned)can);
+		assert_int_equal(fakenbd_count(&f->server, FAKENBD_ZERO),
+				 asked + (unsigned)can);
 		qtest_check_zero(f->server.cache + 8 * 512, 1000 * 512);
 		assert_int_equal(f->server.cache[8 * 512 - 1], 1);
 		assert_int_equal(f->server.cache[1008 * 512], 1);
@@ -349,7 +350,24 @@ static void what_was_not_flushed_is_written_again_to_a_new_server(void **state)
 	check_medium(f, 8192 + 512, 4, 1024);
 	check_medium(f, 8192 + 1536, 3, 2560);
 	/* 5 and then 4: what was durable was not written again */
-	assert_int_equal(f->server.ops[FAKENBD_WRITE], 9);
+	assert_int_equal(fakenbd_count(&f->server, FAKENBD_WRITE), 9);
+}
+
+static void writes_that_overlap_are_made_again_one_after_the_other(void **state)
+{
+	struct fixture *f = *state;
+
+	open_export(f);
+	write_at(f, 0, 1, 4096);
+	write_at(f, 8192, 2, 512);
+	write_at(f, 512, 3, 1024);
+	f->server.reorder = true;
+	fakenbd_kill(&f->server);
+	assert_int_equal(vhd_file_flush(&f->file, NULL), 0);
+	check_medium(f, 0, 1, 512);
+	check_medium(f, 512, 3, 1024);
+	check_medium(f, 1536, 1, 2560);
+	check_medium(f, 8192, 2, 512);
 }
 
 static void zeros_are_made_again_too(void **state)
@@ -456,7 +474,7 @@ static void a_flush_that_fails_is_never_sent_again(void **state)
 	assert_int_equal(vhd_file_flush(&f->file, &err), -EIO);
 	assert_int_equal(err.why, VHD_WHY_IO);
 	assert_int_equal(vhd_file_flush(&f->file, &err), -EIO);
-	assert_int_equal(f->server.ops[FAKENBD_FLUSH], 1);
+	assert_int_equal(fakenbd_count(&f->server, FAKENBD_FLUSH), 1);
 	/* what is there can still be read */
 	assert_int_equal(vhd_file_read(&f->file, back, 512, 0, NULL), 0);
 }
@@ -473,7 +491,7 @@ static void a_write_refused_by_the_new_server_fails_the_next_flush(
 	f->server.fail_error = 5;
 	fakenbd_kill(&f->server);
 	assert_int_equal(vhd_file_flush(&f->file, NULL), -EIO);
-	assert_int_equal(f->server.ops[FAKENBD_FLUSH], 0);
+	assert_int_equal(fakenbd_count(&f->server, FAKENBD_FLUSH), 0);
 }
 
 static void requests_fail_when_the_time_is_over_and_later_ones_at_once(
@@ -527,7 +545,7 @@ static void a_request_that_kills_every_server_ends(void **state)
 	f->server.die_often = 1000;
 	assert_int_equal(vhd_file_read(&f->file, buf, 512, 0, &err),
 			 -ENOTCONN);
-	assert_int_equal(f->server.ops[FAKENBD_READ], NBD_SENDS_MAX);
+	assert_int_equal(fakenbd_count(&f->server, FAKENBD_READ), NBD_SENDS_MAX);
 }
 
 static void answers_without_sense_end_the_connection(void **state)
@@ -598,7 +616,7 @@ static void unflushed_writes_are_bounded_by_flushes_of_our_own(void **state)
 	open_export(f);
 	for (unsigned i = 0; i < 3 * (NBD_KEEP_BYTES >> 20); i++)
 		write_at(f, (uint64_t)(i % 8) << 20, (uint8_t)i, 1 << 20);
-	assert_in_range(f->server.ops[FAKENBD_FLUSH], 3, 8);
+	assert_in_range(fakenbd_count(&f->server, FAKENBD_FLUSH), 3, 8);
 }
 
 /* ------------------------------------------------------ a hostile server -- */
@@ -809,6 +827,7 @@ int main(void)
 		TEST(zeros_are_asked_for_or_written),
 		TEST(an_error_of_the_server_is_the_request_s),
 		TEST(what_was_not_flushed_is_written_again_to_a_new_server),
+		TEST(writes_that_overlap_are_made_again_one_after_the_other),
 		TEST(zeros_are_made_again_too),
 		TEST(an_older_write_does_not_undo_a_durable_one),
 		TEST(a_read_sees_what_was_written_before_the_loss),

@@ -455,10 +455,13 @@ static bool take_new(struct vhd_nbd *n)
 
 static bool nothing_new(struct vhd_nbd *n)
 {
+	bool nothing;
+
 	pthread_mutex_lock(&n->lock);
-	n->idle = !n->incoming.head && !n->cancels && !n->stop && !n->drop;
+	nothing = !n->incoming.head && !n->cancels && !n->stop && !n->drop;
+	n->idle = nothing;
 	pthread_mutex_unlock(&n->lock);
-	return n->idle;
+	return nothing;
 }
 
 /* Until when there is nothing to do but wait; -1: for ever. */

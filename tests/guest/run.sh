@@ -21,6 +21,8 @@ hostile_operations=120 # of the guest beside the hostile one
 hostile_seed=${SEED:-7}
 limit=240
 all_cases='ends pattern hostile scsi life full flush locks refusals'
+# Minutes of a nested machine for what tests/nbd.sh shows without a guest.
+[ "${PROOF_LONG-}" != 1 ] || all_cases="$all_cases nbd"
 PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/lib/proof.sh
 . "$here/../lib/proof.sh"
@@ -190,6 +192,34 @@ case_pattern()
 	expect 'ro: the guest reads it' equal \
 		"$(value "$log" 'md5 /tmp/sdc')" "$(md5 "$dir/ro.raw")"
 	expect 'ro: file untouched' equal "$(md5 "$dir/ro.vhd")" "$ro"
+	[ $failures -ne 0 ] || rm -rf "$dir"
+}
+
+# The same on an NBD server that dies now and then.
+case_nbd()
+{
+	dir=$work/nbd
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
+		"$dir/export" 192M
+	truncate -s 256M "$dir/export"
+	qemu-img create -q -f vpc -o subformat=fixed,force_size=on \
+		"$dir/fixed.vhd" 8M
+	qemu-img create -q -f vpc -o subformat=fixed,force_size=on \
+		"$dir/ro.vhd" 8M
+	"$here/l1.sh" -t 450 -w "$dir" "$here/nbd.sh" "$build" "$dir" \
+		"test=pattern seed=$seed operations=$operations"
+	expect 'hv ends with 0' equal $? 0
+	log=$dir/console
+	expect 'the server died' test "$(cat "$dir/kills")" -ge 2
+	expect 'to the end' said "$log" 'done'
+	expect 'the same writes here' expected "$dir/expected" 192M
+	expect 'the guest reads what it wrote' equal \
+		"$(value "$log" "md5 /tmp/sda")" "$(md5 "$dir/expected")"
+	expect 'qemu-img reads it' qemu-img convert -f vpc -O raw \
+		"$dir/export" "$dir/raw"
+	expect 'every byte' cmp "$dir/raw" "$dir/expected"
 	[ $failures -ne 0 ] || rm -rf "$dir"
 }
 

@@ -124,7 +124,7 @@ compile() # SOURCE PROGRAM WORD...
 # Those that use the library, as it was built.
 compile_with_vhd() # SOURCE PROGRAM WORD...
 {
-	compile "$@" "$build/lib/libvhd.a" -luring -laio -lisal -pthread \
+	compile "$@" "$build/lib/libvhd.a" -luring -laio -lisal -lnbd -pthread \
 		${SAN:+$([ "$SAN" != 1 ] || echo -fsanitize=address,undefined)}
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The server of fakenbd.h. */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -114,6 +115,16 @@ static void perform(struct fakenbd *s, unsigned op, bool fua, uint64_t off,
 	memcpy(s->medium + off, s->cache + off, len);
 }
 
+static bool serve_one(struct connection *c);
+
+/* If another command is there, or comes at once, it goes first. */
+static bool let_pass(struct connection *c)
+{
+	struct pollfd p = {.fd = c->fd, .events = POLLIN};
+
+	return !c->s->reorder || poll(&p, 1, 20) <= 0 || serve_one(c);
+}
+
 /* One command; false: the end of the connection. */
 static bool serve_one(struct connection *c)
 {
@@ -134,7 +145,8 @@ static bool serve_one(struct connection *c)
 		return false;
 	if (op == FAKENBD_READ || op == FAKENBD_WRITE)
 		data = malloc(len);
-	ok = op != FAKENBD_WRITE || take(c->fd, data, len);
+	ok = op != FAKENBD_WRITE ||
+	     (take(c->fd, data, len) && let_pass(c));
 	pthread_mutex_lock(&s->lock);
 	ok = ok && fate(s, op, &error);
 	if (ok && !error)
@@ -218,6 +230,16 @@ void fakenbd_release(struct fakenbd *s)
 	s->hold = false;
 	pthread_cond_broadcast(&s->changed);
 	pthread_mutex_unlock(&s->lock);
+}
+
+unsigned fakenbd_count(struct fakenbd *s, unsigned op)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->ops[op];
+	pthread_mutex_unlock(&s->lock);
+	return n;
 }
 
 void fakenbd_await(struct fakenbd *s, unsigned op, unsigned count)

@@ -42,6 +42,7 @@ struct fakenbd {
 	uint32_t fail_error; /* NBD's number */
 	bool bad_magic;	     /* answers are no answers */
 	bool hold;	     /* no answers until it is cleared */
+	bool reorder;	     /* a write waits a moment for a later command */
 
 	/* what it saw; under the lock while connections are there */
 	pthread_mutex_t lock;
@@ -64,6 +65,8 @@ int fakenbd_connect(void *server);
 /* Kill it: the cache is lost, connections break. */
 void fakenbd_kill(struct fakenbd *s);
 void fakenbd_release(struct fakenbd *s);
+/* How many commands of a kind it took. */
+unsigned fakenbd_count(struct fakenbd *s, unsigned op);
 /* Wait until it took that many commands of a kind. */
 void fakenbd_await(struct fakenbd *s, unsigned op, unsigned count);
 

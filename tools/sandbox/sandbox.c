@@ -171,7 +171,7 @@ int sandbox_enter(struct sandbox *s, const char *prog)
 }
 
 /* With an arena a thread malloc counts processors and opens files in /proc.
- * Nothing here allocates while a guest runs at full speed.
+ * While a guest runs at full speed only connections to servers allocate.
  */
 static void one_arena(void)
 {
