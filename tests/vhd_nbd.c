@@ -534,6 +534,33 @@ static void a_server_that_is_back_late_gets_what_it_lost(void **state)
 	check_medium(f, 0, 3, 512);
 }
 
+static void a_flush_without_a_server_can_be_made_again(void **state)
+{
+	struct fixture *f = *state;
+	struct vhd_queue *q = qtest_queue(VHD_ENGINE_SYNC, 8);
+	uint8_t buf[512] = {4};
+	struct vhd *img;
+
+	f->how.reconnect_ms = 1;
+	img = open_image(f, VHD_FORMAT_RAW);
+	qtest_attach(q, img);
+	assert_int_equal(qtest_io(q, img, VHD_OP_WRITE, 0, buf, 512), 0);
+	f->server.refuse = true;
+	fakenbd_kill(&f->server);
+	assert_int_equal(qtest_flush(q, img), -ENOTCONN);
+	assert_int_equal(vhd_flush(img, NULL), -ENOTCONN);
+	pthread_mutex_lock(&f->server.lock);
+	f->server.refuse = false;
+	while (f->server.ops[FAKENBD_WRITE] < 2)
+		pthread_cond_wait(&f->server.changed, &f->server.lock);
+	pthread_mutex_unlock(&f->server.lock);
+	assert_int_equal(qtest_flush(q, img), 0);
+	check_medium(f, 0, 4, 1);
+	assert_int_equal(qtest_io(q, img, VHD_OP_WRITE, 0, buf, 512), 0);
+	vhd_queue_destroy(q);
+	qtest_close(img);
+}
+
 static void a_request_that_kills_every_server_ends(void **state)
 {
 	struct fixture *f = *state;
@@ -836,6 +863,7 @@ int main(void)
 		TEST(a_write_refused_by_the_new_server_fails_the_next_flush),
 		TEST(requests_fail_when_the_time_is_over_and_later_ones_at_once),
 		TEST(a_server_that_is_back_late_gets_what_it_lost),
+		TEST(a_flush_without_a_server_can_be_made_again),
 		TEST(a_request_that_kills_every_server_ends),
 		TEST(answers_without_sense_end_the_connection),
 		TEST(a_request_waiting_for_a_server_can_be_cancelled),

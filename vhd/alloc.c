@@ -27,6 +27,7 @@
 #include "checked.h"
 #include "fail.h"
 #include "image.h"
+#include "nbd.h"
 
 int vhd_alloc_open(struct vhd *img, uint64_t used_end_bytes,
 		   struct vhd_err *err)
@@ -168,7 +169,7 @@ static int sync_or_poison(struct vhd *img, struct vhd_err *err)
 {
 	int rc = vhd_file_flush(&img->file, err);
 
-	if (rc)
+	if (rc && !vhd_nbd_keeps(&img->file, rc))
 		vhd_poison(img);
 	return rc;
 }

@@ -230,6 +230,11 @@ struct vhd_nbd *vhd_nbd_of(const struct vhd_file *f)
 	return f->ops == &export_ops ? f->state : NULL;
 }
 
+bool vhd_nbd_keeps(const struct vhd_file *f, int code)
+{
+	return code == -ENOTCONN && vhd_nbd_of(f);
+}
+
 /* ------------------------------------------------------------- opening -- */
 
 static struct vhd_nbd *export_new(const char *uri, const struct nbd_how *how)

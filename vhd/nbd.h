@@ -231,6 +231,11 @@ int vhd_nbd_open_as(const char *uri, const struct vhd_nbd_opts *opts,
 /* The export under a file, or NULL. */
 struct vhd_nbd *vhd_nbd_of(const struct vhd_file *f);
 
+/* A sync or durable write failed so because there is no connection: what was
+ * acknowledged before is kept, and a later sync covers it. Nothing is lost.
+ */
+bool vhd_nbd_keeps(const struct vhd_file *f, int code);
+
 /* Any thread. Ask; `over` may be called before this returns. A kick has to
  * follow one or several.
  */

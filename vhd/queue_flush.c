@@ -18,6 +18,7 @@
 #include <errno.h>
 
 #include "fail.h"
+#include "nbd.h"
 #include "queue.h"
 
 static void sync_send(struct vhd_queue *q, struct queue_slot *slot)
@@ -116,9 +117,9 @@ static void end(struct vhd_queue *q, struct queue_slot *slot, int code,
 
 	queue_slot_put(q, slot);
 	f->state = FLUSH_IDLE;
-	if (code)
+	if (code && !vhd_nbd_keeps(im->own.file, code))
 		vhd_poison(im->img);
-	else
+	if (!code)
 		vhd_commit_end(im->img, &f->commit);
 	finish_all(q, &f->running, code, why);
 	if (f->waiting.head)

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "nbd.h"
 #include "queue.h"
 
 #define IOV_MAX_KERNEL 1024u /* UIO_MAXIOV */
@@ -366,7 +367,8 @@ static bool before_writing(int code)
 
 static void piece_fault(struct queue_slot *slot, int code, enum vhd_why why)
 {
-	if (slot->io.dsync && !before_writing(code))
+	if (slot->io.dsync && !before_writing(code) &&
+	    !vhd_nbd_keeps(slot->file->file, code))
 		vhd_poison(slot->im->img);
 	queue_fault(slot->req, code, why, slot->pos_bytes);
 }

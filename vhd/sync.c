@@ -7,6 +7,7 @@
 
 #include "checked.h"
 #include "image.h"
+#include "nbd.h"
 
 static int args_check(const struct vhd *img, uint64_t off_bytes,
 		      size_t len_bytes, struct vhd_err *err)
@@ -96,7 +97,7 @@ static int sync_or_poison(struct vhd *img, struct vhd_err *err)
 {
 	int rc = vhd_file_flush(&img->file, err);
 
-	if (rc)
+	if (rc && !vhd_nbd_keeps(&img->file, rc))
 		vhd_poison(img);
 	return rc;
 }
