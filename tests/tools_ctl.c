@@ -81,8 +81,7 @@ static void what_is_no_request_is_refused(void **state)
 		"{\"command\":\"remove\",\"lun\":1,\"now\":1}",
 		"{\"command\":\"remove\",\"lun\":1,\"size\":1}",
 		"{\"command\":\"resize\",\"lun\":1,\"size\":-1}",
-		"{\"command\":\"resize\",\"lun\":1,\"size\":"
-		"99999999999999999999}",
+		"{\"command\":\"resize\",\"lun\":1,\"size\":99999999999999999999}",
 		"{\"command\":\"add\",\"lun\":1}",
 		"{\"command\":\"add\",\"name\":\"\"}",
 		"{\"command\":\"add\",\"name\":\"a\\u0000b\"}",
