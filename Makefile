@@ -83,14 +83,14 @@ STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
                storvsp/mail.c storvsp/log.c storvsp/session.c \
                storvsp/channel.c storvsp/drain.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
-               storvsp/target.c storvsp/command.c storvsp/inquiry.c \
-               storvsp/mode.c storvsp/capacity.c storvsp/readwrite.c \
-               storvsp/sense.c storvsp/attention.c storvsp/provision.c \
-               storvsp/blocks.c storvsp/disk_commands.c storvsp/opcodes.c \
-               storvsp/select.c storvsp/logsense.c storvsp/reserve.c \
-               storvsp/reserve_in.c storvsp/compare.c storvsp/turn.c \
-               storvsp/dvd.c storvsp/dvd_info.c storvsp/dvd_mode.c \
-               storvsp/dvd_commands.c \
+               storvsp/scsi/target.c storvsp/scsi/command.c storvsp/scsi/inquiry.c \
+               storvsp/scsi/mode.c storvsp/scsi/capacity.c storvsp/scsi/readwrite.c \
+               storvsp/scsi/sense.c storvsp/scsi/attention.c storvsp/scsi/provision.c \
+               storvsp/blocks.c storvsp/scsi/disk_commands.c storvsp/scsi/opcodes.c \
+               storvsp/scsi/select.c storvsp/scsi/logsense.c storvsp/scsi/reserve.c \
+               storvsp/scsi/reserve_in.c storvsp/compare.c storvsp/turn.c \
+               storvsp/scsi/dvd.c storvsp/scsi/dvd_info.c storvsp/scsi/dvd_mode.c \
+               storvsp/scsi/dvd_commands.c \
                storvsp/clock.c \
                storvsp/gate.c storvsp/histogram.c storvsp/limit.c \
                storvsp/policy.c storvsp/stats.c
@@ -348,16 +348,16 @@ FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
 FUZZ_SRC_storvsp_packet := $(FUZZ_SRC_storvsp_session)
 FUZZ_LIBS_storvsp_packet := $(LIBS_VHD)
 FUZZ_LIBS_scsi_cdb := $(LIBS_VHD)
-FUZZ_SRC_scsi_cdb := storvsp/command.c storvsp/disk_commands.c \
-                     storvsp/opcodes.c storvsp/select.c storvsp/logsense.c \
-                     storvsp/reserve.c storvsp/reserve_in.c storvsp/compare.c \
-                     storvsp/dvd.c storvsp/dvd_info.c storvsp/dvd_mode.c \
-                     storvsp/dvd_commands.c \
-                     storvsp/inquiry.c \
-                     storvsp/mode.c \
-                     storvsp/provision.c $(VHD_SRC) tests/lib/memfile.c \
-                     storvsp/capacity.c storvsp/readwrite.c storvsp/sense.c \
-                     storvsp/attention.c storvsp/target.c
+FUZZ_SRC_scsi_cdb := storvsp/scsi/command.c storvsp/scsi/disk_commands.c \
+                     storvsp/scsi/opcodes.c storvsp/scsi/select.c storvsp/scsi/logsense.c \
+                     storvsp/scsi/reserve.c storvsp/scsi/reserve_in.c storvsp/compare.c \
+                     storvsp/scsi/dvd.c storvsp/scsi/dvd_info.c storvsp/scsi/dvd_mode.c \
+                     storvsp/scsi/dvd_commands.c \
+                     storvsp/scsi/inquiry.c \
+                     storvsp/scsi/mode.c \
+                     storvsp/scsi/provision.c $(VHD_SRC) tests/lib/memfile.c \
+                     storvsp/scsi/capacity.c storvsp/scsi/readwrite.c storvsp/scsi/sense.c \
+                     storvsp/scsi/attention.c storvsp/scsi/target.c
 
 # Where foreign bytes come in, FILE:TARGET; fuzz-build fails where a target is
 # missing or is not built from its file.
@@ -374,8 +374,8 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  vhd/resize.c:vhd_edit vhd/compact.c:vhd_edit \
                  tools/verb/gpt.c:vhd_edit vhd/merge_plan.c:vhd_merge \
                  vhd/merge_copy.c:vhd_merge \
-                 storvsp/command.c:scsi_cdb storvsp/readwrite.c:scsi_cdb \
-                 storvsp/provision.c:scsi_cdb \
+                 storvsp/scsi/command.c:scsi_cdb storvsp/scsi/readwrite.c:scsi_cdb \
+                 storvsp/scsi/provision.c:scsi_cdb \
                  storvsp/request.c:storvsp_packet \
                  storvsp/buffer.c:storvsp_packet \
                  storvsp/session.c:storvsp_packet \

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "storvsp/attention.h"
-#include "storvsp/dvd.h"
+#include "storvsp/scsi/attention.h"
+#include "storvsp/scsi/dvd.h"
 #include "tests/lib/memfile.h"
 #include "vhd/image.h"
 

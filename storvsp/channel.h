@@ -22,7 +22,7 @@
 #include "buffer.h"
 #include "gate.h"
 #include "log.h"
-#include "scsi.h"
+#include "scsi/scsi.h"
 #include "session.h"
 #include "spin.h"
 #include "stats.h"

@@ -9,9 +9,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "attention.h"
+#include "scsi/attention.h"
 #include "controller.h"
-#include "dvd.h"
+#include "scsi/dvd.h"
 #include "policy.h"
 
 /* A disc's size in sectors: whole blocks of it. */

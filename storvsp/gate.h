@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 #include "stats.h"
-#include "target.h"
+#include "scsi/target.h"
 
 /* Of one disk at the disk queue, in each channel. */
 #define STORVSP_PLACES_MAX 256u

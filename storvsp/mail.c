@@ -9,9 +9,9 @@
 #include <stdint.h>
 #include <sys/eventfd.h>
 
-#include "attention.h"
+#include "scsi/attention.h"
 #include "controller.h"
-#include "dvd.h"
+#include "scsi/dvd.h"
 
 static void post_locked(struct channel *ch)
 {

@@ -8,7 +8,7 @@
  * Sources: Linux storvsc_host_reset_handler; OpenVMM's notes on Hyper-V.
  */
 #include "controller.h"
-#include "dvd.h"
+#include "scsi/dvd.h"
 
 static bool in_scope(const struct reset_scope *s, const struct storvsp_disk *d)
 {

@@ -25,6 +25,7 @@ rules()
 	hv/gpa.         FLOOR hv/gpa.h
 	hv/ic/          FLOOR hv/gpa.h hv/vmbus.h hv/ic/
 	hv/             FLOOR KVM hv/*.h hv/chip/
+	storvsp/scsi/   FLOOR vhd/vhd.h storvsp/storvsp.h storvsp/wire.h storvsp/scsi/
 	storvsp/        FLOOR hv/gpa.h hv/vmbus.h vhd/vhd.h storvsp/
 	tools/hv/init.  KVM tools/
 	tools/sandbox/table. FLOOR KVM tools/
@@ -158,12 +159,12 @@ self_test()
 	while read -r verdict file header; do
 		rm -rf "$tree/t"
 		mkdir -p "$tree/t/vhd" "$tree/t/hv/vmbus" "$tree/t/hv/chip" \
-			"$tree/t/storvsp" "$tree/t/tools/cli" \
+			"$tree/t/storvsp/scsi" "$tree/t/tools/cli" \
 			"$tree/t/tools/hv" "$tree/t/tests"
 		for h in vhd/vhd.h vhd/endian.h vhd/err.h vhd/map.h hv/hv.h \
 			 hv/gpa.h hv/vmbus.h hv/vcpu.h hv/vmbus/ring.h \
 			 hv/chip/uart.h storvsp/storvsp.h storvsp/wire.h \
-			 tools/cli/size.h tests/model.h; do
+			 storvsp/session.h tools/cli/size.h tests/model.h; do
 			echo >"$tree/t/$h"
 		done
 		case $header in
@@ -208,14 +209,17 @@ self_test()
 	bad  hv/gpa.c <linux/kvm.h>
 	bad  hv/vmbus.h <linux/kvm.h>
 	bad  hv/vmbus.h hv/hv.h
-	good storvsp/sense.c wire.h
-	good storvsp/sense.c hv/vmbus.h
-	good storvsp/sense.c vhd/vhd.h
-	bad  storvsp/sense.c vhd/map.h
-	bad  storvsp/sense.c hv/hv.h
-	bad  storvsp/sense.c hv/vmbus/ring.h
-	bad  storvsp/sense.c <linux/kvm.h>
-	bad  storvsp/sense.c dsdt.h
+	good storvsp/session.c wire.h
+	good storvsp/scsi/sense.c storvsp/wire.h
+	bad  storvsp/scsi/sense.c storvsp/session.h
+	bad  storvsp/scsi/sense.c hv/vmbus.h
+	good storvsp/session.c hv/vmbus.h
+	good storvsp/session.c vhd/vhd.h
+	bad  storvsp/session.c vhd/map.h
+	bad  storvsp/session.c hv/hv.h
+	bad  storvsp/session.c hv/vmbus/ring.h
+	bad  storvsp/session.c <linux/kvm.h>
+	bad  storvsp/session.c dsdt.h
 	good tools/hv/hv.c tools/cli/size.h
 	good tools/hv/hv.c hv/hv.h
 	good tools/hv/hv.c storvsp/storvsp.h

@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <cmocka.h>
 
-#include "storvsp/attention.h"
+#include "storvsp/scsi/attention.h"
 #include "tests/lib/scsitask.h"
 
 static bool is_attention(enum scsi_verdict v)

@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "storvsp/dvd.h"
+#include "storvsp/scsi/dvd.h"
 #include "tests/lib/plainvsp.h"
 #include "tests/lib/scsitask.h"
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "storvsp/scsi.h"
+#include "storvsp/scsi/scsi.h"
 
 static const struct row {
 	enum scsi_verdict verdict;

@@ -14,7 +14,7 @@
 #include "tests/lib/random.h"
 #include "tests/lib/vsc.h"
 #include "tools/hv/ctl.h"
-#include "storvsp/scsi.h"
+#include "storvsp/scsi/scsi.h"
 
 const char hv_prog[] = "hv";
 

@@ -3,7 +3,7 @@
 #ifndef TESTS_LIB_SCSITASK_H
 #define TESTS_LIB_SCSITASK_H
 
-#include "storvsp/scsi.h"
+#include "storvsp/scsi/scsi.h"
 
 #define TASK_SECTORS 0x12345u /* of the disk at 0:0:0 */
 

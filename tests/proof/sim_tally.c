@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "storvsp/scsi.h"
+#include "storvsp/scsi/scsi.h"
 #include "tests/proof/sim.h"
 
 struct sim_sums sim_sums;

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "target.h"
-#include "wire.h"
+#include "storvsp/wire.h"
 
 /* How a command ended. Index of the table in sense.c. */
 enum scsi_verdict {

@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "storvsp.h"
+#include "storvsp/storvsp.h"
 
 struct storvsp_reserve {
 	pthread_mutex_t lock;
