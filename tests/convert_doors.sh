@@ -324,7 +324,7 @@ nbd_refused()
 	must vhd-convert raw "$(uri name right)"
 	refused_for 3 'cannot connect' vhd-convert raw "$(uri name wrong)"
 	refused_for 2 'see vhd-convert --help' vhd-convert --to fixed raw "$(uri s)"
-	refused_for 2 'see vhd-convert --help' vhd-convert --from fixed --to raw \
+	refused_for 3 'no VHD footer' vhd-convert --from fixed --to raw \
 		"$(uri s)" out
 }
 
