@@ -646,6 +646,23 @@ static void unflushed_writes_are_bounded_by_flushes_of_our_own(void **state)
 	assert_in_range(fakenbd_count(&f->server, FAKENBD_FLUSH), 3, 8);
 }
 
+/* Nobody asked for the flush that failed: the next one that somebody asks for
+ * says so, and until then nothing waits for room that would never come.
+ */
+static void writes_go_on_when_a_flush_of_our_own_failed(void **state)
+{
+	struct fixture *f = *state;
+
+	open_export(f);
+	f->server.fail_op = FAKENBD_FLUSH;
+	f->server.fail_at = 1;
+	f->server.fail_error = 5;
+	for (unsigned i = 0; i < 3 * (NBD_KEEP_BYTES >> 20); i++)
+		write_at(f, (uint64_t)(i % 8) << 20, (uint8_t)i, 1 << 20);
+	assert_int_equal(vhd_file_flush(&f->file, NULL), -EIO);
+	assert_int_equal(fakenbd_count(&f->server, FAKENBD_FLUSH), 1);
+}
+
 /* ------------------------------------------------------ a hostile server -- */
 
 static void an_export_that_shrank_is_not_used_again(void **state)
@@ -869,6 +886,7 @@ int main(void)
 		TEST(a_request_waiting_for_a_server_can_be_cancelled),
 		TEST(a_queue_can_end_with_a_server_that_says_nothing),
 		TEST(unflushed_writes_are_bounded_by_flushes_of_our_own),
+		TEST(writes_go_on_when_a_flush_of_our_own_failed),
 		TEST(an_export_that_shrank_is_not_used_again),
 		TEST(an_export_that_lost_what_it_could_is_not_used_again),
 		TEST(an_export_that_grew_is_what_it_was),

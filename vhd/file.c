@@ -22,6 +22,7 @@
 
 /* Calls in a row that may say EINTR or EAGAIN before it counts as an error. */
 #define RETRIES_MAX	 1000
+#define DIRECT_BYTES	 4096u /* enough everywhere */
 #define ZERO_CHUNK_BYTES 65536u
 
 /* ------------------------------------------------------ whole transfers -- */
@@ -388,6 +389,19 @@ static int make_empty(int fd, const char *path, struct vhd_err *err)
 			path, vhd_errno_text(rc));
 }
 
+static void learn_alignment(struct vhd_file *f)
+{
+	struct statx sx = {0};
+
+	f->direct_mem_bytes = DIRECT_BYTES;
+	f->direct_off_bytes = DIRECT_BYTES;
+	if (statx(f->direct_fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) == 0 &&
+	    sx.stx_mask & STATX_DIOALIGN) {
+		f->direct_mem_bytes = sx.stx_dio_mem_align;
+		f->direct_off_bytes = sx.stx_dio_offset_align;
+	}
+}
+
 /* `reopen`: the path to open again where /proc is missing, or NULL. */
 static int adopt(int fd, const char *path, const char *reopen,
 		 const struct vhd_file_open *how, struct vhd_file *out,
@@ -416,6 +430,8 @@ static int adopt(int fd, const char *path, const char *reopen,
 				     : -1,
 		.no_sync = how->no_sync,
 	};
+	if (out->direct_fd >= 0)
+		learn_alignment(out);
 	return 0;
 }
 

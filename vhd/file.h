@@ -38,6 +38,10 @@ struct vhd_file {
 	void *state;
 	int fd;        /* for engines; -1: only the sync engine can serve it */
 	int direct_fd; /* same file opened O_DIRECT, or -1 */
+	/* How buffers and offsets must be aligned there; 0: it is not for this
+	 * file. Learned when it is opened: a queue's thread may not ask.
+	 */
+	uint32_t direct_mem_bytes, direct_off_bytes;
 	bool no_sync;  /* vhd_file_flush does nothing */
 	bool *sync_failed; /* set where it fails; NULL: nobody asks */
 };

@@ -16,8 +16,10 @@
 bool vhd_is_nbd_uri(const char *text)
 {
 	static const char *const schemes[] = {
-		"nbd://",	"nbds://",	"nbd+unix://",
-		"nbds+unix://", "nbd+vsock://", "nbds+vsock://",
+		"nbd://",
+		"nbds://",
+		"nbd+unix://",
+		"nbds+unix://",
 	};
 
 	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)

@@ -183,18 +183,29 @@ int vhd_nbd_send(struct vhd_nbd *n, struct nbd_req *r)
 }
 
 /* To be kept until a flush covers it. A durable one is, too, while others are:
- * they would undo it when they are sent again.
+ * they would undo it when they are sent again. After a loss nothing is: no
+ * flush will say yes any more, and what is not kept must not wait for room.
  */
 static bool is_kept(const struct vhd_nbd *n, const struct nbd_req *r)
 {
 	return (r->op == NBD_WRITE || r->op == NBD_ZERO) &&
-	       n->facts.can_flush &&
+	       n->facts.can_flush && !n->lost &&
 	       (n->kept || !(r->fua && n->facts.can_fua));
 }
 
-/* False: it has to wait until others are durable. */
+/* It says, when it is answered, that something is durable. */
+static bool is_flush(const struct nbd_req *r)
+{
+	return r->op == NBD_FLUSH || r->flushing;
+}
+
+/* False: it has to wait until others are durable; or, a flush, for the one
+ * under way: a server may tell only the first of two what was lost.
+ */
 static bool may_go(struct vhd_nbd *n, struct nbd_req *r)
 {
+	if (is_flush(r) && n->flush.in)
+		return false;
 	if (r->counted || r->flushing || !is_kept(n, r))
 		return true;
 	if (!vhd_nbd_keep_room(n, r->len_bytes < NBD_PART_BYTES ? r->len_bytes
@@ -211,7 +222,7 @@ static void send_or_end(struct vhd_nbd *n, struct nbd_req *r)
 	int rc = 0;
 
 	nbd_list_remove(r);
-	if (r->op == NBD_FLUSH && n->lost) {
+	if (is_flush(r) && n->lost) {
 		end(n, r, -EIO);
 		return;
 	}
@@ -240,6 +251,8 @@ static void send_all(struct vhd_nbd *n)
 
 	if (n->state != NBD_UP || !vhd_nbd_keep_send(n))
 		return;
+	if (n->lost) /* sent again for the last time */
+		vhd_nbd_keep_clear(n);
 	flush_own(n);
 	for (struct nbd_req *r = n->waiting.head; r; r = next) {
 		next = r->next;
@@ -294,8 +307,10 @@ static void answer(struct vhd_nbd *n, struct nbd_req *r)
 		vhd_nbd_keep_answered(n, r);
 		return;
 	}
-	if (r->op == NBD_FLUSH || r->flushing)
+	if (is_flush(r))
 		flush_answered(n, r);
+	if (n->lost && !r->error && (is_flush(r) || r->fua))
+		r->error = EIO; /* said beside a flush that failed */
 	if (r->error) {
 		end(n, r, error_of(r));
 	} else if (r->op == NBD_WRITE || r->op == NBD_ZERO) {
@@ -349,9 +364,18 @@ static void send_again(struct vhd_nbd *n, struct nbd_list *back)
 	}
 }
 
+static void back_off(struct vhd_nbd *n)
+{
+	n->backoff_ms = n->backoff_ms ? 2 * n->backoff_ms : BACKOFF_MIN_MS;
+	if (n->backoff_ms > BACKOFF_MAX_MS)
+		n->backoff_ms = BACKOFF_MAX_MS;
+	n->due_ms = vhd_nbd_now_ms() + n->backoff_ms;
+}
+
 static void lost(struct vhd_nbd *n, struct nbd_list *back)
 {
 	struct nbd_req *r;
+	uint32_t wait_ms;
 
 	vhd_nbd_link_close(n);
 	take_answers(n, back);
@@ -361,7 +385,9 @@ static void lost(struct vhd_nbd *n, struct nbd_list *back)
 	send_again(n, back);
 	vhd_nbd_keep_lost(n);
 	n->state = NBD_DOWN;
-	n->due_ms = vhd_nbd_now_ms() + n->backoff_ms;
+	wait_ms = n->backoff_ms;
+	back_off(n); /* undone by the first answer */
+	n->due_ms = vhd_nbd_now_ms() + wait_ms;
 	if (!n->down_ms)
 		n->down_ms = vhd_nbd_now_ms();
 }
@@ -373,14 +399,6 @@ static void settle(struct vhd_nbd *n)
 	take_answers(n, &back);
 	if (back.head || vhd_nbd_link_broke(n))
 		lost(n, &back);
-}
-
-static void back_off(struct vhd_nbd *n)
-{
-	n->backoff_ms = n->backoff_ms ? 2 * n->backoff_ms : BACKOFF_MIN_MS;
-	if (n->backoff_ms > BACKOFF_MAX_MS)
-		n->backoff_ms = BACKOFF_MAX_MS;
-	n->due_ms = vhd_nbd_now_ms() + n->backoff_ms;
 }
 
 /* From one connection to the next. */

@@ -3,17 +3,14 @@
  * that no request asks for them again.
  *
  * O_DIRECT. The kernel wants addresses, offsets and lengths aligned as statx
- * says (STATX_DIOALIGN, Linux 6.1; where it says nothing, 4096 is enough
- * everywhere). Writes go direct only in whole pages of the file: a direct
+ * said when the file was opened (STATX_DIOALIGN, Linux 6.1). Writes go direct only in whole pages of the file: a direct
  * write to one part of a page while a buffered write dirties another part of
  * the same page could be undone when the page, read in before, is written
  * back. What does not fit goes through the page cache.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "fail.h"
 #include "nbd.h"
@@ -68,17 +65,11 @@ struct queue_image *queue_image_find(struct vhd_queue *q,
 	return NULL;
 }
 
-static bool direct_learn(int fd, struct queue_direct *d)
+static bool direct_take(const struct vhd_file *f, struct queue_direct *d)
 {
-	uint32_t mem = PAGE_BYTES, off = PAGE_BYTES;
-	struct statx sx = {0};
+	uint32_t mem = f->direct_mem_bytes, off = f->direct_off_bytes;
 
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) == 0 &&
-	    sx.stx_mask & STATX_DIOALIGN) {
-		mem = sx.stx_dio_mem_align;
-		off = sx.stx_dio_offset_align;
-	}
-	if (!mem || !off) /* the file system has no direct I/O for it */
+	if (f->direct_fd < 0 || !mem || !off)
 		return false;
 	d->mem_mask = mem - 1;
 	d->read_mask = off - 1;
@@ -123,8 +114,8 @@ static int file_attach(struct vhd_queue *q, struct vhd *img,
 		return rc;
 	q->slot_used[slot] = true;
 	*f = (struct queue_file){.file = file, .slot = slot};
-	if (file->direct_fd >= 0 && vhd_data_aligned(img))
-		f->use_direct = direct_learn(file->direct_fd, &f->direct);
+	f->use_direct = vhd_data_aligned(img) &&
+			direct_take(file, &f->direct);
 	return 0;
 }
 

@@ -201,7 +201,7 @@ static const struct sandbox_rule rules[] = {
 	/* facts */
 	ANY(getrandom, TOOL, "ids of new images, malloc"),
 	ANY(prlimit64, TOOL, "how many files may be open"),
-	ANY(sysinfo, TOOL, "qsort: how much memory there is"),
+	ANY(sysinfo, TOOL | K, "qsort: how much memory there is"),
 	ANY(getuid, TOOL, "libraries: is the environment to be trusted"),
 	ANY(geteuid, TOOL | K, "the same"),
 	ANY(getgid, TOOL, "the same"),
