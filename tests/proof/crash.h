@@ -48,6 +48,10 @@ struct step {
 	uint64_t lba;
 	uint64_t count;
 	uint8_t *data; /* owned; NULL: zeros */
+	/* Owned; NULL: an ordinary write. Where an earlier write was lost, a
+	 * sector may read as this instead: from another parent.
+	 */
+	uint8_t *under;
 	uint64_t size;
 	enum vhd_format format;
 };
@@ -162,6 +166,8 @@ int env_zero(struct env *e, uint64_t lba, uint64_t count);
 int env_size(struct env *e, uint64_t size);
 int env_format(struct env *e, enum vhd_format format);
 int env_becomes(struct env *e, uint8_t *disk, uint64_t size); /* takes */
+/* It is on `e->other` from now on. */
+int env_moves(struct env *e, uint64_t size);
 void env_durable(struct env *e);	  /* all of this operation's so far */
 void env_durable_one(struct env *e, int step); /* this one */
 void env_op_begins(struct env *e, unsigned op);
@@ -178,6 +184,7 @@ uint64_t env_sectors(const struct env *e);
  * layers above it, or over others than it asks for (NULL: those).
  */
 void env_content(const struct env *e, uint8_t *disk, uint64_t size);
+void layers_content(const struct layers *l, uint8_t *disk, uint64_t size);
 void env_content_over(const struct env *e, const struct layers *low, bool up,
 		      uint8_t *disk, uint64_t size);
 

@@ -215,6 +215,17 @@ void env_content_over(const struct env *e, const struct layers *low, bool up,
 			       (unsigned long long)k);
 }
 
+/* Zeros behind its end. */
+void layers_content(const struct layers *l, uint8_t *disk, uint64_t size)
+{
+	struct oracle chain[LAYERS_MAX];
+	unsigned n = chain_add(chain, 0, l);
+
+	for (uint64_t k = 0; k < size / SECTOR; k++)
+		if (!oracle_chain(chain, n, k, disk + k * SECTOR))
+			memset(disk + k * SECTOR, 0, SECTOR);
+}
+
 void env_content(const struct env *e, uint8_t *disk, uint64_t size)
 {
 	env_content_over(e, NULL, false, disk, size);

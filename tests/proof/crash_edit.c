@@ -206,10 +206,7 @@ static void set_run(struct env *e, const struct op *o)
 	struct vhd_err err;
 
 	if ((uint32_t)o->a & VHD_SET_PARENT_ID) {
-		uint8_t *disk = disk_new(bytes_of(e));
-
-		env_content_over(e, &e->other, false, disk, bytes_of(e));
-		env_becomes(e, disk, bytes_of(e));
+		env_moves(e, bytes_of(e));
 		e->names = false;
 	}
 	must(set_again(e, o, crashdisk_file(e->disk[0]), &err), &err, "set");
@@ -449,12 +446,8 @@ static void rebase_run(struct env *e, const struct op *o)
 {
 	struct vhd_err err;
 
-	if (o->a == ONTO_UNSAFE) {
-		uint8_t *disk = disk_new(bytes_of(e));
-
-		env_content_over(e, &e->other, false, disk, bytes_of(e));
-		env_becomes(e, disk, bytes_of(e));
-	}
+	if (o->a == ONTO_UNSAFE)
+		env_moves(e, bytes_of(e));
 	must(rebase_again(e, o, crashdisk_file(e->disk[0]), &err), &err,
 	     "rebase");
 	env_durable(e);

@@ -31,8 +31,10 @@ void model_init(struct model *m)
 
 void model_fini(struct model *m)
 {
-	for (unsigned i = 0; i < m->count; i++)
+	for (unsigned i = 0; i < m->count; i++) {
 		free(m->step[i].data);
+		free(m->step[i].under);
+	}
 	free(m->was);
 }
 
@@ -122,6 +124,18 @@ int env_becomes(struct env *e, uint8_t *disk, uint64_t size)
 					 .data = disk});
 }
 
+int env_moves(struct env *e, uint64_t size)
+{
+	uint8_t *disk = need(malloc(size)), *under = need(malloc(size));
+
+	env_content_over(e, &e->other, false, disk, size);
+	layers_content(&e->other, under, size);
+	return step_add(e, (struct step){.kind = STEP_WRITE,
+					 .count = size / SECTOR,
+					 .data = disk,
+					 .under = under});
+}
+
 /* A flush makes what others left in the file durable, too; but not every
  * operation has one.
  */
@@ -179,7 +193,7 @@ static void take_write(struct expect *e, const struct model *m, unsigned i)
 	const struct step *s = &m->step[i];
 
 	for (uint64_t k = s->lba; k < s->lba + s->count; k++) {
-		e->loose[k] = !is_durable(e, i);
+		e->loose[k] = !is_durable(e, i) || (s->under && e->loose[k]);
 		if (is_durable(e, i))
 			memcpy(e->base + k * SECTOR, value_of(s, k), SECTOR);
 	}
@@ -292,6 +306,16 @@ bool expect_size(const struct expect *e, uint64_t size)
 
 /* -------------------------------------------------------------- judging -- */
 
+/* Is there a write of it that was never durable? */
+static bool may_be_lost(const struct model *m, const struct expect *e,
+			unsigned before, uint64_t sector)
+{
+	for (unsigned i = before; i-- > 0;)
+		if (covers(&m->step[i], sector))
+			return !is_durable(e, i);
+	return false;
+}
+
 /* Does a step that has begun, and is not older than a durable one, say so? */
 static bool some_version(const struct model *m, const struct expect *e,
 			 uint64_t sector, const uint8_t *got)
@@ -303,8 +327,12 @@ static bool some_version(const struct model *m, const struct expect *e,
 			continue;
 		if (!memcmp(got, value_of(s, sector), SECTOR))
 			return true;
-		if (is_durable(e, i))
+		if (s->under && may_be_lost(m, e, i, sector)) {
+			if (!memcmp(got, s->under + sector * SECTOR, SECTOR))
+				return true;
+		} else if (is_durable(e, i)) {
 			return false;
+		}
 	}
 	return !memcmp(got, m->was + sector * SECTOR, SECTOR);
 }
