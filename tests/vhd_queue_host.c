@@ -59,6 +59,8 @@ static int direct_up(void **state)
 	if (!d->buf || vhd_file_open(d->path, &how, &file, &err))
 		return -1;
 	file.direct_fd = open(d->path, O_RDWR | O_CLOEXEC);
+	file.direct_mem_bytes = 512;
+	file.direct_off_bytes = 512;
 	if (vhd_create_file(&file, &create, &d->img, &err))
 		return -1;
 	d->sim = simengine_create(&opts);
