@@ -469,6 +469,8 @@ static void what_cannot_be_is_refused_and_no_file_stays_open(void **state)
 		 1, O_RDONLY},
 		{"{\"command\":\"add\",\"name\":\"x\"}", "is open elsewhere", 0,
 		 O_RDWR},
+		{"{\"command\":\"add\",\"name\":\"x\"}", "FILE,raw", 3,
+		 O_RDWR},
 		{"{\"command\":\"add\",\"name\":\"x\",\"lun\":0}", "is taken",
 		 1, O_RDWR},
 		{"{\"command\":\"add\",\"name\":\"x\",\"controller\":2}",
@@ -489,6 +491,7 @@ static void what_cannot_be_is_refused_and_no_file_stays_open(void **state)
 
 	(void)state;
 	start(&w);
+	create(w.path[3], VHD_FORMAT_RAW, 0);
 	expect(w.fd, "{\"command\":\"list\"}", NULL, 0, OK);
 	before = fds_open();
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

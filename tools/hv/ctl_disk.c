@@ -212,6 +212,7 @@ static int image_open(const struct ctl_request *r, int *fds, unsigned count,
 	if (rc == 0 && r->format == VHD_FORMAT_AUTO &&
 	    vhd_get_info(*img)->format == VHD_FORMAT_RAW) {
 		vhd_abandon(*img);
+		*img = NULL;
 		return vhd_fail(err, -EUCLEAN, VHD_WHY_UNSUPPORTED, 0,
 				"not a VHD; if it is a raw disk, add it as "
 				"FILE,raw");
