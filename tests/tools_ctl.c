@@ -471,6 +471,8 @@ static void what_cannot_be_is_refused_and_no_file_stays_open(void **state)
 		 O_RDWR},
 		{"{\"command\":\"add\",\"name\":\"x\"}", "FILE,raw", 3,
 		 O_RDWR},
+		{"{\"command\":\"add\",\"name\":\"x\"}", "for appending", 1,
+		 O_RDWR | O_APPEND},
 		{"{\"command\":\"add\",\"name\":\"x\",\"lun\":0}", "is taken",
 		 1, O_RDWR},
 		{"{\"command\":\"add\",\"name\":\"x\",\"controller\":2}",
