@@ -512,6 +512,36 @@ static void what_cannot_be_is_refused_and_no_file_stays_open(void **state)
 	stop(&w);
 }
 
+/* Its lock excludes nobody who has a copy of the descriptor. */
+static void one_descriptor_is_not_two_disks(void **state)
+{
+	static const char *const again[] = {
+		"{\"command\":\"add\",\"name\":\"x\"}",
+		"{\"command\":\"add\",\"name\":\"x\",\"read-only\":true}",
+	};
+	struct world w;
+	int fds[2];
+
+	(void)state;
+	start(&w);
+	fds[0] = opened(w.path[1], O_RDWR);
+	expect(w.fd, again[0], fds, 1, OK);
+	for (unsigned i = 0; i < 2; i++)
+		expect(w.fd, again[i], fds, 1, "is open elsewhere");
+	fds[1] = fds[0];
+	fds[0] = opened(w.path[2], O_RDWR);
+	expect(w.fd, again[0], fds, 2, "file 2 of x is open elsewhere");
+	assert_false(can_write(w.path[1])); /* still locked */
+	expect(w.fd, "{\"command\":\"remove\",\"lun\":1}", NULL, 0, OK);
+	/* neither writes; then one would */
+	expect(w.fd, again[1], &fds[1], 1, OK);
+	expect(w.fd, again[0], &fds[1], 1, "is open elsewhere");
+	expect(w.fd, again[1], &fds[1], 1, OK);
+	close(fds[0]);
+	close(fds[1]);
+	stop(&w);
+}
+
 /* --------------------------------------------------------- bad clients --- */
 
 static void who_does_not_read_holds_up_nobody(void **state)
@@ -767,6 +797,7 @@ int main(void)
 		cmocka_unit_test(limits_change_and_others_stay),
 		cmocka_unit_test(
 			what_cannot_be_is_refused_and_no_file_stays_open),
+		cmocka_unit_test(one_descriptor_is_not_two_disks),
 		cmocka_unit_test(who_does_not_read_holds_up_nobody),
 		cmocka_unit_test(one_client_too_many_is_sent_away),
 		cmocka_unit_test(garbage_is_answered_or_ends_its_client_only),

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -192,16 +193,81 @@ static int mode_check(const int *fds, const struct ctl_request *r,
 	return 0;
 }
 
-static int image_open(const struct ctl_request *r, int *fds, unsigned count,
-		      struct vhd **img, struct vhd_err *err)
+/* Whether an image here, or a parent of it, is this file, and one of the two
+ * would write to it.
+ */
+static bool clashes(const struct vhd *img, bool img_writes,
+		    const struct stat *file, bool file_writes)
+{
+	struct vhd_layer layer;
+	struct stat st;
+
+	for (unsigned i = 0; img && vhd_layer(img, i, &layer) == 0; i++)
+		if (((i == 0 && img_writes) || file_writes) && layer.fd >= 0 &&
+		    fstat(layer.fd, &st) == 0 && st.st_dev == file->st_dev &&
+		    st.st_ino == file->st_ino)
+			return true;
+	return false;
+}
+
+static bool in_use(const struct ctl_disks *d, const struct stat *file,
+		   bool writes)
+{
+	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++) {
+		for (unsigned l = 0; l < HV_LUNS_MAX; l++) {
+			const struct disk *e = &d->at[c][l];
+			bool e_writes = !e->read_only && !e->dvd;
+
+			if (clashes(e->img, e_writes, file, writes) ||
+			    clashes(e->old, false, file, writes))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* A lock keeps out whoever opened the file anew, but not a descriptor that is
+ * a copy of the one in use: taking the lock once more, or letting it go, would
+ * end what there is.
+ */
+static int in_use_check(const struct ctl_disks *d, const int *fds,
+			unsigned count, const struct ctl_request *r,
+			struct vhd_err *err)
+{
+	struct stat st;
+
+	for (unsigned i = 0; i < count; i++)
+		if (fstat(fds[i], &st) == 0 &&
+		    in_use(d, &st, i == 0 && !r->read_only))
+			return vhd_fail(err, -EBUSY, VHD_WHY_LOCKED, 0,
+					"file %u of %.80s is open elsewhere: "
+					"a disk of this guest has it", i + 1,
+					r->name);
+	return 0;
+}
+
+static int files_check(const struct ctl_disks *d, const int *fds,
+		       unsigned count, const struct ctl_request *r,
+		       struct vhd_err *err)
+{
+	int rc;
+
+	if (count == 0)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"no file came with the request");
+	rc = mode_check(fds, r, err);
+	return rc ? rc : in_use_check(d, fds, count, r, err);
+}
+
+static int image_open(const struct ctl_disks *d, const struct ctl_request *r,
+		      int *fds, unsigned count, struct vhd **img,
+		      struct vhd_err *err)
 {
 	const struct vhd_open_opts o = {
 		.format = r->format,
 		.writable = !r->read_only,
 	};
-	int rc = count ? mode_check(fds, r, err)
-		       : vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
-				  "no file came with the request");
+	int rc = files_check(d, fds, count, r, err);
 
 	if (rc) {
 		for (unsigned i = 0; i < count; i++)
@@ -287,7 +353,7 @@ static struct json_object *add(struct ctl_disks *d, struct ctl_request *r,
 	struct vhd *img = NULL;
 	struct vhd_err err;
 	struct disk *e;
-	int rc = image_open(r, fds, count, &img, &err);
+	int rc = image_open(d, r, fds, count, &img, &err);
 
 	if (rc == 0)
 		rc = place_find(d, r, &err);
@@ -381,7 +447,7 @@ static struct json_object *change(struct ctl_disks *d,
 	int rc;
 
 	r.read_only = true;
-	rc = count ? image_open(&r, fds, count, &img, &err) : 0;
+	rc = count ? image_open(d, &r, fds, count, &img, &err) : 0;
 	if (rc == 0)
 		rc = drive_check(e, &r, &err);
 	atomic_store(&e->free, false);
