@@ -449,6 +449,19 @@ static void limits_change_and_others_stay(void **state)
 	       NULL, 0, "\"iops\":500");
 	expect(w.fd, "{\"command\":\"stats\",\"lun\":0}", NULL, 0,
 	       "\"on-error\":\"pause\"");
+	/* a burst ends with its limit */
+	expect(w.fd,
+	       "{\"command\":\"limit\",\"lun\":0,\"iops-burst\":900,"
+	       "\"bps-burst\":2000000}",
+	       NULL, 0, "\"iops-burst\":900");
+	expect(w.fd, "{\"command\":\"limit\",\"lun\":0,\"iops\":0}", NULL, 0,
+	       "\"iops-burst\":0");
+	expect(w.fd, "{\"command\":\"limit\",\"lun\":0,\"bps\":0}", NULL, 0,
+	       "\"bps-burst\":0");
+	expect(w.fd,
+	       "{\"command\":\"limit\",\"lun\":0,\"iops\":0,"
+	       "\"iops-burst\":9}",
+	       NULL, 0, "but no limit");
 	expect(w.fd, "{\"command\":\"resume\",\"lun\":0}", NULL, 0,
 	       "\"was-paused\":false");
 	stop(&w);

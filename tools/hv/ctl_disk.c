@@ -665,14 +665,19 @@ static struct json_object *resume(struct ctl_disks *d,
 	return o;
 }
 
+/* A burst goes with its limit, unless the request names one. */
 static void merge(struct storvsp_limits *l, const struct ctl_request *r)
 {
-	if (r->set & CTL_SET_IOPS)
+	if (r->set & CTL_SET_IOPS) {
 		l->iops = r->limits.iops;
+		l->iops_burst = l->iops ? l->iops_burst : 0;
+	}
 	if (r->set & CTL_SET_IOPS_BURST)
 		l->iops_burst = r->limits.iops_burst;
-	if (r->set & CTL_SET_BPS)
+	if (r->set & CTL_SET_BPS) {
 		l->bps = r->limits.bps;
+		l->bps_burst = l->bps ? l->bps_burst : 0;
+	}
 	if (r->set & CTL_SET_BPS_BURST)
 		l->bps_burst = r->limits.bps_burst;
 	if (r->set & CTL_SET_DEPTH)
