@@ -7,8 +7,10 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include "tests/lib/qtest.h"
 #include "tests/lib/random.h"
@@ -557,6 +559,52 @@ static void one_descriptor_is_not_two_disks(void **state)
 
 /* --------------------------------------------------------- bad clients --- */
 
+static uint64_t cpu_ms(void)
+{
+	struct timespec t;
+
+	assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t), 0);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void without_descriptors_clients_wait_and_nothing_spins(void **state)
+{
+	const char *list = "{\"command\":\"list\"}";
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	struct rlimit was, none;
+	struct ctl_place p;
+	struct vhd_err err;
+	struct world w;
+	uint64_t before;
+	unsigned n = 0;
+	int fd, more[33];
+
+	(void)state;
+	start(&w);
+	expect(w.fd, list, NULL, 0, OK);
+	assert_int_equal(ctl_place_find("vm", false, &p, &err), 0);
+	memcpy(to.sun_path, p.path, sizeof(to.sun_path));
+	ctl_place_close(&p);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	none = (struct rlimit){32, was.rlim_max}; /* poll takes no more */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	while ((more[n] = dup(fd)) >= 0)
+		n++;
+	before = cpu_ms();
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	usleep(800000);
+	before = cpu_ms() - before;
+	while (n > 0)
+		close(more[--n]);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_in_range(before, 0, 200);
+	expect(fd, list, NULL, 0, OK);
+	close(fd);
+	stop(&w);
+}
+
 static void who_does_not_read_holds_up_nobody(void **state)
 {
 	const char *list = "{\"command\":\"list\"}";
@@ -812,6 +860,8 @@ int main(void)
 			what_cannot_be_is_refused_and_no_file_stays_open),
 		cmocka_unit_test(one_descriptor_is_not_two_disks),
 		cmocka_unit_test(who_does_not_read_holds_up_nobody),
+		cmocka_unit_test(
+			without_descriptors_clients_wait_and_nothing_spins),
 		cmocka_unit_test(one_client_too_many_is_sent_away),
 		cmocka_unit_test(garbage_is_answered_or_ends_its_client_only),
 		cmocka_unit_test(a_name_is_one_guests),
