@@ -377,6 +377,15 @@ static struct json_object *add(struct ctl_disks *d, struct ctl_request *r,
 
 /* ------------------------------------------------------------ removing --- */
 
+/* Notices say of one image at a time that it is free. */
+static int old_check(const struct disk *e, struct vhd_err *err)
+{
+	if (!e->old)
+		return 0;
+	return vhd_fail(err, -EBUSY, VHD_WHY_IO, 0,
+			"the disc before this one is still in use");
+}
+
 static int still_busy(const struct ctl_request *r, struct vhd_err *err)
 {
 	return vhd_fail(err, -EBUSY, VHD_WHY_IO, 0,
@@ -391,8 +400,10 @@ static struct json_object *remove_disk(struct ctl_disks *d,
 	struct disk *e = disk_at(d, r);
 	const struct storvsp_notice gone = {now_free, e};
 	struct vhd_err err;
-	int rc;
+	int rc = old_check(e, &err);
 
+	if (rc)
+		return ctl_refusal(&err);
 	atomic_store(&e->free, false);
 	rc = storvsp_disk_remove(controller(d, r), address(r), &gone, &err);
 	if (rc)
@@ -417,10 +428,7 @@ static int drive_check(const struct disk *e, const struct ctl_request *r,
 	if (!e->dvd)
 		return vhd_fail(err, -EINVAL, VHD_WHY_UNSUPPORTED, 0,
 				"LUN %u is no DVD drive", r->lun);
-	if (e->old)
-		return vhd_fail(err, -EBUSY, VHD_WHY_IO, 0,
-				"the disc before this one is still in use");
-	return 0;
+	return old_check(e, err);
 }
 
 /* What was in the drive belonged to hv_disks or to this server. */
@@ -450,10 +458,12 @@ static struct json_object *change(struct ctl_disks *d,
 	rc = count ? image_open(d, &r, fds, count, &img, &err) : 0;
 	if (rc == 0)
 		rc = drive_check(e, &r, &err);
-	atomic_store(&e->free, false);
-	if (rc == 0)
+	if (rc == 0) {
+		/* not before: it may be the former disc's notice */
+		atomic_store(&e->free, false);
 		rc = storvsp_dvd_change(controller(d, &r), address(&r), img,
 					&gone, &err);
+	}
 	if (rc) {
 		vhd_abandon(img);
 		return ctl_refusal(&err);
