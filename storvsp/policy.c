@@ -84,21 +84,28 @@ static void pause_disk(struct channel *ch, const struct request *r)
 			 hint ? hint : "resume LUN", d->lun);
 }
 
+static bool hopeless(struct channel *ch, const struct storvsp_disk *d)
+{
+	if (!vhd_poisoned(d->img))
+		return false;
+	give_up(ch, d);
+	return true;
+}
+
 bool storvsp_policy_holds(struct channel *ch, const struct request *r)
 {
 	const struct policy *p = r->disk->policy;
 
-	if (vhd_poisoned(r->disk->img)) {
-		give_up(ch, r->disk);
+	if (hopeless(ch, r->disk))
 		return false;
-	}
 	if (atomic_load_explicit(&p->on_error, memory_order_relaxed) !=
 		    STORVSP_ON_ERROR_PAUSE ||
 	    !host_failed(&r->req) || ch->stopping || ch->ring_dead ||
 	    vhd_queue_broken(ch->queue)) /* there is no trying again */
 		return false;
 	pause_disk(ch, r);
-	return true;
+	/* by another channel meanwhile, which found nothing paused yet */
+	return !hopeless(ch, r->disk);
 }
 
 /* ------------------------------------------------- the host's wishes ----- */

@@ -7,8 +7,10 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include "tests/lib/qtest.h"
 #include "tests/lib/random.h"
@@ -449,6 +451,19 @@ static void limits_change_and_others_stay(void **state)
 	       NULL, 0, "\"iops\":500");
 	expect(w.fd, "{\"command\":\"stats\",\"lun\":0}", NULL, 0,
 	       "\"on-error\":\"pause\"");
+	/* a burst ends with its limit */
+	expect(w.fd,
+	       "{\"command\":\"limit\",\"lun\":0,\"iops-burst\":900,"
+	       "\"bps-burst\":2000000}",
+	       NULL, 0, "\"iops-burst\":900");
+	expect(w.fd, "{\"command\":\"limit\",\"lun\":0,\"iops\":0}", NULL, 0,
+	       "\"iops-burst\":0");
+	expect(w.fd, "{\"command\":\"limit\",\"lun\":0,\"bps\":0}", NULL, 0,
+	       "\"bps-burst\":0");
+	expect(w.fd,
+	       "{\"command\":\"limit\",\"lun\":0,\"iops\":0,"
+	       "\"iops-burst\":9}",
+	       NULL, 0, "but no limit");
 	expect(w.fd, "{\"command\":\"resume\",\"lun\":0}", NULL, 0,
 	       "\"was-paused\":false");
 	stop(&w);
@@ -469,6 +484,10 @@ static void what_cannot_be_is_refused_and_no_file_stays_open(void **state)
 		 1, O_RDONLY},
 		{"{\"command\":\"add\",\"name\":\"x\"}", "is open elsewhere", 0,
 		 O_RDWR},
+		{"{\"command\":\"add\",\"name\":\"x\"}", "FILE,raw", 3,
+		 O_RDWR},
+		{"{\"command\":\"add\",\"name\":\"x\"}", "for appending", 1,
+		 O_RDWR | O_APPEND},
 		{"{\"command\":\"add\",\"name\":\"x\",\"lun\":0}", "is taken",
 		 1, O_RDWR},
 		{"{\"command\":\"add\",\"name\":\"x\",\"controller\":2}",
@@ -489,6 +508,7 @@ static void what_cannot_be_is_refused_and_no_file_stays_open(void **state)
 
 	(void)state;
 	start(&w);
+	create(w.path[3], VHD_FORMAT_RAW, 0);
 	expect(w.fd, "{\"command\":\"list\"}", NULL, 0, OK);
 	before = fds_open();
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -507,7 +527,83 @@ static void what_cannot_be_is_refused_and_no_file_stays_open(void **state)
 	stop(&w);
 }
 
+/* Its lock excludes nobody who has a copy of the descriptor. */
+static void one_descriptor_is_not_two_disks(void **state)
+{
+	static const char *const again[] = {
+		"{\"command\":\"add\",\"name\":\"x\"}",
+		"{\"command\":\"add\",\"name\":\"x\",\"read-only\":true}",
+	};
+	struct world w;
+	int fds[2];
+
+	(void)state;
+	start(&w);
+	fds[0] = opened(w.path[1], O_RDWR);
+	expect(w.fd, again[0], fds, 1, OK);
+	for (unsigned i = 0; i < 2; i++)
+		expect(w.fd, again[i], fds, 1, "is open elsewhere");
+	fds[1] = fds[0];
+	fds[0] = opened(w.path[2], O_RDWR);
+	expect(w.fd, again[0], fds, 2, "file 2 of x is open elsewhere");
+	assert_false(can_write(w.path[1])); /* still locked */
+	expect(w.fd, "{\"command\":\"remove\",\"lun\":1}", NULL, 0, OK);
+	/* neither writes; then one would */
+	expect(w.fd, again[1], &fds[1], 1, OK);
+	expect(w.fd, again[0], &fds[1], 1, "is open elsewhere");
+	expect(w.fd, again[1], &fds[1], 1, OK);
+	close(fds[0]);
+	close(fds[1]);
+	stop(&w);
+}
+
 /* --------------------------------------------------------- bad clients --- */
+
+static uint64_t cpu_ms(void)
+{
+	struct timespec t;
+
+	assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t), 0);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void without_descriptors_clients_wait_and_nothing_spins(void **state)
+{
+	const char *list = "{\"command\":\"list\"}";
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	struct rlimit was, none;
+	struct ctl_place p;
+	struct vhd_err err;
+	struct world w;
+	uint64_t before;
+	unsigned n = 0;
+	int fd, more[33];
+
+	(void)state;
+	start(&w);
+	expect(w.fd, list, NULL, 0, OK);
+	assert_int_equal(ctl_place_find("vm", false, &p, &err), 0);
+	memcpy(to.sun_path, p.path, sizeof(to.sun_path));
+	ctl_place_close(&p);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	none = (struct rlimit){32, was.rlim_max}; /* poll takes no more */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	while ((more[n] = dup(fd)) >= 0)
+		n++;
+	before = cpu_ms();
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	usleep(800000);
+	before = cpu_ms() - before;
+	while (n > 0)
+		close(more[--n]);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_in_range(before, 0, 200);
+	expect(fd, list, NULL, 0, OK);
+	close(fd);
+	stop(&w);
+}
 
 static void who_does_not_read_holds_up_nobody(void **state)
 {
@@ -762,7 +858,10 @@ int main(void)
 		cmocka_unit_test(limits_change_and_others_stay),
 		cmocka_unit_test(
 			what_cannot_be_is_refused_and_no_file_stays_open),
+		cmocka_unit_test(one_descriptor_is_not_two_disks),
 		cmocka_unit_test(who_does_not_read_holds_up_nobody),
+		cmocka_unit_test(
+			without_descriptors_clients_wait_and_nothing_spins),
 		cmocka_unit_test(one_client_too_many_is_sent_away),
 		cmocka_unit_test(garbage_is_answered_or_ends_its_client_only),
 		cmocka_unit_test(a_name_is_one_guests),

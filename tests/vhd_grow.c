@@ -202,6 +202,41 @@ static void what_makes_no_sense_is_refused_and_the_image_goes_on(void **state)
 	}
 }
 
+/* What the file has become outside is no reason to end the disk. */
+static void a_file_of_another_length_leaves_a_raw_disk_as_it_was(void **state)
+{
+	static const struct {
+		uint64_t file, size;
+		int rc;
+		enum vhd_why why;
+	} rows[] = {
+		{OLD + 100, 0, -EINVAL, VHD_WHY_ARGUMENT},
+		{OLD + 100, OLD, -EUCLEAN, VHD_WHY_SHRINK},
+		{OLD + 100, OLD + 1, -EINVAL, VHD_WHY_ARGUMENT},
+		{7 * OLD, 6 * OLD, -EUCLEAN, VHD_WHY_SHRINK},
+		{OLD - 512, 0, -EUCLEAN, VHD_WHY_SHRINK},
+		{100, 0, -EINVAL, VHD_WHY_ARGUMENT},
+		{0, 0, -EUCLEAN, VHD_WHY_SHRINK},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct memfile *m = memfile_create();
+		struct vhd *img = create_on(memfile_file(m), VHD_FORMAT_RAW);
+		struct vhd_err e;
+
+		memfile_resize(m, rows[i].file);
+		refused(img, rows[i].size, rows[i].rc, rows[i].why);
+		assert_false(vhd_poisoned(img));
+		assert_int_equal(memfile_len(m), rows[i].file);
+		put(img, OLD - 1024, 0x67);
+		has(img, OLD - 1024, 0x67);
+		must_grow(img, 8 * OLD);
+		assert_int_equal(vhd_close(img, &e), 0);
+		memfile_destroy(m);
+	}
+}
+
 /* ---------------------------------------------------------------- faults -- */
 
 struct fault {
@@ -359,6 +394,8 @@ int main(void)
 		cmocka_unit_test(raw_disk_has_the_size_its_file_has_by_now),
 		cmocka_unit_test(
 			what_makes_no_sense_is_refused_and_the_image_goes_on),
+		cmocka_unit_test(
+			a_file_of_another_length_leaves_a_raw_disk_as_it_was),
 		cmocka_unit_test(failed_sync_poisons_and_loses_nothing_durable),
 		cmocka_unit_test(full_file_system_leaves_an_image_that_goes_on),
 		cmocka_unit_test(

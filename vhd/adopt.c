@@ -4,10 +4,24 @@
  * names are not followed.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "fail.h"
 #include "image.h"
+
+/* Whatever its offset, a write would go to the end. */
+static int appends(int fd, const char *path, struct vhd_err *err)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || !(flags & O_APPEND))
+		return 0;
+	return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+			"%.80s is open for appending (O_APPEND), and an image "
+			"is written to anywhere",
+			path);
+}
 
 static int open_layer(int fd, const char *path, const struct vhd *child,
 		      const struct vhd_open_opts *opts, struct vhd **out,
@@ -29,8 +43,13 @@ static int open_layer(int fd, const char *path, const struct vhd *child,
 		.parent_dir = "", /* a parent comes next */
 	};
 	struct vhd_file f;
-	int rc = vhd_file_adopt(fd, path, &how, &f, err);
+	int rc = how.writable ? appends(fd, path, err) : 0;
 
+	if (rc) {
+		close(fd);
+		return rc;
+	}
+	rc = vhd_file_adopt(fd, path, &how, &f, err);
 	if (rc)
 		return rc;
 	rc = vhd_open_file(&f, &o, out, err);

@@ -4,8 +4,9 @@
  * anew in the same place.
  *
  * A failed sync poisons the image as any other does. After another fault, such
- * as a full file system, the image is read anew as well, which puts right what
- * the steps left, and goes on as it was.
+ * as a full file system, a VHD is read anew as well, which puts right what the
+ * steps left, and goes on as it was. A raw disk has nothing to put right, and
+ * its file may by now be one that would be refused: it stays as it is.
  */
 #include <errno.h>
 
@@ -28,16 +29,19 @@ static int may_grow(const struct vhd *img, struct vhd_err *err)
 	return 0;
 }
 
-/* What the file or the device has by now, unless it is made larger here. */
-static int raw(struct vhd *img, uint64_t size_bytes, struct vhd_err *err)
+/* `*size`, where 0, becomes what the file or the device has by now;
+ * `*extend`: it has to be made larger here. Changes nothing.
+ */
+static int raw_plan(const struct vhd *img, uint64_t *size, bool *extend,
+		    struct vhd_err *err)
 {
-	uint64_t now;
+	uint64_t now, size_bytes;
 	int rc = vhd_file_size(&img->file, &now, err);
 
 	if (rc)
 		return rc;
-	if (!size_bytes)
-		size_bytes = now;
+	*size = size_bytes = *size ? *size : now;
+	*extend = size_bytes > now;
 	if (size_bytes % VHD_SECTOR_BYTES)
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"size %llu is not a multiple of 512",
@@ -51,14 +55,18 @@ static int raw(struct vhd *img, uint64_t size_bytes, struct vhd_err *err)
 			(unsigned long long)(now > img->info.size_bytes
 						     ? now
 						     : img->info.size_bytes));
-	if (size_bytes == now)
-		return 0;
-	if (vhd_file_is_device(&img->file))
+	if (*extend && vhd_file_is_device(&img->file))
 		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
 				"the device has %llu bytes; make it larger "
 				"first",
 				(unsigned long long)now);
-	rc = vhd_file_truncate(&img->file, size_bytes, err);
+	return 0;
+}
+
+static int raw_extend(struct vhd *img, uint64_t size_bytes, struct vhd_err *err)
+{
+	int rc = vhd_file_truncate(&img->file, size_bytes, err);
+
 	return rc ? rc : vhd_file_flush(&img->file, err);
 }
 
@@ -71,6 +79,20 @@ static int vhd_steps(struct resize *r, struct vhd_err *err)
 	return r->img->blocked ? resize_blocked(r, err) : resize_fixed(r, err);
 }
 
+static int plan(struct resize *r, uint64_t *raw_bytes, bool *extend,
+		struct vhd_err *err)
+{
+	int rc = may_grow(r->img, err);
+
+	if (rc)
+		return rc;
+	if (r->img->info.format == VHD_FORMAT_RAW)
+		return raw_plan(r->img, raw_bytes, extend, err);
+	rc = resize_plan(r, err);
+	*extend = r->new_bytes != r->old_bytes;
+	return rc;
+}
+
 int vhd_grow(struct vhd *img, uint64_t size_bytes, struct vhd_err *err)
 {
 	const struct vhd_resize_opts opts = {
@@ -80,23 +102,24 @@ int vhd_grow(struct vhd *img, uint64_t size_bytes, struct vhd_err *err)
 	};
 	struct vhd_resize_result result = {0};
 	struct resize r = {.opts = &opts, .result = &result, .img = img};
-	bool is_raw = img->info.format == VHD_FORMAT_RAW, sync_failed = false;
-	int rc = may_grow(img, err), again;
+	bool is_raw = img->info.format == VHD_FORMAT_RAW;
+	bool sync_failed = false, extend = false;
+	int rc = plan(&r, &size_bytes, &extend, err), again;
 
-	if (!rc && !is_raw)
-		rc = resize_plan(&r, err);
-	if (rc || (!is_raw && r.new_bytes == r.old_bytes))
+	if (rc || (!is_raw && !extend))
 		return rc;
 	/* Reading anew is for an image of which all is in the file. */
 	rc = vhd_flush(img, err);
 	if (rc)
 		return rc;
 	img->file.sync_failed = &sync_failed;
-	rc = is_raw ? raw(img, size_bytes, err) : vhd_steps(&r, err);
+	if (extend)
+		rc = is_raw ? raw_extend(img, size_bytes, err)
+			    : vhd_steps(&r, err);
 	img->file.sync_failed = NULL;
 	if (sync_failed)
 		vhd_poison(img);
-	if (vhd_poisoned(img))
+	if (vhd_poisoned(img) || (rc && is_raw))
 		return rc;
 	again = vhd_image_again(img, rc ? NULL : err);
 	return rc ? rc : again;

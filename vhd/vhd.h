@@ -115,10 +115,11 @@ int vhd_open(const char *path, const struct vhd_open_opts *opts,
 	     struct vhd **out, struct vhd_err *err);
 
 /* The same from descriptors that somebody opened: `fds[0]` is the image, for
- * reading and writing where it is to be `writable`, then come its parents in
- * order, `count` in all. Takes all of them, whatever happens. `path` is for
- * messages; no name is followed, whatever `parent_dir` says. A lock that came
- * with a descriptor is kept or made what it must be.
+ * reading and writing where it is to be `writable`, and then not for
+ * appending; its parents come in order, `count` in all. Takes all of them,
+ * whatever happens. `path` is for messages; no name is followed, whatever
+ * `parent_dir` says. A lock that came with a descriptor is kept or made what
+ * it must be.
  * Errors: as vhd_open; -ENOENT (PARENT_MISSING): too few descriptors;
  *   -EUCLEAN (PARENT_ID): one of them is not the parent.
  */

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -192,16 +193,81 @@ static int mode_check(const int *fds, const struct ctl_request *r,
 	return 0;
 }
 
-static int image_open(const struct ctl_request *r, int *fds, unsigned count,
-		      struct vhd **img, struct vhd_err *err)
+/* Whether an image here, or a parent of it, is this file, and one of the two
+ * would write to it.
+ */
+static bool clashes(const struct vhd *img, bool img_writes,
+		    const struct stat *file, bool file_writes)
+{
+	struct vhd_layer layer;
+	struct stat st;
+
+	for (unsigned i = 0; img && vhd_layer(img, i, &layer) == 0; i++)
+		if (((i == 0 && img_writes) || file_writes) && layer.fd >= 0 &&
+		    fstat(layer.fd, &st) == 0 && st.st_dev == file->st_dev &&
+		    st.st_ino == file->st_ino)
+			return true;
+	return false;
+}
+
+static bool in_use(const struct ctl_disks *d, const struct stat *file,
+		   bool writes)
+{
+	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++) {
+		for (unsigned l = 0; l < HV_LUNS_MAX; l++) {
+			const struct disk *e = &d->at[c][l];
+			bool e_writes = !e->read_only && !e->dvd;
+
+			if (clashes(e->img, e_writes, file, writes) ||
+			    clashes(e->old, false, file, writes))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* A lock keeps out whoever opened the file anew, but not a descriptor that is
+ * a copy of the one in use: taking the lock once more, or letting it go, would
+ * end what there is.
+ */
+static int in_use_check(const struct ctl_disks *d, const int *fds,
+			unsigned count, const struct ctl_request *r,
+			struct vhd_err *err)
+{
+	struct stat st;
+
+	for (unsigned i = 0; i < count; i++)
+		if (fstat(fds[i], &st) == 0 &&
+		    in_use(d, &st, i == 0 && !r->read_only))
+			return vhd_fail(err, -EBUSY, VHD_WHY_LOCKED, 0,
+					"file %u of %.80s is open elsewhere: "
+					"a disk of this guest has it", i + 1,
+					r->name);
+	return 0;
+}
+
+static int files_check(const struct ctl_disks *d, const int *fds,
+		       unsigned count, const struct ctl_request *r,
+		       struct vhd_err *err)
+{
+	int rc;
+
+	if (count == 0)
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"no file came with the request");
+	rc = mode_check(fds, r, err);
+	return rc ? rc : in_use_check(d, fds, count, r, err);
+}
+
+static int image_open(const struct ctl_disks *d, const struct ctl_request *r,
+		      int *fds, unsigned count, struct vhd **img,
+		      struct vhd_err *err)
 {
 	const struct vhd_open_opts o = {
 		.format = r->format,
 		.writable = !r->read_only,
 	};
-	int rc = count ? mode_check(fds, r, err)
-		       : vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
-				  "no file came with the request");
+	int rc = files_check(d, fds, count, r, err);
 
 	if (rc) {
 		for (unsigned i = 0; i < count; i++)
@@ -212,6 +278,7 @@ static int image_open(const struct ctl_request *r, int *fds, unsigned count,
 	if (rc == 0 && r->format == VHD_FORMAT_AUTO &&
 	    vhd_get_info(*img)->format == VHD_FORMAT_RAW) {
 		vhd_abandon(*img);
+		*img = NULL;
 		return vhd_fail(err, -EUCLEAN, VHD_WHY_UNSUPPORTED, 0,
 				"not a VHD; if it is a raw disk, add it as "
 				"FILE,raw");
@@ -286,7 +353,7 @@ static struct json_object *add(struct ctl_disks *d, struct ctl_request *r,
 	struct vhd *img = NULL;
 	struct vhd_err err;
 	struct disk *e;
-	int rc = image_open(r, fds, count, &img, &err);
+	int rc = image_open(d, r, fds, count, &img, &err);
 
 	if (rc == 0)
 		rc = place_find(d, r, &err);
@@ -310,6 +377,15 @@ static struct json_object *add(struct ctl_disks *d, struct ctl_request *r,
 
 /* ------------------------------------------------------------ removing --- */
 
+/* Notices say of one image at a time that it is free. */
+static int old_check(const struct disk *e, struct vhd_err *err)
+{
+	if (!e->old)
+		return 0;
+	return vhd_fail(err, -EBUSY, VHD_WHY_IO, 0,
+			"the disc before this one is still in use");
+}
+
 static int still_busy(const struct ctl_request *r, struct vhd_err *err)
 {
 	return vhd_fail(err, -EBUSY, VHD_WHY_IO, 0,
@@ -324,8 +400,10 @@ static struct json_object *remove_disk(struct ctl_disks *d,
 	struct disk *e = disk_at(d, r);
 	const struct storvsp_notice gone = {now_free, e};
 	struct vhd_err err;
-	int rc;
+	int rc = old_check(e, &err);
 
+	if (rc)
+		return ctl_refusal(&err);
 	atomic_store(&e->free, false);
 	rc = storvsp_disk_remove(controller(d, r), address(r), &gone, &err);
 	if (rc)
@@ -350,10 +428,7 @@ static int drive_check(const struct disk *e, const struct ctl_request *r,
 	if (!e->dvd)
 		return vhd_fail(err, -EINVAL, VHD_WHY_UNSUPPORTED, 0,
 				"LUN %u is no DVD drive", r->lun);
-	if (e->old)
-		return vhd_fail(err, -EBUSY, VHD_WHY_IO, 0,
-				"the disc before this one is still in use");
-	return 0;
+	return old_check(e, err);
 }
 
 /* What was in the drive belonged to hv_disks or to this server. */
@@ -380,13 +455,15 @@ static struct json_object *change(struct ctl_disks *d,
 	int rc;
 
 	r.read_only = true;
-	rc = count ? image_open(&r, fds, count, &img, &err) : 0;
+	rc = count ? image_open(d, &r, fds, count, &img, &err) : 0;
 	if (rc == 0)
 		rc = drive_check(e, &r, &err);
-	atomic_store(&e->free, false);
-	if (rc == 0)
+	if (rc == 0) {
+		/* not before: it may be the former disc's notice */
+		atomic_store(&e->free, false);
 		rc = storvsp_dvd_change(controller(d, &r), address(&r), img,
 					&gone, &err);
+	}
 	if (rc) {
 		vhd_abandon(img);
 		return ctl_refusal(&err);
@@ -598,14 +675,19 @@ static struct json_object *resume(struct ctl_disks *d,
 	return o;
 }
 
+/* A burst goes with its limit, unless the request names one. */
 static void merge(struct storvsp_limits *l, const struct ctl_request *r)
 {
-	if (r->set & CTL_SET_IOPS)
+	if (r->set & CTL_SET_IOPS) {
 		l->iops = r->limits.iops;
+		l->iops_burst = l->iops ? l->iops_burst : 0;
+	}
 	if (r->set & CTL_SET_IOPS_BURST)
 		l->iops_burst = r->limits.iops_burst;
-	if (r->set & CTL_SET_BPS)
+	if (r->set & CTL_SET_BPS) {
 		l->bps = r->limits.bps;
+		l->bps_burst = l->bps ? l->bps_burst : 0;
+	}
 	if (r->set & CTL_SET_BPS_BURST)
 		l->bps_burst = r->limits.bps_burst;
 	if (r->set & CTL_SET_DEPTH)

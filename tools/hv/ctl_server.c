@@ -62,20 +62,24 @@ static bool peer_ok(int fd)
 	       len == sizeof(u) && (u.uid == 0 || u.uid == geteuid());
 }
 
-static void accept_one(struct ctl_server *s)
+/* Whether there was one to take. Where there is not, as no descriptor is left
+ * for it, it stays in the queue.
+ */
+static bool accept_one(struct ctl_server *s)
 {
 	int fd = accept4(s->listen_fd, NULL, NULL,
 			 SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0)
-		return;
+		return false;
 	for (unsigned i = 0; i < CLIENTS_MAX && peer_ok(fd); i++) {
 		if (s->clients[i].fd < 0) {
 			s->clients[i].fd = fd;
-			return;
+			return true;
 		}
 	}
 	(void)close(fd);
+	return true;
 }
 
 static void send_answer(struct client *c)
@@ -137,12 +141,14 @@ enum { WAIT_STOP, WAIT_LISTEN, WAIT_CLIENTS };
 static void loop(struct ctl_server *s)
 {
 	struct pollfd p[WAIT_CLIENTS + CLIENTS_MAX];
+	bool listen = true; /* not right after it failed */
 
 	for (;;) {
-		int ms = ctl_disks_tidy(s->disks) ? TIDY_MS : -1;
+		int ms = ctl_disks_tidy(s->disks) || !listen ? TIDY_MS : -1;
 
 		p[WAIT_STOP] = (struct pollfd){s->stop_fd, POLLIN, 0};
-		p[WAIT_LISTEN] = (struct pollfd){s->listen_fd, POLLIN, 0};
+		p[WAIT_LISTEN] = (struct pollfd){
+			listen ? s->listen_fd : -1, POLLIN, 0};
 		for (unsigned i = 0; i < CLIENTS_MAX; i++)
 			p[WAIT_CLIENTS + i] = (struct pollfd){
 				s->clients[i].fd,
@@ -161,8 +167,7 @@ static void loop(struct ctl_server *s)
 			else
 				serve(s, c);
 		}
-		if (p[WAIT_LISTEN].revents)
-			accept_one(s);
+		listen = !p[WAIT_LISTEN].revents || accept_one(s);
 	}
 }
 
