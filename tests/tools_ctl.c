@@ -361,9 +361,10 @@ static void the_disk_of_the_beginning_goes_too(void **state)
 	expect(w.fd, "{\"command\":\"remove\",\"lun\":0,\"now\":true}", NULL, 0,
 	       OK);
 	assert_true(can_write(w.path[0]));
+	/* where no disk was before, for the guest may not have looked yet */
 	add(&w, "{\"command\":\"add\",\"name\":\"two\"}", w.path[2],
-	    "\"lun\":0");
-	appears(&w, 0, true);
+	    "\"lun\":1");
+	appears(&w, 1, true);
 	stop(&w);
 }
 
@@ -762,7 +763,7 @@ static void the_guest_works_on_while_disks_come_grow_and_go(void **state)
 	l.w = &w;
 	assert_int_equal(pthread_create(&t, NULL, guest, &l), 0);
 	for (unsigned i = 1; i <= 10; i++) {
-		add(&w, "{\"command\":\"add\",\"name\":\"one\"}", w.path[1],
+		add(&w, "{\"command\":\"add\",\"name\":\"one\",\"lun\":1}", w.path[1],
 		    OK);
 		snprintf(text, sizeof(text),
 			 "{\"command\":\"resize\",\"lun\":%u,\"size\":%u}",

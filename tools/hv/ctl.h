@@ -51,7 +51,7 @@ struct ctl_request {
 	enum ctl_command command;
 	/* which disk; all but LIST */
 	uint8_t controller, lun;
-	bool next_lun; /* ADD: the first free one */
+	bool next_lun; /* ADD: one that is free */
 	/* ADD; CHANGE: name and format, if any */
 	char name[CTL_TEXT_MAX]; /* of the image, for people */
 	bool read_only;

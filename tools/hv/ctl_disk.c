@@ -34,6 +34,7 @@ struct disk {
 	bool read_only, dvd;
 	struct vhd *old; /* the disc that was in the drive before, or NULL */
 	uint8_t id[16];
+	uint64_t left; /* number of the removal that left this LUN; 0: none */
 	sem_t told; /* posted with each notice */
 	atomic_bool free, idle;
 };
@@ -42,6 +43,7 @@ struct ctl_disks {
 	struct hv_disks *disks;
 	struct hv_controllers *controllers;
 	struct disk at[HV_CONTROLLERS_MAX][HV_LUNS_MAX];
+	uint64_t removals;
 };
 
 static struct disk *disk_at(struct ctl_disks *d, const struct ctl_request *r)
@@ -140,6 +142,7 @@ static int close_image(struct ctl_disks *d, struct disk *e, struct vhd_err *err)
 		hv_disk_forget(d->disks, (unsigned)e->initial);
 	e->img = NULL;
 	e->state = ABSENT;
+	e->left = ++d->removals;
 	return rc;
 }
 
@@ -286,6 +289,21 @@ static int image_open(const struct ctl_disks *d, const struct ctl_request *r,
 	return rc;
 }
 
+/* One that no disk had before, or else the one that has been free longest: a
+ * guest that has not looked yet would take another disk for the former one.
+ */
+static unsigned free_lun(const struct ctl_disks *d, unsigned controller)
+{
+	const struct disk *at = d->at[controller];
+	unsigned best = HV_LUNS_MAX;
+
+	for (unsigned l = 0; l < HV_LUNS_MAX; l++)
+		if (at[l].state == ABSENT &&
+		    (best == HV_LUNS_MAX || at[l].left < at[best].left))
+			best = l;
+	return best;
+}
+
 static int place_find(struct ctl_disks *d, struct ctl_request *r,
 		      struct vhd_err *err)
 {
@@ -293,9 +311,8 @@ static int place_find(struct ctl_disks *d, struct ctl_request *r,
 		return vhd_fail(err, -ENOENT, VHD_WHY_ARGUMENT, 0,
 				"the guest has no controller %u: one is made "
 				"where hv run has a disk on it", r->controller);
-	while (r->next_lun && r->lun < HV_LUNS_MAX &&
-	       disk_at(d, r)->state != ABSENT)
-		r->lun++;
+	if (r->next_lun)
+		r->lun = (uint8_t)free_lun(d, r->controller);
 	if (r->lun == HV_LUNS_MAX)
 		return vhd_fail(err, -ENOSPC, VHD_WHY_ARGUMENT, 0,
 				"controller %u has %d disks, no more",
