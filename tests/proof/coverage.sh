@@ -27,11 +27,13 @@ branches_wanted=95
 primary='
 vhd/footer vhd/header vhd/geometry vhd/creator vhd/probe vhd/locator vhd/bat
 vhd/batmap vhd/bitmap hv/vmbus/ring hv/vmbus/packet hv/vmbus/message
-hv/vmbus/gpadl storvsp/command storvsp/inquiry storvsp/mode storvsp/capacity
-storvsp/readwrite storvsp/sense storvsp/request storvsp/buffer storvsp/target
-storvsp/select storvsp/opcodes storvsp/logsense storvsp/provision
-storvsp/attention storvsp/blocks storvsp/reserve storvsp/reserve_in
-storvsp/compare storvsp/turn storvsp/dvd storvsp/dvd_info storvsp/dvd_mode'
+hv/vmbus/gpadl storvsp/scsi/command storvsp/scsi/inquiry storvsp/scsi/mode
+storvsp/scsi/capacity storvsp/scsi/readwrite storvsp/scsi/sense
+storvsp/request storvsp/buffer storvsp/scsi/target storvsp/scsi/select
+storvsp/scsi/opcodes storvsp/scsi/logsense storvsp/scsi/provision
+storvsp/scsi/attention storvsp/blocks storvsp/scsi/reserve
+storvsp/scsi/reserve_in storvsp/compare storvsp/turn storvsp/scsi/dvd
+storvsp/scsi/dvd_info storvsp/scsi/dvd_mode'
 tests='
 vhd_footer vhd_header vhd_geometry vhd_creator vhd_probe vhd_locator vhd_bat
 vhd_bitmap vhd_open vhd_map vhd_written vhd_check vhd_nomem vhd_keep
