@@ -8,8 +8,8 @@
  * Shares, so that no disk starves another: of the places at the disk queue a
  * disk has at most as many as are free, of the slots for requests less than
  * four times what is free; and the last ones are for disks that have none, so
- * that each finds room however many are stuck. (Source: Choudhury and Hahne, dynamic queue
- * length thresholds, 1998.)
+ * that each finds room however many are stuck. (Source: Choudhury and Hahne,
+ * dynamic queue length thresholds, 1998.)
  *
  * A request goes through the gate with each of its steps; one that comes
  * again, for its next step or because it is held after a failure, waits in

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Counters of a channel and of a disk in a channel. Only the channel's thread adds to them; anybody may
- * read. Relaxed atomics, although atomics otherwise stay in the message paths:
+/* Counters of a channel and of a disk in a channel. Only the channel's thread
+ * adds to them; anybody may read. Relaxed atomics, although atomics otherwise stay in the message paths:
  * a plain 64-bit word read from another thread is undefined, and a lock has no
  * place on the way of a request. No order is promised between counters.
  */
