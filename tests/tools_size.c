@@ -56,6 +56,28 @@ static void text_that_is_no_size_is_refused(void **state)
 		refused(bad[i], -EINVAL);
 }
 
+static void numbers_are_digits_between_their_bounds(void **state)
+{
+	static const char *const not_one[] = {
+		"", " 7", "+7", "-7", "7 ", "7k", "0x7", "3", "11",
+		"18446744073709551616", "99999999999999999999",
+	};
+	uint64_t n = 1234;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(not_one) / sizeof(not_one[0]); i++)
+		assert_int_equal(cli_number_parse(not_one[i], 4, 10, &n),
+				 -EINVAL);
+	assert_true(n == 1234);
+	assert_int_equal(cli_number_parse("4", 4, 10, &n), 0);
+	assert_true(n == 4);
+	assert_int_equal(cli_number_parse("0010", 4, 10, &n), 0);
+	assert_true(n == 10);
+	assert_int_equal(cli_number_parse("18446744073709551615", 0,
+					  UINT64_MAX, &n), 0);
+	assert_true(n == UINT64_MAX);
+}
+
 static void sizes_that_do_not_fit_are_refused(void **state)
 {
 	(void)state;
@@ -105,6 +127,7 @@ int main(void)
 		cmocka_unit_test(units_are_powers_of_1024),
 		cmocka_unit_test(text_that_is_no_size_is_refused),
 		cmocka_unit_test(sizes_that_do_not_fit_are_refused),
+		cmocka_unit_test(numbers_are_digits_between_their_bounds),
 		cmocka_unit_test(whole_units_print_without_a_decimal),
 		cmocka_unit_test(other_sizes_round_to_one_decimal),
 	};

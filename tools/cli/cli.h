@@ -60,6 +60,11 @@ int cli_exit_code(const struct vhd_err *err);
  */
 int cli_size_parse(const char *text, uint64_t *bytes);
 
+/* Decimal digits and nothing else, from `min` to `max`. -EINVAL: it is no such
+ * number; then `*n` is untouched.
+ */
+int cli_number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *n);
+
 /* A size as people read it: "512 bytes", "127 MiB", "1.5 GiB". One decimal,
  * rounded to nearest, only where the size is not a whole number of units.
  * Returns `buf`, which CLI_SIZE_TEXT bytes always suffice for.

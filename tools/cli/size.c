@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Sizes as people type and read them. All units are powers of 1024; parsing
+/* Sizes and numbers as people type and read them. All units are powers of 1024; parsing
  * never wraps and printing uses integers only.
  */
 #include <errno.h>
@@ -34,6 +34,30 @@ static const struct unit *unit_find(const char *text)
 	return NULL;
 }
 
+/* -ERANGE: it does not fit. What follows the digits is not looked at. */
+static int digits_parse(const char *text, uint64_t *out)
+{
+	uint64_t n = 0;
+
+	for (const char *p = text; *p >= '0' && *p <= '9'; p++)
+		if (__builtin_mul_overflow(n, 10u, &n) ||
+		    __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n))
+			return -ERANGE;
+	*out = n;
+	return 0;
+}
+
+int cli_number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *n)
+{
+	uint64_t got;
+
+	if (!*text || text[strspn(text, "0123456789")] ||
+	    digits_parse(text, &got) || got < min || got > max)
+		return -EINVAL;
+	*n = got;
+	return 0;
+}
+
 int cli_size_parse(const char *text, uint64_t *bytes)
 {
 	const struct unit *unit;
@@ -49,10 +73,8 @@ int cli_size_parse(const char *text, uint64_t *bytes)
 	unit = *p ? unit_find(p) : NULL;
 	if (*p && !unit)
 		return -EINVAL;
-	for (p = text; *p >= '0' && *p <= '9'; p++)
-		if (__builtin_mul_overflow(n, 10u, &n) ||
-		    __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n))
-			return -ERANGE;
+	if (digits_parse(text, &n))
+		return -ERANGE;
 	if (unit && __builtin_mul_overflow(n, UINT64_C(1) << unit->shift, &n))
 		return -ERANGE;
 	*bytes = n;

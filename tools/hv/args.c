@@ -108,12 +108,9 @@ static const struct disk_word *disk_word(const char *text)
 static int number(const char *option, const char *text, uint32_t min,
 		  uint32_t max, uint32_t *out)
 {
-	char *end;
-	unsigned long n;
+	uint64_t n;
 
-	errno = 0;
-	n = strtoul(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno || n < min || n > max)
+	if (cli_number_parse(text, min, max, &n))
 		return cli_usage(prog, "%s %s: not a number from %u to %u",
 				 option, text, min, max);
 	*out = (uint32_t)n;
@@ -122,7 +119,7 @@ static int number(const char *option, const char *text, uint32_t min,
 
 static int controller_take(struct hv_disk_arg *d, const char *text)
 {
-	uint32_t n;
+	uint32_t n = 0;
 
 	if (number("--disk: controller", text, 0, HV_CONTROLLERS_MAX - 1, &n))
 		return -1;
@@ -164,7 +161,7 @@ static int parent_take(struct hv_disk_arg *d, const char *text)
 
 static int reconnect_take(struct hv_disk_arg *d, const char *text)
 {
-	uint32_t n;
+	uint32_t n = 0;
 
 	if (strcmp(text, "forever") == 0) {
 		d->reconnect_ms = VHD_NBD_FOREVER;

@@ -36,7 +36,7 @@ static const struct cli_option options[] = {
 	{"json", OPT_JSON, NULL, "print the answer as it came"},
 	{"controller", OPT_CONTROLLER, "N",
 	 "the disk is on this one (default 0)"},
-	{"lun", OPT_LUN, "N", "add: at this LUN (default: the first free one)"},
+	{"lun", OPT_LUN, "N", "add: at this LUN (default: one that is free)"},
 	{"now", OPT_NOW, NULL, "remove: abort what is in flight at once"},
 	{"watch", OPT_WATCH, NULL, "stats: again every second"},
 	{"iops", OPT_IOPS, "N", "limit: requests of 8 KiB a second; 0: none"},
@@ -63,65 +63,45 @@ struct ctl_args {
 static int number(const char *what, const char *text, uint64_t max,
 		  uint64_t *out)
 {
-	char *end;
-	unsigned long long n;
-
-	errno = 0;
-	n = strtoull(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno || n > max)
+	if (cli_number_parse(text, 0, max, out))
 		return cli_usage(prog, "%s %s: not a number from 0 to %llu",
 				 what, text, (unsigned long long)max);
-	*out = n;
-	return CLI_OK;
-}
-
-static int size(const char *what, const char *text, uint64_t *out)
-{
-	if (cli_size_parse(text, out))
-		return cli_usage(prog, "%s %s: not a size such as 512M or 2G",
-				 what, text);
 	return CLI_OK;
 }
 
 static int on_error(struct ctl_request *r, const char *text)
 {
 	r->set |= CTL_SET_ON_ERROR;
-	r->on_error = STORVSP_ON_ERROR_PAUSE;
-	if (strcmp(text, "pause") == 0)
-		return CLI_OK;
-	r->on_error = STORVSP_ON_ERROR_REPORT;
-	if (strcmp(text, "report") == 0)
+	if (hv_on_error_parse(text, &r->on_error) == 0)
 		return CLI_OK;
 	return cli_usage(prog, "--on-error %s: neither report nor pause", text);
 }
 
-static int apply_limit(struct ctl_request *r, int id, const char *v)
+static int apply_limit(struct ctl_request *r, int id, const char *text)
 {
-	struct storvsp_limits *l = &r->limits;
-	uint64_t n = 0;
-	int status;
+	static const struct {
+		int id;
+		const char *name;
+		uint32_t bit;
+	} limits[] = {
+		{OPT_IOPS, "iops", CTL_SET_IOPS},
+		{OPT_IOPS_BURST, "iops-burst", CTL_SET_IOPS_BURST},
+		{OPT_BPS, "bps", CTL_SET_BPS},
+		{OPT_BPS_BURST, "bps-burst", CTL_SET_BPS_BURST},
+		{OPT_DEPTH, "depth", CTL_SET_DEPTH},
+	};
 
-	switch (id) {
-	case OPT_IOPS:
-		r->set |= CTL_SET_IOPS;
-		return number("--iops", v, STORVSP_IOPS_MAX, &l->iops);
-	case OPT_IOPS_BURST:
-		r->set |= CTL_SET_IOPS_BURST;
-		return number("--iops-burst", v, INT64_MAX, &l->iops_burst);
-	case OPT_BPS:
-		r->set |= CTL_SET_BPS;
-		return size("--bps", v, &l->bps);
-	case OPT_BPS_BURST:
-		r->set |= CTL_SET_BPS_BURST;
-		return size("--bps-burst", v, &l->bps_burst);
-	case OPT_DEPTH:
-		r->set |= CTL_SET_DEPTH;
-		status = number("--depth", v, STORVSP_DEPTH_MAX, &n);
-		l->depth = (uint32_t)n;
-		return status;
-	default:
-		return on_error(r, v);
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		if (limits[i].id != id)
+			continue;
+		r->set |= limits[i].bit;
+		if (hv_limit_set(limits[i].name, text, &r->limits) > 0)
+			return CLI_OK;
+		return cli_usage(prog, "--%s %s: not such a number or size, "
+				       "or too large a one",
+				 limits[i].name, text);
 	}
+	return on_error(r, text);
 }
 
 static int apply(void *into, int id, const char *v)
@@ -187,7 +167,10 @@ static int disk_take(struct ctl_args *a, const char *text)
 static int size_take(struct ctl_request *r, const char *text)
 {
 	r->by = *text == '+';
-	return size("size", text + r->by, &r->size_bytes);
+	if (cli_size_parse(text + r->by, &r->size_bytes))
+		return cli_usage(prog, "size %s: not a size such as 512M or 2G",
+				 text + r->by);
+	return CLI_OK;
 }
 
 static const struct verb {

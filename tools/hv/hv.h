@@ -99,6 +99,8 @@ void hv_args_free(struct hv_args *args);
  * value is no such number or size, or too large.
  */
 int hv_limit_word(const char *text, struct storvsp_limits *l);
+/* The same of a name and a value. */
+int hv_limit_set(const char *name, const char *value, struct storvsp_limits *l);
 /* What is wrong with the limits as a whole, or NULL. */
 const char *hv_limit_fault(const struct storvsp_limits *l);
 /* "report", "pause". */

@@ -3,22 +3,13 @@
  * depth=N; and on-error=report|pause.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "hv.h"
 
 static int count(const char *text, uint64_t max, uint64_t *out)
 {
-	char *end;
-	unsigned long long n;
-
-	errno = 0;
-	n = strtoull(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno || n > max)
-		return -EINVAL;
-	*out = n;
-	return 0;
+	return cli_number_parse(text, 0, max, out);
 }
 
 static int size(const char *text, uint64_t max, uint64_t *out)
@@ -32,17 +23,17 @@ static int size(const char *text, uint64_t max, uint64_t *out)
 }
 
 static const struct {
-	const char *word;
+	const char *name;
 	size_t at; /* in struct storvsp_limits, a uint64_t */
 	int (*parse)(const char *text, uint64_t max, uint64_t *out);
 	uint64_t max;
 } words[] = {
-	{"iops=", offsetof(struct storvsp_limits, iops), count,
+	{"iops", offsetof(struct storvsp_limits, iops), count,
 	 STORVSP_IOPS_MAX},
-	{"iops-burst=", offsetof(struct storvsp_limits, iops_burst), count,
+	{"iops-burst", offsetof(struct storvsp_limits, iops_burst), count,
 	 STORVSP_IOPS_MAX},
-	{"bps=", offsetof(struct storvsp_limits, bps), size, STORVSP_BPS_MAX},
-	{"bps-burst=", offsetof(struct storvsp_limits, bps_burst), size,
+	{"bps", offsetof(struct storvsp_limits, bps), size, STORVSP_BPS_MAX},
+	{"bps-burst", offsetof(struct storvsp_limits, bps_burst), size,
 	 STORVSP_BPS_MAX},
 };
 
@@ -56,20 +47,37 @@ static int depth(const char *text, struct storvsp_limits *l)
 	return 1;
 }
 
-int hv_limit_word(const char *text, struct storvsp_limits *l)
+static bool is_name(const char *text, size_t len, const char *name)
+{
+	return strlen(name) == len && strncmp(text, name, len) == 0;
+}
+
+static int set(const char *name, size_t len, const char *value,
+	       struct storvsp_limits *l)
 {
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		size_t n = strlen(words[i].word);
-		uint64_t value;
+		uint64_t n;
 
-		if (strncmp(text, words[i].word, n) != 0)
+		if (!is_name(name, len, words[i].name))
 			continue;
-		if (words[i].parse(text + n, words[i].max, &value))
+		if (words[i].parse(value, words[i].max, &n))
 			return -EINVAL;
-		memcpy((char *)l + words[i].at, &value, sizeof(value));
+		memcpy((char *)l + words[i].at, &n, sizeof(n));
 		return 1;
 	}
-	return strncmp(text, "depth=", 6) == 0 ? depth(text + 6, l) : 0;
+	return is_name(name, len, "depth") ? depth(value, l) : 0;
+}
+
+int hv_limit_set(const char *name, const char *value, struct storvsp_limits *l)
+{
+	return set(name, strlen(name), value, l);
+}
+
+int hv_limit_word(const char *text, struct storvsp_limits *l)
+{
+	const char *equals = strchr(text, '=');
+
+	return equals ? set(text, (size_t)(equals - text), equals + 1, l) : 0;
 }
 
 const char *hv_limit_fault(const struct storvsp_limits *l)

@@ -102,10 +102,9 @@ static int format_set(struct inspect_opts *opts, const char *text)
 
 static int width_set(struct inspect_opts *opts, const char *text)
 {
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
+	uint64_t n;
 
-	if (*text < '0' || *text > '9' || *end || n < 20 || n > 1000)
+	if (cli_number_parse(text, 20, 1000, &n))
 		return cli_usage(prog, "--width %s: not a number from 20 to "
 				       "1000", text);
 	opts->style.columns = (unsigned)n;

@@ -66,10 +66,9 @@ static const struct cli_option options[] = {
 
 static int port_set(struct serve *s, const char *text)
 {
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
+	uint64_t n;
 
-	if (*text < '0' || *text > '9' || *end || n < 1 || n > 65535)
+	if (cli_number_parse(text, 1, 65535, &n))
 		return cli_usage(s->prog, "--port %s: not from 1 to 65535",
 				 text);
 	s->port = text;

@@ -76,10 +76,9 @@ struct mount {
 
 static int partition_set(struct mount *m, const char *text)
 {
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
+	uint64_t n;
 
-	if (*text < '0' || *text > '9' || *end || n > 9999)
+	if (cli_number_parse(text, 0, 9999, &n))
 		return cli_usage(prog, "--partition %s: not a number", text);
 	m->partition = (int)n;
 	return CLI_OK;

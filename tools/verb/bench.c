@@ -95,16 +95,10 @@ static volatile sig_atomic_t stop;
 static int number(struct bench_verb *b, const char *option, const char *text,
 		  uint64_t most, uint64_t *to)
 {
-	char *end;
-	unsigned long long n;
-
-	errno = 0;
-	n = strtoull(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno || !n || n > most)
+	if (cli_number_parse(text, 1, most, to))
 		return cli_usage(b->prog, "--%s %s: not a number from 1 to "
 					  "%" PRIu64,
 				 option, text, most);
-	*to = n;
 	return CLI_OK;
 }
 
