@@ -161,7 +161,7 @@ SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
           tools/hv/shares.c tools/hv/initramfs.c tools/hv/cpio.c \
           tools/hv/blob.c tools/hv/ctl.c tools/hv/ctl_show.c \
           tools/hv/ctl_request.c tools/hv/ctl_socket.c \
-          tools/hv/ctl_server.c tools/hv/ctl_disk.c
+          tools/hv/ctl_server.c tools/hv/ctl_disk.c tools/hv/ctl_look.c
 
 SRC_vhd-mount := tools/serve/vhd-mount.c tools/serve/mount_fs.c \
                  tools/serve/mount_part.c tools/serve/mount_overlay.c \
@@ -230,7 +230,7 @@ SRC_tools_ctl     := tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
                      tools/hv/terminal.c tools/hv/ctl.c \
                      tools/hv/ctl_show.c tools/hv/ctl_request.c \
                      tools/hv/ctl_socket.c tools/hv/ctl_server.c \
-                     tools/hv/ctl_disk.c
+                     tools/hv/ctl_disk.c tools/hv/ctl_look.c
 SRC_tools_gpt     := tools/verb/gpt.c
 SRC_tools_inspect := $(filter-out tools/inspect/vhd-%,$(SRC_vhd-inspect))
 TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \

@@ -5,6 +5,7 @@
  *   ctl_socket.c   the socket: its place, messages with descriptors
  *   ctl_server.c   the thread inside `hv run`: clients, one request at a time
  *   ctl_disk.c     what a request does to the guest's disks
+ *   ctl_look.c     what it tells of them
  *   ctl.c          the program `hv ctl`; ctl_show.c: its tables
  *
  * A message is a packet (SOCK_SEQPACKET): a request one JSON object, with the

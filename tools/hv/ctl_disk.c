@@ -9,100 +9,24 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <semaphore.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "ctl.h"
+#include "ctl_disk.h"
 #include "tools/cli/json.h"
 
 #define END_MS	  5000  /* for requests to end by themselves */
 #define HURRY_MS  10000 /* ... after they were asked to */
 #define FREEZE_MS 5000
 
-enum state { ABSENT, SERVED, LEAVING };
-
-struct disk {
-	enum state state;
-	struct vhd *img;
-	int initial; /* its index in hv_disks, or -1: it was added */
-	char name[CTL_TEXT_MAX];
-	bool read_only, dvd;
-	struct vhd *old; /* the disc that was in the drive before, or NULL */
-	uint8_t id[16];
-	uint64_t left; /* number of the removal that left this LUN; 0: none */
-	sem_t told; /* posted with each notice */
-	atomic_bool free, idle;
-};
-
-struct ctl_disks {
-	struct hv_disks *disks;
-	struct hv_controllers *controllers;
-	struct disk at[HV_CONTROLLERS_MAX][HV_LUNS_MAX];
-	uint64_t removals;
-};
-
-static struct disk *disk_at(struct ctl_disks *d, const struct ctl_request *r)
-{
-	return &d->at[r->controller][r->lun];
-}
-
-static struct storvsp *controller(struct ctl_disks *d,
-				  const struct ctl_request *r)
-{
-	return d->controllers->vsp[r->controller];
-}
-
-static struct storvsp_address address(const struct ctl_request *r)
-{
-	return (struct storvsp_address){.lun = r->lun};
-}
-
-/* ------------------------------------------------------------- answers --- */
-
-struct json_object *ctl_refusal(const struct vhd_err *err)
-{
-	struct json_object *o = cli_json_object();
-	int code = cli_exit_code(err);
-
-	/* what was typed made sense, but not with this guest */
-	if (code == CLI_USAGE)
-		code = CLI_REFUSED;
-	cli_json_put(o, "ok", cli_json_bool(false));
-	cli_json_put(o, "error", cli_json_text(err->text));
-	cli_json_put(o, "why", cli_json_string(cli_why_name(err->why)));
-	cli_json_put(o, "exit", cli_json_number((uint64_t)code));
-	return o;
-}
-
-static struct json_object *yes(void)
-{
-	struct json_object *o = cli_json_object();
-
-	cli_json_put(o, "ok", cli_json_bool(true));
-	return o;
-}
-
-static void put_number(struct json_object *o, const char *key, uint64_t n)
-{
-	cli_json_put(o, key, cli_json_number(n));
-}
-
-static void put_place(struct json_object *o, unsigned c, unsigned lun)
-{
-	put_number(o, "controller", c);
-	put_number(o, "lun", lun);
-}
-
 /* ------------------------------------------------------------- notices --- */
 
 static void now_free(void *arg, struct vhd *img)
 {
-	struct disk *e = arg;
+	struct ctl_disk *e = arg;
 
 	(void)img;
 	atomic_store(&e->free, true);
@@ -111,14 +35,14 @@ static void now_free(void *arg, struct vhd *img)
 
 static void now_idle(void *arg, struct vhd *img)
 {
-	struct disk *e = arg;
+	struct ctl_disk *e = arg;
 
 	(void)img;
 	atomic_store(&e->idle, true);
 	sem_post(&e->told);
 }
 
-static bool wait_for(struct disk *e, const atomic_bool *flag, unsigned ms)
+static bool wait_for(struct ctl_disk *e, const atomic_bool *flag, unsigned ms)
 {
 	struct timespec due;
 
@@ -134,19 +58,20 @@ static bool wait_for(struct disk *e, const atomic_bool *flag, unsigned ms)
 /* ------------------------------------------------------------- closing --- */
 
 /* Nobody uses the image any more. */
-static int close_image(struct ctl_disks *d, struct disk *e, struct vhd_err *err)
+static int close_image(struct ctl_disks *d, struct ctl_disk *e,
+		       struct vhd_err *err)
 {
 	int rc = vhd_close(e->img, err);
 
 	if (e->initial >= 0)
 		hv_disk_forget(d->disks, (unsigned)e->initial);
 	e->img = NULL;
-	e->state = ABSENT;
+	e->state = CTL_ABSENT;
 	e->left = ++d->removals;
 	return rc;
 }
 
-static int close_old(struct disk *e, struct vhd_err *err)
+static int close_old(struct ctl_disk *e, struct vhd_err *err)
 {
 	struct vhd *old = e->old;
 
@@ -154,7 +79,8 @@ static int close_old(struct disk *e, struct vhd_err *err)
 	return vhd_close(old, err);
 }
 
-static int close_any(struct ctl_disks *d, struct disk *e, struct vhd_err *err)
+static int close_any(struct ctl_disks *d, struct ctl_disk *e,
+		     struct vhd_err *err)
 {
 	return e->old ? close_old(e, err) : close_image(d, e, err);
 }
@@ -165,10 +91,10 @@ bool ctl_disks_tidy(struct ctl_disks *d)
 
 	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++) {
 		for (unsigned l = 0; l < HV_LUNS_MAX; l++) {
-			struct disk *e = &d->at[c][l];
+			struct ctl_disk *e = &d->at[c][l];
 			struct vhd_err err;
 
-			if (e->state != LEAVING && !e->old)
+			if (e->state != CTL_LEAVING && !e->old)
 				continue;
 			if (!atomic_load(&e->free))
 				waiting = true;
@@ -218,7 +144,7 @@ static bool in_use(const struct ctl_disks *d, const struct stat *file,
 {
 	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++) {
 		for (unsigned l = 0; l < HV_LUNS_MAX; l++) {
-			const struct disk *e = &d->at[c][l];
+			const struct ctl_disk *e = &d->at[c][l];
 			bool e_writes = !e->read_only && !e->dvd;
 
 			if (clashes(e->img, e_writes, file, writes) ||
@@ -294,11 +220,11 @@ static int image_open(const struct ctl_disks *d, const struct ctl_request *r,
  */
 static unsigned free_lun(const struct ctl_disks *d, unsigned controller)
 {
-	const struct disk *at = d->at[controller];
+	const struct ctl_disk *at = d->at[controller];
 	unsigned best = HV_LUNS_MAX;
 
 	for (unsigned l = 0; l < HV_LUNS_MAX; l++)
-		if (at[l].state == ABSENT &&
+		if (at[l].state == CTL_ABSENT &&
 		    (best == HV_LUNS_MAX || at[l].left < at[best].left))
 			best = l;
 	return best;
@@ -307,7 +233,7 @@ static unsigned free_lun(const struct ctl_disks *d, unsigned controller)
 static int place_find(struct ctl_disks *d, struct ctl_request *r,
 		      struct vhd_err *err)
 {
-	if (!controller(d, r))
+	if (!ctl_controller(d, r))
 		return vhd_fail(err, -ENOENT, VHD_WHY_ARGUMENT, 0,
 				"the guest has no controller %u: one is made "
 				"where hv run has a disk on it", r->controller);
@@ -317,7 +243,7 @@ static int place_find(struct ctl_disks *d, struct ctl_request *r,
 		return vhd_fail(err, -ENOSPC, VHD_WHY_ARGUMENT, 0,
 				"controller %u has %d disks, no more",
 				r->controller, HV_LUNS_MAX);
-	if (disk_at(d, r)->state != ABSENT)
+	if (ctl_disk_at(d, r)->state != CTL_ABSENT)
 		return vhd_fail(err, -EEXIST, VHD_WHY_ARGUMENT, 0,
 				"LUN %u of controller %u is taken", r->lun,
 				r->controller);
@@ -328,13 +254,13 @@ static bool id_taken(const struct ctl_disks *d, const uint8_t id[16])
 {
 	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++)
 		for (unsigned l = 0; l < HV_LUNS_MAX; l++)
-			if (d->at[c][l].state != ABSENT &&
+			if (d->at[c][l].state != CTL_ABSENT &&
 			    memcmp(d->at[c][l].id, id, 16) == 0)
 				return true;
 	return false;
 }
 
-static void name_it(struct ctl_disks *d, struct disk *e,
+static void name_it(struct ctl_disks *d, struct ctl_disk *e,
 		    const struct ctl_request *r, const struct vhd *img)
 {
 	hv_disk_id(r->name, vhd_get_info(img), e->id);
@@ -347,12 +273,12 @@ static void name_it(struct ctl_disks *d, struct disk *e,
 }
 
 static struct json_object *added(const struct ctl_request *r,
-				 const struct disk *e)
+				 const struct ctl_disk *e)
 {
-	struct json_object *o = yes();
+	struct json_object *o = ctl_yes();
 
-	put_place(o, r->controller, r->lun);
-	put_number(o, "size", vhd_get_info(e->img)->size_bytes);
+	ctl_put_place(o, r->controller, r->lun);
+	ctl_put_number(o, "size", vhd_get_info(e->img)->size_bytes);
 	return o;
 }
 
@@ -369,7 +295,7 @@ static struct json_object *add(struct ctl_disks *d, struct ctl_request *r,
 	};
 	struct vhd *img = NULL;
 	struct vhd_err err;
-	struct disk *e;
+	struct ctl_disk *e;
 	int rc = image_open(d, r, fds, count, &img, &err);
 
 	if (rc == 0)
@@ -378,24 +304,24 @@ static struct json_object *add(struct ctl_disks *d, struct ctl_request *r,
 		vhd_abandon(img);
 		return ctl_refusal(&err);
 	}
-	e = disk_at(d, r);
+	e = ctl_disk_at(d, r);
 	name_it(d, e, r, img);
 	o.lun = r->lun;
 	memcpy(o.unique_id, e->id, sizeof(o.unique_id));
-	rc = storvsp_disk_add(controller(d, r), &o, img, &err);
+	rc = storvsp_disk_add(ctl_controller(d, r), &o, img, &err);
 	if (rc) {
 		vhd_abandon(img);
 		return ctl_refusal(&err);
 	}
 	e->img = img;
-	e->state = SERVED;
+	e->state = CTL_SERVED;
 	return added(r, e);
 }
 
 /* ------------------------------------------------------------ removing --- */
 
 /* Notices say of one image at a time that it is free. */
-static int old_check(const struct disk *e, struct vhd_err *err)
+static int old_check(const struct ctl_disk *e, struct vhd_err *err)
 {
 	if (!e->old)
 		return 0;
@@ -414,7 +340,7 @@ static int still_busy(const struct ctl_request *r, struct vhd_err *err)
 static struct json_object *remove_disk(struct ctl_disks *d,
 				       const struct ctl_request *r)
 {
-	struct disk *e = disk_at(d, r);
+	struct ctl_disk *e = ctl_disk_at(d, r);
 	const struct storvsp_notice gone = {now_free, e};
 	struct vhd_err err;
 	int rc = old_check(e, &err);
@@ -422,24 +348,25 @@ static struct json_object *remove_disk(struct ctl_disks *d,
 	if (rc)
 		return ctl_refusal(&err);
 	atomic_store(&e->free, false);
-	rc = storvsp_disk_remove(controller(d, r), address(r), &gone, &err);
+	rc = storvsp_disk_remove(ctl_controller(d, r), ctl_address(r), &gone,
+				 &err);
 	if (rc)
 		return ctl_refusal(&err);
-	e->state = LEAVING;
+	e->state = CTL_LEAVING;
 	if (r->now || !wait_for(e, &e->free, END_MS)) {
-		storvsp_disk_hurry(controller(d, r));
+		storvsp_disk_hurry(ctl_controller(d, r));
 		if (!wait_for(e, &e->free, HURRY_MS)) {
 			(void)still_busy(r, &err);
 			return ctl_refusal(&err);
 		}
 	}
 	rc = close_image(d, e, &err);
-	return rc ? ctl_refusal(&err) : yes();
+	return rc ? ctl_refusal(&err) : ctl_yes();
 }
 
 /* ------------------------------------------------------ another disc ----- */
 
-static int drive_check(const struct disk *e, const struct ctl_request *r,
+static int drive_check(const struct ctl_disk *e, const struct ctl_request *r,
 		       struct vhd_err *err)
 {
 	if (!e->dvd)
@@ -449,7 +376,7 @@ static int drive_check(const struct disk *e, const struct ctl_request *r,
 }
 
 /* What was in the drive belonged to hv_disks or to this server. */
-static void swap(struct ctl_disks *d, struct disk *e,
+static void swap(struct ctl_disks *d, struct ctl_disk *e,
 		 const struct ctl_request *r, struct vhd *img)
 {
 	if (e->initial >= 0)
@@ -464,7 +391,7 @@ static struct json_object *change(struct ctl_disks *d,
 				  const struct ctl_request *request, int *fds,
 				  unsigned count)
 {
-	struct disk *e = disk_at(d, request);
+	struct ctl_disk *e = ctl_disk_at(d, request);
 	const struct storvsp_notice gone = {now_free, e};
 	struct ctl_request r = *request;
 	struct vhd *img = NULL;
@@ -478,8 +405,8 @@ static struct json_object *change(struct ctl_disks *d,
 	if (rc == 0) {
 		/* not before: it may be the former disc's notice */
 		atomic_store(&e->free, false);
-		rc = storvsp_dvd_change(controller(d, &r), address(&r), img,
-					&gone, &err);
+		rc = storvsp_dvd_change(ctl_controller(d, &r),
+					ctl_address(&r), img, &gone, &err);
 	}
 	if (rc) {
 		vhd_abandon(img);
@@ -487,15 +414,15 @@ static struct json_object *change(struct ctl_disks *d,
 	}
 	swap(d, e, &r, img);
 	if (!wait_for(e, &e->free, END_MS))
-		storvsp_disk_hurry(controller(d, &r));
+		storvsp_disk_hurry(ctl_controller(d, &r));
 	else if (close_old(e, &err) < 0)
 		return ctl_refusal(&err);
-	return yes();
+	return ctl_yes();
 }
 
 /* ------------------------------------------------------------ resizing --- */
 
-static int new_size(const struct ctl_request *r, const struct disk *e,
+static int new_size(const struct ctl_request *r, const struct ctl_disk *e,
 		    uint64_t *size, struct vhd_err *err)
 {
 	uint64_t now;
@@ -520,7 +447,7 @@ static int new_size(const struct ctl_request *r, const struct disk *e,
 static struct json_object *resize(struct ctl_disks *d,
 				  const struct ctl_request *r)
 {
-	struct disk *e = disk_at(d, r);
+	struct ctl_disk *e = ctl_disk_at(d, r);
 	const struct storvsp_notice idle = {now_idle, e};
 	struct json_object *o;
 	struct vhd_err err;
@@ -529,8 +456,8 @@ static struct json_object *resize(struct ctl_disks *d,
 
 	atomic_store(&e->idle, false);
 	if (rc == 0)
-		rc = storvsp_disk_freeze(controller(d, r), address(r), &idle,
-					 &err);
+		rc = storvsp_disk_freeze(ctl_controller(d, r), ctl_address(r),
+					 &idle, &err);
 	if (rc)
 		return ctl_refusal(&err);
 	was = vhd_get_info(e->img)->size_bytes;
@@ -540,139 +467,12 @@ static struct json_object *resize(struct ctl_disks *d,
 		rc = vhd_fail(&err, -EBUSY, VHD_WHY_IO, 0,
 			      "requests in flight did not end within %d s; "
 			      "nothing was changed", FREEZE_MS / 1000);
-	storvsp_disk_thaw(controller(d, r));
+	storvsp_disk_thaw(ctl_controller(d, r));
 	if (rc)
 		return ctl_refusal(&err);
-	o = yes();
-	put_number(o, "was", was);
-	put_number(o, "size", vhd_get_info(e->img)->size_bytes);
-	return o;
-}
-
-/* -------------------------------------------------------------- looking -- */
-
-static void put_limits(struct json_object *o, const struct storvsp_limits *l)
-{
-	put_number(o, "iops", l->iops);
-	put_number(o, "iops-burst", l->iops_burst);
-	put_number(o, "bps", l->bps);
-	put_number(o, "bps-burst", l->bps_burst);
-	put_number(o, "depth", l->depth);
-}
-
-static const char *state_word(const struct disk *e,
-			      const struct storvsp_disk_stats *s)
-{
-	if (e->state == LEAVING)
-		return "leaving";
-	return s->poisoned ? "failed" : s->paused ? "paused" : "ok";
-}
-
-static struct json_object *list_one(struct ctl_disks *d, unsigned c, unsigned l)
-{
-	struct disk *e = &d->at[c][l];
-	const struct vhd_info *info = e->img ? vhd_get_info(e->img) : NULL;
-	struct json_object *o = cli_json_object();
-	struct storvsp_disk_stats *s = calloc(1, sizeof(*s));
-
-	put_place(o, c, l);
-	cli_json_put(o, "name", cli_json_text(e->name));
-	cli_json_put(o, "format",
-		     cli_json_string(info ? vhd_format_name(info->format)
-					  : "none"));
-	put_number(o, "size", info ? info->size_bytes : 0);
-	cli_json_put(o, "read-only", cli_json_bool(e->read_only));
-	cli_json_put(o, "dvd", cli_json_bool(e->dvd));
-	if (s) {
-		(void)storvsp_disk_get_stats(d->controllers->vsp[c],
-					     (struct storvsp_address){
-						     .lun = (uint8_t)l},
-					     s);
-		cli_json_put(o, "state", cli_json_string(state_word(e, s)));
-	}
-	free(s);
-	return o;
-}
-
-static struct json_object *list(struct ctl_disks *d)
-{
-	struct json_object *o = yes(), *all = cli_json_array();
-
-	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++)
-		for (unsigned l = 0; l < HV_LUNS_MAX; l++)
-			if (d->at[c][l].state != ABSENT)
-				cli_json_add(all, list_one(d, c, l));
-	cli_json_put(o, "disks", all);
-	return o;
-}
-
-/* Nanoseconds. */
-static struct json_object *latency(const struct storvsp_histogram *h)
-{
-	static const struct {
-		const char *name;
-		unsigned per_100000;
-	} at[] = {{"p50", 50000},   {"p90", 90000},    {"p99", 99000},
-		  {"p99.9", 99900}, {"p99.99", 99990}, {"max", 100000}};
-	struct json_object *o = cli_json_object();
-
-	for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++)
-		put_number(o, at[i].name,
-			   storvsp_histogram_ns(h, at[i].per_100000));
-	return o;
-}
-
-static void put_kinds(struct json_object *o, const struct storvsp_disk_stats *s)
-{
-	for (unsigned k = 0; k < STORVSP_KINDS; k++) {
-		struct json_object *one = cli_json_object();
-
-		put_number(one, "count", s->kind[k].count);
-		put_number(one, "errors", s->kind[k].errors);
-		put_number(one, "bytes", s->kind[k].bytes);
-		cli_json_put(one, "latency-ns", latency(&s->kind[k].latency));
-		cli_json_put(o, storvsp_kind_name((enum storvsp_kind)k), one);
-	}
-}
-
-static void put_counts(struct json_object *o,
-		       const struct storvsp_disk_stats *s)
-{
-	put_number(o, "aborted", s->aborted);
-	put_number(o, "in-flight", s->in_flight);
-	put_number(o, "in-flight-max", s->in_flight_max);
-	put_number(o, "waiting", s->waiting);
-	put_number(o, "waiting-max", s->waiting_max);
-	put_number(o, "queue-full", s->full);
-	put_number(o, "throttled", s->throttled);
-	put_number(o, "throttled-ns", s->throttled_ns);
-	put_number(o, "stalls", s->stalls);
-	put_number(o, "stalled", s->stalled);
-	put_number(o, "pauses", s->pauses);
-	put_number(o, "held", s->held);
-}
-
-static struct json_object *stats(struct ctl_disks *d,
-				 const struct ctl_request *r)
-{
-	struct storvsp_disk_stats *s = calloc(1, sizeof(*s));
-	struct json_object *o = yes();
-
-	if (!s || storvsp_disk_get_stats(controller(d, r), address(r), s)) {
-		free(s);
-		return o; /* it is just leaving, or no memory */
-	}
-	put_place(o, r->controller, r->lun);
-	cli_json_put(o, "state",
-		     cli_json_string(state_word(disk_at(d, r), s)));
-	cli_json_put(o, "on-error",
-		     cli_json_string(s->on_error == STORVSP_ON_ERROR_PAUSE
-					     ? "pause"
-					     : "report"));
-	put_limits(o, &s->limits);
-	put_counts(o, s);
-	put_kinds(o, s);
-	free(s);
+	o = ctl_yes();
+	ctl_put_number(o, "was", was);
+	ctl_put_number(o, "size", vhd_get_info(e->img)->size_bytes);
 	return o;
 }
 
@@ -683,11 +483,12 @@ static struct json_object *resume(struct ctl_disks *d,
 {
 	struct json_object *o;
 	struct vhd_err err;
-	int rc = storvsp_disk_resume(controller(d, r), address(r), &err);
+	int rc = storvsp_disk_resume(ctl_controller(d, r), ctl_address(r),
+				     &err);
 
 	if (rc < 0)
 		return ctl_refusal(&err);
-	o = yes();
+	o = ctl_yes();
 	cli_json_put(o, "was-paused", cli_json_bool(rc > 0));
 	return o;
 }
@@ -714,24 +515,22 @@ static void merge(struct storvsp_limits *l, const struct ctl_request *r)
 static struct json_object *limit(struct ctl_disks *d,
 				 const struct ctl_request *r)
 {
-	struct storvsp_disk_stats *s = calloc(1, sizeof(*s));
-	struct storvsp_limits l = {0};
+	struct storvsp_limits l =
+		ctl_look_at(d, r->controller, r->lun)->limits;
 	struct json_object *o;
 	struct vhd_err err;
 	int rc;
 
-	if (s && storvsp_disk_get_stats(controller(d, r), address(r), s) == 0)
-		l = s->limits;
-	free(s);
 	merge(&l, r);
-	rc = storvsp_disk_limit(controller(d, r), address(r), &l, &err);
+	rc = storvsp_disk_limit(ctl_controller(d, r), ctl_address(r), &l,
+				&err);
 	if (rc == 0 && r->set & CTL_SET_ON_ERROR)
-		rc = storvsp_disk_on_error(controller(d, r), address(r),
-					   r->on_error, &err);
+		rc = storvsp_disk_on_error(ctl_controller(d, r),
+					   ctl_address(r), r->on_error, &err);
 	if (rc)
 		return ctl_refusal(&err);
-	o = yes();
-	put_limits(o, &l);
+	o = ctl_yes();
+	ctl_put_limits(o, &l);
 	return o;
 }
 
@@ -740,12 +539,12 @@ static struct json_object *limit(struct ctl_disks *d,
 static struct json_object *on_disk(struct ctl_disks *d,
 				   const struct ctl_request *r)
 {
-	struct disk *e = disk_at(d, r);
+	struct ctl_disk *e = ctl_disk_at(d, r);
 	struct vhd_err err;
 
-	if (e->state != SERVED) {
+	if (e->state != CTL_SERVED) {
 		(void)vhd_fail(&err, -ENOENT, VHD_WHY_ARGUMENT, 0,
-			       e->state == LEAVING
+			       e->state == CTL_LEAVING
 				       ? "LUN %u of controller %u is still "
 					 "being removed"
 				       : "there is no LUN %u on controller %u",
@@ -762,7 +561,7 @@ static struct json_object *on_disk(struct ctl_disks *d,
 	case CTL_LIMIT:
 		return limit(d, r);
 	default:
-		return stats(d, r);
+		return ctl_stats(d, r);
 	}
 }
 
@@ -775,11 +574,11 @@ struct json_object *ctl_disks_do(struct ctl_disks *d,
 	(void)ctl_disks_tidy(d);
 	if (r.command == CTL_ADD)
 		return add(d, &r, fds, count);
-	if (r.command == CTL_CHANGE && disk_at(d, &r)->state == SERVED)
+	if (r.command == CTL_CHANGE && ctl_disk_at(d, &r)->state == CTL_SERVED)
 		return change(d, &r, fds, count);
 	for (unsigned i = 0; i < count; i++)
 		close(fds[i]);
-	return r.command == CTL_LIST ? list(d) : on_disk(d, &r);
+	return r.command == CTL_LIST ? ctl_list(d) : on_disk(d, &r);
 }
 
 struct ctl_disks *ctl_disks_create(struct hv_disks *disks,
@@ -796,9 +595,9 @@ struct ctl_disks *ctl_disks_create(struct hv_disks *disks,
 			sem_init(&d->at[c][l].told, 0, 0);
 	for (unsigned i = 0; i < disks->args->disk_count; i++) {
 		const struct hv_disk_arg *a = &disks->args->disks[i];
-		struct disk *e = &d->at[a->controller][a->lun];
+		struct ctl_disk *e = &d->at[a->controller][a->lun];
 
-		e->state = SERVED;
+		e->state = CTL_SERVED;
 		e->img = disks->img[i];
 		e->initial = (int)i;
 		e->read_only = a->read_only;
@@ -817,10 +616,10 @@ int ctl_disks_destroy(struct ctl_disks *d)
 		return CLI_OK;
 	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++) {
 		for (unsigned l = 0; l < HV_LUNS_MAX; l++) {
-			struct disk *e = &d->at[c][l];
+			struct ctl_disk *e = &d->at[c][l];
 			struct vhd_err err;
 
-			if (e->state != ABSENT && e->initial < 0 &&
+			if (e->state != CTL_ABSENT && e->initial < 0 &&
 			    vhd_close(e->img, &err) < 0)
 				status = cli_fail(hv_prog, e->name, &err);
 			if (vhd_close(e->old, &err) < 0)

@@ -95,12 +95,27 @@ static void send_answer(struct client *c)
 		client_close(c);
 }
 
+static struct json_object *too_long(void)
+{
+	struct vhd_err err;
+
+	(void)vhd_fail(&err, -EMSGSIZE, VHD_WHY_ARGUMENT, 0,
+		       "the answer is longer than %u bytes: ask for less at "
+		       "once", CTL_ANSWER_BYTES_MAX);
+	return ctl_refusal(&err);
+}
+
 /* The text of the answer, or of one that says that it is too long. */
 static void answer(struct client *c, struct json_object *o)
 {
 	const char *text = cli_json_print(o, JSON_C_TO_STRING_PLAIN);
 
-	if (text && strlen(text) <= CTL_ANSWER_BYTES_MAX)
+	if (text && strlen(text) > CTL_ANSWER_BYTES_MAX) {
+		json_object_put(o);
+		o = too_long();
+		text = cli_json_print(o, JSON_C_TO_STRING_PLAIN);
+	}
+	if (text)
 		c->answer = strdup(text);
 	json_object_put(o);
 	if (!c->answer) {
