@@ -3,7 +3,8 @@
  * lock and an eventfd, wait until they may be sent, are out, and end exactly
  * once. What a lost connection had is sent again first on the next.
  *
- * Time. Connecting is tried at once, then every 0.1, 0.2, ... 1 s. Requests
+ * Time. Connecting is tried at once after a connection that answered something,
+ * else and then again after 0.1, 0.2, 0.4, ... 1 s, at most doubled. Requests
  * fail with -ENOTCONN when for `reconnect_ms` no request was answered; those
  * that come later fail at once, until there is a connection again.
  */
