@@ -76,6 +76,8 @@ void storvsp_disks_settled(struct storvsp *vsp, struct channel *ch,
 			   uint64_t number);
 /* Perhaps now nobody holds a disk any more: say so to who waits for that. */
 void storvsp_disks_notify(struct storvsp *vsp);
+/* -ENOENT: nothing is there. */
+int storvsp_no_disk(struct storvsp_address at, struct vhd_err *err);
 
 /* ------------------------------------------------------------- blocks.c -- */
 

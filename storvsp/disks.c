@@ -9,10 +9,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "scsi/attention.h"
 #include "controller.h"
-#include "scsi/dvd.h"
 #include "policy.h"
+#include "scsi/attention.h"
+#include "scsi/dvd.h"
 
 /* A disc's size in sectors: whole blocks of it. */
 static uint64_t disc_sectors(const struct vhd *img)
@@ -81,17 +81,21 @@ static struct storvsp_disk *free_place(struct storvsp *vsp)
 	return NULL;
 }
 
-/* Taken by a disk that is not in the list: on its way out, or to come back. */
-static bool taken_beside(const struct storvsp *vsp,
-			 const struct storvsp_disk_opts *o,
-			 const struct vhd *img)
+/* By any disk, be it on its way out. */
+static bool image_used(const struct storvsp *vsp, const struct vhd *img)
+{
+	for (unsigned i = 0; img && i < STORVSP_DISKS_MAX; i++)
+		if (vsp->life[i].state != DISK_NONE && vsp->disks[i].img == img)
+			return true;
+	return false;
+}
+
+/* Taken by a disk that is not in the list, but will be back. */
+static bool place_frozen(const struct storvsp *vsp,
+			 const struct storvsp_disk_opts *o)
 {
 	const struct storvsp_disk *f = vsp->frozen;
 
-	for (unsigned i = 0; i < STORVSP_DISKS_MAX; i++)
-		if (img && vsp->life[i].state != DISK_NONE &&
-		    vsp->disks[i].img == img)
-			return true;
 	return f && f->path == o->path && f->target == o->target &&
 	       f->lun == o->lun;
 }
@@ -113,7 +117,7 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 
 	if (!d)
 		return -ENOSPC;
-	if (taken_beside(vsp, o, img))
+	if (image_used(vsp, img) || place_frozen(vsp, o))
 		return -EEXIST;
 	*d = (struct storvsp_disk){
 		.img = img,
@@ -175,7 +179,7 @@ int storvsp_disk_add(struct storvsp *vsp, const struct storvsp_disk_opts *opts,
 
 /* ------------------------------------------------------- taking away ----- */
 
-static int no_disk(struct storvsp_address at, struct vhd_err *err)
+int storvsp_no_disk(struct storvsp_address at, struct vhd_err *err)
 {
 	return vhd_fail(err, -ENOENT, VHD_WHY_ARGUMENT, 0,
 			"there is no disk at %u:%u:%u", at.path, at.target,
@@ -216,7 +220,7 @@ int storvsp_disk_remove(struct storvsp *vsp, struct storvsp_address at,
 		take_away_locked(vsp, d, DISK_LEAVING, gone);
 	pthread_mutex_unlock(&vsp->lock);
 	if (!d)
-		return no_disk(at, err);
+		return storvsp_no_disk(at, err);
 	storvsp_disks_notify(vsp);
 	return 0;
 }
@@ -252,7 +256,7 @@ int storvsp_disk_freeze(struct storvsp *vsp, struct storvsp_address at,
 		return vhd_fail(err, -EBUSY, VHD_WHY_ARGUMENT, 0,
 				"another change of a disk is under way");
 	if (!d)
-		return no_disk(at, err);
+		return storvsp_no_disk(at, err);
 	storvsp_disks_notify(vsp);
 	return 0;
 }
@@ -291,9 +295,8 @@ static int exchange_locked(struct storvsp *vsp, struct storvsp_disk *old,
 
 	if (!d)
 		return -ENOSPC;
-	for (unsigned i = 0; img && i < STORVSP_DISKS_MAX; i++)
-		if (vsp->life[i].state != DISK_NONE && vsp->disks[i].img == img)
-			return -EEXIST;
+	if (image_used(vsp, img))
+		return -EEXIST;
 	*d = *old;
 	d->img = img;
 	d->slot = (unsigned)(d - vsp->disks);

@@ -110,12 +110,6 @@ bool storvsp_policy_holds(struct channel *ch, const struct request *r)
 
 /* ------------------------------------------------- the host's wishes ----- */
 
-static int no_disk(struct storvsp_address at, struct vhd_err *err)
-{
-	return vhd_fail(err, -ENOENT, VHD_WHY_ARGUMENT, 0,
-			"no disk at %u:%u:%u", at.path, at.target, at.lun);
-}
-
 /* Locked; NULL when nothing is there. */
 static struct policy *find(const struct storvsp *vsp, struct storvsp_address at,
 			   struct vhd **img)
@@ -145,7 +139,7 @@ int storvsp_disk_limit(struct storvsp *vsp, struct storvsp_address at,
 		storvsp_mail_look_locked(vsp);
 	}
 	pthread_mutex_unlock(&vsp->lock);
-	return p ? 0 : no_disk(at, err);
+	return p ? 0 : storvsp_no_disk(at, err);
 }
 
 int storvsp_disk_on_error(struct storvsp *vsp, struct storvsp_address at,
@@ -158,7 +152,7 @@ int storvsp_disk_on_error(struct storvsp *vsp, struct storvsp_address at,
 	if (p)
 		atomic_store(&p->on_error, on_error);
 	pthread_mutex_unlock(&vsp->lock);
-	return p ? 0 : no_disk(at, err);
+	return p ? 0 : storvsp_no_disk(at, err);
 }
 
 int storvsp_disk_resume(struct storvsp *vsp, struct storvsp_address at,
@@ -176,7 +170,7 @@ int storvsp_disk_resume(struct storvsp *vsp, struct storvsp_address at,
 		storvsp_mail_look_locked(vsp);
 	pthread_mutex_unlock(&vsp->lock);
 	if (!p)
-		return no_disk(at, err);
+		return storvsp_no_disk(at, err);
 	if (img && vhd_poisoned(img))
 		return vhd_fail(err, -EIO, VHD_WHY_POISONED, 0,
 				"disk %u:%u:%u cannot be resumed: a sync "

@@ -3,9 +3,9 @@
  * lock and an eventfd, wait until they may be sent, are out, and end exactly
  * once. What a lost connection had is sent again first on the next.
  *
- * Time. Connecting is tried at once after a connection that answered something,
- * else and then again after 0.1, 0.2, 0.4, ... 1 s, at most doubled. Requests
- * fail with -ENOTCONN when for `reconnect_ms` no request was answered; those
+ * Time. A connection that answered something is made again at once; after one
+ * that did not, and after each try that failed, there is a pause, twice as long
+ * as the one before, of 0.1 to 1 s. Requests fail with -ENOTCONN when for `reconnect_ms` no request was answered; those
  * that come later fail at once, until there is a connection again.
  */
 #include <poll.h>
