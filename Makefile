@@ -74,8 +74,8 @@ VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \
              hv/vmbus/connection.c hv/vmbus/offer.c hv/vmbus/gpadl.c \
              hv/vmbus/channel.c hv/vmbus/ring.c hv/vmbus/packet.c
 
-HV_SRC := hv/kvm.c hv/partition.c hv/vcpu.c hv/control.c hv/memory.c \
-          hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c hv/board.c hv/acpi.c \
+HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/control.c \
+          hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c hv/board.c hv/acpi.c \
           hv/bzimage.c hv/boot_linux.c hv/chip/uart.c hv/chip/cmos.c \
           hv/chip/pm.c
 
@@ -195,7 +195,7 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_hostile vmbus_pass \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
-           hv_hypercall_fetch hv_kvm
+           hv_hypercall_fetch hv_kvm hv_reset
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
                 storvsp_trace \
                 storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
@@ -544,10 +544,12 @@ $(BUILD)/tests/vhd_nomem_calls: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
 PEAK_WRAP := malloc calloc realloc aligned_alloc free
 $(BUILD)/tests/vhd_bound $(BUILD)/tests/vmbus_bound: \
   LDFLAGS_ALL += $(addprefix -Wl$(comma)--wrap=,$(PEAK_WRAP))
-# There is no KVM in this one but its own.
-$(BUILD)/tests/hv_kvm: LDFLAGS_ALL += -Wl,--wrap=open64,--wrap=ioctl \
-  -Wl,--wrap=eventfd,--wrap=mmap64,--wrap=munmap,--wrap=write \
-  -Wl,--wrap=pthread_create,--wrap=hv_cpu_virtualizes
+# There is no KVM in these but their own.
+$(BUILD)/tests/hv_kvm $(BUILD)/tests/hv_reset: LDFLAGS_ALL += \
+  -Wl,--wrap=open64,--wrap=ioctl,--wrap=eventfd,--wrap=mmap64 \
+  -Wl,--wrap=munmap,--wrap=madvise,--wrap=write,--wrap=pthread_create \
+  -Wl,--wrap=hv_cpu_virtualizes
+$(BUILD)/tests/hv_kvm $(BUILD)/tests/hv_reset: $(call obj,tests/lib/fakekvm.c)
 # This one does what a guest may do between two looks at its slot.
 $(BUILD)/tests/hv_synic: LDFLAGS_ALL += -Wl,--wrap=hv_gpa_or32
 # No unit test, but built like one: what tests/cross_vhd.sh runs.

@@ -81,6 +81,7 @@ struct hv_args {
 	uint32_t poll_us;  /* a channel may spin so long before it sleeps */
 	bool no_register;  /* leave guest memory pageable */
 	uint32_t timeout_s; /* 0: none */
+	bool no_reboot;
 	enum hv_accel accel;
 };
 

@@ -93,6 +93,7 @@ static int create(struct run *r, const struct hv_args *args,
 	const struct hv_opts o = {
 		.cpus = args->cpus,
 		.memory_bytes = args->memory_bytes,
+		.no_reboot = args->no_reboot,
 		.console_in_fd = con->in_fd,
 		.console_out_fd = con->out_fd,
 		.console_filter = con->terminal ? filter : NULL,
@@ -111,7 +112,9 @@ static int create(struct run *r, const struct hv_args *args,
 	if (ret == 0 && args->name)
 		ret = ctl_server_create(args->name, disks, &r->controllers,
 					&r->ctl, err);
-	/* All is open: the guest's first instruction comes after this. */
+	/* All is open, for later resets as well: the guest's first instruction
+	 * comes after this.
+	 */
 	if (ret == 0)
 		ret = sandbox_enter_no_files(
 			hv_prog, r->ctl ? ctl_server_dir_fd(r->ctl) : -1, err);
