@@ -229,7 +229,7 @@ SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
                      tools/hv/terminal.c tools/hv/modules.c \
                      tools/hv/shares.c tools/hv/cpio.c
 SRC_tools_ctl     := tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
-                     tools/hv/keeper.c \
+                     tools/hv/keeper.c tools/hv/fwdisk.c \
                      tools/hv/terminal.c tools/hv/ctl.c \
                      tools/hv/ctl_show.c tools/hv/ctl_request.c \
                      tools/hv/ctl_socket.c tools/hv/ctl_server.c \

@@ -292,6 +292,8 @@ struct vmbus *hv_bus(struct hv *hv)
 void hv_vcpus_stop(struct hv *hv)
 {
 	hv_board_stop(hv->board);
+	if (hv->opts.disks_hurry)
+		hv->opts.disks_hurry(hv->opts.disks_arg, true);
 	for (uint32_t i = 0; i < hv->opts.cpus; i++)
 		hv_vcpu_join(&hv->vcpu[i]);
 }

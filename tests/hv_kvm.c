@@ -68,6 +68,7 @@ static struct {
 	int interrupt_fd;      /* a write to it is interrupted once */
 	unsigned lines;
 	char line[LINES][256];
+	unsigned hurried;      /* disks were told to */
 } fake;
 
 /* True: this call shall fail, and errno says how. */
@@ -286,6 +287,12 @@ static void say(void *arg, const char *line)
 			 line);
 }
 
+static void hurry(void *arg, bool on)
+{
+	assert_ptr_equal(arg, &fake);
+	fake.hurried += on;
+}
+
 static void reset(void)
 {
 	memset(&fake, 0, sizeof(fake));
@@ -314,6 +321,8 @@ static int make(struct hv **hv, struct vhd_err *err)
 		.console_in_fd = -1,
 		.console_out_fd = -1,
 		.log = say,
+		.disks_hurry = hurry,
+		.disks_arg = &fake,
 	};
 	int rc = hv_create(&o, hv, err);
 
@@ -642,6 +651,7 @@ static void every_exit_has_its_end(void **state)
 		fake.interrupt_fd = hv->wake_fd;
 		if (hv_run(hv, &err) != s->end)
 			fail_msg("story %zu: not that end", i);
+		assert_int_equal(fake.hurried, 1);
 		told = s->end == HV_END_FAILED ? err.text : fake.line[0];
 		if (s->text && !strstr(told, s->text))
 			fail_msg("story %zu: '%s'", i, told);
