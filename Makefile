@@ -156,6 +156,7 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/verb/words.c tools/verb/preset.c
 SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
           tools/hv/keeper.c tools/hv/run.c tools/hv/controllers.c \
+          tools/hv/fwdisk.c \
           tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
           tools/hv/qemu.c tools/hv/modules.c tools/hv/vmlinux.c \
           tools/hv/shares.c tools/hv/initramfs.c tools/hv/cpio.c \
@@ -212,7 +213,8 @@ UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storv
                 storvsp_blocks storvsp_reserve storvsp_compare storvsp_dvd
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
-UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper tools_inspect \
+UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper \
+              tools_fwdisk tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt tools_sandbox tools_ctl
 SRC_tools_bench := tools/verb/bench_run.c
@@ -221,12 +223,13 @@ SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
 SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
+SRC_tools_fwdisk  := tools/hv/fwdisk.c
 SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
                      tools/hv/keeper.c tools/hv/escape.c \
                      tools/hv/terminal.c tools/hv/modules.c \
                      tools/hv/shares.c tools/hv/cpio.c
 SRC_tools_ctl     := tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
-                     tools/hv/keeper.c \
+                     tools/hv/keeper.c tools/hv/fwdisk.c \
                      tools/hv/terminal.c tools/hv/ctl.c \
                      tools/hv/ctl_show.c tools/hv/ctl_request.c \
                      tools/hv/ctl_socket.c tools/hv/ctl_server.c \

@@ -16,9 +16,16 @@
 /* Console output not yet taken. */
 #define OUTPUT_BYTES (4 * PIO_MAX)
 
+struct added {
+	const struct hv_port_range *range;
+	void *arg;
+};
+
 struct hv_board {
 	const struct hv_board_ops *ops;
 	void *arg;
+	struct added added[HV_BOARD_RANGES_MAX];
+	unsigned added_count;
 	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t taken; /* output was taken, or stopping */
 	bool stopping;
@@ -178,6 +185,50 @@ static const struct port_range *find(uint16_t port, unsigned size)
 	return NULL;
 }
 
+static const struct added *find_added(const struct hv_board *b, uint16_t port,
+				      unsigned size)
+{
+	for (unsigned i = 0; i < b->added_count; i++) {
+		const struct hv_port_range *r = b->added[i].range;
+
+		if (port >= r->first && port + size <= r->first + r->count &&
+		    (r->widths & size))
+			return &b->added[i];
+	}
+	return NULL;
+}
+
+int hv_board_add(struct hv_board *b, const struct hv_port_range *range,
+		 void *arg)
+{
+	if (b->added_count == HV_BOARD_RANGES_MAX)
+		return -ENOSPC;
+	b->added[b->added_count++] = (struct added){range, arg};
+	return 0;
+}
+
+static void in_added(struct hv_board *b, uint16_t port, unsigned size,
+		     uint32_t count, uint8_t *data)
+{
+	const struct added *a = find_added(b, port, size);
+
+	if (a && a->range->in)
+		a->range->in(a->arg, (unsigned)port - a->range->first, size,
+			     count, data);
+	else
+		memset(data, 0xff, (size_t)size * count);
+}
+
+static void out_added(struct hv_board *b, uint16_t port, unsigned size,
+		      uint32_t count, const uint8_t *data)
+{
+	const struct added *a = find_added(b, port, size);
+
+	if (a && a->range->out)
+		a->range->out(a->arg, (unsigned)port - a->range->first, size,
+			      count, data);
+}
+
 void hv_board_in(struct hv_board *b, uint16_t port, unsigned size,
 		 uint32_t count, uint8_t *data)
 {
@@ -185,7 +236,7 @@ void hv_board_in(struct hv_board *b, uint16_t port, unsigned size,
 	size_t n = (size_t)size * count;
 
 	if (!r || !r->in) {
-		memset(data, 0xff, n);
+		in_added(b, port, size, count, data);
 		return;
 	}
 	pthread_mutex_lock(&b->lock);
@@ -203,8 +254,10 @@ void hv_board_out(struct hv_board *b, uint16_t port, unsigned size,
 	const struct port_range *r = find(port, size);
 	size_t n = (size_t)size * count;
 
-	if (!r || !r->out)
+	if (!r || !r->out) {
+		out_added(b, port, size, count, data);
 		return;
+	}
 	pthread_mutex_lock(&b->lock);
 	/* The console takes all of it, or this vCPU waits; without the lock. */
 	while (port == HV_PORT_COM1 && !b->stopping &&
@@ -278,6 +331,9 @@ void hv_board_reset(struct hv_board *b)
 	b->stopping = false;
 	chips_init(b);
 	pthread_mutex_unlock(&b->lock);
+	for (unsigned i = 0; i < b->added_count; i++)
+		if (b->added[i].range->reset)
+			b->added[i].range->reset(b->added[i].arg);
 }
 
 int hv_board_create(const struct hv_board_ops *ops, void *arg,

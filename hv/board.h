@@ -42,6 +42,28 @@ int hv_board_create(const struct hv_board_ops *ops, void *arg,
 		    struct hv_board **out);
 void hv_board_destroy(struct hv_board *b);
 
+/* A chip that not every machine has. It is given whole accesses, `count` of
+ * `size` (1, 2 or 4) bytes at offset `off` in its range, and guards itself: the
+ * board's lock is not held. Reads without `in` give ones.
+ */
+struct hv_port_range {
+	uint16_t first, count;
+	unsigned widths; /* sizes that are answered, or-ed */
+	void (*in)(void *arg, unsigned off, unsigned size, uint32_t count,
+		   uint8_t *data);
+	void (*out)(void *arg, unsigned off, unsigned size, uint32_t count,
+		    const uint8_t *data);
+	/* As after power-on, see hv_board_reset; NULL: it has no state. */
+	void (*reset)(void *arg);
+};
+
+/* Before the guest runs; borrows both. The board's own ports come first, then
+ * those added, in order. -ENOSPC.
+ */
+#define HV_BOARD_RANGES_MAX 16
+int hv_board_add(struct hv_board *b, const struct hv_port_range *range,
+		 void *arg);
+
 /* One I/O exit: `count` accesses of `size` (1, 2 or 4) bytes at `data`.
  * Output to the console waits while nobody takes it, until hv_board_stop.
  */

@@ -45,6 +45,12 @@ struct hv_opts {
 	int (*thread_begins)(void *arg, enum hv_thread thread,
 			     struct vhd_err *err);
 	void *thread_arg;
+	/* Processors are waited for: a disk that one of them waits for (see
+	 * disk.h) shall end that early, and fail others, until it is told
+	 * otherwise. Control thread. May be NULL.
+	 */
+	void (*disks_hurry)(void *arg, bool on);
+	void *disks_arg;
 	vmbus_log_fn log;       /* may be NULL; any thread */
 	void *log_arg;
 };

@@ -217,6 +217,8 @@ struct vmbus *hv_bus(struct hv *hv)
 void hv_vcpus_halt(struct hv *hv)
 {
 	hv_board_stop(hv->board);
+	if (hv->opts.disks_hurry)
+		hv->opts.disks_hurry(hv->opts.disks_arg, true);
 	for (uint32_t i = 0; i < hv->opts.cpus; i++)
 		hv_vcpu_halt(&hv->vcpu[i]);
 }
@@ -276,6 +278,8 @@ bool hv_restart(struct hv *hv)
 		hv_end_set(hv, HV_END_FAILED, 0);
 	if (hv_ended(hv))
 		return false;
+	if (hv->opts.disks_hurry)
+		hv->opts.disks_hurry(hv->opts.disks_arg, false);
 	vcpus_go(hv);
 	return true;
 }

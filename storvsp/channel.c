@@ -274,6 +274,19 @@ static struct channel *channel_alloc(const struct storvsp_opts *opts)
 	return ch;
 }
 
+/* One channel more or less. Control thread. */
+static void opened(struct storvsp *vsp)
+{
+	if (vsp->open_channels++ == 0 && vsp->opts.guest_has)
+		vsp->opts.guest_has(vsp->opts.guest_arg, true);
+}
+
+static void closed(struct storvsp *vsp)
+{
+	if (--vsp->open_channels == 0 && vsp->opts.guest_has)
+		vsp->opts.guest_has(vsp->opts.guest_arg, false);
+}
+
 static int device_open(void *dev, struct vmbus_channel *bus,
 		       const uint8_t *user)
 {
@@ -297,6 +310,7 @@ static int device_open(void *dev, struct vmbus_channel *bus,
 	ch->session.sub = ch->sub;
 	ch->session.max_subchannels = vsp->opts.max_subchannels;
 	ch->session.max_transfer_bytes = vsp->opts.max_transfer_bytes;
+	opened(vsp);
 	storvsp_controller_join(vsp, ch, &luns);
 	rc = start(ch, &luns);
 	if (rc) {
@@ -304,6 +318,7 @@ static int device_open(void *dev, struct vmbus_channel *bus,
 				 vmbus_channel_index(bus), ch->start_err.text);
 		storvsp_controller_leave(vsp, ch);
 		channel_free(ch);
+		closed(vsp);
 		return rc;
 	}
 	vmbus_channel_set_data(bus, ch);
@@ -329,6 +344,7 @@ static void device_close(void *dev, struct vmbus_channel *bus)
 		storvsp_mail_session(vsp, false, 0);
 	vmbus_channel_set_data(bus, NULL);
 	channel_free(ch);
+	closed(vsp);
 }
 
 const struct vmbus_device_ops storvsp_device_ops = {

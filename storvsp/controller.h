@@ -30,6 +30,7 @@ struct storvsp {
 				      * `lock` */
 	struct storvsp_opts opts; /* defaults filled in */
 	struct log log;
+	unsigned open_channels;	  /* control thread */
 
 	pthread_mutex_t lock; /* guards what follows; log's lock inside it */
 	struct channel *channels;

@@ -49,6 +49,13 @@ struct storvsp_opts {
 	int (*thread_begins)(void *arg, enum vhd_engine engine,
 			     struct vhd_err *err);
 	void *thread_arg;
+	/* The guest opens the controller's first channel, and has closed its
+	 * last one: with the disks reached in other ways, too, those know by it
+	 * whose they are. On the control thread, nothing in flight at either
+	 * moment; it may wait. May be NULL.
+	 */
+	void (*guest_has)(void *arg, bool yes);
+	void *guest_arg;
 	/* No threads: the test calls storvsp_poll. */
 	bool manual;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The CMOS clock, power and reset, and the ports they are behind. */
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -342,6 +343,69 @@ static void stopping_lets_a_waiting_writer_go(void **state)
 	pthread_join(t, NULL); /* would hang */
 }
 
+/* ------------------------------------------------------- chips added --- */
+
+struct seen {
+	unsigned calls, off, size;
+	uint32_t count;
+	uint8_t bytes[8];
+};
+
+static void added_in(void *arg, unsigned off, unsigned size, uint32_t count,
+		     uint8_t *data)
+{
+	*(struct seen *)arg = (struct seen){1, off, size, count, {0}};
+	memset(data, 0x5a, (size_t)size * count);
+}
+
+static void added_out(void *arg, unsigned off, unsigned size, uint32_t count,
+		      const uint8_t *data)
+{
+	*(struct seen *)arg = (struct seen){1, off, size, count, {0}};
+	memcpy(((struct seen *)arg)->bytes, data, (size_t)size * count);
+}
+
+static void an_added_chip_gets_whole_accesses_of_its_widths(void **state)
+{
+	static const struct hv_port_range range = {
+		.first = 0xcf8,
+		.count = 8,
+		.widths = 1 | 4,
+		.in = added_in,
+		.out = added_out,
+	};
+	static const struct hv_port_range deaf = {.first = 0x100, .count = 1,
+						  .widths = 1};
+	struct seen seen = {0};
+	uint8_t data[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+	struct world *w = *state;
+
+	assert_int_equal(hv_board_add(w->b, &range, &seen), 0);
+	assert_int_equal(hv_board_add(w->b, &deaf, &seen), 0);
+	hv_board_out(w->b, 0xcf8, 4, 2, data);
+	assert_int_equal(seen.off, 0);
+	assert_int_equal(seen.count, 2);
+	assert_memory_equal(seen.bytes, data, 8);
+	seen = (struct seen){0};
+	hv_board_in(w->b, 0xcfe, 1, 1, data);
+	assert_int_equal(seen.off, 6);
+	assert_int_equal(data[0], 0x5a);
+	/* of no width of its, across its end, or the board's own port */
+	seen = (struct seen){0};
+	hv_board_in(w->b, 0xcf8, 2, 1, data);
+	assert_int_equal(data[0] & data[1], 0xff);
+	hv_board_in(w->b, 0xcfd, 4, 1, data);
+	assert_int_equal(data[0] & data[3], 0xff);
+	hv_board_out(w->b, HV_PORT_RESET, 1, 1, (uint8_t[]){0});
+	hv_board_in(w->b, 0x100, 1, 1, data);
+	assert_int_equal(data[0], 0xff);
+	hv_board_out(w->b, 0x100, 1, 1, data);
+	assert_int_equal(seen.calls, 0);
+	for (unsigned i = 2; i < HV_BOARD_RANGES_MAX; i++)
+		assert_int_equal(hv_board_add(w->b, &range, &seen), 0);
+	assert_int_equal(hv_board_add(w->b, &range, &seen), -ENOSPC);
+}
+
 int main(void)
 {
 #define BOARD(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -363,6 +427,7 @@ int main(void)
 		BOARD(input_is_taken_as_far_as_there_is_room),
 		BOARD(output_waits_for_its_reader_and_nothing_is_lost),
 		BOARD(stopping_lets_a_waiting_writer_go),
+		BOARD(an_added_chip_gets_whole_accesses_of_its_widths),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -301,6 +301,7 @@ static void every_exit_has_its_end(void **state)
 		fake.interrupt_fd = hv->wake_fd;
 		if (hv_run(hv, &err) != s->end)
 			fail_msg("story %zu: not that end", i);
+		assert_int_equal(fake.hurried, 1);
 		told = s->end == HV_END_FAILED ? err.text : fake.line[0];
 		if (s->text && !strstr(told, s->text))
 			fail_msg("story %zu: '%s'", i, told);

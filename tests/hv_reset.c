@@ -61,6 +61,7 @@ static int note_and_reset(struct kvm_run *run)
 {
 	unsigned n = seen.resets++;
 
+	assert_false(fake.hurry);
 	seen.files[n] = fake_open_files();
 	seen.mapped[n] = fake.mapped_bytes;
 	seen.heap[n] = mallinfo2().uordblks;

@@ -29,7 +29,7 @@ rules()
 	storvsp/        FLOOR hv/gpa.h hv/vmbus.h vhd/vhd.h storvsp/
 	tools/hv/init.  KVM tools/
 	tools/sandbox/table. FLOOR KVM tools/
-	tools/          FLOOR hv/gpa.h hv/vmbus.h hv/hv.h vhd/vhd.h storvsp/storvsp.h tools/
+	tools/          FLOOR hv/gpa.h hv/vmbus.h hv/hv.h hv/disk.h vhd/vhd.h storvsp/storvsp.h tools/
 	EOF
 }
 

@@ -381,6 +381,42 @@ static void each_channel_interrupts_the_processor_the_guest_chose(void **state)
 	memfile_destroy(m);
 }
 
+/* ---------------------------------------------------- whose disks it is -- */
+
+static void note_owner(void *arg, bool yes)
+{
+	char *told = arg;
+
+	strcat(told, yes ? "+" : "-");
+}
+
+static void disks_are_the_guest_s_from_first_opening_to_last_closing(
+	void **state)
+{
+	char told[8] = "";
+	const struct vsc_opts o = {
+		.vsp.max_subchannels = 1,
+		.vsp.guest_has = note_owner,
+		.vsp.guest_arg = told,
+		.guest.vps = 1,
+	};
+	struct vsc *v = vsc_create(&o);
+	struct vsc_channel *c;
+
+	(void)state;
+	assert_string_equal(told, "");
+	c = vsc_open(v, 0);
+	assert_string_equal(told, "+");
+	vsc_negotiate(c, STORVSP_VERSION_WIN10, NULL);
+	assert_int_equal(vsc_create_subs(c, 1), 0);
+	assert_non_null(vsc_open(v, 1));
+	vsc_close(c); /* and with it the other one */
+	assert_string_equal(told, "+-");
+	assert_non_null(vsc_open(v, 0));
+	vsc_destroy(v);
+	assert_string_equal(told, "+-+-");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -393,6 +429,8 @@ int main(void)
 			guest_memory_is_registered_or_a_line_says_why_not),
 		cmocka_unit_test(
 			each_channel_interrupts_the_processor_the_guest_chose),
+		cmocka_unit_test(
+			disks_are_the_guest_s_from_first_opening_to_last_closing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -283,6 +283,13 @@ static void say(void *arg, const char *line)
 	fake.told++;
 }
 
+static void hurry(void *arg, bool on)
+{
+	assert_ptr_equal(arg, &fake);
+	fake.hurried += on;
+	fake.hurry = on;
+}
+
 void fake_reset(void)
 {
 	memset(&fake, 0, sizeof(fake));
@@ -324,6 +331,8 @@ int fake_make(struct hv **hv, bool no_reboot, struct vhd_err *err)
 		.console_in_fd = -1,
 		.console_out_fd = -1,
 		.log = say,
+		.disks_hurry = hurry,
+		.disks_arg = &fake,
 	};
 	int rc = hv_create(&o, hv, err);
 

@@ -44,6 +44,8 @@ struct fakekvm {
 	void (*creates)(void); /* at each KVM_CREATE_VM; may be NULL */
 	size_t mapped_bytes;
 	int interrupt_fd;      /* a write to it is interrupted once */
+	unsigned hurried;      /* disks were told to ... */
+	bool hurry;	       /* ... and still are */
 	unsigned told;	       /* lines, of which the first are kept */
 	char line[FAKE_LINES][256];
 };

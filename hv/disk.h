@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A disk as firmware and emulated controllers reach it: whole blocks between
+ * guest memory and the medium, done when the call returns. Who runs the guest
+ * gives them to the partition; what is behind one is not known here.
+ *
+ * Threads: any, several at once; a call may wait for the medium.
+ */
+#ifndef HV_DISK_H
+#define HV_DISK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#define HV_DISK_IOV_MAX 256u /* pieces of one call */
+
+/* All: 0 or a negative errno: -EINVAL (beyond the end, no whole blocks, too
+ * many pieces), -ENOMEDIUM, -EROFS, -EIO and what else the medium says. A
+ * write, besides, -EBUSY: the guest's own driver has the disk now.
+ */
+struct hv_disk_ops {
+	int (*read)(void *arg, uint64_t lba, const struct iovec *iov,
+		    unsigned count);
+	int (*write)(void *arg, uint64_t lba, const struct iovec *iov,
+		     unsigned count);
+	/* What was written through this door is durable on return. */
+	int (*flush)(void *arg);
+};
+
+struct hv_disk {
+	const struct hv_disk_ops *ops;
+	void *arg;
+	uint64_t blocks;
+	uint32_t block_bytes; /* 512 or 4096; a DVD's 2048 */
+	bool read_only;
+	bool dvd;
+	uint8_t id[16]; /* stable */
+};
+
+#endif

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Disks as firmware reaches them: bytes, bounds, and whose they are. */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "tools/hv/fwdisk.h"
+
+#define SIZE_BYTES (8u << 20)
+#define BLOCK	   4096u
+
+static char dir[] = "/tmp/tools_fwdisk.XXXXXX";
+
+struct world {
+	struct hv_args args;
+	struct hv_disks disks;
+	struct hv_fwdisks *f;
+	char path[sizeof(dir) + 16];
+};
+
+/* Disk 0: 512-byte blocks; 1: 4096, read only; 2: a DVD drive without a disc;
+ * the first on controller 0, the others on 1.
+ */
+static int set_up(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct vhd_create_opts o = {.format = VHD_FORMAT_DYNAMIC,
+				    .size_bytes = SIZE_BYTES};
+	struct vhd_err err;
+
+	w->args.disk_count = 3;
+	w->args.disks[1].sector_bytes = BLOCK;
+	w->args.disks[1].read_only = true;
+	w->args.disks[1].controller = w->args.disks[2].controller = 1;
+	w->args.disks[2].dvd = true;
+	w->disks.args = &w->args;
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(w->path, sizeof(w->path), "%s/%u.vhd", dir, i);
+		assert_int_equal(vhd_create(w->path, &o, &w->disks.img[i],
+					    &err), 0);
+		(void)unlink(w->path);
+		w->disks.id[i][0] = (uint8_t)(i + 1);
+	}
+	if (hv_fwdisks_create(&w->disks, &w->f, &err) < 0)
+		fail_msg("%s", err.text);
+	*state = w;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct world *w = *state;
+	struct vhd_err err;
+
+	hv_fwdisks_destroy(w->f);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(vhd_close(w->disks.img[i], &err), 0);
+	free(w);
+	return 0;
+}
+
+static void started(struct world *w)
+{
+	struct vhd_err err;
+
+	assert_int_equal(hv_fwdisks_start(w->f, NULL, &err), 0);
+}
+
+static int put(struct world *w, unsigned i, uint64_t lba, void *b, size_t len)
+{
+	const struct hv_disk *d = hv_fwdisk(w->f, i);
+	const struct iovec iov[2] = {{b, len / 2},
+				     {(uint8_t *)b + len / 2, len - len / 2}};
+
+	return d->ops->write(d->arg, lba, iov, 2);
+}
+
+static int get(struct world *w, unsigned i, uint64_t lba, void *b, size_t len)
+{
+	const struct hv_disk *d = hv_fwdisk(w->f, i);
+	const struct iovec iov = {b, len};
+
+	return d->ops->read(d->arg, lba, &iov, 1);
+}
+
+static int flush(struct world *w, unsigned i)
+{
+	const struct hv_disk *d = hv_fwdisk(w->f, i);
+
+	return d->ops->flush(d->arg);
+}
+
+static void what_is_written_is_read_back(void **state)
+{
+	struct world *w = *state;
+	uint8_t out[2 * BLOCK], in[2 * BLOCK];
+
+	started(w);
+	assert_int_equal(hv_fwdisk(w->f, 0)->blocks, SIZE_BYTES / 512);
+	assert_int_equal(hv_fwdisk(w->f, 0)->id[0], 1);
+	memset(out, 0x5a, sizeof(out));
+	assert_int_equal(put(w, 0, 7, out, sizeof(out)), 0);
+	assert_int_equal(flush(w, 0), 0);
+	assert_int_equal(get(w, 0, 7, in, sizeof(in)), 0);
+	assert_memory_equal(in, out, sizeof(in));
+	/* the storage controller's own image has it, too */
+	hv_fwdisks_forget(w->f, 0);
+	assert_int_equal(vhd_read(w->disks.img[0], 7 * 512, in, sizeof(in),
+				  NULL), 0);
+	assert_memory_equal(in, out, sizeof(in));
+}
+
+static void a_block_is_of_the_disk_s_size(void **state)
+{
+	struct world *w = *state;
+	uint8_t b[2 * BLOCK];
+
+	started(w);
+	assert_int_equal(hv_fwdisk(w->f, 1)->blocks, SIZE_BYTES / BLOCK);
+	assert_int_equal(get(w, 1, SIZE_BYTES / BLOCK - 2, b, 2 * BLOCK), 0);
+	assert_int_equal(get(w, 1, SIZE_BYTES / BLOCK - 1, b, 2 * BLOCK),
+			 -EINVAL);
+	assert_int_equal(get(w, 1, 0, b, 512), -EINVAL);
+	assert_int_equal(get(w, 0, SIZE_BYTES / 512 - 1, b, 512), 0);
+	assert_int_equal(get(w, 0, SIZE_BYTES / 512, b, 512), -EINVAL);
+	assert_int_equal(get(w, 0, UINT64_MAX, b, 512), -EINVAL);
+	assert_int_equal(get(w, 0, 0, b, 0), -EINVAL);
+}
+
+static void a_call_of_too_many_pieces_is_refused(void **state)
+{
+	struct world *w = *state;
+	const struct hv_disk *d = hv_fwdisk(w->f, 0);
+	static uint8_t b[512];
+	struct iovec iov[HV_DISK_IOV_MAX + 1];
+
+	started(w);
+	for (unsigned i = 0; i <= HV_DISK_IOV_MAX; i++)
+		iov[i] = (struct iovec){b, sizeof(b)};
+	assert_int_equal(d->ops->read(d->arg, 0, iov, HV_DISK_IOV_MAX), 0);
+	assert_int_equal(d->ops->read(d->arg, 0, iov, HV_DISK_IOV_MAX + 1),
+			 -EINVAL);
+}
+
+static void read_only_disks_and_empty_drives_say_so(void **state)
+{
+	struct world *w = *state;
+	uint8_t b[BLOCK] = {0};
+
+	started(w);
+	assert_int_equal(put(w, 1, 0, b, BLOCK), -EROFS);
+	assert_int_equal(flush(w, 1), 0);
+	assert_true(hv_fwdisk(w->f, 2)->dvd);
+	assert_int_equal(hv_fwdisk(w->f, 2)->block_bytes, 2048);
+	assert_int_equal(get(w, 2, 0, b, 2048), -EINVAL);
+}
+
+static void writes_are_the_guest_s_while_it_has_the_controller(void **state)
+{
+	struct world *w = *state;
+	uint8_t b[512] = {1};
+
+	started(w);
+	hv_fwdisks_guest_has(w->f, 1, true);
+	assert_int_equal(put(w, 0, 0, b, 512), 0); /* the other one's */
+	hv_fwdisks_guest_has(w->f, 0, true);
+	assert_int_equal(put(w, 0, 0, b, 512), -EBUSY);
+	assert_int_equal(get(w, 0, 0, b, 512), 0);
+	assert_int_equal(flush(w, 0), 0);
+	hv_fwdisks_guest_has(w->f, 0, false);
+	assert_int_equal(put(w, 0, 0, b, 512), 0);
+}
+
+static void an_image_that_leaves_is_no_medium(void **state)
+{
+	struct world *w = *state;
+	uint8_t b[512];
+
+	started(w);
+	assert_int_equal(get(w, 0, 0, b, 512), 0);
+	hv_fwdisks_forget(w->f, 0);
+	assert_int_equal(get(w, 0, 0, b, 512), -ENOMEDIUM);
+	assert_int_equal(put(w, 0, 0, b, 512), -ENOMEDIUM);
+	hv_fwdisks_forget(w->f, 0);
+	hv_fwdisks_forget(NULL, 0);
+}
+
+static void in_a_hurry_nothing_is_begun(void **state)
+{
+	struct world *w = *state;
+	uint8_t b[512];
+
+	assert_int_equal(get(w, 0, 0, b, 512), -ECANCELED); /* no thread yet */
+	started(w);
+	hv_fwdisks_hurry(w->f, true);
+	assert_int_equal(get(w, 0, 0, b, 512), -ECANCELED);
+	hv_fwdisks_hurry(w->f, false);
+	assert_int_equal(get(w, 0, 0, b, 512), 0);
+}
+
+static int barred(enum vhd_engine engine, struct vhd_err *err)
+{
+	(void)engine;
+	return vhd_fail(err, -EPERM, VHD_WHY_SYSTEM, 0, "no");
+}
+
+static void a_thread_that_may_not_begin_is_told(void **state)
+{
+	struct world *w = *state;
+	struct vhd_err err;
+	uint8_t b[512];
+
+	assert_int_equal(hv_fwdisks_start(w->f, barred, &err), -EPERM);
+	assert_string_equal(err.text, "no");
+	assert_int_equal(get(w, 0, 0, b, 512), -ECANCELED);
+	hv_fwdisks_forget(w->f, 0);
+}
+
+/* ---------------------------------------------------- several processors */
+
+struct cpu {
+	struct world *w;
+	unsigned number;
+	bool ok;
+};
+
+static void *work(void *arg)
+{
+	struct cpu *c = arg;
+	uint8_t out[512], in[512];
+
+	c->ok = true;
+	for (unsigned i = 0; i < 100; i++) {
+		uint64_t lba = 1000 * c->number + i;
+
+		memset(out, (int)(c->number * 50 + i), sizeof(out));
+		c->ok = c->ok && put(c->w, 0, lba, out, 512) == 0 &&
+			get(c->w, 0, lba, in, 512) == 0 &&
+			memcmp(in, out, 512) == 0;
+	}
+	return NULL;
+}
+
+static void several_processors_take_turns(void **state)
+{
+	struct world *w = *state;
+	pthread_t t[4];
+	struct cpu c[4];
+
+	started(w);
+	for (unsigned i = 0; i < 4; i++) {
+		c[i] = (struct cpu){.w = w, .number = i};
+		assert_int_equal(pthread_create(&t[i], NULL, work, &c[i]), 0);
+	}
+	for (unsigned i = 0; i < 20; i++)
+		hv_fwdisks_guest_has(w->f, 1, i % 2 == 0);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(pthread_join(t[i], NULL), 0);
+		assert_true(c[i].ok);
+	}
+}
+
+int main(void)
+{
+#define WORLD(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		WORLD(what_is_written_is_read_back),
+		WORLD(a_block_is_of_the_disk_s_size),
+		WORLD(a_call_of_too_many_pieces_is_refused),
+		WORLD(read_only_disks_and_empty_drives_say_so),
+		WORLD(writes_are_the_guest_s_while_it_has_the_controller),
+		WORLD(an_image_that_leaves_is_no_medium),
+		WORLD(in_a_hurry_nothing_is_begun),
+		WORLD(a_thread_that_may_not_begin_is_told),
+		WORLD(several_processors_take_turns),
+	};
+	int failed;
+
+	if (!mkdtemp(dir))
+		return 1;
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	(void)rmdir(dir);
+	return failed;
+}

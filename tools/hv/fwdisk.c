@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One request at a time: firmware waits for each anyway. A caller leaves its
+ * request under the lock, wakes the thread, which owns the queue, and waits.
+ * See fwdisk.h.
+ */
+#include "fwdisk.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct fwdisk {
+	struct hv_fwdisks *all;
+	struct hv_disk disk;
+	struct vhd *img; /* lock; NULL: no medium */
+	unsigned controller;
+	bool attached; /* thread */
+};
+
+enum turn {
+	TURN_FREE,    /* nobody has a request */
+	TURN_ASKED,   /* `req`, or `leaving`, is for the thread */
+	TURN_WORKING, /* the thread has it */
+	TURN_DONE,    /* for the one who asked */
+};
+
+struct hv_fwdisks {
+	int (*begins)(enum vhd_engine engine, struct vhd_err *err);
+	pthread_t thread;
+	bool started;
+	int wake_fd; /* wakes the thread */
+	struct vhd_queue *queue; /* thread, once it runs */
+
+	pthread_mutex_t lock; /* all below */
+	pthread_cond_t moved; /* something of it changed */
+	enum turn turn;
+	struct vhd_req req;
+	struct fwdisk *leaving; /* to be detached, in place of a request */
+	bool hurry, stop;
+	bool ready; /* the thread is, or never will be: `begin_err` */
+	struct vhd_err begin_err;
+	bool guest_has[HV_CONTROLLERS_MAX];
+
+	unsigned count;
+	struct fwdisk disks[];
+};
+
+/* ------------------------------------------------------------- the thread */
+
+static void wake(struct hv_fwdisks *f)
+{
+	uint64_t one = 1;
+
+	while (write(f->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+static void drain(struct hv_fwdisks *f)
+{
+	uint64_t count;
+
+	while (read(f->wake_fd, &count, sizeof(count)) < 0 && errno == EINTR)
+		;
+}
+
+/* Not by the queue: a broken one would not wait. */
+static void idle(struct hv_fwdisks *f)
+{
+	struct pollfd p = {.fd = f->wake_fd, .events = POLLIN};
+
+	(void)poll(&p, 1, -1);
+	drain(f);
+}
+
+static bool hurried(struct hv_fwdisks *f)
+{
+	bool yes;
+
+	pthread_mutex_lock(&f->lock);
+	yes = f->hurry || f->stop;
+	pthread_mutex_unlock(&f->lock);
+	return yes;
+}
+
+/* To its end; a request that is hurried still ends once, by the queue. */
+static void carry_out(struct hv_fwdisks *f, struct vhd_req *req)
+{
+	struct vhd_req *done;
+	bool cancelled = false;
+
+	vhd_queue_submit(f->queue, req);
+	while (vhd_queue_reap(f->queue, &done, 1) == 0) {
+		(void)vhd_queue_wait(f->queue, f->wake_fd, -1);
+		drain(f);
+		if (!cancelled && hurried(f)) {
+			vhd_queue_cancel(f->queue, req);
+			cancelled = true;
+		}
+	}
+}
+
+static void leave(struct hv_fwdisks *f, struct fwdisk *d)
+{
+	if (d->attached)
+		vhd_queue_detach(f->queue, d->img);
+	d->attached = false;
+}
+
+static void serve(struct hv_fwdisks *f)
+{
+	pthread_mutex_lock(&f->lock);
+	while (!f->stop || f->turn == TURN_ASKED) {
+		if (f->turn != TURN_ASKED) {
+			pthread_mutex_unlock(&f->lock);
+			idle(f);
+			pthread_mutex_lock(&f->lock);
+			continue;
+		}
+		f->turn = TURN_WORKING;
+		pthread_mutex_unlock(&f->lock);
+		if (f->leaving)
+			leave(f, f->leaving);
+		else
+			carry_out(f, &f->req);
+		pthread_mutex_lock(&f->lock);
+		f->turn = TURN_DONE;
+		pthread_cond_broadcast(&f->moved);
+	}
+	pthread_mutex_unlock(&f->lock);
+}
+
+static void *thread_main(void *arg)
+{
+	struct hv_fwdisks *f = arg;
+	struct vhd_err err;
+	int rc = 0;
+
+	(void)pthread_setname_np(pthread_self(), "firmware-disk");
+	if (f->begins)
+		rc = f->begins(vhd_queue_engine(f->queue), &err);
+	pthread_mutex_lock(&f->lock);
+	if (rc < 0) {
+		f->begin_err = err;
+		f->stop = true;
+	}
+	f->ready = true;
+	pthread_cond_broadcast(&f->moved);
+	pthread_mutex_unlock(&f->lock);
+	if (rc == 0)
+		serve(f);
+	return NULL;
+}
+
+/* ---------------------------------------------------------------- callers */
+
+/* Have the lock, and the place for a request. */
+static void take_turn(struct hv_fwdisks *f)
+{
+	pthread_mutex_lock(&f->lock);
+	while (f->turn != TURN_FREE)
+		pthread_cond_wait(&f->moved, &f->lock);
+}
+
+static void end_turn(struct hv_fwdisks *f)
+{
+	f->turn = TURN_FREE;
+	f->leaving = NULL;
+	pthread_cond_broadcast(&f->moved);
+	pthread_mutex_unlock(&f->lock);
+}
+
+static void ask(struct hv_fwdisks *f)
+{
+	f->turn = TURN_ASKED;
+	wake(f);
+	while (f->turn != TURN_DONE)
+		pthread_cond_wait(&f->moved, &f->lock);
+}
+
+/* Why not, with the turn taken. */
+static int refusal(const struct hv_fwdisks *f, const struct fwdisk *d,
+		   enum vhd_op op)
+{
+	if (f->stop || f->hurry || !f->started)
+		return -ECANCELED;
+	if (!d->img)
+		return -ENOMEDIUM;
+	if (op == VHD_OP_READ)
+		return 0;
+	if (d->disk.read_only)
+		return -EROFS;
+	return op == VHD_OP_WRITE && f->guest_has[d->controller] ? -EBUSY : 0;
+}
+
+static int submit(struct fwdisk *d, struct vhd_req *req)
+{
+	struct hv_fwdisks *f = d->all;
+	int rc;
+
+	take_turn(f);
+	rc = refusal(f, d, req->op);
+	if (rc == 0) {
+		f->req = *req;
+		f->req.img = d->img;
+		ask(f);
+		rc = f->req.result;
+	}
+	end_turn(f);
+	return rc;
+}
+
+/* Whole blocks of this disk, all on it. */
+static int move(struct fwdisk *d, enum vhd_op op, uint64_t lba,
+		const struct iovec *iov, unsigned count)
+{
+	const struct hv_disk *disk = &d->disk;
+	struct vhd_req req = {.op = op, .iov = iov, .iov_count = count};
+	uint64_t bytes = 0, blocks;
+
+	if (count == 0 || count > HV_DISK_IOV_MAX)
+		return -EINVAL;
+	for (unsigned i = 0; i < count; i++)
+		if (__builtin_add_overflow(bytes, iov[i].iov_len, &bytes))
+			return -EINVAL;
+	blocks = bytes / disk->block_bytes;
+	if (blocks == 0 || bytes % disk->block_bytes != 0 ||
+	    lba >= disk->blocks || blocks > disk->blocks - lba)
+		return -EINVAL;
+	req.lba = lba * (disk->block_bytes / 512);
+	return submit(d, &req);
+}
+
+static int fw_read(void *arg, uint64_t lba, const struct iovec *iov,
+		   unsigned count)
+{
+	return move(arg, VHD_OP_READ, lba, iov, count);
+}
+
+static int fw_write(void *arg, uint64_t lba, const struct iovec *iov,
+		    unsigned count)
+{
+	return move(arg, VHD_OP_WRITE, lba, iov, count);
+}
+
+static int fw_flush(void *arg)
+{
+	struct fwdisk *d = arg;
+	struct vhd_req req = {.op = VHD_OP_FLUSH};
+
+	/* Nothing was written through this door. */
+	if (d->disk.read_only)
+		return 0;
+	return submit(d, &req);
+}
+
+static const struct hv_disk_ops ops = {
+	.read = fw_read,
+	.write = fw_write,
+	.flush = fw_flush,
+};
+
+const struct hv_disk *hv_fwdisk(const struct hv_fwdisks *f, unsigned i)
+{
+	return &f->disks[i].disk;
+}
+
+void hv_fwdisks_guest_has(struct hv_fwdisks *f, unsigned controller, bool yes)
+{
+	take_turn(f);
+	f->guest_has[controller] = yes;
+	end_turn(f);
+}
+
+void hv_fwdisks_forget(struct hv_fwdisks *f, unsigned i)
+{
+	struct fwdisk *d;
+
+	if (!f)
+		return;
+	d = &f->disks[i];
+	take_turn(f);
+	if (d->img && f->started && !f->stop) {
+		f->leaving = d;
+		ask(f);
+	} else if (d->img) {
+		leave(f, d);
+	}
+	d->img = NULL;
+	end_turn(f);
+}
+
+void hv_fwdisks_hurry(struct hv_fwdisks *f, bool on)
+{
+	pthread_mutex_lock(&f->lock);
+	f->hurry = on;
+	pthread_mutex_unlock(&f->lock);
+	wake(f);
+}
+
+/* --------------------------------------------------------- life and death */
+
+static void describe(struct hv_fwdisks *f, unsigned i, struct hv_disks *disks)
+{
+	const struct hv_disk_arg *arg = &disks->args->disks[i];
+	struct fwdisk *d = &f->disks[i];
+
+	d->all = f;
+	d->img = disks->img[i];
+	d->controller = arg->controller;
+	d->disk = (struct hv_disk){
+		.ops = &ops,
+		.arg = d,
+		.block_bytes = arg->dvd ? 2048
+			       : arg->sector_bytes ? arg->sector_bytes : 512,
+		.read_only = arg->read_only || arg->dvd,
+		.dvd = arg->dvd,
+	};
+	if (d->img)
+		d->disk.blocks = vhd_get_info(d->img)->size_bytes /
+				 d->disk.block_bytes;
+	memcpy(d->disk.id, disks->id[i], sizeof(d->disk.id));
+}
+
+static int attach(struct hv_fwdisks *f, struct vhd_err *err)
+{
+	const struct vhd_queue_opts o = {.depth = HV_DISK_IOV_MAX};
+	int rc = vhd_queue_create(&o, &f->queue, err);
+
+	for (unsigned i = 0; i < f->count && rc == 0; i++) {
+		struct fwdisk *d = &f->disks[i];
+
+		if (!d->img)
+			continue;
+		rc = vhd_queue_attach(f->queue, d->img, err);
+		d->attached = rc == 0;
+	}
+	return rc;
+}
+
+int hv_fwdisks_create(struct hv_disks *disks, struct hv_fwdisks **out,
+		      struct vhd_err *err)
+{
+	unsigned count = disks->args->disk_count;
+	struct hv_fwdisks *f;
+	int rc;
+
+	f = calloc(1, sizeof(*f) + count * sizeof(f->disks[0]));
+	if (!f)
+		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
+				"out of memory");
+	pthread_mutex_init(&f->lock, NULL);
+	pthread_cond_init(&f->moved, NULL);
+	f->count = count;
+	for (unsigned i = 0; i < count; i++)
+		describe(f, i, disks);
+	f->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (f->wake_fd < 0)
+		rc = vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
+			      "cannot create an eventfd: %s", strerror(errno));
+	else
+		rc = attach(f, err);
+	if (rc < 0) {
+		hv_fwdisks_destroy(f);
+		return rc;
+	}
+	*out = f;
+	return 0;
+}
+
+int hv_fwdisks_start(struct hv_fwdisks *f,
+		     int (*begins)(enum vhd_engine engine, struct vhd_err *err),
+		     struct vhd_err *err)
+{
+	sigset_t all, old;
+	int rc;
+
+	f->begins = begins;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&f->thread, NULL, thread_main, f);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc != 0)
+		return vhd_fail(err, -rc, VHD_WHY_SYSTEM, 0,
+				"cannot start a thread: %s", strerror(rc));
+	pthread_mutex_lock(&f->lock);
+	f->started = true;
+	while (!f->ready)
+		pthread_cond_wait(&f->moved, &f->lock);
+	rc = f->stop ? f->begin_err.code : 0;
+	pthread_mutex_unlock(&f->lock);
+	if (rc < 0 && err)
+		*err = f->begin_err;
+	return rc;
+}
+
+void hv_fwdisks_destroy(struct hv_fwdisks *f)
+{
+	if (!f)
+		return;
+	if (f->started) {
+		pthread_mutex_lock(&f->lock);
+		f->stop = true;
+		pthread_mutex_unlock(&f->lock);
+		wake(f);
+		(void)pthread_join(f->thread, NULL);
+	}
+	assert(f->turn == TURN_FREE || f->turn == TURN_DONE);
+	for (unsigned i = 0; i < f->count; i++)
+		leave(f, &f->disks[i]);
+	vhd_queue_destroy(f->queue);
+	if (f->wake_fd >= 0)
+		(void)close(f->wake_fd);
+	pthread_cond_destroy(&f->moved);
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+}
