@@ -121,13 +121,13 @@ static int load_tables(struct hv_mem *mem, const struct hv_boot_params *params,
 		hv_boot_params_fill(params, scratch);
 		ret = to_guest(mem, HV_BOOT_PARAMS_GPA, scratch, 4096, err);
 	}
-	if (ret == 0) {
+	if (ret == 0 && params->kernel->long_mode) {
 		hv_boot_pages_fill(scratch);
 		ret = to_guest(mem, HV_BOOT_PAGES_GPA, scratch,
 			       HV_BOOT_PAGES_BYTES, err);
 	}
 	if (ret == 0) {
-		hv_boot_gdt_fill(scratch);
+		hv_boot_gdt_fill(scratch, params->kernel->long_mode);
 		ret = to_guest(mem, HV_BOOT_GDT_GPA, scratch,
 			       HV_BOOT_GDT_BYTES, err);
 	}
@@ -292,26 +292,26 @@ void hv_boot_image_close(struct hv_boot_image *m)
 
 int hv_boot_image_load(struct hv_boot_image *m, struct hv_mem *mem,
 		       const struct hv_layout *layout, uint32_t cpus,
-		       uint64_t *entry_gpa, struct vhd_err *err)
+		       struct hv_boot_entry *entry, struct vhd_err *err)
 {
 	int ret = look(m, layout, err);
 
 	if (ret == 0)
 		ret = move(m, mem, layout, cpus, err);
 	if (ret == 0)
-		*entry_gpa = m->kernel.load_gpa + HV_BOOT_ENTRY_64;
+		*entry = hv_bzimage_entry(&m->kernel);
 	return ret;
 }
 
 int hv_boot_linux_load(struct hv_mem *mem, const struct hv_layout *layout,
 		       uint32_t cpus, const struct hv_boot_files *files,
-		       uint64_t *entry_gpa, struct vhd_err *err)
+		       struct hv_boot_entry *entry, struct vhd_err *err)
 {
 	struct hv_boot_image *m = NULL;
 	int ret = hv_boot_image_open(files, layout, &m, err);
 
 	if (ret == 0)
-		ret = hv_boot_image_load(m, mem, layout, cpus, entry_gpa, err);
+		ret = hv_boot_image_load(m, mem, layout, cpus, entry, err);
 	hv_boot_image_close(m);
 	return ret;
 }
