@@ -260,7 +260,7 @@ static void load(struct boot *in)
 	ret = hv_boot_linux_load(mem, &in->layout, in->cpus, &files, &entry,
 				 &e);
 	must(ret == hv_boot_linux_check(in->memory_bytes, files.kernel,
-					files.initrd, cmdline, &f));
+					files.initrd, cmdline, NULL, &f));
 	must(e.why == f.why);
 	if (ret == 0) {
 		check_loaded(in, entry);
@@ -287,7 +287,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	must(hv_boot_linux_check(in.memory_bytes, kernel_path, NULL, cmdline,
-				 &e) == -EINVAL);
+				 NULL, &e) == -EINVAL);
 	must(e.why == VHD_WHY_ARGUMENT);
 	return 0;
 }

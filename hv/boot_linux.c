@@ -318,7 +318,7 @@ int hv_boot_linux_load(struct hv_mem *mem, const struct hv_layout *layout,
 
 int hv_boot_linux_check(uint64_t memory_bytes, const char *kernel_path,
 			const char *initrd_path, const char *cmdline,
-			struct vhd_err *err)
+			bool *long_mode, struct vhd_err *err)
 {
 	const struct hv_boot_files files = {kernel_path, initrd_path, cmdline};
 	struct hv_boot_image *m = NULL;
@@ -327,6 +327,8 @@ int hv_boot_linux_check(uint64_t memory_bytes, const char *kernel_path,
 
 	if (ret == 0)
 		ret = hv_boot_image_open(&files, &layout, &m, err);
+	if (ret == 0 && long_mode)
+		*long_mode = m->kernel.long_mode;
 	hv_boot_image_close(m);
 	return ret;
 }

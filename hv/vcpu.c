@@ -401,6 +401,24 @@ static void take_kick(void)
 	(void)sigtimedwait(&kick, NULL, &now);
 }
 
+static int pin(struct hv_vcpu *v)
+{
+	const uint16_t *cpus = v->hv->opts.pin;
+	cpu_set_t set;
+	int ret;
+
+	if (!cpus)
+		return 0;
+	CPU_ZERO(&set);
+	CPU_SET(cpus[v->index], &set);
+	ret = pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+	if (ret == 0)
+		return 0;
+	return vhd_fail(&v->err, -ret, VHD_WHY_SYSTEM, 0,
+			"processor %u cannot be pinned to the host's %u: %s",
+			v->index, cpus[v->index], strerror(ret));
+}
+
 static bool begin(struct hv_vcpu *v)
 {
 	const struct hv_opts *o = &v->hv->opts;
@@ -408,6 +426,8 @@ static bool begin(struct hv_vcpu *v)
 
 	snprintf(name, sizeof(name), "vcpu%u", v->index);
 	(void)pthread_setname_np(pthread_self(), name); /* for people only */
+	if (pin(v) < 0)
+		return false;
 	return !o->thread_begins ||
 	       o->thread_begins(o->thread_arg, HV_THREAD_CPU, &v->err) == 0;
 }

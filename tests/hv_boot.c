@@ -453,7 +453,7 @@ static int check_with(const char *kernel, const char *initrd, const char *words,
 		      struct vhd_err *err)
 {
 	memset(err, 0, sizeof(*err));
-	return hv_boot_linux_check(64 * MIB, kernel, initrd, words, err);
+	return hv_boot_linux_check(64 * MIB, kernel, initrd, words, NULL, err);
 }
 
 static void bad_files_are_refused_before_anything_starts(void **state)
@@ -461,11 +461,15 @@ static void bad_files_are_refused_before_anything_starts(void **state)
 	(void)state;
 	struct vhd_err err;
 	char words[2049];
+	bool is_64 = false;
 	char *k;
 
 	honest();
 	k = strdup(write_file("k", file, sizeof(file)));
 	assert_int_equal(check_with(k, NULL, "", &err), 0);
+	assert_int_equal(hv_boot_linux_check(64 * MIB, k, NULL, "", &is_64,
+					     &err), 0);
+	assert_true(is_64);
 	assert_int_equal(check_with("/nonexistent", NULL, "", &err), -ENOENT);
 	assert_int_equal(err.why, VHD_WHY_SYSTEM);
 	assert_non_null(strstr(err.text, "/nonexistent"));
@@ -481,8 +485,8 @@ static void bad_files_are_refused_before_anything_starts(void **state)
 	words[2047] = 'x';
 	words[2048] = '\0';
 	assert_int_equal(check_with(k, NULL, words, &err), -E2BIG);
-	assert_int_equal(hv_boot_linux_check(32 * MIB, k, NULL, "", &err),
-			 -EFBIG);
+	assert_int_equal(hv_boot_linux_check(32 * MIB, k, NULL, "", NULL,
+					     &err), -EFBIG);
 	assert_int_equal(err.why, VHD_WHY_KERNEL_FIT);
 	free(k);
 }
