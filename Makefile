@@ -78,10 +78,11 @@ IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_data.c hv/chip/ide_dma.c \
            hv/chip/ide_ata.c hv/chip/ide_identify.c hv/chip/ide_atapi.c \
            hv/chip/ide_packet.c
 
-HV_SRC := hv/kvm.c hv/partition.c hv/vcpu.c hv/control.c hv/memory.c \
-          hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c hv/board.c hv/acpi.c \
+HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/control.c \
+          hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c hv/board.c hv/acpi.c \
           hv/bzimage.c hv/boot_linux.c hv/chip/uart.c hv/chip/cmos.c \
-          hv/chip/pm.c hv/piix.c $(IDE_SRC)
+          hv/chip/pm.c \
+          hv/piix.c $(IDE_SRC)
 
 STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
                storvsp/mail.c storvsp/log.c storvsp/session.c \
@@ -200,7 +201,8 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_hostile vmbus_pass \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
-           hv_hypercall_fetch hv_kvm hv_ide hv_ide_dma hv_ide_dvd hv_pci
+           hv_hypercall_fetch hv_kvm hv_reset \
+           hv_ide hv_ide_dma hv_ide_dvd hv_pci
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
                 storvsp_trace \
                 storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
@@ -233,7 +235,7 @@ SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
                      tools/hv/terminal.c tools/hv/modules.c \
                      tools/hv/shares.c tools/hv/cpio.c
 SRC_tools_ctl     := tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
-                     tools/hv/keeper.c \
+                     tools/hv/keeper.c tools/hv/fwdisk.c \
                      tools/hv/terminal.c tools/hv/ctl.c \
                      tools/hv/ctl_show.c tools/hv/ctl_request.c \
                      tools/hv/ctl_socket.c tools/hv/ctl_server.c \
@@ -554,10 +556,12 @@ $(BUILD)/tests/vhd_nomem_calls: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=calloc \
 PEAK_WRAP := malloc calloc realloc aligned_alloc free
 $(BUILD)/tests/vhd_bound $(BUILD)/tests/vmbus_bound: \
   LDFLAGS_ALL += $(addprefix -Wl$(comma)--wrap=,$(PEAK_WRAP))
-# There is no KVM in this one but its own.
-$(BUILD)/tests/hv_kvm: LDFLAGS_ALL += -Wl,--wrap=open64,--wrap=ioctl \
-  -Wl,--wrap=eventfd,--wrap=mmap64,--wrap=munmap,--wrap=write \
-  -Wl,--wrap=pthread_create,--wrap=hv_cpu_virtualizes
+# There is no KVM in these but their own.
+$(BUILD)/tests/hv_kvm $(BUILD)/tests/hv_reset: LDFLAGS_ALL += \
+  -Wl,--wrap=open64,--wrap=ioctl,--wrap=eventfd,--wrap=mmap64 \
+  -Wl,--wrap=munmap,--wrap=madvise,--wrap=write,--wrap=pthread_create \
+  -Wl,--wrap=hv_cpu_virtualizes
+$(BUILD)/tests/hv_kvm $(BUILD)/tests/hv_reset: $(call obj,tests/lib/fakekvm.c)
 # This one does what a guest may do between two looks at its slot.
 $(BUILD)/tests/hv_synic: LDFLAGS_ALL += -Wl,--wrap=hv_gpa_or32
 # No unit test, but built like one: what tests/cross_vhd.sh runs.

@@ -318,6 +318,24 @@ void hv_board_stop(struct hv_board *b)
 	pthread_mutex_unlock(&b->lock);
 }
 
+static void chips_init(struct hv_board *b)
+{
+	hv_uart_init(&b->uart, &uart_ops, b);
+	hv_cmos_init(&b->cmos);
+	hv_pm_init(&b->pm);
+}
+
+void hv_board_reset(struct hv_board *b)
+{
+	pthread_mutex_lock(&b->lock);
+	b->stopping = false;
+	chips_init(b);
+	pthread_mutex_unlock(&b->lock);
+	for (unsigned i = 0; i < b->added_count; i++)
+		if (b->added[i].range->reset)
+			b->added[i].range->reset(b->added[i].arg);
+}
+
 int hv_board_create(const struct hv_board_ops *ops, void *arg,
 		    struct hv_board **out)
 {
@@ -336,9 +354,7 @@ int hv_board_create(const struct hv_board_ops *ops, void *arg,
 		free(b);
 		return -ENOMEM;
 	}
-	hv_uart_init(&b->uart, &uart_ops, b);
-	hv_cmos_init(&b->cmos);
-	hv_pm_init(&b->pm);
+	chips_init(b);
 	*out = b;
 	return 0;
 }

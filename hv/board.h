@@ -53,6 +53,8 @@ struct hv_port_range {
 		   uint8_t *data);
 	void (*out)(void *arg, unsigned off, unsigned size, uint32_t count,
 		    const uint8_t *data);
+	/* As after power-on, see hv_board_reset; NULL: it has no state. */
+	void (*reset)(void *arg);
 };
 
 /* Before the guest runs; borrows both. The board's own ports come first, then
@@ -69,6 +71,11 @@ void hv_board_in(struct hv_board *b, uint16_t port, unsigned size,
 		 uint32_t count, uint8_t *data);
 void hv_board_out(struct hv_board *b, uint16_t port, unsigned size,
 		  uint32_t count, const uint8_t *data);
+
+/* As after power-on, for the next machine; the console's output and waiting
+ * input stay. No vCPU thread is in here.
+ */
+void hv_board_reset(struct hv_board *b);
 
 /* Let no thread wait for the console any more; what does not fit is lost. */
 void hv_board_stop(struct hv_board *b);

@@ -18,30 +18,28 @@
 
 #define CHUNK_BYTES (1u << 20)
 
-static int open_regular(const char *path, int *fd, uint64_t *len,
-			enum vhd_why not_file, struct vhd_err *err)
+static int open_file(const char *path, int *fd, struct vhd_err *err)
 {
-	struct stat st;
-	int f = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-
-	if (f < 0)
+	*fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (*fd < 0)
 		return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
 				"cannot open: %s", strerror(errno));
-	if (fstat(f, &st) < 0) {
-		int e = errno;
+	return 0;
+}
 
-		(void)close(f);
-		return vhd_fail(err, -e, VHD_WHY_SYSTEM, 0, "cannot stat: %s",
-				strerror(e));
-	}
-	if (!S_ISREG(st.st_mode)) {
-		(void)close(f);
+static int length(int fd, uint64_t *len, enum vhd_why not_file,
+		  struct vhd_err *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
+				"cannot stat: %s", strerror(errno));
+	if (!S_ISREG(st.st_mode))
 		return vhd_fail(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
 				not_file, 0,
 				S_ISDIR(st.st_mode) ? "is a directory"
 						    : "is not a regular file");
-	}
-	*fd = f;
 	*len = (uint64_t)st.st_size;
 	return 0;
 }
@@ -140,48 +138,47 @@ static int load_tables(struct hv_mem *mem, const struct hv_boot_params *params,
 	return ret;
 }
 
-/* The kernel is open and checked, the initrd is open or fd -1. */
-struct load {
+struct hv_boot_image {
+	int kernel_fd, initrd_fd;     /* the latter -1: none */
+	char *kernel_path, *initrd_path, *cmdline;
+	/* as found at the last look */
 	uint8_t head[HV_BZIMAGE_HEAD];
 	struct hv_bzimage kernel;
-	int kernel_fd, initrd_fd;
 	uint64_t initrd_gpa, initrd_bytes;
 };
 
-static int open_kernel(struct load *l, const char *path, const char *cmdline,
-		       struct vhd_err *err)
+static int look_at_kernel(struct hv_boot_image *m, struct vhd_err *err)
 {
 	uint64_t len;
 	size_t head_len;
-	int ret = open_regular(path, &l->kernel_fd, &len,
-			       VHD_WHY_KERNEL_FORMAT, err);
+	int ret = length(m->kernel_fd, &len, VHD_WHY_KERNEL_FORMAT, err);
 
 	if (ret < 0)
 		return ret;
-	head_len = len < sizeof(l->head) ? (size_t)len : sizeof(l->head);
-	ret = read_exact(l->kernel_fd, l->head, head_len, 0, err);
+	head_len = len < sizeof(m->head) ? (size_t)len : sizeof(m->head);
+	ret = read_exact(m->kernel_fd, m->head, head_len, 0, err);
 	if (ret < 0)
 		return ret;
-	ret = hv_bzimage_parse(l->head, head_len, len, &l->kernel, err);
+	ret = hv_bzimage_parse(m->head, head_len, len, &m->kernel, err);
 	if (ret < 0)
 		return ret;
-	if (strlen(cmdline) > l->kernel.cmdline_max)
+	if (strlen(m->cmdline) > m->kernel.cmdline_max)
 		return vhd_fail(err, -E2BIG, VHD_WHY_RANGE, 0,
 				"takes a command line of at most %u bytes, not "
 				"%zu",
-				l->kernel.cmdline_max, strlen(cmdline));
+				m->kernel.cmdline_max, strlen(m->cmdline));
 	return 0;
 }
 
-static int open_initrd(struct load *l, const char *path, struct vhd_err *err)
+static int look_at_initrd(struct hv_boot_image *m, struct vhd_err *err)
 {
 	int ret;
 
-	if (!path)
+	m->initrd_bytes = 0;
+	if (m->initrd_fd < 0)
 		return 0;
-	ret = open_regular(path, &l->initrd_fd, &l->initrd_bytes,
-			   VHD_WHY_RANGE, err);
-	if (ret == 0 && l->initrd_bytes == 0)
+	ret = length(m->initrd_fd, &m->initrd_bytes, VHD_WHY_RANGE, err);
+	if (ret == 0 && m->initrd_bytes == 0)
 		ret = vhd_fail(err, -EINVAL, VHD_WHY_RANGE, 0, "is empty");
 	return ret;
 }
@@ -200,68 +197,122 @@ static int name_it(struct vhd_err *err, const char *path, int ret)
 }
 
 /* Everything that can be refused, before anything moves. */
-static int prepare(struct load *l, const struct hv_layout *layout,
-		   const struct hv_boot_files *files, struct vhd_err *err)
+static int look(struct hv_boot_image *m, const struct hv_layout *layout,
+		struct vhd_err *err)
 {
-	int ret = name_it(err, files->kernel,
-			  open_kernel(l, files->kernel, files->cmdline, err));
+	int ret = name_it(err, m->kernel_path, look_at_kernel(m, err));
 
+	if (ret == 0)
+		ret = name_it(err, m->initrd_path, look_at_initrd(m, err));
 	if (ret < 0)
 		return ret;
-	ret = name_it(err, files->initrd, open_initrd(l, files->initrd, err));
-	if (ret < 0)
-		return ret;
-	return name_it(err, files->kernel,
-		       hv_bzimage_place(&l->kernel, layout, l->initrd_bytes,
-					&l->initrd_gpa, err));
+	return name_it(err, m->kernel_path,
+		       hv_bzimage_place(&m->kernel, layout, m->initrd_bytes,
+					&m->initrd_gpa, err));
 }
 
-static int move(struct load *l, struct hv_mem *mem,
+static int move(struct hv_boot_image *m, struct hv_mem *mem,
 		const struct hv_layout *layout, uint32_t cpus,
-		const struct hv_boot_files *files, struct vhd_err *err)
+		struct vhd_err *err)
 {
 	struct hv_boot_params params = {
-		.head = l->head,
-		.kernel = &l->kernel,
+		.head = m->head,
+		.kernel = &m->kernel,
 		.layout = layout,
-		.initrd_gpa = l->initrd_gpa,
-		.initrd_bytes = l->initrd_bytes,
+		.initrd_gpa = m->initrd_gpa,
+		.initrd_bytes = m->initrd_bytes,
 		.rsdp_gpa = HV_ACPI_GPA,
 	};
-	int ret = file_to_guest(l->kernel_fd, l->kernel.load_off,
-				l->kernel.load_bytes, mem, l->kernel.load_gpa,
+	int ret = file_to_guest(m->kernel_fd, m->kernel.load_off,
+				m->kernel.load_bytes, mem, m->kernel.load_gpa,
 				err);
 
 	if (ret < 0)
-		return name_it(err, files->kernel, ret);
-	if (l->initrd_fd >= 0)
-		ret = file_to_guest(l->initrd_fd, 0, l->initrd_bytes, mem,
-				    l->initrd_gpa, err);
+		return name_it(err, m->kernel_path, ret);
+	if (m->initrd_fd >= 0)
+		ret = file_to_guest(m->initrd_fd, 0, m->initrd_bytes, mem,
+				    m->initrd_gpa, err);
 	if (ret < 0)
-		return name_it(err, files->initrd, ret);
-	return load_tables(mem, &params, cpus, files->cmdline, err);
+		return name_it(err, m->initrd_path, ret);
+	return load_tables(mem, &params, cpus, m->cmdline, err);
 }
 
-static void release(struct load *l)
+static int open_files(struct hv_boot_image *m, struct vhd_err *err)
 {
-	if (l->kernel_fd >= 0)
-		(void)close(l->kernel_fd);
-	if (l->initrd_fd >= 0)
-		(void)close(l->initrd_fd);
+	int ret = name_it(err, m->kernel_path,
+			  open_file(m->kernel_path, &m->kernel_fd, err));
+
+	if (ret == 0 && m->initrd_path)
+		ret = name_it(err, m->initrd_path,
+			      open_file(m->initrd_path, &m->initrd_fd, err));
+	return ret;
+}
+
+int hv_boot_image_open(const struct hv_boot_files *files,
+		       const struct hv_layout *layout,
+		       struct hv_boot_image **out, struct vhd_err *err)
+{
+	struct hv_boot_image *m = calloc(1, sizeof(*m));
+	int ret = 0;
+
+	if (m) {
+		m->kernel_fd = m->initrd_fd = -1;
+		m->kernel_path = strdup(files->kernel);
+		m->initrd_path = files->initrd ? strdup(files->initrd) : NULL;
+		m->cmdline = strdup(files->cmdline);
+	}
+	if (!m || !m->kernel_path || !m->cmdline ||
+	    (files->initrd && !m->initrd_path))
+		ret = vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
+			       "out of memory");
+	if (ret == 0)
+		ret = open_files(m, err);
+	if (ret == 0)
+		ret = look(m, layout, err);
+	if (ret == 0)
+		*out = m;
+	else
+		hv_boot_image_close(m);
+	return ret;
+}
+
+void hv_boot_image_close(struct hv_boot_image *m)
+{
+	if (!m)
+		return;
+	if (m->kernel_fd >= 0)
+		(void)close(m->kernel_fd);
+	if (m->initrd_fd >= 0)
+		(void)close(m->initrd_fd);
+	free(m->kernel_path);
+	free(m->initrd_path);
+	free(m->cmdline);
+	free(m);
+}
+
+int hv_boot_image_load(struct hv_boot_image *m, struct hv_mem *mem,
+		       const struct hv_layout *layout, uint32_t cpus,
+		       uint64_t *entry_gpa, struct vhd_err *err)
+{
+	int ret = look(m, layout, err);
+
+	if (ret == 0)
+		ret = move(m, mem, layout, cpus, err);
+	if (ret == 0)
+		*entry_gpa = m->kernel.load_gpa + HV_BOOT_ENTRY_64;
+	return ret;
 }
 
 int hv_boot_linux_load(struct hv_mem *mem, const struct hv_layout *layout,
 		       uint32_t cpus, const struct hv_boot_files *files,
 		       uint64_t *entry_gpa, struct vhd_err *err)
 {
-	struct load l = {.kernel_fd = -1, .initrd_fd = -1};
-	int ret = prepare(&l, layout, files, err);
+	struct hv_boot_image *m = NULL;
+	int ret = hv_boot_image_open(files, layout, &m, err);
 
 	if (ret == 0)
-		ret = move(&l, mem, layout, cpus, files, err);
-	if (ret == 0)
-		*entry_gpa = l.kernel.load_gpa + HV_BOOT_ENTRY_64;
-	release(&l);
+		ret = hv_boot_image_load(m, mem, layout, cpus, entry_gpa, err);
+	hv_boot_image_close(m);
 	return ret;
 }
 
@@ -270,12 +321,12 @@ int hv_boot_linux_check(uint64_t memory_bytes, const char *kernel_path,
 			struct vhd_err *err)
 {
 	const struct hv_boot_files files = {kernel_path, initrd_path, cmdline};
-	struct load l = {.kernel_fd = -1, .initrd_fd = -1};
+	struct hv_boot_image *m = NULL;
 	struct hv_layout layout;
 	int ret = hv_layout_set(memory_bytes, 64, &layout, err);
 
 	if (ret == 0)
-		ret = prepare(&l, &layout, &files, err);
-	release(&l);
+		ret = hv_boot_image_open(&files, &layout, &m, err);
+	hv_boot_image_close(m);
 	return ret;
 }

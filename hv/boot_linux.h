@@ -80,6 +80,22 @@ struct hv_boot_files {
 	const char *cmdline;
 };
 
+/* The files of a boot, open to be loaded any number of times. */
+struct hv_boot_image;
+
+/* Open and check them; paths of regular files. Copies what it needs of `files`.
+ */
+int hv_boot_image_open(const struct hv_boot_files *files,
+		       const struct hv_layout *layout,
+		       struct hv_boot_image **out, struct vhd_err *err);
+/* Check them again, as they may have changed; fill guest memory; say where to
+ * enter. Opens nothing. `layout` as before.
+ */
+int hv_boot_image_load(struct hv_boot_image *image, struct hv_mem *mem,
+		       const struct hv_layout *layout, uint32_t cpus,
+		       uint64_t *entry_gpa, struct vhd_err *err);
+void hv_boot_image_close(struct hv_boot_image *image); /* takes; may be NULL */
+
 /* Do all of it: read the files, fill guest memory, say where to enter. */
 int hv_boot_linux_load(struct hv_mem *mem, const struct hv_layout *layout,
 		       uint32_t cpus, const struct hv_boot_files *files,

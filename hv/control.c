@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The control thread: VMBus messages, emptied message slots, and the console's
- * bytes in both directions, until the run has an end.
+ * bytes in both directions, from machine to machine until the run has an end.
  *
  * poll(2) and not epoll: the console may be a file or /dev/null.
  */
@@ -151,18 +151,14 @@ static void drain(struct control *c)
 	}
 }
 
-void hv_control_run(struct hv *hv)
+static void serve(struct control *c)
 {
-	struct control c = {
-		.hv = hv,
-		.in_fd = hv->opts.console_in_fd,
-		.out_fd = hv->opts.console_out_fd,
-	};
+	struct hv *hv = c->hv;
 	struct pollfd p[WAIT_COUNT];
 	int64_t bus_due = 0;
 
 	while (!hv_ended(hv)) {
-		poll_once(&c, until(bus_due), p);
+		poll_once(c, until(bus_due), p);
 		if (p[WAIT_WAKE].revents)
 			drain_eventfd(hv->wake_fd);
 		if (p[WAIT_ACK].revents) {
@@ -177,10 +173,23 @@ void hv_control_run(struct hv *hv)
 			bus_due = ms < 0 ? -1 : now_ms() + ms;
 		}
 		if (p[WAIT_IN].revents)
-			read_input(&c);
-		else if (c.in_len > 0)
-			push_input(&c);
+			read_input(c);
+		else if (c->in_len > 0)
+			push_input(c);
 	}
-	hv_vcpus_stop(hv);
-	drain(&c);
+}
+
+void hv_control_run(struct hv *hv)
+{
+	struct control c = {
+		.hv = hv,
+		.in_fd = hv->opts.console_in_fd,
+		.out_fd = hv->opts.console_out_fd,
+	};
+
+	do {
+		serve(&c);
+		hv_vcpus_halt(hv);
+		drain(&c);
+	} while (hv_restart(hv));
 }

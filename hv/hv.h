@@ -30,6 +30,7 @@ enum hv_thread { HV_THREAD_CPU, HV_THREAD_CONTROL };
 struct hv_opts {
 	uint32_t cpus;          /* 1..HV_CPUS_MAX */
 	uint64_t memory_bytes;  /* multiple of 2 MiB */
+	bool no_reboot;         /* a reset ends the run */
 	int console_in_fd;      /* -1: no input */
 	int console_out_fd;
 	/* Sees console input before the guest does and may take bytes out of
@@ -44,6 +45,12 @@ struct hv_opts {
 	int (*thread_begins)(void *arg, enum hv_thread thread,
 			     struct vhd_err *err);
 	void *thread_arg;
+	/* Processors are waited for: a disk that one of them waits for (see
+	 * disk.h) shall end that early, and fail others, until it is told
+	 * otherwise. Control thread. May be NULL.
+	 */
+	void (*disks_hurry)(void *arg, bool on);
+	void *disks_arg;
 	vmbus_log_fn log;       /* may be NULL; any thread */
 	void *log_arg;
 };
@@ -51,7 +58,7 @@ struct hv_opts {
 /* Why hv_run returned. */
 enum hv_end {
 	HV_END_POWEROFF,     /* the guest switched itself off */
-	HV_END_RESET,        /* the guest asked for a reset */
+	HV_END_RESET,        /* the guest asked for a reset: no_reboot */
 	HV_END_CRASH,        /* the guest reported a panic (crash MSRs) */
 	HV_END_TRIPLE_FAULT,
 	HV_END_STOPPED,      /* hv_stop */
@@ -66,7 +73,9 @@ bool hv_available(struct vhd_err *err);
 int hv_create(const struct hv_opts *opts, struct hv **out, struct vhd_err *err);
 void hv_destroy(struct hv *hv);
 
-/* Load a bzImage (and initrd) for direct boot; paths of regular files. */
+/* Load a bzImage (and initrd) for direct boot; paths of regular files. Both stay
+ * open, to be read again at each reset. Once.
+ */
 int hv_boot_linux(struct hv *hv, const char *kernel_path,
 		  const char *initrd_path, const char *cmdline,
 		  struct vhd_err *err);
@@ -79,7 +88,10 @@ int hv_boot_linux_check(uint64_t memory_bytes, const char *kernel_path,
 struct hv_mem *hv_memory(struct hv *hv);
 struct vmbus *hv_bus(struct hv *hv);
 
-/* Run until the guest ends. */
+/* Run until the guest ends. At a reset by the guest the machine is built anew
+ * and loaded again, unless opts.no_reboot; the bus and its offers stay, each
+ * channel is closed.
+ */
 enum hv_end hv_run(struct hv *hv, struct vhd_err *err);
 void hv_stop(struct hv *hv); /* async-signal-safe */
 

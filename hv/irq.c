@@ -101,13 +101,19 @@ int hv_irq_setup(struct hv *hv, struct vhd_err *err)
 	return ret;
 }
 
+static void close_one(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+}
+
 void hv_irq_fini(struct hv *hv)
 {
 	for (uint32_t i = 0; i < hv->opts.cpus; i++)
-		if (hv->vcpu[i].sint_fd >= 0)
-			(void)close(hv->vcpu[i].sint_fd);
-	if (hv->ack_fd >= 0)
-		(void)close(hv->ack_fd);
+		close_one(&hv->vcpu[i].sint_fd);
+	close_one(&hv->ack_fd);
+	hv->ack_wanted = false;
 }
 
 void hv_irq_line(struct hv *hv, unsigned line, bool level)

@@ -99,33 +99,18 @@ static int map_aligned(struct hv_ram *ram, struct vhd_err *err)
 	return 0;
 }
 
-static int add_slot(int vm_fd, struct hv_mem *mem, uint32_t slot, uint64_t gpa,
-		    uint64_t bytes, uint8_t *host, struct vhd_err *err)
+static int add(struct hv_mem *mem, uint64_t gpa, uint64_t bytes, uint8_t *host,
+	       struct vhd_err *err)
 {
-	struct kvm_userspace_memory_region r = {
-		.slot = slot,
-		.guest_phys_addr = gpa,
-		.memory_size = bytes,
-		.userspace_addr = (uintptr_t)host,
-	};
-	int ret;
+	int ret = bytes ? hv_mem_add(mem, gpa, bytes, host) : 0;
 
-	if (bytes == 0)
-		return 0;
-	if (ioctl(vm_fd, KVM_SET_USER_MEMORY_REGION, &r) < 0)
-		return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
-				"KVM does not take %llu MiB of guest memory: "
-				"%s",
-				(unsigned long long)(bytes >> 20),
-				strerror(errno));
-	ret = hv_mem_add(mem, gpa, bytes, host);
 	if (ret < 0)
 		return vhd_fail(err, ret, VHD_WHY_ARGUMENT, 0,
 				"guest memory regions do not fit");
 	return 0;
 }
 
-int hv_ram_create(struct hv_ram *ram, const struct hv_layout *layout, int vm_fd,
+int hv_ram_create(struct hv_ram *ram, const struct hv_layout *layout,
 		  struct hv_mem *mem, struct vhd_err *err)
 {
 	int ret;
@@ -133,13 +118,50 @@ int hv_ram_create(struct hv_ram *ram, const struct hv_layout *layout, int vm_fd,
 	memset(ram, 0, sizeof(*ram));
 	ram->layout = *layout;
 	ret = map_aligned(ram, err);
+	if (ret == 0)
+		ret = add(mem, 0, layout->low_bytes, ram->host, err);
+	if (ret == 0)
+		ret = add(mem, HV_HIGH_GPA, layout->high_bytes,
+			  ram->host + layout->low_bytes, err);
+	return ret;
+}
+
+static int give(int vm_fd, uint32_t slot, uint64_t gpa, uint64_t bytes,
+		uint8_t *host, struct vhd_err *err)
+{
+	struct kvm_userspace_memory_region r = {
+		.slot = slot,
+		.guest_phys_addr = gpa,
+		.memory_size = bytes,
+		.userspace_addr = (uintptr_t)host,
+	};
+
+	if (bytes == 0 || ioctl(vm_fd, KVM_SET_USER_MEMORY_REGION, &r) == 0)
+		return 0;
+	return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
+			"KVM does not take %llu MiB of guest memory: %s",
+			(unsigned long long)(bytes >> 20), strerror(errno));
+}
+
+int hv_ram_give(const struct hv_ram *ram, int vm_fd, struct vhd_err *err)
+{
+	const struct hv_layout *l = &ram->layout;
+	int ret = give(vm_fd, 0, 0, l->low_bytes, ram->host, err);
+
 	if (ret < 0)
 		return ret;
-	ret = add_slot(vm_fd, mem, 0, 0, layout->low_bytes, ram->host, err);
-	if (ret < 0)
-		return ret;
-	return add_slot(vm_fd, mem, 1, HV_HIGH_GPA, layout->high_bytes,
-			ram->host + layout->low_bytes, err);
+	return give(vm_fd, 1, HV_HIGH_GPA, l->high_bytes,
+		    ram->host + l->low_bytes, err);
+}
+
+int hv_ram_clear(const struct hv_ram *ram, struct vhd_err *err)
+{
+	uint64_t bytes = ram->layout.low_bytes + ram->layout.high_bytes;
+
+	if (madvise(ram->host, (size_t)bytes, MADV_DONTNEED) == 0)
+		return 0;
+	return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
+			"cannot clear the guest's memory: %s", strerror(errno));
 }
 
 void hv_ram_destroy(struct hv_ram *ram)

@@ -48,11 +48,17 @@ struct hv_ram {
 	size_t mapping_bytes;
 };
 
-/* Reserve the memory, give it to the virtual machine and to `mem`. Nothing is
- * touched: the host spends what the guest uses.
+/* Reserve the memory and give it to `mem`. Nothing is touched: the host spends
+ * what the guest uses.
  */
-int hv_ram_create(struct hv_ram *ram, const struct hv_layout *layout, int vm_fd,
+int hv_ram_create(struct hv_ram *ram, const struct hv_layout *layout,
 		  struct hv_mem *mem, struct vhd_err *err);
 void hv_ram_destroy(struct hv_ram *ram);
+/* Give it to a virtual machine. */
+int hv_ram_give(const struct hv_ram *ram, int vm_fd, struct vhd_err *err);
+/* Forget what is in it: it is zero again, and the host has it back. No virtual
+ * machine has it any more.
+ */
+int hv_ram_clear(const struct hv_ram *ram, struct vhd_err *err);
 
 #endif

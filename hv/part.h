@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The inside of a partition; private to hv/.
  *
+ * A partition has one machine after the other in hv_run: KVM's virtual machine
+ * with its processors, its interrupts and the content of memory. At a reset the
+ * machine goes and the next one is built from what is open. Bus, board,
+ * descriptors and threads stay.
+ *
  * Threads: the control thread is the one that calls hv_run. vCPU threads live
- *   only inside hv_run. How a run ends is decided once, by whoever comes first
- *   (hv_end_set).
+ *   only inside hv_run, all through it, and touch their machine only between
+ *   hv_vcpu_go and hv_vcpu_halt. How a machine ends is decided once, by whoever
+ *   comes first (hv_end_set).
  */
 #ifndef HV_PART_H
 #define HV_PART_H
@@ -44,14 +50,29 @@ struct hv_vcpu {
 	int sint_fd;         /* irqfd that raises SINT 2 */
 	struct hv_synic synic;
 	pthread_t thread;
-	bool started;
+	bool started, running; /* control thread */
+	bool able;           /* it has begun well; read after `halted` */
+	bool leave;          /* read after `go` */
+	sem_t go, halted;    /* one each way for each machine */
 	struct vhd_err err;  /* why it failed, where `end` says this one did */
 };
+
+/* What a machine starts from. */
+struct hv_boot {
+	/* Fill guest memory, which is zero, and set the first processor's
+	 * registers. Called for each machine; opens nothing.
+	 */
+	int (*load)(struct hv *hv, struct vhd_err *err);
+	void (*close)(struct hv *hv);
+};
+
+struct hv_boot_image;
 
 struct hv {
 	struct hv_opts opts;
 	int kvm_fd, vm_fd;
 	size_t run_bytes;
+	struct hv_cpuid *kvm_cpuid; /* what KVM supports, then its Hyper-V's */
 	struct hv_layout layout;
 	struct hv_ram ram;
 	struct hv_mem *mem;
@@ -60,8 +81,10 @@ struct hv {
 	int wake_fd;         /* the control thread shall look around */
 	int ack_fd;          /* a message slot was emptied */
 	bool ack_wanted;     /* control thread: a post found its slot busy */
-	bool loaded;
-	sem_t gate;          /* processors wait at it for the control thread */
+	const struct hv_boot *boot; /* NULL: nothing was loaded */
+	struct hv_boot_image *linux_image;
+	unsigned restarts;
+	atomic_bool stop;    /* hv_stop was called */
 	_Atomic uint32_t end; /* enum hv_end, HV_END_NONE; + vCPU << 8 */
 	struct hv_vcpu vcpu[]; /* opts.cpus */
 };
@@ -81,30 +104,45 @@ void hv_wake(struct hv *hv);
 __attribute__((format(printf, 2, 3))) void hv_say(struct hv *hv,
 						  const char *fmt, ...);
 
-/* vcpu.c */
-int hv_vcpu_create(struct hv *hv, uint32_t index, struct vhd_err *err);
+/* machine.c: what KVM has of the partition, but for the processors' own. */
+int hv_machine_build(struct hv *hv, struct vhd_err *err);
+/* Also of what was built in part. Nothing of it runs or is used any more. */
+void hv_machine_destroy(struct hv *hv);
+
+/* vcpu.c: a processor of a machine ... */
+void hv_vcpu_init(struct hv_vcpu *v, struct hv *hv, uint32_t index);
+void hv_vcpu_fini(struct hv_vcpu *v);
+int hv_vcpu_create(struct hv_vcpu *v, struct vhd_err *err);
 void hv_vcpu_destroy(struct hv_vcpu *v);
-int hv_vcpu_setup(struct hv_vcpu *v, const struct hv_cpuid *host,
-		  struct vhd_err *err);
+int hv_vcpu_setup(struct hv_vcpu *v, struct vhd_err *err);
 int hv_vcpu_enter_linux(struct hv_vcpu *v, uint64_t entry_gpa,
 			struct vhd_err *err);
+/* ... and its thread, which waits until it may go. */
 int hv_vcpu_start(struct hv_vcpu *v, struct vhd_err *err);
+/* Once after each start: wait until it has begun. What thread_begins says. */
+int hv_vcpu_ready(struct hv_vcpu *v, struct vhd_err *err);
+/* Run the machine that there is now. */
+void hv_vcpu_go(struct hv_vcpu *v);
 /* Make it leave the guest; it may enter again. Any thread. */
 void hv_vcpu_kick(struct hv_vcpu *v);
-/* After the end was decided: make it leave the guest, and wait for it. */
+/* After the end was decided: make it leave the guest, and wait for that. */
+void hv_vcpu_halt(struct hv_vcpu *v);
+/* End the thread, which is halted. */
 void hv_vcpu_join(struct hv_vcpu *v);
 /* Say where it is; not while its thread runs. */
 void hv_vcpu_say_state(struct hv_vcpu *v);
 
 /* irq.c */
 int hv_irq_setup(struct hv *hv, struct vhd_err *err);
-void hv_irq_fini(struct hv *hv);
+void hv_irq_fini(struct hv *hv); /* also of what was set up in part */
 void hv_irq_line(struct hv *hv, unsigned line, bool level);
 
 /* synic.c */
 extern const struct vmbus_host_ops hv_synic_ops;
 void hv_synic_init(struct hv_synic *s);
 void hv_synic_fini(struct hv_synic *s);
+/* A new processor's: the guest has set up nothing. */
+void hv_synic_reset(struct hv_synic *s);
 /* The guest wrote one of the registers; values after the write. */
 void hv_synic_update(struct hv_vcpu *v, uint64_t control,
 		     uint64_t message_page, uint64_t event_page);
@@ -112,11 +150,17 @@ void hv_synic_update(struct hv_vcpu *v, uint64_t control,
 void hv_synic_enter(struct hv_synic *s);
 void hv_synic_leave(struct hv_synic *s);
 
-/* partition.c */
-void hv_vcpus_stop(struct hv *hv);
+/* partition.c, for the control thread: after the end was decided, wait until
+ * no processor runs ...
+ */
+void hv_vcpus_halt(struct hv *hv);
+/* ... and then, where the guest asked for a reset, build the next machine and
+ * let it run. False: there is none, and `end` says why.
+ */
+bool hv_restart(struct hv *hv);
 
-/* control.c: serve bus and console until the end is decided, stop the
- * processors, and give the console what is left; bounded in time.
+/* control.c: serve bus and console until there is no machine any more; what is
+ * left for the console is given to it, bounded in time.
  */
 void hv_control_run(struct hv *hv);
 

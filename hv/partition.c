@@ -1,27 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A partition from its creation to its end. The order of creation is KVM's:
- * chips, processors with their SynICs, interrupt routing, CPUID, memory.
+/* A partition from its creation to its end: what outlives its machines, and the
+ * way from one to the next.
  */
 #include "part.h"
 
 #include <errno.h>
-#include <linux/kvm.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "boot_linux.h"
 #include "kvm.h"
-
-/* Intel processors need four pages of address space for their own use in real
- * mode; here, at the end of the hole, nobody misses them.
- */
-#define IDENTITY_MAP_GPA 0xfffbc000ull
-#define TSS_GPA 0xfffbd000ul
 
 void hv_wake(struct hv *hv)
 {
@@ -44,6 +36,7 @@ void hv_stop(struct hv *hv)
 {
 	int saved = errno;
 
+	atomic_store(&hv->stop, true);
 	hv_end_set(hv, HV_END_STOPPED, 0);
 	errno = saved;
 }
@@ -93,77 +86,6 @@ static const struct hv_board_ops board_ops = {
 
 /* ------------------------------------------------------------- create --- */
 
-static int refused(const char *what, struct vhd_err *err)
-{
-	return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0, "KVM refuses %s: %s",
-			what, strerror(errno));
-}
-
-static int create_vm(struct hv *hv, struct vhd_err *err)
-{
-	struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
-	uint64_t identity = IDENTITY_MAP_GPA;
-	int bytes;
-
-	hv->vm_fd = hv_kvm_create_vm(hv->kvm_fd);
-	if (hv->vm_fd < 0)
-		return refused("a virtual machine", err);
-	if (ioctl(hv->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0)
-		return refused("the identity map", err);
-	if (ioctl(hv->vm_fd, KVM_SET_TSS_ADDR, TSS_GPA) < 0)
-		return refused("the TSS address", err);
-	if (ioctl(hv->vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
-		return refused("an interrupt controller", err);
-	if (ioctl(hv->vm_fd, KVM_CREATE_PIT2, &pit) < 0)
-		return refused("a timer chip", err);
-	bytes = ioctl(hv->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-	if (bytes < (int)sizeof(struct kvm_run))
-		return refused("processors", err);
-	hv->run_bytes = (size_t)bytes;
-	return 0;
-}
-
-static int check_cpus(struct hv *hv, struct vhd_err *err)
-{
-	int max = ioctl(hv->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
-
-	if (max > 0 && hv->opts.cpus > (uint32_t)max)
-		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
-				"this kernel's KVM runs at most %d processors",
-				max);
-	return 0;
-}
-
-static int setup_cpus(struct hv *hv, struct vhd_err *err)
-{
-	struct hv_cpuid *host = calloc(1, sizeof(*host));
-	int ret = 0;
-
-	if (!host)
-		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
-				"out of memory");
-	host->nent = HV_CPUID_ENTRIES_MAX;
-	if (ioctl(hv->kvm_fd, KVM_GET_SUPPORTED_CPUID, host) < 0)
-		ret = refused("its CPUID", err);
-	for (uint32_t i = 0; i < hv->opts.cpus && ret == 0; i++)
-		ret = hv_vcpu_setup(&hv->vcpu[i], host, err);
-	free(host);
-	return ret;
-}
-
-static int create_cpus(struct hv *hv, struct vhd_err *err)
-{
-	int ret = check_cpus(hv, err);
-
-	for (uint32_t i = 0; i < hv->opts.cpus && ret == 0; i++)
-		ret = hv_vcpu_create(hv, i, err);
-	if (ret == 0)
-		ret = hv_irq_setup(hv, err);
-	if (ret == 0)
-		ret = setup_cpus(hv, err);
-	return ret;
-}
-
 static int create_bus(struct hv *hv, struct vhd_err *err)
 {
 	struct vmbus_opts o = {
@@ -196,15 +118,10 @@ static int create_parts(struct hv *hv, struct vhd_err *err)
 	    hv_board_create(&board_ops, hv, &hv->board) < 0)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
-	ret = create_vm(hv, err);
-	if (ret == 0)
-		ret = hv_ram_create(&hv->ram, &hv->layout, hv->vm_fd, hv->mem,
-				    err);
+	ret = hv_ram_create(&hv->ram, &hv->layout, hv->mem, err);
 	if (ret == 0)
 		ret = create_bus(hv, err);
-	if (ret == 0)
-		ret = create_cpus(hv, err);
-	return ret;
+	return ret == 0 ? hv_machine_build(hv, err) : ret;
 }
 
 int hv_create(const struct hv_opts *opts, struct hv **out, struct vhd_err *err)
@@ -223,15 +140,8 @@ int hv_create(const struct hv_opts *opts, struct hv **out, struct vhd_err *err)
 	hv->opts = *opts;
 	hv->kvm_fd = hv->vm_fd = hv->wake_fd = hv->ack_fd = -1;
 	atomic_init(&hv->end, HV_END_NONE);
-	sem_init(&hv->gate, 0, 0);
-	for (uint32_t i = 0; i < opts->cpus; i++) {
-		struct hv_vcpu *v = &hv->vcpu[i];
-
-		v->hv = hv;
-		v->index = i;
-		v->fd = v->sint_fd = -1;
-		hv_synic_init(&v->synic);
-	}
+	for (uint32_t i = 0; i < opts->cpus; i++)
+		hv_vcpu_init(&hv->vcpu[i], hv, i);
 	ret = create_parts(hv, err);
 	if (ret < 0) {
 		hv_destroy(hv);
@@ -245,12 +155,12 @@ void hv_destroy(struct hv *hv)
 {
 	if (!hv)
 		return;
-	vmbus_destroy(hv->bus);
+	vmbus_destroy(hv->bus); /* with channels that the machine knows of */
+	hv_machine_destroy(hv);
 	for (uint32_t i = 0; i < hv->opts.cpus; i++)
-		hv_vcpu_destroy(&hv->vcpu[i]);
-	hv_irq_fini(hv);
-	if (hv->vm_fd >= 0)
-		(void)close(hv->vm_fd);
+		hv_vcpu_fini(&hv->vcpu[i]);
+	if (hv->boot)
+		hv->boot->close(hv);
 	if (hv->kvm_fd >= 0)
 		(void)close(hv->kvm_fd);
 	hv_ram_destroy(&hv->ram);
@@ -258,25 +168,40 @@ void hv_destroy(struct hv *hv)
 	hv_board_destroy(hv->board);
 	if (hv->wake_fd >= 0)
 		(void)close(hv->wake_fd);
-	sem_destroy(&hv->gate);
+	free(hv->kvm_cpuid);
 	free(hv);
 }
 
 /* ---------------------------------------------------------------- use --- */
+
+static int linux_load(struct hv *hv, struct vhd_err *err)
+{
+	uint64_t entry;
+	int ret = hv_boot_image_load(hv->linux_image, hv->mem, &hv->layout,
+				     hv->opts.cpus, &entry, err);
+
+	return ret == 0 ? hv_vcpu_enter_linux(&hv->vcpu[0], entry, err) : ret;
+}
+
+static void linux_close(struct hv *hv)
+{
+	hv_boot_image_close(hv->linux_image);
+}
+
+static const struct hv_boot linux_boot = {linux_load, linux_close};
 
 int hv_boot_linux(struct hv *hv, const char *kernel_path,
 		  const char *initrd_path, const char *cmdline,
 		  struct vhd_err *err)
 {
 	const struct hv_boot_files files = {kernel_path, initrd_path, cmdline};
-	uint64_t entry;
-	int ret = hv_boot_linux_load(hv->mem, &hv->layout, hv->opts.cpus,
-				     &files, &entry, err);
+	int ret = hv_boot_image_open(&files, &hv->layout, &hv->linux_image,
+				     err);
 
-	if (ret == 0)
-		ret = hv_vcpu_enter_linux(&hv->vcpu[0], entry, err);
-	hv->loaded = ret == 0;
-	return ret;
+	if (ret < 0)
+		return ret;
+	hv->boot = &linux_boot;
+	return hv->boot->load(hv, err);
 }
 
 struct hv_mem *hv_memory(struct hv *hv)
@@ -289,12 +214,77 @@ struct vmbus *hv_bus(struct hv *hv)
 	return hv->bus;
 }
 
-void hv_vcpus_stop(struct hv *hv)
+void hv_vcpus_halt(struct hv *hv)
 {
 	hv_board_stop(hv->board);
+	if (hv->opts.disks_hurry)
+		hv->opts.disks_hurry(hv->opts.disks_arg, true);
 	for (uint32_t i = 0; i < hv->opts.cpus; i++)
-		hv_vcpu_join(&hv->vcpu[i]);
+		hv_vcpu_halt(&hv->vcpu[i]);
 }
+
+/* The first one last: it wakes the others. */
+static void vcpus_go(struct hv *hv)
+{
+	for (uint32_t i = hv->opts.cpus; i-- > 0;)
+		hv_vcpu_go(&hv->vcpu[i]);
+}
+
+/* ------------------------------------------------------------ restart --- */
+
+/* A guest can reset for ever: a line each for the first times, then for each
+ * power of two.
+ */
+static void say_restart(struct hv *hv)
+{
+	enum { ALL_UP_TO = 8 };
+	unsigned n = ++hv->restarts;
+
+	if (n == 1)
+		hv_say(hv, "the guest restarts");
+	else if (n <= ALL_UP_TO || (n & (n - 1)) == 0)
+		hv_say(hv, "the guest restarts (%u times by now)", n);
+}
+
+static int next_machine(struct hv *hv, struct vhd_err *err)
+{
+	int ret;
+
+	hv_machine_destroy(hv);
+	ret = hv_ram_clear(&hv->ram, err);
+	if (ret == 0)
+		ret = hv_machine_build(hv, err);
+	if (ret < 0)
+		return ret;
+	hv_board_reset(hv->board);
+	return hv->boot->load(hv, err);
+}
+
+bool hv_restart(struct hv *hv)
+{
+	/* Channels first: they end what they do with the old memory. */
+	vmbus_reset(hv->bus);
+	if ((atomic_load(&hv->end) & 0xff) != HV_END_RESET ||
+	    hv->opts.no_reboot)
+		return false;
+	/* A stop that came after the reset was asked for is not lost. */
+	atomic_store(&hv->end, HV_END_NONE);
+	if (atomic_load(&hv->stop))
+		hv_end_set(hv, HV_END_STOPPED, 0);
+	if (hv_ended(hv))
+		return false;
+	say_restart(hv);
+	if (next_machine(hv, &hv->vcpu[0].err) < 0)
+		hv_end_set(hv, HV_END_FAILED, 0);
+	if (hv_ended(hv))
+		return false;
+	if (hv->opts.disks_hurry)
+		hv->opts.disks_hurry(hv->opts.disks_arg, false);
+	vcpus_go(hv);
+	return true;
+}
+
+/* ---------------------------------------------------------------- run --- */
 
 static int control_begins(struct hv *hv, struct vhd_err *err)
 {
@@ -305,31 +295,36 @@ static int control_begins(struct hv *hv, struct vhd_err *err)
 		       : 0;
 }
 
-enum hv_end hv_run(struct hv *hv, struct vhd_err *err)
+/* All threads are through their beginning before a guest has its first. */
+static int begin(struct hv *hv, struct vhd_err *err)
 {
-	uint32_t end, vcpu, i;
 	int ret = 0;
 
-	if (!hv->loaded) {
+	for (uint32_t i = 0; i < hv->opts.cpus && ret == 0; i++)
+		ret = hv_vcpu_start(&hv->vcpu[i], err);
+	for (uint32_t i = 0; i < hv->opts.cpus && ret == 0; i++)
+		ret = hv_vcpu_ready(&hv->vcpu[i], err);
+	return ret == 0 ? control_begins(hv, err) : ret;
+}
+
+enum hv_end hv_run(struct hv *hv, struct vhd_err *err)
+{
+	uint32_t end, vcpu;
+
+	if (!hv->boot) {
 		(void)vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 			       "nothing was loaded to run");
 		return HV_END_FAILED;
 	}
-	/* The first one last: it wakes the others. */
-	for (i = hv->opts.cpus; i-- > 0 && ret == 0;)
-		ret = hv_vcpu_start(&hv->vcpu[i], err);
-	if (ret == 0)
-		ret = control_begins(hv, err);
-	if (ret < 0)
-		hv_end_set(hv, HV_END_FAILED, 0);
-	for (i = 0; i < hv->opts.cpus; i++)
-		(void)sem_post(&hv->gate);
-	if (ret < 0) {
-		hv_vcpus_stop(hv);
-		return HV_END_FAILED;
+	if (begin(hv, err) < 0) {
+		atomic_store(&hv->end, HV_END_FAILED);
+		err = NULL; /* it is told */
+	} else {
+		vcpus_go(hv);
+		hv_control_run(hv);
 	}
-	hv_control_run(hv);
-	vmbus_reset(hv->bus);
+	for (uint32_t i = 0; i < hv->opts.cpus; i++)
+		hv_vcpu_join(&hv->vcpu[i]);
 	end = atomic_load(&hv->end) & 0xff;
 	vcpu = atomic_load(&hv->end) >> 8;
 	if (end == HV_END_FAILED && err)

@@ -46,6 +46,13 @@ void hv_synic_fini(struct hv_synic *s)
 	pthread_mutex_destroy(&s->lock);
 }
 
+void hv_synic_reset(struct hv_synic *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->control = s->message_page = s->event_page = 0;
+	pthread_mutex_unlock(&s->lock);
+}
+
 void hv_synic_enter(struct hv_synic *s)
 {
 	pthread_mutex_lock(&s->lock);

@@ -47,16 +47,32 @@ static int set_signal_mask(struct hv_vcpu *v, struct vhd_err *err)
 	return 0;
 }
 
-int hv_vcpu_create(struct hv *hv, uint32_t index, struct vhd_err *err)
+void hv_vcpu_init(struct hv_vcpu *v, struct hv *hv, uint32_t index)
 {
-	struct hv_vcpu *v = &hv->vcpu[index];
+	v->hv = hv;
+	v->index = index;
+	v->fd = v->sint_fd = -1;
+	hv_synic_init(&v->synic);
+	sem_init(&v->go, 0, 0);
+	sem_init(&v->halted, 0, 0);
+}
+
+void hv_vcpu_fini(struct hv_vcpu *v)
+{
+	sem_destroy(&v->halted);
+	sem_destroy(&v->go);
+	hv_synic_fini(&v->synic);
+}
+
+int hv_vcpu_create(struct hv_vcpu *v, struct vhd_err *err)
+{
 	struct kvm_enable_cap synic = {.cap = KVM_CAP_HYPERV_SYNIC2};
 	void *run;
 
-	v->fd = ioctl(hv->vm_fd, KVM_CREATE_VCPU, (unsigned long)index);
+	v->fd = ioctl(v->hv->vm_fd, KVM_CREATE_VCPU, (unsigned long)v->index);
 	if (v->fd < 0)
 		return refused(v, "the creation", err);
-	run = mmap(NULL, hv->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+	run = mmap(NULL, v->hv->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
 		   v->fd, 0);
 	if (run == MAP_FAILED)
 		return refused(v, "the mapping", err);
@@ -70,9 +86,11 @@ void hv_vcpu_destroy(struct hv_vcpu *v)
 {
 	if (v->run)
 		(void)munmap(v->run, v->hv->run_bytes);
+	v->run = NULL;
 	if (v->fd >= 0)
 		(void)close(v->fd);
-	hv_synic_fini(&v->synic);
+	v->fd = -1;
+	hv_synic_reset(&v->synic);
 }
 
 /* Local APIC as a BIOS leaves it: LINT0 takes the 8259's interrupts, LINT1 is
@@ -133,36 +151,27 @@ static int set_tsc_rate(struct hv_vcpu *v, struct vhd_err *err)
 	return 0;
 }
 
-static int get_hyperv_cpuid(struct hv_vcpu *v, struct hv_cpuid *out,
-			    struct vhd_err *err)
+static int set_cpuid(struct hv_vcpu *v, struct vhd_err *err)
 {
-	int fd = v->fd;
-
-	if (ioctl(v->hv->kvm_fd, KVM_CHECK_EXTENSION,
-		  KVM_CAP_SYS_HYPERV_CPUID) > 0)
-		fd = v->hv->kvm_fd;
-	out->nent = HV_CPUID_ENTRIES_MAX;
-	if (ioctl(fd, KVM_GET_SUPPORTED_HV_CPUID, out) < 0)
-		return refused(v, "the Hyper-V CPUID", err);
-	return 0;
-}
-
-int hv_vcpu_setup(struct hv_vcpu *v, const struct hv_cpuid *host,
-		  struct vhd_err *err)
-{
-	struct hv_cpuid *c = calloc(2, sizeof(*c));
+	const struct hv_cpuid *kvm = v->hv->kvm_cpuid;
+	struct hv_cpuid *c = calloc(1, sizeof(*c));
 	int ret;
 
 	if (!c)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
-	ret = get_hyperv_cpuid(v, &c[0], err);
-	if (ret == 0)
-		ret = hv_cpuid_build(host, &c[0], v->index, v->hv->opts.cpus,
-				     &c[1], err);
-	if (ret == 0 && ioctl(v->fd, KVM_SET_CPUID2, &c[1]) < 0)
+	ret = hv_cpuid_build(&kvm[0], &kvm[1], v->index, v->hv->opts.cpus, c,
+			     err);
+	if (ret == 0 && ioctl(v->fd, KVM_SET_CPUID2, c) < 0)
 		ret = refused(v, "the CPUID", err);
 	free(c);
+	return ret;
+}
+
+int hv_vcpu_setup(struct hv_vcpu *v, struct vhd_err *err)
+{
+	int ret = set_cpuid(v, err);
+
 	if (ret == 0)
 		ret = set_tsc_rate(v, err);
 	if (ret == 0)
@@ -387,30 +396,20 @@ static void take_kick(void)
 	(void)sigtimedwait(&kick, NULL, &now);
 }
 
-/* False: the run has an end already. */
 static bool begin(struct hv_vcpu *v)
 {
-	struct vhd_err err;
+	const struct hv_opts *o = &v->hv->opts;
 	char name[16];
-	bool ok = true;
 
 	snprintf(name, sizeof(name), "vcpu%u", v->index);
 	(void)pthread_setname_np(pthread_self(), name); /* for people only */
-	if (v->hv->opts.thread_begins &&
-	    v->hv->opts.thread_begins(v->hv->opts.thread_arg, HV_THREAD_CPU,
-				      &err) < 0)
-		ok = fail(v, "%s", err.text);
-	while (sem_wait(&v->hv->gate) < 0 && errno == EINTR)
-		;
-	return ok;
+	return !o->thread_begins ||
+	       o->thread_begins(o->thread_arg, HV_THREAD_CPU, &v->err) == 0;
 }
 
-static void *vcpu_main(void *arg)
+/* Until the machine has its end. */
+static void run_guest(struct hv_vcpu *v)
 {
-	struct hv_vcpu *v = arg;
-
-	if (!begin(v))
-		return NULL;
 	while (!hv_ended(v->hv)) {
 		int ret = run(v);
 
@@ -428,7 +427,26 @@ static void *vcpu_main(void *arg)
 		if (!on_exit_reason(v))
 			break;
 	}
-	return NULL;
+}
+
+static void wait_for(sem_t *s)
+{
+	while (sem_wait(s) < 0 && errno == EINTR)
+		;
+}
+
+static void *vcpu_main(void *arg)
+{
+	struct hv_vcpu *v = arg;
+
+	v->able = begin(v);
+	for (;;) {
+		(void)sem_post(&v->halted);
+		wait_for(&v->go);
+		if (v->leave)
+			return NULL;
+		run_guest(v);
+	}
 }
 
 /* --------------------------------------------------------------- state -- */
@@ -494,11 +512,37 @@ void hv_vcpu_kick(struct hv_vcpu *v)
 		(void)pthread_kill(v->thread, KICK_SIGNAL);
 }
 
+int hv_vcpu_ready(struct hv_vcpu *v, struct vhd_err *err)
+{
+	wait_for(&v->halted);
+	if (v->able)
+		return 0;
+	if (err)
+		*err = v->err;
+	return v->err.code;
+}
+
+void hv_vcpu_go(struct hv_vcpu *v)
+{
+	v->running = true;
+	(void)sem_post(&v->go);
+}
+
+void hv_vcpu_halt(struct hv_vcpu *v)
+{
+	if (!v->running)
+		return;
+	hv_vcpu_kick(v);
+	wait_for(&v->halted);
+	v->running = false;
+}
+
 void hv_vcpu_join(struct hv_vcpu *v)
 {
 	if (!v->started)
 		return;
-	hv_vcpu_kick(v);
+	v->leave = true;
+	(void)sem_post(&v->go);
 	(void)pthread_join(v->thread, NULL);
 	v->started = false;
 }

@@ -16,6 +16,7 @@
 #include "tests/lib/random.h"
 #include "tests/lib/vsc.h"
 #include "tools/hv/ctl.h"
+#include "tools/hv/fwdisk.h"
 #include "storvsp/scsi/scsi.h"
 
 const char hv_prog[] = "hv";
@@ -365,6 +366,36 @@ static void the_disk_of_the_beginning_goes_too(void **state)
 	add(&w, "{\"command\":\"add\",\"name\":\"two\"}", w.path[2],
 	    "\"lun\":1");
 	appears(&w, 1, true);
+	stop(&w);
+}
+
+static int firmware_reads(const struct hv_fwdisks *f)
+{
+	static uint8_t sector[512];
+	const struct iovec iov = {sector, sizeof(sector)};
+	const struct hv_disk *d = hv_fwdisk(f, 0);
+
+	return d->ops->read(d->arg, 0, &iov, 1);
+}
+
+/* Its image is closed: firmware and emulated controllers must not have it. */
+static void a_disk_that_goes_is_gone_for_firmware(void **state)
+{
+	struct vhd_err err;
+	struct world w;
+
+	(void)state;
+	start(&w);
+	assert_int_equal(hv_fwdisks_create(&w.disks, &w.controllers.fwdisks,
+					   &err), 0);
+	assert_int_equal(hv_fwdisks_start(w.controllers.fwdisks, NULL, &err),
+			 0);
+	assert_int_equal(firmware_reads(w.controllers.fwdisks), 0);
+	expect(w.fd, "{\"command\":\"remove\",\"lun\":0,\"now\":true}", NULL, 0,
+	       OK);
+	assert_true(can_write(w.path[0]));
+	assert_int_equal(firmware_reads(w.controllers.fwdisks), -ENOMEDIUM);
+	hv_fwdisks_destroy(w.controllers.fwdisks);
 	stop(&w);
 }
 
@@ -854,6 +885,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_request_is_refused),
 		cmocka_unit_test(a_disk_comes_grows_and_goes),
 		cmocka_unit_test(the_disk_of_the_beginning_goes_too),
+		cmocka_unit_test(a_disk_that_goes_is_gone_for_firmware),
 		cmocka_unit_test(a_child_comes_with_its_parent),
 		cmocka_unit_test(a_disc_is_exchanged_in_its_drive),
 		cmocka_unit_test(limits_change_and_others_stay),

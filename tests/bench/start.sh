@@ -32,7 +32,7 @@ now_ms()
 start_vmm() # NAME
 {
 	case $1 in
-	hv) exec "$build/bin/hv" run --accel kvm --memory ${memory_mib}M \
+	hv) exec "$build/bin/hv" run --accel kvm --no-reboot --memory ${memory_mib}M \
 		--kernel "$kernel" --initrd "$initrd" --append "$words" ;;
 	microvm) exec qemu-system-x86_64 -machine microvm,isa-serial=on \
 		-accel kvm -cpu host -m $memory_mib -nodefaults \

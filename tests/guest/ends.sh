@@ -32,13 +32,16 @@ value() # NAME NAME
 	tr -d '\r' <"$dir/$1.console" | sed -n "s/^guest: $2 *//p"
 }
 
+# A guest that restarts in spite of itself would do so to the end of its time.
+reboots=--no-reboot
+
 # start NAME WORDS OPTION...: console and errors into files of that name.
 start()
 {
 	name=$1
 	words=$2
 	shift 2
-	timeout -k 5 240 "$build/bin/hv" run --accel kvm \
+	timeout -k 5 240 "$build/bin/hv" run --accel kvm $reboots \
 		--kernel "$work/vmlinuz" --initrd "$work/initrd" \
 		--memory 256M --append \
 		"console=ttyS0 quiet mitigations=off panic=-1 $words" "$@" \
@@ -58,6 +61,20 @@ ends crash 10 '^hv: the guest crashed: P0=.* P1=.* P2=.* P3=.* P4='
 
 start triple 'test=reset reboot=t' </dev/null
 check 'triple fault: status' equal $? 11
+
+# Restarts in the same run, two of them: the disks stay, and what it wrote.
+reboots=
+start reboot 'test=reboot' --cpus 2 --disk "$dir/second.vhd" </dev/null
+check 'reboot: status' equal $? 0
+reboots=--no-reboot
+check 'reboot: three boots' equal "$(value reboot boot)" '1
+2
+3'
+check 'reboot: processors of each' equal "$(value reboot cpus)" '2
+2
+2'
+check 'reboot: told' equal "$(grep -c 'the guest restarts' "$dir/reboot.err")" 2
+check 'reboot: its disk' equal "$(value reboot no)" ''
 
 start timeout 'test=sleep' --timeout 8 </dev/null
 check 'timeout: status' equal $? 13

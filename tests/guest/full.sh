@@ -20,7 +20,7 @@ room=3 # MiB
 mkdir "$host" || exit 1
 mount -t tmpfs -o size=${room}m tmpfs "$host" || exit 1
 cp "$dir/disk.vhd" "$host/disk.vhd" || exit 1
-"$hv" run --accel kvm --name full --kernel "$work/vmlinuz" \
+"$hv" run --accel kvm --no-reboot --name full --kernel "$work/vmlinuz" \
 	--initrd "$work/initrd" --memory 256M --timeout 240 --append \
 	"console=ttyS0 quiet mitigations=off panic=-1 test=work \
 seed=$seed operations=$operations" \

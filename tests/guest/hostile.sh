@@ -17,14 +17,14 @@ fifo=${TMPDIR:-/tmp}/hostile.$$
 mkfifo "$fifo" || exit 1
 trap 'rm -f "$fifo"' EXIT
 # Nicer than the other: what is at stake is harm, not the scheduler's fairness.
-nice -n 5 "$hv" run --accel kvm --kernel "$work/hostile" --memory 64M --cpus 2 \
+nice -n 5 "$hv" run --accel kvm --no-reboot --kernel "$work/hostile" --memory 64M --cpus 2 \
 	--append "seed=$seed seconds=300" --timeout 330 \
 	--disk "$dir/ro.vhd,ro" --disk "$dir/rw.vhd" \
 	<"$fifo" >"$dir/hostile.console" 2>"$dir/hostile.err" &
 hostile=$!
 exec 3<>"$fifo" # both ways: no signal should hv have ended
 began=$(date +%s)
-"$hv" run --accel kvm --kernel "$work/vmlinuz" --initrd "$work/initrd" \
+"$hv" run --accel kvm --no-reboot --kernel "$work/vmlinuz" --initrd "$work/initrd" \
 	--memory 256M --timeout 300 --append \
 	"console=ttyS0 quiet mitigations=off panic=-1 test=work \
 seed=$seed operations=$operations" \

@@ -314,6 +314,22 @@ test_reset()
 	reboot -f
 }
 
+# Three boots in all: the disk tells which one this is.
+test_reboot()
+{
+	load
+	wait_for /dev/sda
+	n=$(dd if=/dev/sda bs=512 count=1 2>/dev/null | tr -d '\0')
+	case $n in
+	'' | *[!0-9]*) n=0 ;;
+	esac
+	n=$((n + 1))
+	say "boot $n"
+	say "cpus $(grep -c ^processor /proc/cpuinfo)"
+	echo $n | dd of=/dev/sda bs=512 conv=sync,fsync 2>/dev/null
+	[ $n -ge 3 ] || reboot -f
+}
+
 test_crash()
 {
 	load

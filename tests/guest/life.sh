@@ -15,7 +15,7 @@ export XDG_RUNTIME_DIR="${TMPDIR:-/tmp}"
 # Landlock knows no files of 9p, which is what DIR may be: hv ctl opens none.
 cp "$dir/extra.vhd" "$XDG_RUNTIME_DIR/extra.vhd" || exit 1
 
-"$hv" run --accel kvm --name life --kernel "$work/vmlinuz" \
+"$hv" run --accel kvm --no-reboot --name life --kernel "$work/vmlinuz" \
 	--initrd "$work/initrd" --memory 256M --timeout 240 --append \
 	"console=ttyS0 quiet mitigations=off panic=-1 test=life \
 seed=$seed operations=$operations" \

@@ -21,7 +21,7 @@ serve()
 
 serve
 while [ ! -S "$socket" ]; do sleep 0.1; done
-timeout -k 5 400 "$build/bin/hv" run --accel kvm --memory 256M \
+timeout -k 5 400 "$build/bin/hv" run --accel kvm --no-reboot --memory 256M \
 	--kernel "$build/guest/vmlinuz" --initrd "$build/guest/initrd" \
 	--append "console=ttyS0 quiet mitigations=off panic=-1 $3" \
 	--disk "$uri" --disk "$dir/fixed.vhd" --disk "$dir/ro.vhd,ro" \

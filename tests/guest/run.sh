@@ -69,7 +69,7 @@ guest() # WORDS OPTION...
 {
 	words=$1
 	shift
-	timeout -k 5 $limit "$hv" run --kernel "$work/vmlinuz" \
+	timeout -k 5 $limit "$hv" run --no-reboot --kernel "$work/vmlinuz" \
 		--initrd "$work/initrd" --memory 256M \
 		--append "console=ttyS0 quiet panic=-1 $words" "$@" </dev/null
 }
@@ -442,7 +442,8 @@ case_flush()
 	# A limit of seconds for strace and all below it.
 	timeout -k 5 $limit strace -f --seccomp-bpf -qq -o "$dir/trace" \
 		-e trace=fsync,fdatasync -e signal=none -y \
-		"$hv" run --kernel "$work/vmlinuz" --initrd "$work/initrd" \
+		"$hv" run --no-reboot --kernel "$work/vmlinuz" \
+		--initrd "$work/initrd" \
 		--memory 256M --disk "$dir/disk.vhd" --console "$dir/console" \
 		--timeout 240 --append \
 		"console=ttyS0 quiet panic=-1 test=flush" </dev/null

@@ -11,7 +11,7 @@ dir=$2
 
 start() # NAME WORDS
 {
-	timeout -k 5 200 "$build/bin/hv" run --accel kvm --memory 256M \
+	timeout -k 5 200 "$build/bin/hv" run --accel kvm --no-reboot --memory 256M \
 		--kernel "$build/guest/vmlinuz" --initrd "$dir/initrd" \
 		--append "console=ttyS0 quiet mitigations=off panic=-1 $2" \
 		--disk "$dir/a.vhd" \

@@ -9,6 +9,7 @@ build=$1
 dir=$2
 work=$build/guest
 bad=0
+reboots=--no-reboot
 
 # traced NAME STATUS WORDS STRACE-OPTIONS -- OPTION...: strace's options, then
 # hv's; the trace goes to NAME.trace.
@@ -25,7 +26,7 @@ traced()
 	# shellcheck disable=SC2086 # words
 	timeout -k 5 600 strace -f -qq -e signal=none $options \
 		-o "$dir/$name.trace" \
-		"$build/bin/hv" run --accel kvm --kernel "$work/vmlinuz" \
+		"$build/bin/hv" run --accel kvm $reboots --kernel "$work/vmlinuz" \
 		--initrd "$work/initrd" --memory 256M --append \
 		"console=ttyS0 quiet mitigations=off panic=-1 $words" "$@" \
 		>"$dir/$name.console" 2>"$dir/$name.err"
@@ -53,6 +54,9 @@ disks() # FIRST SECOND
 	# one with bitmaps to be read, by now, and one that grows
 	traced rings 0 "$pattern" -- $(disks child grows) </dev/null
 }
+reboots=
+traced reboot 0 test=reboot -- --cpus 2 --disk "$dir/grows.vhd" </dev/null
+reboots=--no-reboot
 traced crash 10 test=crash -- </dev/null
 traced timeout 13 test=sleep -- --timeout 60 --disk "$dir/ro.vhd,ro" </dev/null
 
@@ -78,7 +82,7 @@ while kill -0 $pid 2>/dev/null; do
 done
 EOF
 sh "$dir/keys" | script -qec "timeout --foreground -k 5 600 strace -f -qq -e signal=none \
-	-o $dir/terminal.trace $build/bin/hv run --accel kvm \
+	-o $dir/terminal.trace $build/bin/hv run --accel kvm --no-reboot \
 	--kernel $work/vmlinuz --initrd $work/initrd --memory 256M --append \
 	'console=ttyS0 quiet mitigations=off panic=-1 test=echo'" /dev/null \
 	>"$dir/terminal.console" 2>&1

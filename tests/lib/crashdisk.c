@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* See crashdisk.h. The way back is a list of former sectors and lengths. */
 #include <errno.h>
+#include <isa-l/crc64.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,6 +14,7 @@ struct former {
 	uint64_t sector;
 	uint64_t len;
 	uint64_t hash;
+	uint64_t sector_hash;
 	uint8_t bytes[CRASH_SECTOR];
 };
 
@@ -22,6 +24,7 @@ struct crashdisk {
 	uint64_t len;
 	uint64_t top; /* behind this nothing was ever written */
 	uint64_t hash;
+	uint64_t *hashes; /* of each sector */
 	struct former *former;
 	size_t count, room;
 	struct crash_record *rec;
@@ -89,18 +92,10 @@ static uint64_t mix(uint64_t z)
 /* Zero for a sector of zeros, so that a hole costs nothing. */
 static uint64_t sector_hash(uint64_t sector, const uint8_t *b)
 {
-	uint64_t a[4] = {sector, 1, 2, 3}, w[4];
-
 	if (!memcmp(b, zeros, CRASH_SECTOR))
 		return 0;
-	for (size_t i = 0; i < CRASH_SECTOR; i += sizeof(w)) {
-		memcpy(w, b + i, sizeof(w));
-		for (int k = 0; k < 4; k++)
-			a[k] = (a[k] ^ w[k]) * 0x9fb21c651e98df25u;
-		for (int k = 0; k < 4; k++)
-			a[k] ^= a[k] >> 29;
-	}
-	return mix(a[0] + mix(a[1] + mix(a[2] + mix(a[3]))));
+	return mix(crc64_ecma_refl(0, b, CRASH_SECTOR) +
+		   mix(sector + 0x9e3779b97f4a7c15u));
 }
 
 static uint64_t len_hash(uint64_t len)
@@ -133,7 +128,9 @@ static void put_sector(struct crashdisk *d, uint64_t sector, const uint8_t *b)
 		return;
 	f = remember(d, sector);
 	memcpy(f->bytes, at, CRASH_SECTOR);
-	d->hash ^= sector_hash(sector, at) ^ sector_hash(sector, b);
+	f->sector_hash = d->hashes[sector];
+	d->hashes[sector] = sector_hash(sector, b);
+	d->hash ^= f->sector_hash ^ d->hashes[sector];
 	memcpy(at, b, CRASH_SECTOR);
 	if ((sector + 1) * CRASH_SECTOR > d->top)
 		d->top = (sector + 1) * CRASH_SECTOR;
@@ -197,9 +194,11 @@ void crashdisk_back(struct crashdisk *d, size_t then)
 	while (d->count > then) {
 		const struct former *f = &d->former[--d->count];
 
-		if (f->sector != LENGTH)
+		if (f->sector != LENGTH) {
 			memcpy(d->bytes + f->sector * CRASH_SECTOR, f->bytes,
 			       CRASH_SECTOR);
+			d->hashes[f->sector] = f->sector_hash;
+		}
 		d->len = f->len;
 		d->hash = f->hash;
 	}
@@ -328,6 +327,8 @@ struct crashdisk *crashdisk_create(unsigned number)
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (d->bytes == MAP_FAILED)
 		abort();
+	d->hashes = need(calloc(CRASHDISK_ROOM / CRASH_SECTOR,
+				sizeof(*d->hashes)));
 	d->hash = len_hash(0);
 	return d;
 }
@@ -338,6 +339,7 @@ void crashdisk_destroy(struct crashdisk *d)
 		return;
 	munmap(d->bytes, CRASHDISK_ROOM);
 	free(d->former);
+	free(d->hashes);
 	free(d);
 }
 

@@ -210,6 +210,67 @@ bool oracle_chain(const struct oracle *chain, unsigned layers, uint64_t lba,
 	return true;
 }
 
+/* What a dynamic layer holds of its block at file offset `at`: the sectors
+ * `first` to `end` of the disk.
+ */
+static void block_here(const struct oracle *o, uint64_t at, uint64_t first,
+		       uint64_t end, uint8_t *out)
+{
+	for (uint64_t k = 0; k < end - first;) {
+		uint64_t data = at + o->bitmap + k * 512, n = 1;
+		uint8_t bits = o->bytes[at + k / 8];
+
+		if (k % 8 == 0 && end - first - k >= 8 &&
+		    (bits == 0 || bits == 0xff))
+			n = 8;
+		if (data + n * 512 > o->len && n == 8)
+			n = 1;
+		if (data + n * 512 > o->len)
+			return;
+		if (bits & (0x80 >> k % 8))
+			memcpy(out + (first + k) * 512, o->bytes + data,
+			       n * 512);
+		k += n;
+	}
+}
+
+static void layer_here(const struct oracle *o, uint64_t size, uint8_t *out)
+{
+	uint64_t sectors = (size < o->size ? size : o->size) / 512;
+
+	if (!o->dynamic) {
+		memcpy(out, o->bytes, sectors * 512);
+		return;
+	}
+	for (uint64_t first = 0, i = 0; first < sectors; i++) {
+		uint32_t e = num32(o->bytes + o->table + i * 4);
+		uint64_t end = first + o->block / 512;
+
+		if (end > sectors)
+			end = sectors;
+		if (e != 0xffffffff)
+			block_here(o, (uint64_t)e * 512, first, end, out);
+		first = end;
+	}
+}
+
+void oracle_content(const struct oracle *chain, unsigned layers, uint8_t *out)
+{
+	uint64_t size = layers ? chain[0].size : 0;
+
+	/* nothing below a layer that is no child counts */
+	for (unsigned i = 0; i < layers; i++)
+		if (!chain[i].diff)
+			layers = i + 1;
+	memset(out, 0, size);
+	for (unsigned i = layers; i-- > 0;) {
+		/* nor what those below have behind a layer's end */
+		if (i + 1 < layers && chain[i].size < size)
+			memset(out + chain[i].size, 0, size - chain[i].size);
+		layer_here(&chain[i], size, out);
+	}
+}
+
 bool oracle_sector(const struct oracle *o, uint64_t lba, uint8_t out[512])
 {
 	return oracle_chain(o, 1, lba, out);

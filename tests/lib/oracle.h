@@ -48,5 +48,7 @@ bool oracle_absent(const struct oracle *o, uint64_t lba, uint64_t *end);
  */
 bool oracle_chain(const struct oracle *chain, unsigned layers, uint64_t lba,
 		  uint8_t out[512]);
+/* All of the child's disk at once: chain[0].size bytes. */
+void oracle_content(const struct oracle *chain, unsigned layers, uint8_t *out);
 
 #endif

@@ -121,8 +121,7 @@ static const char *content_check(const struct verdict *c, const struct oracle *o
 	if (own->size > DISK_MAX)
 		return say("the disk has %llu bytes",
 			   (unsigned long long)own->size);
-	for (uint64_t k = 0; k < own->size / SECTOR; k++)
-		oracle_chain(chain, n, k, disk + k * SECTOR);
+	oracle_content(chain, n, disk);
 	fault = model_judge(&e->model, c->expect, disk, own->size, form(own),
 			    lax(c, form(own)));
 	if (fault || !above)
@@ -132,8 +131,12 @@ static const char *content_check(const struct verdict *c, const struct oracle *o
 	chain[n++] = *own;
 	if (!fault)
 		fault = below(c, chain, &n);
+	if (!fault && chain[0].size > DISK_MAX)
+		fault = say("the child has %llu bytes",
+			    (unsigned long long)chain[0].size);
+	if (!fault)
+		oracle_content(chain, n, disk);
 	for (uint64_t k = 0; !fault && k < own->size / SECTOR; k++) {
-		oracle_chain(chain, n, k, disk + k * SECTOR);
 		if (memcmp(disk + k * SECTOR, above + k * SECTOR, SECTOR))
 			fault = say("sector %llu of the chain has changed",
 				    (unsigned long long)k);

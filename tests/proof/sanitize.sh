@@ -25,7 +25,7 @@ mkdir -p "$logs"
 # Several threads or queues at once.
 threaded='vhd_threads vhd_queue vhd_queue_flush vhd_queue_host vhd_queue_alloc
 vhd_written_flush storvsp_thread storvsp_channels storvsp_reset
-storvsp_full vmbus_stress tools_digest'
+storvsp_full vmbus_stress hv_reset tools_digest'
 # Short ones, of each library: valgrind takes its time.
 sample='vhd_repair vmbus_gpadl storvsp_vsp'
 

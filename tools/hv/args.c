@@ -28,6 +28,7 @@ enum {
 	OPT_CONSOLE,
 	OPT_TIMEOUT,
 	OPT_NAME,
+	OPT_NO_REBOOT,
 };
 
 static const struct cli_option options[] = {
@@ -72,6 +73,8 @@ static const struct cli_option options[] = {
 	{"console", OPT_CONSOLE, "FILE",
 	 "the serial console's output goes there"},
 	{"timeout", OPT_TIMEOUT, "SECONDS", "stop the guest after that time"},
+	{"no-reboot", OPT_NO_REBOOT, NULL,
+	 "end with status 12 where the guest asks for a reset"},
 	{"name", OPT_NAME, "NAME",
 	 "take commands of `hv ctl NAME` while the guest runs"},
 	{0},
@@ -418,6 +421,9 @@ static int apply(struct hv_args *args, int id, const char *value)
 	case OPT_CONSOLE:
 		args->console = value;
 		return CLI_OK;
+	case OPT_NO_REBOOT:
+		args->no_reboot = true;
+		return CLI_OK;
 	case OPT_NAME:
 		return name_set(args, value);
 	default:
@@ -436,7 +442,7 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 			 "Exit status: 0 the guest powered off, 2 usage, 3 "
 			 "refused input, 4 I/O or\n"
 			 "system failure, 10 guest crash, 11 triple fault, 12 "
-			 "reset, 13 timeout, 14 stopped.",
+			 "reset\n(--no-reboot), 13 timeout, 14 stopped.",
 		.table = options,
 		.argc = argc,
 		.argv = argv,

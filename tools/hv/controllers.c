@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "hv.h"
+#include "fwdisk.h"
 #include "tools/sandbox/sandbox.h"
 
 /* The last byte counts controllers. The ids are the same in every run, so that
@@ -16,13 +16,25 @@
  */
 static const char controller_id[] = "5a0f2f64-9e4c-4d0c-8a7e-76686420766d";
 
+int hv_io_begins(enum vhd_engine engine, struct vhd_err *err)
+{
+	return sandbox_filter(engine == VHD_ENGINE_URING ? SANDBOX_IO
+							 : SANDBOX_IO_PLAIN,
+			      hv_prog, err);
+}
+
 static int channel_begins(void *unused, enum vhd_engine engine,
 			  struct vhd_err *err)
 {
 	(void)unused;
-	return sandbox_filter(engine == VHD_ENGINE_URING ? SANDBOX_IO
-							 : SANDBOX_IO_PLAIN,
-			      hv_prog, err);
+	return hv_io_begins(engine, err);
+}
+
+static void guest_has(void *arg, bool yes)
+{
+	const struct hv_controller_owner *o = arg;
+
+	hv_fwdisks_guest_has(o->fwdisks, o->controller, yes);
 }
 
 /* With one processor, who spins keeps off it what is waited for. */
@@ -85,6 +97,11 @@ static int create(struct hv_controllers *c, unsigned i, bool registered,
 			       args->name, i);
 		o.resume_hint = c->resume_hint[i];
 	}
+	if (c->fwdisks) {
+		c->owner[i] = (struct hv_controller_owner){c->fwdisks, i};
+		o.guest_has = guest_has;
+		o.guest_arg = &c->owner[i];
+	}
 	ret = storvsp_create(&o, &c->vsp[i], err);
 	if (ret == 0)
 		ret = hv_disks_attach(disks, i, c->vsp[i], err);
@@ -94,7 +111,8 @@ static int create(struct hv_controllers *c, unsigned i, bool registered,
 }
 
 int hv_controllers_create(struct hv_controllers *c, struct hv_disks *disks,
-			  struct vmbus *bus, struct vhd_err *err)
+			  struct hv_fwdisks *fwdisks, struct vmbus *bus,
+			  struct vhd_err *err)
 {
 	bool used[HV_CONTROLLERS_MAX] = {false};
 	unsigned count = 0;
@@ -102,6 +120,7 @@ int hv_controllers_create(struct hv_controllers *c, struct hv_disks *disks,
 	int ret = 0;
 
 	memset(c, 0, sizeof(*c));
+	c->fwdisks = fwdisks;
 	used[0] = disks->args->name != NULL; /* for what may be added */
 	for (unsigned i = 0; i < disks->args->disk_count; i++)
 		used[disks->args->disks[i].controller] = true;

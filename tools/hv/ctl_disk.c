@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "ctl_disk.h"
+#include "fwdisk.h"
 #include "tools/cli/json.h"
 
 #define END_MS	  5000  /* for requests to end by themselves */
@@ -57,14 +58,24 @@ static bool wait_for(struct ctl_disk *e, const atomic_bool *flag, unsigned ms)
 
 /* ------------------------------------------------------------- closing --- */
 
+/* The image goes, or stays only until its last request has ended. */
+static void forget(struct ctl_disks *d, struct ctl_disk *e)
+{
+	if (e->initial < 0)
+		return;
+	hv_fwdisks_forget(d->controllers->fwdisks, (unsigned)e->initial);
+	hv_disk_forget(d->disks, (unsigned)e->initial);
+	e->initial = -1;
+}
+
 /* Nobody uses the image any more. */
 static int close_image(struct ctl_disks *d, struct ctl_disk *e,
 		       struct vhd_err *err)
 {
-	int rc = vhd_close(e->img, err);
+	int rc;
 
-	if (e->initial >= 0)
-		hv_disk_forget(d->disks, (unsigned)e->initial);
+	forget(d, e);
+	rc = vhd_close(e->img, err);
 	e->img = NULL;
 	e->state = CTL_ABSENT;
 	e->left = ++d->removals;
@@ -379,9 +390,7 @@ static int drive_check(const struct ctl_disk *e, const struct ctl_request *r,
 static void swap(struct ctl_disks *d, struct ctl_disk *e,
 		 const struct ctl_request *r, struct vhd *img)
 {
-	if (e->initial >= 0)
-		hv_disk_forget(d->disks, (unsigned)e->initial);
-	e->initial = -1;
+	forget(d, e);
 	e->old = e->img;
 	e->img = img;
 	memcpy(e->name, img ? r->name : "none", img ? sizeof(e->name) : 5);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -137,7 +138,7 @@ static void serve(struct hv_fwdisks *f)
 static void *thread_main(void *arg)
 {
 	struct hv_fwdisks *f = arg;
-	struct vhd_err err;
+	struct vhd_err err = {0};
 	int rc = 0;
 
 	(void)pthread_setname_np(pthread_self(), "firmware-disk");
@@ -376,10 +377,14 @@ int hv_fwdisks_start(struct hv_fwdisks *f,
 		     int (*begins)(enum vhd_engine engine, struct vhd_err *err),
 		     struct vhd_err *err)
 {
+	sigset_t all, old;
 	int rc;
 
 	f->begins = begins;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
 	rc = pthread_create(&f->thread, NULL, thread_main, f);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (rc != 0)
 		return vhd_fail(err, -rc, VHD_WHY_SYSTEM, 0,
 				"cannot start a thread: %s", strerror(rc));

@@ -8,6 +8,7 @@
  *   keeper.c        its pr=FILE: reservations that outlive a run
  *   ctl*.c          control over a UNIX socket: see ctl.h
  *   controllers.c   SCSI controllers and which disks they have
+ *   fwdisk.c        the same disks for firmware and emulated controllers
  *   run.c           run a guest on this machine's KVM
  *   terminal.c      raw mode and back; escape.c: Ctrl-A
  *   nested.c        run the same in a QEMU machine: its life and the bytes
@@ -81,6 +82,7 @@ struct hv_args {
 	uint32_t poll_us;  /* a channel may spin so long before it sleeps */
 	bool no_register;  /* leave guest memory pageable */
 	uint32_t timeout_s; /* 0: none */
+	bool no_reboot;
 	enum hv_accel accel;
 };
 
@@ -145,18 +147,31 @@ int hv_keeper_keep(void *keeper, const struct storvsp_reservations *now);
 
 /* --------------------------------------------------------- controllers --- */
 
+struct hv_fwdisks; /* fwdisk.h */
+
+struct hv_controller_owner {
+	struct hv_fwdisks *fwdisks;
+	unsigned controller;
+};
+
 /* Each an own VMBus device with own channels; NULL where no disk is. */
 struct hv_controllers {
 	struct storvsp *vsp[HV_CONTROLLERS_MAX];
+	struct hv_fwdisks *fwdisks; /* the same disks' other door, or NULL */
+	struct hv_controller_owner owner[HV_CONTROLLERS_MAX];
 	char resume_hint[HV_CONTROLLERS_MAX][HV_GUEST_NAME_MAX + 48];
 };
 
-/* Make them, with their disks, and offer them. On failure, too, the caller
- * ends with hv_controllers_destroy, after the bus is gone.
+/* Make them, with their disks, and offer them; `fwdisks`, which may be NULL,
+ * are told while the guest has one open. On failure, too, the caller ends with
+ * hv_controllers_destroy, after the bus is gone.
  */
 int hv_controllers_create(struct hv_controllers *c, struct hv_disks *disks,
-			  struct vmbus *bus, struct vhd_err *err);
+			  struct hv_fwdisks *fwdisks, struct vmbus *bus,
+			  struct vhd_err *err);
 void hv_controllers_destroy(struct hv_controllers *c);
+/* How a thread begins that has a disk queue with this engine: its filter. */
+int hv_io_begins(enum vhd_engine engine, struct vhd_err *err);
 /* A line of counters for people. */
 void hv_controllers_say(const struct hv_controllers *c);
 

@@ -117,6 +117,8 @@ static void command(struct plan *p, const struct hv_args *args,
 	number_words(p, "--poll", args->poll_us);
 	entry(p, 'a', "--register-memory");
 	entry(p, 'a', args->no_register ? "off" : "auto");
+	if (args->no_reboot)
+		entry(p, 'a', "--no-reboot");
 	for (unsigned i = 0; i < args->disk_count; i++) {
 		entry(p, 'a', "--disk");
 		disk_words(p, &args->disks[i], inner[2 + i],

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "fwdisk.h"
 #include "tools/sandbox/sandbox.h"
 
 /* ------------------------------------------------------------- signals -- */
@@ -52,6 +53,7 @@ bool hv_signals_timed_out(void)
 
 struct run {
 	struct hv *hv;
+	struct hv_fwdisks *fwdisks; /* or NULL */
 	struct hv_controllers controllers;
 	struct ctl_server *ctl; /* or NULL */
 	struct hv_escape escape;
@@ -86,6 +88,48 @@ static int cpu_or_control(void *unused, enum hv_thread thread,
 			      hv_prog, err);
 }
 
+static void disks_hurry(void *arg, bool on)
+{
+	struct run *r = arg;
+
+	if (r->fwdisks)
+		hv_fwdisks_hurry(r->fwdisks, on);
+}
+
+/* Whether anything but the guest's own driver reaches the disks. */
+static bool wants_fwdisks(const struct hv_args *args)
+{
+	return !args->kernel;
+}
+
+static int create_disks(struct run *r, const struct hv_args *args,
+			struct hv_disks *disks, struct vhd_err *err)
+{
+	int ret = 0;
+
+	if (wants_fwdisks(args))
+		ret = hv_fwdisks_create(disks, &r->fwdisks, err);
+	if (ret == 0)
+		ret = hv_controllers_create(&r->controllers, disks, r->fwdisks,
+					    hv_bus(r->hv), err);
+	return ret;
+}
+
+/* All is open, for later resets as well: the guest's first instruction comes
+ * after this.
+ */
+static int confine(struct run *r, struct vhd_err *err)
+{
+	int ret = sandbox_enter_no_files(
+		hv_prog, r->ctl ? ctl_server_dir_fd(r->ctl) : -1, err);
+
+	if (ret == 0 && r->fwdisks)
+		ret = hv_fwdisks_start(r->fwdisks, hv_io_begins, err);
+	if (ret == 0 && r->ctl)
+		ret = ctl_server_start(r->ctl, err);
+	return ret;
+}
+
 static int create(struct run *r, const struct hv_args *args,
 		  struct hv_disks *disks, const struct hv_console *con,
 		  struct vhd_err *err)
@@ -93,31 +137,27 @@ static int create(struct run *r, const struct hv_args *args,
 	const struct hv_opts o = {
 		.cpus = args->cpus,
 		.memory_bytes = args->memory_bytes,
+		.no_reboot = args->no_reboot,
 		.console_in_fd = con->in_fd,
 		.console_out_fd = con->out_fd,
 		.console_filter = con->terminal ? filter : NULL,
 		.console_arg = r,
 		.thread_begins = cpu_or_control,
+		.disks_hurry = disks_hurry,
+		.disks_arg = r,
 		.log = hv_say_line,
 	};
 	int ret = hv_create(&o, &r->hv, err);
 
 	if (ret == 0)
-		ret = hv_controllers_create(&r->controllers, disks,
-					    hv_bus(r->hv), err);
+		ret = create_disks(r, args, disks, err);
 	if (ret == 0)
 		ret = hv_boot_linux(r->hv, args->kernel, args->initrd,
 				    args->append, err);
 	if (ret == 0 && args->name)
 		ret = ctl_server_create(args->name, disks, &r->controllers,
 					&r->ctl, err);
-	/* All is open: the guest's first instruction comes after this. */
-	if (ret == 0)
-		ret = sandbox_enter_no_files(
-			hv_prog, r->ctl ? ctl_server_dir_fd(r->ctl) : -1, err);
-	if (ret == 0 && r->ctl)
-		ret = ctl_server_start(r->ctl, err);
-	return ret;
+	return ret == 0 ? confine(r, err) : ret;
 }
 
 /* ------------------------------------------------------------- the end -- */
@@ -179,6 +219,7 @@ int hv_run_kvm(const struct hv_args *args, struct hv_disks *disks,
 	ctl_server_stop(r.ctl);
 	hv_destroy(r.hv);
 	hv_controllers_destroy(&r.controllers);
+	hv_fwdisks_destroy(r.fwdisks);
 	hv_terminal_restore();
 	added = ctl_server_destroy(r.ctl);
 	closed = hv_disks_close(disks);

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A KVM that is not there: opening /dev/kvm, ioctl, eventfd and mmap are these
+ * (by --wrap at link), each call of which may fail once in each way. What a
+ * processor does is a list of steps.
+ *
+ * Threads: a test fills the fake while no processor runs; steps run on the
+ *   thread of processor 0.
+ */
+#ifndef TESTS_LIB_FAKEKVM_H
+#define TESTS_LIB_FAKEKVM_H
+
+#include <linux/kvm.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "hv/part.h"
+
+#define FAKE_CPUS 2u
+#define FAKE_RUN_BYTES 12288
+#define FAKE_LINES 8u
+
+/* What a processor does: one of these at each KVM_RUN, the last one for ever.
+ * Returns 0 or an errno.
+ */
+typedef int (*fake_step)(struct kvm_run *run);
+
+struct fakekvm {
+	bool no_flag;	       /* the processor shows no virtualization */
+	int lacks;	       /* this capability */
+	int version;
+	unsigned calls;	       /* counted, that may fail */
+	unsigned fail_at;      /* from 1; 0: none */
+	int fail_errno;
+	unsigned long failed;  /* the request; 1 none of KVM's; 0: none yet */
+	int failed_cap;	       /* of KVM_CHECK_EXTENSION */
+	unsigned long refuse;  /* this request always fails */
+	int refuse_errno;
+	struct kvm_run *run[FAKE_CPUS];
+	int fd[FAKE_CPUS];
+	const fake_step *step; /* of processor 0; NULL: nothing runs */
+	bool counts;	       /* calls are counted while `step` is set, too */
+	fake_step other;       /* of the others; NULL: until kicked */
+	void (*creates)(void); /* at each KVM_CREATE_VM; may be NULL */
+	size_t mapped_bytes;
+	int interrupt_fd;      /* a write to it is interrupted once */
+	unsigned hurried;      /* disks were told to ... */
+	bool hurry;	       /* ... and still are */
+	unsigned told;	       /* lines, of which the first are kept */
+	char line[FAKE_LINES][256];
+};
+extern struct fakekvm fake;
+
+void fake_reset(void);
+/* A partition on it that boots from nothing: 0 or a negative errno. */
+int fake_make(struct hv **hv, bool no_reboot, struct vhd_err *err);
+unsigned fake_open_files(void);
+/* With what is the fake's own, all is gone. */
+void fake_gone(unsigned files_before);
+
+/* Steps. */
+int fake_until_kicked(struct kvm_run *run);
+int fake_off(struct kvm_run *run);
+int fake_reboot(struct kvm_run *run);
+
+#endif
