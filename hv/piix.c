@@ -171,16 +171,28 @@ static void master_out(void *arg, unsigned off, unsigned size, uint32_t count,
 		hv_ide_master_out(p->ide, (unsigned)byte, size, data);
 }
 
-static const struct hv_port_range config = {CONFIG_PORT, 8, WIDTHS, config_in,
-					    config_out};
+/* Of all of it; once is enough. */
+static void reset(void *arg)
+{
+	struct hv_piix *p = arg;
+
+	pthread_mutex_lock(&p->lock);
+	hv_pci_init(&p->pci);
+	hv_ide_reset(p->ide);
+	hv_ide_master_allow(p->ide, hv_pci_ide_master(&p->pci));
+	pthread_mutex_unlock(&p->lock);
+}
+
+static const struct hv_port_range config = {CONFIG_PORT, 8,	     WIDTHS,
+					    config_in,	 config_out, reset};
 static const struct hv_port_range channels[HV_IDE_CHANNELS][2] = {
-	{{0x1f0, 8, WIDTHS, command_in, command_out},
-	 {0x3f6, 1, 1, control_in, control_out}},
-	{{0x170, 8, WIDTHS, command_in, command_out},
-	 {0x376, 1, 1, control_in, control_out}},
+	{{0x1f0, 8, WIDTHS, command_in, command_out, NULL},
+	 {0x3f6, 1, 1, control_in, control_out, NULL}},
+	{{0x170, 8, WIDTHS, command_in, command_out, NULL},
+	 {0x376, 1, 1, control_in, control_out, NULL}},
 };
 static const struct hv_port_range master = {
-	PCI_PORTS, 0xffff - PCI_PORTS + 1, WIDTHS, master_in, master_out};
+	PCI_PORTS, 0xffff - PCI_PORTS + 1, WIDTHS, master_in, master_out, NULL};
 
 /* ------------------------------------------------------ life and death --- */
 
@@ -207,10 +219,9 @@ int hv_piix_create(struct hv_board *board, struct hv_mem *mem,
 	for (unsigned i = 0; i < HV_IDE_CHANNELS; i++)
 		p->channel[i] = (struct channel_ports){p, i};
 	pthread_mutex_init(&p->lock, NULL);
-	hv_pci_init(&p->pci);
 	ret = hv_ide_create(disks, mem, irq, arg, &p->ide);
 	if (ret == 0) {
-		hv_ide_master_allow(p->ide, hv_pci_ide_master(&p->pci));
+		reset(p);
 		ret = add_ports(p, board);
 	}
 	if (ret < 0) {

@@ -312,6 +312,27 @@ static void without_leave_the_master_stays_off_the_bus(void **state)
 	assert_int_equal(in(m, 0xffa2, 1) & 7, 2);
 }
 
+static void a_reset_of_the_machine_brings_all_back(void **state)
+{
+	struct machine *m = *state;
+	uint8_t got[512];
+
+	read_sector(m, 5, got); /* not acknowledged */
+	out(m, 0x1f7, 1, 0x30);
+	out(m, 0x3f6, 1, 2);
+	cfg_set(m, 0x20, 0xc040);
+	cfg_set(m, 4, 0);
+	m->line[0] = false; /* the next machine's lines are low */
+	hv_board_reset(m->board);
+	assert_int_equal(in(m, 0xcf8, 4), 0);
+	assert_int_equal(in(m, 0x3f6, 1), 0x50);
+	assert_int_equal(cfg(m, 7, 1, 0x20), 0xffa1);
+	assert_int_equal(in(m, 0xffa2, 1), 0x20);
+	read_sector(m, 6, got);
+	assert_memory_equal(got, disk_bytes + 6 * 512, 512);
+	assert_true(m->line[0]);
+}
+
 /* Each width and count at each of the ports, with each kind of byte. */
 static void every_port_and_width_is_safe(void **state)
 {
@@ -351,6 +372,7 @@ int main(void)
 		T(ports_can_be_shut),
 		T(the_bus_master_is_where_it_was_put),
 		T(without_leave_the_master_stays_off_the_bus),
+		T(a_reset_of_the_machine_brings_all_back),
 		T(every_port_and_width_is_safe),
 	};
 

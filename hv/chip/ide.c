@@ -250,16 +250,16 @@ void hv_ide_control_out(struct hv_ide *ide, unsigned channel, uint8_t val)
 
 /* ------------------------------------------------------ life and death -- */
 
-static int plug(struct ide_channel *ch, unsigned i, const struct hv_disk *disk)
+static void power_on(struct ide_channel *ch, struct ide_drive *d)
 {
-	struct ide_drive *d = &ch->drive[i];
+	const struct hv_disk *disk = d->disk;
+	unsigned i = d->index;
 
+	memset(d, 0, sizeof(*d));
 	d->index = i;
-	if (!disk)
-		return 0;
-	if (disk->block_bytes != (disk->dvd ? IDE_DISC_BLOCK : IDE_SECTOR))
-		return -EINVAL;
 	d->disk = disk;
+	if (!disk)
+		return;
 	d->type = disk->dvd ? &ide_dvd : &ide_disk;
 	d->heads = 16;
 	d->sectors = 63;
@@ -267,16 +267,42 @@ static int plug(struct ide_channel *ch, unsigned i, const struct hv_disk *disk)
 	d->attention = true;
 	ide_sign(ch, d);
 	ch->master_status |= i ? IDE_MASTER_CAPABLE_1 : IDE_MASTER_CAPABLE_0;
-	return 0;
+}
+
+void hv_ide_reset(struct hv_ide *ide)
+{
+	for (unsigned i = 0; i < HV_IDE_CHANNELS; i++) {
+		struct ide_channel *ch = &ide->channel[i];
+
+		pthread_mutex_lock(&ch->lock);
+		ch->transfer = (struct ide_transfer){.phase = IDE_IDLE};
+		ch->device = ch->control = 0;
+		ch->line = false;
+		ch->master_command = ch->master_status = 0;
+		ch->table = 0;
+		ch->packet_piece = 0;
+		for (unsigned j = 0; j < 2; j++)
+			power_on(ch, &ch->drive[j]);
+		pthread_mutex_unlock(&ch->lock);
+	}
+}
+
+static bool fits(const struct hv_disk *disk)
+{
+	return !disk ||
+	       disk->block_bytes == (disk->dvd ? IDE_DISC_BLOCK : IDE_SECTOR);
 }
 
 int hv_ide_create(const struct hv_disk *const disks[HV_IDE_DRIVES],
 		  struct hv_mem *mem, hv_ide_irq_fn irq, void *arg,
 		  struct hv_ide **out)
 {
-	struct hv_ide *ide = calloc(1, sizeof(*ide));
-	int ret = 0;
+	struct hv_ide *ide;
 
+	for (unsigned i = 0; i < HV_IDE_DRIVES; i++)
+		if (!fits(disks[i]))
+			return -EINVAL;
+	ide = calloc(1, sizeof(*ide));
 	if (!ide)
 		return -ENOMEM;
 	ide->mem = mem;
@@ -289,13 +315,12 @@ int hv_ide_create(const struct hv_disk *const disks[HV_IDE_DRIVES],
 		ch->ide = ide;
 		ch->index = i;
 		pthread_mutex_init(&ch->lock, NULL);
-		for (unsigned j = 0; j < 2 && ret == 0; j++)
-			ret = plug(ch, j, disks[2 * i + j]);
+		for (unsigned j = 0; j < 2; j++) {
+			ch->drive[j].index = j;
+			ch->drive[j].disk = disks[2 * i + j];
+		}
 	}
-	if (ret < 0) {
-		hv_ide_destroy(ide);
-		return ret;
-	}
+	hv_ide_reset(ide);
 	*out = ide;
 	return 0;
 }

@@ -40,6 +40,10 @@ int hv_ide_create(const struct hv_disk *const disks[HV_IDE_DRIVES],
 		  struct hv_mem *mem, hv_ide_irq_fn irq, void *arg,
 		  struct hv_ide **out);
 void hv_ide_destroy(struct hv_ide *ide); /* may be NULL */
+/* As after power-on, with its lines low; nobody is in here, and `irq` is not
+ * called.
+ */
+void hv_ide_reset(struct hv_ide *ide);
 
 /* The command block, `reg` 0..7; 0 is the data port, the one that has widths
  * of 2 and 4 as well. `count` accesses.
