@@ -706,6 +706,16 @@ static void a_data_page_outside_memory_breaks_the_ring(void **state)
 	indices(w, 4096 - 8, 4096 - 8);
 	assert_int_equal(open_out(w, 8192), 0);
 	assert_int_equal(vmbus_ring_put(&w->ring, 6, 0, 1, buf, 16), -EBADMSG);
+	/* a packet of several pieces: header, payload, trailer over there */
+	for (unsigned i = 0; i < 3; i++) {
+		static const uint32_t at[] = {4096 - 8, 4096 - 64,
+					      4096 - 16 - 128};
+
+		indices(w, at[i], at[i]);
+		assert_int_equal(open_out(w, 8192), 0);
+		assert_int_equal(vmbus_ring_put(&w->ring, 6, 0, 1, buf, 128),
+				 -EBADMSG);
+	}
 	/* a descriptor in the first page, its payload in the second */
 	w->ram[w->pfns[0] * 4096 + 4080 + 2] = 2;
 	w->ram[w->pfns[0] * 4096 + 4080 + 4] = 4;

@@ -309,7 +309,7 @@ static struct iovec *buffers_make(const struct iovec *mem, unsigned count,
 		n += buffers_of(mem[i].iov_len);
 	}
 	*total = n;
-	b = n <= FIXED_MAX ? calloc(n, sizeof(*b)) : NULL;
+	b = n > 0 && n <= FIXED_MAX ? calloc(n, sizeof(*b)) : NULL;
 	for (unsigned i = 0; i < count && b; i++) {
 		uint8_t *at = mem[i].iov_base;
 		size_t left = mem[i].iov_len;

@@ -3,6 +3,7 @@
  * binary search and REPORT LUNS a walk.
  * Source: SPC-3 6.21 (REPORT LUNS), SAM-3 4.9 (LUN formats).
  */
+#include <assert.h>
 #include <errno.h>
 
 #include "scsi.h"
@@ -66,8 +67,7 @@ void storvsp_luns_remove(struct storvsp_luns *luns,
 {
 	unsigned at = lower_bound(luns, disk_address(disk));
 
-	if (at == luns->count || luns->disk[at] != disk)
-		return;
+	assert(at < luns->count && luns->disk[at] == disk);
 	luns->count--;
 	for (; at < luns->count; at++)
 		luns->disk[at] = luns->disk[at + 1];

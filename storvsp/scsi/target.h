@@ -66,7 +66,7 @@ struct storvsp_luns {
 int storvsp_luns_add(struct storvsp_luns *luns,
 		     const struct storvsp_disk *disk);
 
-/* Does nothing where it is not in the list. */
+/* It is in the list. */
 void storvsp_luns_remove(struct storvsp_luns *luns,
 			 const struct storvsp_disk *disk);
 bool storvsp_luns_has(const struct storvsp_luns *luns,

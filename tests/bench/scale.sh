@@ -57,7 +57,7 @@ cell() # DISK CHANNELS LUNS DEPTH: IOPS
 for disk in null dynamic; do
 	for channels in $channels_all; do
 		waits=spin
-		[ $((2 * channels)) -le "$cores" ] || waits=sleep
+		[ $((2 * channels)) -le "$cores" ] || waits='sleep'
 		for luns in $luns_all; do
 			for depth in $depths; do
 				n=$(cell $disk "$channels" "$luns" "$depth")

@@ -183,10 +183,10 @@ int ctl_send(int fd, const void *bytes, size_t len, const int *fds,
 		memset(&c, 0, sizeof(c));
 		m.msg_control = c.bytes;
 		m.msg_controllen = CMSG_SPACE(count * sizeof(int));
-		CMSG_FIRSTHDR(&m)->cmsg_level = SOL_SOCKET;
-		CMSG_FIRSTHDR(&m)->cmsg_type = SCM_RIGHTS;
-		CMSG_FIRSTHDR(&m)->cmsg_len = CMSG_LEN(count * sizeof(int));
-		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), fds, count * sizeof(int));
+		c.head.cmsg_level = SOL_SOCKET;
+		c.head.cmsg_type = SCM_RIGHTS;
+		c.head.cmsg_len = CMSG_LEN(count * sizeof(int));
+		memcpy(CMSG_DATA(&c.head), fds, count * sizeof(int));
 	}
 	do
 		n = sendmsg(fd, &m, flags | MSG_NOSIGNAL);

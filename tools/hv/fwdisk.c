@@ -138,7 +138,7 @@ static void serve(struct hv_fwdisks *f)
 static void *thread_main(void *arg)
 {
 	struct hv_fwdisks *f = arg;
-	struct vhd_err err;
+	struct vhd_err err = {0};
 	int rc = 0;
 
 	(void)pthread_setname_np(pthread_self(), "firmware-disk");
