@@ -74,11 +74,15 @@ VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \
              hv/vmbus/connection.c hv/vmbus/offer.c hv/vmbus/gpadl.c \
              hv/vmbus/channel.c hv/vmbus/ring.c hv/vmbus/packet.c
 
+IC_SRC := hv/ic/ic.c hv/ic/icmsg.c hv/ic/text.c hv/ic/shutdown.c \
+          hv/ic/heartbeat.c hv/ic/timesync.c hv/ic/kvp.c hv/ic/vss.c
+
 IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_data.c hv/chip/ide_dma.c \
            hv/chip/ide_ata.c hv/chip/ide_identify.c hv/chip/ide_atapi.c \
            hv/chip/ide_packet.c
 
 HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/control.c \
+          hv/ask.c hv/stand.c hv/service.c $(IC_SRC) \
           hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c hv/board.c hv/acpi.c \
           hv/bzimage.c hv/boot_linux.c hv/chip/uart.c hv/chip/cmos.c \
           hv/chip/pm.c \
@@ -201,7 +205,7 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_hostile vmbus_pass \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
-           hv_hypercall_fetch hv_kvm hv_reset \
+           hv_hypercall_fetch hv_kvm hv_reset hv_ic hv_ic_hostile \
            hv_ide hv_ide_dma hv_ide_dvd hv_pci
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
                 storvsp_trace \
