@@ -325,10 +325,10 @@ static void calls_collect(struct ctl_server *s)
 static void carry_out(struct ctl_server *s, struct client *c,
 		      const struct ctl_request *r)
 {
+	if (r->command == CTL_KILL)
+		hv_stop(s->hv);
 	switch (r->command) {
 	case CTL_KILL:
-		hv_stop(s->hv);
-		/* fall through */
 	case CTL_WAIT:
 		c->waits = true;
 		return;
