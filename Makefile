@@ -311,9 +311,11 @@ TIME ?= 10
 FUZZ := vmbus_ring vmbus_message storvsp_packet storvsp_session scsi_cdb \
         vhd_open vhd_repair vhd_edit vhd_merge vhd_ops vhd_chain vhd_stream \
         vhd_beside hv_loader hv_pio_mmio hv_hypercall tool_args tool_verbs \
-        tool_stream tool_freemap hv_ctl hv_ide
+        tool_stream tool_freemap hv_ctl hv_ide hv_ic
 FUZZ_SRC_hv_ctl := tools/hv/ctl_request.c $(CLI_SRC) $(VHD_SRC)
 FUZZ_LIBS_hv_ctl := $(LIBS_VHD) $(LIBS_TOOLS)
+FUZZ_SRC_hv_ic := $(IC_SRC) $(VMBUS_SRC) tests/lib/guest.c \
+                  tests/lib/guest_talk.c tests/lib/guest_ring.c
 FUZZ_SRC_hv_ide := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c \
                    hv/gpa.c hv/piix.c $(IDE_SRC)
 # The bus behind the door that counts fetches.
@@ -411,6 +413,9 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  hv/chip/pm.c:hv_pio_mmio hv/bzimage.c:hv_loader \
                  hv/boot_linux.c:hv_loader tools/convert/args.c:tool_args \
                  tools/hv/ctl_request.c:hv_ctl \
+                 hv/ic/icmsg.c:hv_ic hv/ic/text.c:hv_ic hv/ic/kvp.c:hv_ic \
+                 hv/ic/vss.c:hv_ic hv/ic/shutdown.c:hv_ic \
+                 hv/ic/heartbeat.c:hv_ic hv/ic/timesync.c:hv_ic \
                  hv/piix.c:hv_ide $(addsuffix :hv_ide,$(IDE_SRC)) \
                  tools/hv/args.c:tool_args tools/cli/options.c:tool_args \
                  tools/cli/size.c:tool_args tools/cli/text.c:tool_args \
