@@ -57,7 +57,8 @@ static const struct {
  */
 #define HINTS_ALWAYS (BIT(5) | BIT(9))
 #define HINT_APIC_MSRS BIT(3)
-#define HINTS_SMP (BIT(2) | BIT(10) | BIT(11))
+#define HINT_REMOTE_FLUSH BIT(2)
+#define HINTS_SMP (HINT_REMOTE_FLUSH | BIT(10) | BIT(11))
 #define SPIN_NEVER_NOTIFY 0xffffffffu
 
 bool hv_cpu_virtualizes(void)
@@ -266,4 +267,11 @@ int hv_cpuid_build(const struct hv_cpuid *host, const struct hv_cpuid *hyperv,
 				"more than %d CPUID entries",
 				HV_CPUID_ENTRIES_MAX);
 	return 0;
+}
+
+void hv_cpuid_forget_flush(struct hv_cpuid *hyperv)
+{
+	for (uint32_t i = 0; i < hyperv->nent; i++)
+		if (hyperv->entries[i].function == LEAF_HINTS)
+			hyperv->entries[i].eax &= ~HINT_REMOTE_FLUSH;
 }
