@@ -166,7 +166,7 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/verb/words.c tools/verb/preset.c
 SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv/disk.c \
           tools/hv/keeper.c tools/hv/run.c tools/hv/controllers.c \
-          tools/hv/fwdisk.c \
+          tools/hv/fwdisk.c tools/hv/firmware.c \
           tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
           tools/hv/qemu.c tools/hv/modules.c tools/hv/vmlinux.c \
           tools/hv/shares.c tools/hv/initramfs.c tools/hv/cpio.c \
@@ -227,7 +227,7 @@ UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storv
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper \
-              tools_fwdisk tools_inspect \
+              tools_fwdisk tools_firmware tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt tools_sandbox tools_ctl tools_ctl_guest
 SRC_tools_bench := tools/verb/bench_run.c
@@ -237,6 +237,8 @@ SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
 SRC_tools_fwdisk  := tools/hv/fwdisk.c
+SRC_tools_firmware := tools/hv/firmware.c tools/hv/args.c tools/hv/limit.c tools/hv/pin.c \
+                      tools/hv/disk.c tools/hv/keeper.c tools/hv/terminal.c
 SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv/disk.c \
                      tools/hv/keeper.c tools/hv/escape.c \
                      tools/hv/terminal.c tools/hv/modules.c \
@@ -555,7 +557,8 @@ $(foreach t,$(UNIT_VMBUS),$(eval $(call unit_rule,$(t),$(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_HV),$(eval $(call unit_rule,$(t),$(LIBHV) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_STORVSP),$(eval $(call unit_rule,$(t),$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) \
-  $(LIBSANDBOX) $(LIBCLI) $(if $(filter tools_ctl%,$(t)),$(LIBSTORVSP) $(LIBVMBUS)) $(LIBVHD))))
+  $(LIBSANDBOX) $(LIBCLI) $(if $(filter tools_firmware,$(t)),$(LIBHV)) \
+  $(if $(filter tools_ctl% tools_firmware,$(t)),$(LIBSTORVSP) $(LIBVMBUS)) $(LIBVHD))))
 
 COUNTED_CALLS := malloc calloc realloc aligned_alloc strdup strndup
 $(BUILD)/lib/counted/%.a: $(BUILD)/lib/%.a
