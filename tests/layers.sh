@@ -34,8 +34,8 @@ rules()
 	EOF
 }
 
-# Headers made at build time, and who may see them.
-generated='dsdt.h=hv/'
+# Headers made at build time, and who may see each.
+generated='dsdt.h=hv/ int13_rom.h=hv/'
 
 check_tree()
 {
@@ -125,9 +125,10 @@ check_tree()
 		target = text
 		sub(/^"/, "", target)
 		sub(/".*/, "", target)
-		if (index(generated, target "=") == 1) {
+		if (match(" " generated, " " target "=[^ ]*")) {
 			if (index(file, substr(generated,
-			    length(target) + 2)) != 1)
+			    RSTART + length(target) + 1,
+			    RLENGTH - length(target) - 2)) != 1)
 				complain("may not include " target)
 			next
 		}

@@ -10,6 +10,7 @@
  *   ctl*.c          control over a UNIX socket: see ctl.h
  *   controllers.c   SCSI controllers and which disks they have
  *   fwdisk.c        the same disks for firmware and emulated controllers
+ *   firmware.c      boot by firmware: which, and from what
  *   run.c           run a guest on this machine's KVM
  *   terminal.c      raw mode and back; escape.c: Ctrl-A
  *   nested.c        run the same in a QEMU machine: its life and the bytes
@@ -62,15 +63,19 @@ struct hv_disk_arg {
 	enum storvsp_unmap unmap;
 	enum vhd_format format; /* AUTO never means RAW */
 	const char *parent;     /* of a differencing disk; NULL: as it says */
-	uint32_t reconnect_ms;  /* NBD; 0: the library's default */
+	uint32_t reconnect_ms, answer_ms; /* NBD; 0: the library's default */
 	uint32_t sector_bytes, physical_bytes; /* 0: the default */
 	struct storvsp_limits limits;
 	enum storvsp_on_error on_error;
+	bool on_error_said; /* by a word of its own */
 	char *keeper_path; /* pr=FILE, or NULL */
 	bool dvd;	   /* a DVD drive; its disc is the file ... */
 	bool no_disc;	   /* ... or there is none in it */
 	bool direct;	   /* past the page cache */
 };
+
+/* What firmware boots first, where not a disk by its number. */
+enum hv_boot { HV_BOOT_DISK = 0, HV_BOOT_DVD = -1 };
 
 struct hv_pin {
 	unsigned count; /* 0: run where the host likes */
@@ -80,7 +85,12 @@ struct hv_pin {
 struct hv_args {
 	struct hv_disk_arg disks[HV_DISKS_MAX];
 	unsigned disk_count;
-	const char *kernel, *initrd, *append, *console;
+	const char *kernel; /* NULL: by firmware from the disk */
+	const char *initrd, *append, *console;
+	const char *firmware; /* its file, or NULL: the installed one */
+	bool boot_named;
+	int boot; /* enum hv_boot, or from 1: which of `disks` */
+	enum storvsp_on_error on_error;
 	const char *name; /* of the control socket, or NULL: none */
 	uint64_t memory_bytes;
 	uint32_t cpus;
@@ -141,6 +151,10 @@ int hv_disks_open(struct hv_disks *d, const struct hv_args *args);
 int hv_disks_close(struct hv_disks *d);
 /* Let go of all without writing. */
 void hv_disks_abandon(struct hv_disks *d);
+/* Before an image is closed: for a server that was to be waited for for ever,
+ * too, only as long as for any other.
+ */
+void hv_disk_wait_less(struct vhd *img);
 /* Disk `i`, whose image was closed by somebody else, is no more. */
 void hv_disk_forget(struct hv_disks *d, unsigned i);
 /* What a guest knows an image by, unless another one has the same. */
