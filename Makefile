@@ -82,7 +82,7 @@ HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/control.c \
           hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c hv/board.c hv/acpi.c \
           hv/bzimage.c hv/boot_linux.c hv/chip/uart.c hv/chip/cmos.c \
           hv/chip/pm.c \
-          hv/piix.c $(IDE_SRC)
+          hv/piix.c hv/smbios.c $(IDE_SRC)
 
 STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
                storvsp/mail.c storvsp/log.c storvsp/session.c \
@@ -202,7 +202,8 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
            hv_hypercall_fetch hv_kvm hv_reset \
-           hv_ide hv_ide_dma hv_ide_dvd hv_pci
+           hv_ide hv_ide_dma hv_ide_dvd hv_pci \
+           hv_smbios
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
                 storvsp_trace \
                 storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
@@ -309,6 +310,7 @@ FUZZ_SRC_hv_ide := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c \
 # The bus behind the door that counts fetches.
 WATCHED_VMBUS := $(filter-out hv/gpa.c,$(VMBUS_SRC)) tests/lib/gpa_watch.c
 FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
+                      hv/smbios.c \
                       hv/gpa.c
 FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
 FUZZ_SRC_tool_args := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
@@ -493,13 +495,14 @@ $(BUILD)/obj/tools/cli/options.o $(BUILD)/obj/tools/serve/nbdkit_vhd.o: CFLAGS_A
 
 $(BUILD)/obj/tools/serve/mount_fs.o: CFLAGS_ALL += -I/usr/include/fuse3
 
-# The DSDT: from ASL at build time, into a header of bytes.
-$(BUILD)/gen/dsdt.h: hv/dsdt.asl | $(BUILD)/.deps
+# The DSDT and the SSDT of PCI: from ASL at build time, into headers of bytes.
+AML_HEADERS := $(addprefix $(BUILD)/gen/,dsdt.h ssdt_pci.h)
+$(AML_HEADERS): $(BUILD)/gen/%.h: hv/%.asl | $(BUILD)/.deps
 	@mkdir -p $(@D)
-	iasl -ve -oa -p $(BUILD)/gen/dsdt -tc $< >$(BUILD)/gen/dsdt.log 2>&1 || \
-	  { cat $(BUILD)/gen/dsdt.log; exit 1; }
-	sed 's/^unsigned char/static const &/' $(BUILD)/gen/dsdt.hex >$@
-$(BUILD)/obj/hv/acpi.o: $(BUILD)/gen/dsdt.h
+	iasl -ve -oa -p $(BUILD)/gen/$* -tc $< >$(BUILD)/gen/$*.log 2>&1 || \
+	  { cat $(BUILD)/gen/$*.log; exit 1; }
+	sed 's/^unsigned char/static const &/' $(BUILD)/gen/$*.hex >$@
+$(BUILD)/obj/hv/acpi.o: $(AML_HEADERS)
 
 # The first process of hv's nested machine: static, never sanitized (it runs
 # without libraries), carried inside hv.
@@ -640,7 +643,7 @@ $(BUILD)/obj/$(1)-objects/tools/cli/options.o: \
   FUZZ_OWN += -DCLI_VERSION=\"$(VERSION)\"
 $(BUILD)/obj/$(1)-objects/tools/verb/freemap_mount.o: \
   FUZZ_OWN += -I/usr/include/fuse3
-$(BUILD)/obj/$(1)-objects/hv/acpi.o: $(BUILD)/gen/dsdt.h
+$(BUILD)/obj/$(1)-objects/hv/acpi.o: $(AML_HEADERS)
 $(BUILD)/obj/$(1)-objects/%.o: %.c | $(BUILD)/.deps $(BUILD)/.deps-$(4)
 	@mkdir -p $$(@D)
 	$(2) $(BASE) $(3) $$(FUZZ_OWN) $(WARN) -c -o $$@ $$<
@@ -749,7 +752,7 @@ mutants:
 .PHONY: coverage analyze repeat
 coverage:
 	+@PROOF_LONG=1 MAKE='$(MAKE)' tests/proof/coverage.sh $(BUILD)
-analyze: $(BUILD)/gen/dsdt.h $(BUILD)/gen/hv-init
+analyze: $(AML_HEADERS) $(BUILD)/gen/hv-init
 	@PROOF_LONG=1 tests/proof/analyze.sh $(BUILD)
 repeat: unit-build
 	+@PROOF_LONG=1 MAKE='$(MAKE)' tests/proof/repeat.sh $(BUILD)
