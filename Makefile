@@ -159,7 +159,7 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/convert/share.c tools/convert/diff.c \
                    tools/convert/journal.c tools/convert/resume.c \
                    tools/verb/words.c tools/verb/preset.c
-SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
+SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv/disk.c \
           tools/hv/keeper.c tools/hv/run.c tools/hv/controllers.c \
           tools/hv/fwdisk.c \
           tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
@@ -232,11 +232,11 @@ SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
 SRC_tools_fwdisk  := tools/hv/fwdisk.c
-SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
+SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv/disk.c \
                      tools/hv/keeper.c tools/hv/escape.c \
                      tools/hv/terminal.c tools/hv/modules.c \
                      tools/hv/shares.c tools/hv/cpio.c
-SRC_tools_ctl     := tools/hv/args.c tools/hv/limit.c tools/hv/disk.c \
+SRC_tools_ctl     := tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv/disk.c \
                      tools/hv/keeper.c tools/hv/fwdisk.c \
                      tools/hv/terminal.c tools/hv/ctl.c \
                      tools/hv/ctl_show.c tools/hv/ctl_request.c \
@@ -315,7 +315,7 @@ FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
                       hv/gpa.c
 FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
 FUZZ_SRC_tool_args := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
-                      tools/hv/args.c tools/hv/limit.c tools/hv/escape.c $(CLI_SRC) \
+                      tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv/escape.c $(CLI_SRC) \
                       $(SANDBOX_SRC) $(VHD_SRC)
 FUZZ_LIBS_tool_args := $(LIBS_VHD) $(LIBS_TOOLS)
 FUZZ_SRC_tool_stream := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \

@@ -203,15 +203,21 @@ static void check_initrd(const struct boot *in, const uint8_t *page,
 	must(memcmp(host + at, initrd, len) == 0);
 }
 
-static void check_loaded(const struct boot *in, uint64_t entry)
+static void check_loaded(const struct boot *in, struct hv_boot_entry entry)
 {
+	uint64_t entry_off = kernel[0x236] & 1 ? ENTRY_64 : 0;
 	uint64_t load = little(kernel + 0x258, 8);
 	uint64_t off = (1 + (kernel[0x1f1] ? kernel[0x1f1] : 4u)) * 512u;
 	uint64_t bytes = in->kernel_bytes - off;
 	uint64_t need = little(kernel + 0x260, 4);
 	const uint8_t *page = host + HV_BOOT_PARAMS_GPA;
 
-	must(off + ENTRY_64 < in->kernel_bytes && entry == load + ENTRY_64);
+	must(off + entry_off < in->kernel_bytes);
+	must(entry.gpa == load + entry_off && entry.long_mode == !!entry_off);
+	must(little(page + 0x214, 4) == load);
+	/* code segment: 64-bit or 32-bit */
+	must((host[HV_BOOT_GDT_GPA + HV_BOOT_CS + 6] & 0x60) ==
+	     (entry_off ? 0x20 : 0x40));
 	must(load >= MIB && load + bytes <= in->layout.low_bytes);
 	must(load + need <= in->layout.low_bytes);
 	must(memcmp(host + load, kernel + off, bytes) == 0);
@@ -243,7 +249,7 @@ static void load(struct boot *in)
 		cmdline};
 	struct vhd_err e = {0}, f = {0};
 	struct hv_mem *mem = NULL;
-	uint64_t entry = 0;
+	struct hv_boot_entry entry = {0};
 	int ret;
 
 	must(hv_mem_create(&mem) == 0);
@@ -255,7 +261,7 @@ static void load(struct boot *in)
 				 in->data[0] & FLAG_INITRD, &files, &entry,
 				 &e);
 	must(ret == hv_boot_linux_check(in->memory_bytes, files.kernel,
-					files.initrd, cmdline, &f));
+					files.initrd, cmdline, NULL, &f));
 	must(e.why == f.why);
 	if (ret == 0) {
 		check_loaded(in, entry);
@@ -282,7 +288,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	must(hv_boot_linux_check(in.memory_bytes, kernel_path, NULL, cmdline,
-				 &e) == -EINVAL);
+				 NULL, &e) == -EINVAL);
 	must(e.why == VHD_WHY_ARGUMENT);
 	return 0;
 }

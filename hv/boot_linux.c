@@ -141,13 +141,13 @@ static int load_tables(struct hv_mem *mem, const struct hv_boot_params *params,
 		hv_boot_params_fill(params, scratch);
 		ret = to_guest(mem, HV_BOOT_PARAMS_GPA, scratch, 4096, err);
 	}
-	if (ret == 0) {
+	if (ret == 0 && params->kernel->long_mode) {
 		hv_boot_pages_fill(scratch);
 		ret = to_guest(mem, HV_BOOT_PAGES_GPA, scratch,
 			       HV_BOOT_PAGES_BYTES, err);
 	}
 	if (ret == 0) {
-		hv_boot_gdt_fill(scratch);
+		hv_boot_gdt_fill(scratch, params->kernel->long_mode);
 		ret = to_guest(mem, HV_BOOT_GDT_GPA, scratch,
 			       HV_BOOT_GDT_BYTES, err);
 	}
@@ -312,35 +312,34 @@ void hv_boot_image_close(struct hv_boot_image *m)
 
 int hv_boot_image_load(struct hv_boot_image *m, struct hv_mem *mem,
 		       const struct hv_layout *layout, uint32_t cpus, bool pci,
-		       uint64_t *entry_gpa, struct vhd_err *err)
+		       struct hv_boot_entry *entry, struct vhd_err *err)
 {
 	int ret = look(m, layout, err);
 
 	if (ret == 0)
 		ret = move(m, mem, layout, cpus, pci, err);
 	if (ret == 0)
-		*entry_gpa = m->kernel.load_gpa + HV_BOOT_ENTRY_64;
+		*entry = hv_bzimage_entry(&m->kernel);
 	return ret;
 }
 
 int hv_boot_linux_load(struct hv_mem *mem, const struct hv_layout *layout,
 		       uint32_t cpus, bool pci,
-		       const struct hv_boot_files *files, uint64_t *entry_gpa,
-		       struct vhd_err *err)
+		       const struct hv_boot_files *files,
+		       struct hv_boot_entry *entry, struct vhd_err *err)
 {
 	struct hv_boot_image *m = NULL;
 	int ret = hv_boot_image_open(files, layout, &m, err);
 
 	if (ret == 0)
-		ret = hv_boot_image_load(m, mem, layout, cpus, pci, entry_gpa,
-					 err);
+		ret = hv_boot_image_load(m, mem, layout, cpus, pci, entry, err);
 	hv_boot_image_close(m);
 	return ret;
 }
 
 int hv_boot_linux_check(uint64_t memory_bytes, const char *kernel_path,
 			const char *initrd_path, const char *cmdline,
-			struct vhd_err *err)
+			bool *long_mode, struct vhd_err *err)
 {
 	const struct hv_boot_files files = {kernel_path, initrd_path, cmdline};
 	struct hv_boot_image *m = NULL;
@@ -349,6 +348,8 @@ int hv_boot_linux_check(uint64_t memory_bytes, const char *kernel_path,
 
 	if (ret == 0)
 		ret = hv_boot_image_open(&files, &layout, &m, err);
+	if (ret == 0 && long_mode)
+		*long_mode = m->kernel.long_mode;
 	hv_boot_image_close(m);
 	return ret;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Direct boot of a Linux bzImage by its 64-bit protocol. The decisions are pure
+/* Direct boot of a Linux bzImage by its 64-bit protocol, or by the 32-bit one
+ * where it has no other: 32-bit kernels. The decisions are pure
  * functions over the file's header and the guest's memory layout; the file is
  * hostile until checked.
  * Source: Linux Documentation/x86/boot.rst (2.12 and newer),
@@ -29,6 +30,7 @@ struct hv_mem;
 
 struct hv_bzimage {
 	uint16_t protocol;
+	bool long_mode;        /* it has a 64-bit entry, which is taken */
 	uint64_t load_off;     /* protected-mode part in the file ... */
 	uint64_t load_bytes;   /* ... to its end */
 	uint64_t load_gpa;     /* where it wants to be */
@@ -52,6 +54,21 @@ int hv_bzimage_place(const struct hv_bzimage *k, const struct hv_layout *l,
 		     uint64_t initrd_bytes, uint64_t *initrd_gpa,
 		     struct vhd_err *err);
 
+/* Entry point of 64-bit code, behind the start of what is loaded; that of
+ * 32-bit code is the start.
+ */
+#define HV_BOOT_ENTRY_64 0x200u
+
+/* Where the first processor begins: in long mode with those tables, or in
+ * protected mode without paging.
+ */
+struct hv_boot_entry {
+	uint64_t gpa;
+	bool long_mode;
+};
+
+struct hv_boot_entry hv_bzimage_entry(const struct hv_bzimage *k);
+
 /* The zero page, 4096 bytes. */
 struct hv_boot_params {
 	const uint8_t *head; /* as given to hv_bzimage_parse */
@@ -62,18 +79,15 @@ struct hv_boot_params {
 };
 void hv_boot_params_fill(const struct hv_boot_params *p, uint8_t page[4096]);
 
-/* Page tables and GDT for the entry in long mode: the first 4 GiB mapped to
- * themselves by 2 MiB pages.
+/* GDT for the entry; for one in long mode page tables, too: the first 4 GiB
+ * mapped to themselves by 2 MiB pages.
  */
 #define HV_BOOT_PAGES_BYTES (6 * 4096u)
 void hv_boot_pages_fill(uint8_t *pages);
 #define HV_BOOT_GDT_BYTES 32u
 #define HV_BOOT_CS 0x10u
 #define HV_BOOT_DS 0x18u
-void hv_boot_gdt_fill(uint8_t *gdt);
-
-/* Entry point of 64-bit code, behind the start of what is loaded. */
-#define HV_BOOT_ENTRY_64 0x200u
+void hv_boot_gdt_fill(uint8_t *gdt, bool long_mode);
 
 struct hv_boot_files {
 	const char *kernel;
@@ -94,13 +108,13 @@ int hv_boot_image_open(const struct hv_boot_files *files,
  */
 int hv_boot_image_load(struct hv_boot_image *image, struct hv_mem *mem,
 		       const struct hv_layout *layout, uint32_t cpus, bool pci,
-		       uint64_t *entry_gpa, struct vhd_err *err);
+		       struct hv_boot_entry *entry, struct vhd_err *err);
 void hv_boot_image_close(struct hv_boot_image *image); /* takes; may be NULL */
 
 /* Do all of it: read the files, fill guest memory, say where to enter. */
 int hv_boot_linux_load(struct hv_mem *mem, const struct hv_layout *layout,
 		       uint32_t cpus, bool pci,
-		       const struct hv_boot_files *files, uint64_t *entry_gpa,
-		       struct vhd_err *err);
+		       const struct hv_boot_files *files,
+		       struct hv_boot_entry *entry, struct vhd_err *err);
 
 #endif

@@ -12,7 +12,7 @@
 #include "vhd/endian.h"
 
 #define SECTOR 512u
-#define PROTOCOL_MIN 0x020c /* 2.12: xloadflags, so the 64-bit entry */
+#define PROTOCOL_MIN 0x020c /* 2.12: xloadflags, so which entries it has */
 #define SETUP_SECTS_DEFAULT 4u
 #define LOW_MIB 0x100000u
 
@@ -112,9 +112,6 @@ static int check_magic(const uint8_t *head, size_t head_len,
 				le16_get(h->version) & 0xff);
 	if (!(h->loadflags & LOADED_HIGH))
 		return refuse(err, 0x211, "a zImage, not a bzImage");
-	if (!(le16_get(h->xloadflags) & KERNEL_64))
-		return vhd_fail(err, -ENOTSUP, VHD_WHY_KERNEL_OLD, 0x236,
-				"a 32-bit kernel: it has no 64-bit entry");
 	return 0;
 }
 
@@ -142,9 +139,10 @@ int hv_bzimage_parse(const uint8_t *head, size_t head_len, uint64_t file_len,
 	k.header_bytes = (size_t)(end - HV_SETUP_OFF);
 	setup_sects = h.setup_sects ? h.setup_sects : SETUP_SECTS_DEFAULT;
 	k.load_off = (setup_sects + 1) * SECTOR;
-	if (file_len <= k.load_off + HV_BOOT_ENTRY_64)
+	k.long_mode = (le16_get(h.xloadflags) & KERNEL_64) != 0;
+	if (file_len <= k.load_off + (k.long_mode ? HV_BOOT_ENTRY_64 : 0))
 		return refuse(err, k.load_off, "the file ends before its "
-					       "64-bit entry");
+					       "entry");
 	k.load_bytes = file_len - k.load_off;
 	/* A file cut short would boot and then fail to decompress. */
 	if ((uint64_t)le32_get(h.syssize) * 16 > k.load_bytes + 15)
@@ -201,6 +199,14 @@ int hv_bzimage_place(const struct hv_bzimage *k, const struct hv_layout *l,
 	return 0;
 }
 
+struct hv_boot_entry hv_bzimage_entry(const struct hv_bzimage *k)
+{
+	return (struct hv_boot_entry){
+		.gpa = k->load_gpa + (k->long_mode ? HV_BOOT_ENTRY_64 : 0),
+		.long_mode = k->long_mode,
+	};
+}
+
 static void put32(uint8_t *page, size_t off, uint32_t val)
 {
 	le32 v = le32_put(val);
@@ -226,6 +232,7 @@ void hv_boot_params_fill(const struct hv_boot_params *p, uint8_t page[4096])
 	       p->kernel->header_bytes);
 	memcpy(&h, page + HV_SETUP_OFF, sizeof(h));
 	h.type_of_loader = LOADER_UNDEFINED;
+	h.code32_start = le32_put((uint32_t)p->kernel->load_gpa);
 	h.cmd_line_ptr = le32_put(HV_BOOT_CMDLINE_GPA);
 	h.ramdisk_image = le32_put((uint32_t)p->initrd_gpa);
 	h.ramdisk_size = le32_put((uint32_t)p->initrd_bytes);
@@ -258,9 +265,12 @@ void hv_boot_pages_fill(uint8_t *pages)
 		      i << 21 | PTE_PRESENT | PTE_WRITE | PTE_LARGE);
 }
 
-void hv_boot_gdt_fill(uint8_t *gdt)
+void hv_boot_gdt_fill(uint8_t *gdt, bool long_mode)
 {
+	const uint64_t code_64 = 0x00af9b000000ffff;
+	const uint64_t code_32 = 0x00cf9b000000ffff; /* flat */
+
 	memset(gdt, 0, HV_BOOT_GDT_BYTES);
-	put64(gdt, HV_BOOT_CS, 0x00af9b000000ffff); /* 64-bit code */
+	put64(gdt, HV_BOOT_CS, long_mode ? code_64 : code_32);
 	put64(gdt, HV_BOOT_DS, 0x00cf93000000ffff); /* flat data */
 }

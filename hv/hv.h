@@ -31,6 +31,8 @@ struct hv_opts {
 	uint32_t cpus;          /* 1..HV_CPUS_MAX */
 	uint64_t memory_bytes;  /* multiple of 2 MiB */
 	bool no_reboot;         /* a reset ends the run */
+	/* The host's processor for each of the guest's, or NULL: any. */
+	const uint16_t *pin;
 	int console_in_fd;      /* -1: no input */
 	int console_out_fd;
 	/* Sees console input before the guest does and may take bytes out of
@@ -80,10 +82,12 @@ int hv_boot_linux(struct hv *hv, const char *kernel_path,
 		  const char *initrd_path, const char *cmdline,
 		  struct vhd_err *err);
 
-/* Say what hv_boot_linux would refuse, without a partition or KVM. */
+/* Say what hv_boot_linux would refuse, without a partition or KVM; and of what
+ * it would not, whether the kernel is a 64-bit one (`long_mode` may be NULL).
+ */
 int hv_boot_linux_check(uint64_t memory_bytes, const char *kernel_path,
 			const char *initrd_path, const char *cmdline,
-			struct vhd_err *err);
+			bool *long_mode, struct vhd_err *err);
 
 /* Give the machine a PCI bus with an IDE controller (PIIX4) that has these
  * disks (disk.h), NULL where there is none; they live as long as the partition.

@@ -68,6 +68,7 @@ struct hv_boot {
 };
 
 struct hv_boot_image;
+struct hv_boot_entry;
 
 struct hv {
 	struct hv_opts opts;
@@ -117,7 +118,7 @@ void hv_vcpu_fini(struct hv_vcpu *v);
 int hv_vcpu_create(struct hv_vcpu *v, struct vhd_err *err);
 void hv_vcpu_destroy(struct hv_vcpu *v);
 int hv_vcpu_setup(struct hv_vcpu *v, struct vhd_err *err);
-int hv_vcpu_enter_linux(struct hv_vcpu *v, uint64_t entry_gpa,
+int hv_vcpu_enter_linux(struct hv_vcpu *v, const struct hv_boot_entry *entry,
 			struct vhd_err *err);
 /* ... and its thread, which waits until it may go. */
 int hv_vcpu_start(struct hv_vcpu *v, struct vhd_err *err);

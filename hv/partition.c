@@ -178,11 +178,11 @@ void hv_destroy(struct hv *hv)
 
 static int linux_load(struct hv *hv, struct vhd_err *err)
 {
-	uint64_t entry;
+	struct hv_boot_entry entry;
 	int ret = hv_boot_image_load(hv->linux_image, hv->mem, &hv->layout,
 				     hv->opts.cpus, hv->piix, &entry, err);
 
-	return ret == 0 ? hv_vcpu_enter_linux(&hv->vcpu[0], entry, err) : ret;
+	return ret == 0 ? hv_vcpu_enter_linux(&hv->vcpu[0], &entry, err) : ret;
 }
 
 static void linux_close(struct hv *hv)

@@ -179,7 +179,7 @@ int hv_vcpu_setup(struct hv_vcpu *v, struct vhd_err *err)
 	return ret == 0 ? set_msrs(v, err) : ret;
 }
 
-static struct kvm_segment flat(uint16_t selector, uint8_t type, bool code)
+static struct kvm_segment flat(uint16_t selector, uint8_t type, bool long_mode)
 {
 	return (struct kvm_segment){
 		.base = 0,
@@ -188,21 +188,23 @@ static struct kvm_segment flat(uint16_t selector, uint8_t type, bool code)
 		.type = type,
 		.present = 1,
 		.s = 1,
-		.l = code,
-		.db = !code,
+		.l = long_mode,
+		.db = !long_mode,
 		.g = 1,
 	};
 }
 
-/* Long mode with the tables of bzimage.c; everything else as after reset. */
-int hv_vcpu_enter_linux(struct hv_vcpu *v, uint64_t entry_gpa,
+/* Long mode with the tables of bzimage.c, or protected mode without paging;
+ * everything else as after reset.
+ */
+int hv_vcpu_enter_linux(struct hv_vcpu *v, const struct hv_boot_entry *entry,
 			struct vhd_err *err)
 {
 	enum { CR0_PE = 1u, CR0_ET = 1u << 4, CR4_PAE = 1u << 5 };
 	const uint64_t cr0_pg = 1ull << 31;
 	const uint64_t efer_lme = 1u << 8, efer_lma = 1u << 10;
 	struct kvm_regs regs = {
-		.rip = entry_gpa,
+		.rip = entry->gpa,
 		.rsi = HV_BOOT_PARAMS_GPA,
 		.rflags = 2,
 	};
@@ -210,16 +212,19 @@ int hv_vcpu_enter_linux(struct hv_vcpu *v, uint64_t entry_gpa,
 
 	if (ioctl(v->fd, KVM_GET_SREGS, &s) < 0)
 		return refused(v, "reading the registers", err);
-	s.cs = flat(HV_BOOT_CS, 0xb, true);
+	s.cs = flat(HV_BOOT_CS, 0xb, entry->long_mode);
 	s.ds = s.es = s.ss = s.fs = s.gs = flat(HV_BOOT_DS, 0x3, false);
 	s.gdt.base = HV_BOOT_GDT_GPA;
 	s.gdt.limit = HV_BOOT_GDT_BYTES - 1;
 	s.idt.base = 0;
 	s.idt.limit = 0;
-	s.cr3 = HV_BOOT_PAGES_GPA;
-	s.cr4 |= CR4_PAE;
-	s.cr0 = cr0_pg | CR0_ET | CR0_PE;
-	s.efer |= efer_lme | efer_lma;
+	s.cr0 = CR0_ET | CR0_PE;
+	if (entry->long_mode) {
+		s.cr3 = HV_BOOT_PAGES_GPA;
+		s.cr4 |= CR4_PAE;
+		s.cr0 |= cr0_pg;
+		s.efer |= efer_lme | efer_lma;
+	}
 	if (ioctl(v->fd, KVM_SET_SREGS, &s) < 0 ||
 	    ioctl(v->fd, KVM_SET_REGS, &regs) < 0)
 		return refused(v, "the registers", err);
@@ -396,6 +401,24 @@ static void take_kick(void)
 	(void)sigtimedwait(&kick, NULL, &now);
 }
 
+static int pin(struct hv_vcpu *v)
+{
+	const uint16_t *cpus = v->hv->opts.pin;
+	cpu_set_t set;
+	int ret;
+
+	if (!cpus)
+		return 0;
+	CPU_ZERO(&set);
+	CPU_SET(cpus[v->index], &set);
+	ret = pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+	if (ret == 0)
+		return 0;
+	return vhd_fail(&v->err, -ret, VHD_WHY_SYSTEM, 0,
+			"processor %u cannot be pinned to the host's %u: %s",
+			v->index, cpus[v->index], strerror(ret));
+}
+
 static bool begin(struct hv_vcpu *v)
 {
 	const struct hv_opts *o = &v->hv->opts;
@@ -403,6 +426,8 @@ static bool begin(struct hv_vcpu *v)
 
 	snprintf(name, sizeof(name), "vcpu%u", v->index);
 	(void)pthread_setname_np(pthread_self(), name); /* for people only */
+	if (pin(v) < 0)
+		return false;
 	return !o->thread_begins ||
 	       o->thread_begins(o->thread_arg, HV_THREAD_CPU, &v->err) == 0;
 }

@@ -94,6 +94,15 @@ static void put(size_t at, uint64_t v, unsigned bytes)
 		file[at + i] = (uint8_t)(v >> 8 * i);
 }
 
+static uint64_t num(const uint8_t *p, unsigned bytes)
+{
+	uint64_t v = 0;
+
+	while (bytes-- > 0)
+		v = v << 8 | p[bytes];
+	return v;
+}
+
 /* As the build of Linux 6.1 writes it, in small. */
 static void honest(void)
 {
@@ -139,6 +148,34 @@ static void an_honest_kernel_is_understood(void **state)
 	assert_int_equal(k.header_bytes, 0x26c - 0x1f1);
 }
 
+/* Of the same protocol, but for the one flag; it may be as short as its first
+ * byte of code.
+ */
+static void a_32_bit_kernel_is_entered_at_its_start(void **state)
+{
+	(void)state;
+	uint8_t gdt[HV_BOOT_GDT_BYTES];
+	struct hv_boot_entry entry;
+	struct hv_bzimage k;
+
+	honest();
+	put(0x236, 0x04, 2);
+	assert_int_equal(parse(&k, NULL), 0);
+	entry = hv_bzimage_entry(&k);
+	assert_int_equal(entry.gpa, 16 * MIB);
+	assert_false(entry.long_mode);
+	hv_boot_gdt_fill(gdt, false);
+	assert_int_equal(num(gdt + HV_BOOT_CS, 8), 0x00cf9b000000ffff);
+	assert_int_equal(num(gdt + HV_BOOT_DS, 8), 0x00cf93000000ffff);
+	put(0x1f4, 0, 4);
+	put(0x24c, 0, 4);
+	put(0x248, 0, 4);
+	assert_int_equal(hv_bzimage_parse(file, HV_BZIMAGE_HEAD, 8 * 512 + 1,
+					  &k, NULL), 0);
+	assert_int_equal(hv_bzimage_parse(file, HV_BZIMAGE_HEAD, 8 * 512, &k,
+					  NULL), -EUCLEAN);
+}
+
 /* One damage, one refusal. */
 static const struct damage {
 	const char *name;
@@ -152,7 +189,6 @@ static const struct damage {
 	{"magic", 0x202, 0x53726449, 4, -EUCLEAN, VHD_WHY_KERNEL_FORMAT},
 	{"protocol 2.11", 0x206, 0x20b, 2, -ENOTSUP, VHD_WHY_KERNEL_OLD},
 	{"zImage", 0x211, 0, 1, -EUCLEAN, VHD_WHY_KERNEL_FORMAT},
-	{"32-bit", 0x236, 0x7e, 2, -ENOTSUP, VHD_WHY_KERNEL_OLD},
 	{"header length", 0x201, 0x65, 1, -EUCLEAN, VHD_WHY_KERNEL_FORMAT},
 	{"setup sectors", 0x1f1, 127, 1, -EUCLEAN, VHD_WHY_KERNEL_FORMAT},
 	{"setup sectors most", 0x1f1, 255, 1, -EUCLEAN, VHD_WHY_KERNEL_FORMAT},
@@ -285,15 +321,6 @@ static void kernel_and_initrd_fit_to_the_byte_or_not(void **state)
 			 -EFBIG);
 }
 
-static uint64_t num(const uint8_t *p, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	while (bytes-- > 0)
-		v = v << 8 | p[bytes];
-	return v;
-}
-
 static void the_zero_page_says_where_everything_is(void **state)
 {
 	(void)state;
@@ -314,6 +341,7 @@ static void the_zero_page_says_where_everything_is(void **state)
 	assert_int_equal(num(page + 0x70, 8), 0xe0000);
 	assert_int_equal(page[0x1e8], 4);
 	assert_int_equal(page[0x210], 0xff);
+	assert_int_equal(num(page + 0x214, 4), 16 * MIB); /* code32_start */
 	assert_int_equal(num(page + 0x218, 4), 40 * MIB);
 	assert_int_equal(num(page + 0x21c, 4), 12345);
 	assert_int_equal(num(page + 0x228, 4), HV_BOOT_CMDLINE_GPA);
@@ -391,7 +419,8 @@ static void the_files_arrive_in_memory_unchanged(void **state)
 			     0);
 	static uint8_t initrd[3 * 1048576 + 1];
 	struct hv_mem *mem;
-	uint64_t entry, at;
+	struct hv_boot_entry entry;
+	uint64_t at;
 
 	assert_ptr_not_equal(host, MAP_FAILED);
 	assert_int_equal(hv_mem_create(&mem), 0);
@@ -404,7 +433,8 @@ static void the_files_arrive_in_memory_unchanged(void **state)
 	assert_int_equal(hv_boot_linux_load(mem, &l, 2, true, &files, &entry,
 					    NULL),
 			 0);
-	assert_int_equal(entry, 16 * MIB + 0x200);
+	assert_int_equal(entry.gpa, 16 * MIB + 0x200);
+	assert_true(entry.long_mode);
 	assert_memory_equal(host + 16 * MIB, file + 8 * 512,
 			    sizeof(file) - 8 * 512);
 	at = num(host + HV_BOOT_PARAMS_GPA + 0x218, 4);
@@ -425,7 +455,7 @@ static int check_with(const char *kernel, const char *initrd, const char *words,
 		      struct vhd_err *err)
 {
 	memset(err, 0, sizeof(*err));
-	return hv_boot_linux_check(64 * MIB, kernel, initrd, words, err);
+	return hv_boot_linux_check(64 * MIB, kernel, initrd, words, NULL, err);
 }
 
 static void bad_files_are_refused_before_anything_starts(void **state)
@@ -433,11 +463,15 @@ static void bad_files_are_refused_before_anything_starts(void **state)
 	(void)state;
 	struct vhd_err err;
 	char words[2049];
+	bool is_64 = false;
 	char *k;
 
 	honest();
 	k = strdup(write_file("k", file, sizeof(file)));
 	assert_int_equal(check_with(k, NULL, "", &err), 0);
+	assert_int_equal(hv_boot_linux_check(64 * MIB, k, NULL, "", &is_64,
+					     &err), 0);
+	assert_true(is_64);
 	assert_int_equal(check_with("/nonexistent", NULL, "", &err), -ENOENT);
 	assert_int_equal(err.why, VHD_WHY_SYSTEM);
 	assert_non_null(strstr(err.text, "/nonexistent"));
@@ -453,8 +487,8 @@ static void bad_files_are_refused_before_anything_starts(void **state)
 	words[2047] = 'x';
 	words[2048] = '\0';
 	assert_int_equal(check_with(k, NULL, words, &err), -E2BIG);
-	assert_int_equal(hv_boot_linux_check(32 * MIB, k, NULL, "", &err),
-			 -EFBIG);
+	assert_int_equal(hv_boot_linux_check(32 * MIB, k, NULL, "", NULL,
+					     &err), -EFBIG);
 	assert_int_equal(err.why, VHD_WHY_KERNEL_FIT);
 	free(k);
 }
@@ -466,6 +500,7 @@ int main(void)
 		cmocka_unit_test(memory_sizes_have_bounds),
 		cmocka_unit_test(the_memory_map_has_no_overlap_and_all_ram),
 		cmocka_unit_test(an_honest_kernel_is_understood),
+		cmocka_unit_test(a_32_bit_kernel_is_entered_at_its_start),
 		cmocka_unit_test(each_damaged_field_is_refused_for_its_reason),
 		cmocka_unit_test(a_file_cut_anywhere_is_refused),
 		cmocka_unit_test(other_files_are_called_by_name),

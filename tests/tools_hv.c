@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -282,6 +283,11 @@ static void nonsense_is_a_usage_error(void **state)
 		{"--disk", "d,bps-burst=5"},
 		{"--disk", "d,depth=1025"},
 		{"--disk", "d,on-error=stop"},
+		{"--pin", ""},	       {"--pin", "0,"},
+		{"--pin", ","},	       {"--pin", "-1"},
+		{"--pin", "1-"},       {"--pin", "3-2"},
+		{"--pin", "1024"},     {"--pin", "0x1"},
+		{"--pin", "0 1"},      {"--pin", "0,1"},
 		{"operand", "x"},
 	};
 
@@ -306,6 +312,33 @@ static void bounds_are_inclusive(void **state)
 	assert_int_equal(args.timeout_s, 1);
 	assert_int_equal(args.accel, HV_ACCEL_TCG);
 	assert_int_equal(parse("--kernel", "k", "--memory", "1T", NULL), -1);
+}
+
+static void pins_name_each_processor_once(void **state)
+{
+	(void)state;
+	struct hv_pin pin;
+	cpu_set_t mine;
+
+	assert_int_equal(parse("--kernel", "k", "--cpus", "4", "--pin",
+			       "2,4-5,1023", NULL), -1);
+	assert_int_equal(args.pin.count, 4);
+	assert_int_equal(args.pin.cpu[0], 2);
+	assert_int_equal(args.pin.cpu[1], 4);
+	assert_int_equal(args.pin.cpu[2], 5);
+	assert_int_equal(args.pin.cpu[3], 1023);
+	assert_int_equal(hv_pin_parse("0-63", &pin), 0);
+	assert_int_equal(pin.count, 64);
+	assert_int_equal(hv_pin_parse("0-64", &pin), -E2BIG);
+	assert_int_equal(hv_pin_parse("1,0-2", &pin), -EEXIST);
+	assert_int_equal(pin.count, 64);
+	assert_int_equal(sched_getaffinity(0, sizeof(mine), &mine), 0);
+	pin.count = 1;
+	for (unsigned n = 0; n < CPU_SETSIZE; n++) {
+		pin.cpu[0] = (uint16_t)n;
+		assert_int_equal(hv_pin_check(&pin),
+				 CPU_ISSET(n, &mine) ? -1 : (int)n);
+	}
 }
 
 /* ---------------------------------------------------------- escape key -- */
@@ -798,6 +831,7 @@ int main(void)
 			limits_and_the_error_policy_are_words_of_a_disk),
 		cmocka_unit_test(nonsense_is_a_usage_error),
 		cmocka_unit_test(bounds_are_inclusive),
+		cmocka_unit_test(pins_name_each_processor_once),
 		cmocka_unit_test(escapes_are_taken_out_however_input_is_cut),
 		cmocka_unit_test(the_terminal_is_restored_on_every_way_out),
 		cmocka_unit_test(what_is_no_terminal_is_left_alone),

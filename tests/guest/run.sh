@@ -126,6 +126,8 @@ case_refusals()
 		--disk "$dir/good.vhd"
 	refused 2 "the guest's" --kernel "$k" --disk "$dir/good.vhd" \
 		--console "$dir/good.vhd"
+	refused 3 'this machine has' --kernel "$k" --memory 1T
+	refused 2 'twice' --kernel "$k" --pin 0,0 --cpus 2
 	refused 3 'cannot' --kernel "$k" --console "$dir/none/log"
 	grep -qwE 'svm|vmx' /proc/cpuinfo ||
 		refused 4 'no vmx or svm' --kernel "$k" --accel kvm
@@ -370,7 +372,7 @@ case_ends()
 		qemu-img create -q -f vpc \
 			-o subformat=dynamic,force_size=on "$dir/$disk.vhd" 64M
 	done
-	"$here/l1.sh" -t 900 -m 2560 -w "$dir" "$here/ends.sh" "$build" "$dir"
+	"$here/l1.sh" -t 900 -m 6144 -w "$dir" "$here/ends.sh" "$build" "$dir"
 	expect 'all runs' equal $? 0
 	# What was flushed before the kill must be there, whatever came of the
 	# up to 64 writes behind it.

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cm.h"
+#include "hv/boot_linux.h"
 
 int __real_open64(const char *path, int flags, ...);
 int __real_eventfd(unsigned count, int flags);
@@ -312,7 +313,9 @@ unsigned fake_open_files(void)
 
 static int load(struct hv *hv, struct vhd_err *err)
 {
-	return hv_vcpu_enter_linux(&hv->vcpu[0], 0x100000, err);
+	const struct hv_boot_entry entry = {0x100000, true};
+
+	return hv_vcpu_enter_linux(&hv->vcpu[0], &entry, err);
 }
 
 static void unload(struct hv *hv)

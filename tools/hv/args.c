@@ -29,6 +29,7 @@ enum {
 	OPT_TIMEOUT,
 	OPT_NAME,
 	OPT_NO_REBOOT,
+	OPT_PIN,
 };
 
 static const struct cli_option options[] = {
@@ -58,6 +59,8 @@ static const struct cli_option options[] = {
 	 "none: empty; the same as --disk FILE,dvd"},
 	{"memory", OPT_MEMORY, "SIZE", "memory of the guest (default 512M)"},
 	{"cpus", OPT_CPUS, "N", "its processors (default 1)"},
+	{"pin", OPT_PIN, "LIST",
+	 "run them on these processors of the host, such as 2,4-6"},
 	{"channels", OPT_CHANNELS, "N",
 	 "channels of each disk controller, each with its own\n"
 	 "thread (default: one a processor, which is the most)"},
@@ -388,6 +391,23 @@ static int register_set(struct hv_args *args, const char *text)
 			 text);
 }
 
+static int pin_set(struct hv_args *args, const char *text)
+{
+	switch (hv_pin_parse(text, &args->pin)) {
+	case 0:
+		return CLI_OK;
+	case -EEXIST:
+		return cli_usage(prog, "--pin %s: names a processor twice",
+				 text);
+	case -E2BIG:
+		return cli_usage(prog, "--pin %s: names more than %d "
+				       "processors", text, HV_CPUS_MAX);
+	default:
+		return cli_usage(prog, "--pin %s: not a list of processors "
+				       "such as 2,4-6", text);
+	}
+}
+
 static int apply(struct hv_args *args, int id, const char *value)
 {
 	switch (id) {
@@ -421,6 +441,8 @@ static int apply(struct hv_args *args, int id, const char *value)
 	case OPT_CONSOLE:
 		args->console = value;
 		return CLI_OK;
+	case OPT_PIN:
+		return pin_set(args, value);
 	case OPT_NO_REBOOT:
 		args->no_reboot = true;
 		return CLI_OK;
@@ -479,6 +501,10 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 				 args->channels, args->cpus);
 	if (args->channels == 0)
 		args->channels = args->cpus;
+	if (args->pin.count && args->pin.count != args->cpus)
+		return cli_usage(prog, "--pin: names %u processors, and the "
+				       "guest has %u (--cpus)",
+				 args->pin.count, args->cpus);
 	return -1;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "ctl.h"
@@ -100,6 +101,43 @@ static bool reachable(const struct hv_args *args)
 	return true;
 }
 
+/* A guest that touched more than there is would be killed in the middle of its
+ * work. Guests that have it only together are the user's business.
+ */
+static bool machine_has(const struct hv_args *args)
+{
+	char want[32], have[32];
+	struct sysinfo s;
+	uint64_t bytes;
+
+	if (sysinfo(&s) < 0)
+		return true;
+	bytes = ((uint64_t)s.totalram + s.totalswap) * s.mem_unit;
+	if (args->memory_bytes <= bytes)
+		return true;
+	fprintf(stderr, "%s: --memory: %s are more than the %s that this "
+		"machine has, swap included\n", hv_prog,
+		cli_size_text(args->memory_bytes, want, sizeof(want)),
+		cli_size_text(bytes, have, sizeof(have)));
+	return false;
+}
+
+/* As --pin wants them. */
+static bool pins_exist(const struct hv_args *args, bool kvm)
+{
+	int missing = hv_pin_check(&args->pin);
+
+	if (args->pin.count && !kvm)
+		fprintf(stderr, "%s: --pin: an emulated machine has one "
+			"processor; --pin needs --accel kvm\n", hv_prog);
+	else if (missing >= 0)
+		fprintf(stderr, "%s: --pin: this process may not use "
+			"processor %d\n", hv_prog, missing);
+	else
+		return true;
+	return false;
+}
+
 static int run_with(const struct hv_args *args, struct hv_disks *disks,
 		    int console_fd)
 {
@@ -117,6 +155,8 @@ static int run_with(const struct hv_args *args, struct hv_disks *disks,
 			hv_prog, args->name);
 		return CLI_REFUSED;
 	}
+	if (!pins_exist(args, kvm))
+		return CLI_REFUSED;
 	con.terminal = hv_terminal_raw();
 	/* A terminal that another job has is not read from. */
 	if (!con.terminal && isatty(STDIN_FILENO))
@@ -134,8 +174,10 @@ static int run(const struct hv_args *args)
 	int console_fd = -1;
 	int status;
 
+	if (!machine_has(args))
+		return CLI_REFUSED;
 	if (hv_boot_linux_check(args->memory_bytes, args->kernel, args->initrd,
-				args->append, &err) < 0)
+				args->append, NULL, &err) < 0)
 		return cli_fail(hv_prog, NULL, &err);
 	status = hv_disks_open(&disks, args);
 	if (status == CLI_OK && args->console)

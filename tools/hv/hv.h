@@ -4,6 +4,7 @@
  *   hv.c            the program: which command
  *   args.c          the command line of `hv run`
  *   limit.c         its words that limit a disk
+ *   pin.c           --pin
  *   disk.c          --disk: open, name, close
  *   keeper.c        its pr=FILE: reservations that outlive a run
  *   ctl*.c          control over a UNIX socket: see ctl.h
@@ -71,6 +72,11 @@ struct hv_disk_arg {
 	bool direct;	   /* past the page cache */
 };
 
+struct hv_pin {
+	unsigned count; /* 0: run where the host likes */
+	uint16_t cpu[HV_CPUS_MAX]; /* of the host, for each of the guest */
+};
+
 struct hv_args {
 	struct hv_disk_arg disks[HV_DISKS_MAX];
 	unsigned disk_count;
@@ -83,6 +89,7 @@ struct hv_args {
 	bool no_register;  /* leave guest memory pageable */
 	uint32_t timeout_s; /* 0: none */
 	bool no_reboot;
+	struct hv_pin pin;
 	enum hv_accel accel;
 };
 
@@ -96,6 +103,11 @@ void hv_disk_arg_free(struct hv_disk_arg *d);
 /* Returns -1 to go on, or the exit code to end with. */
 int hv_args_parse(int argc, char **argv, struct hv_args *args);
 void hv_args_free(struct hv_args *args);
+
+/* -EINVAL: no such list; -EEXIST: one is named twice; -E2BIG. */
+int hv_pin_parse(const char *text, struct hv_pin *out);
+/* The first that this process may not use, or -1. */
+int hv_pin_check(const struct hv_pin *pin);
 
 /* A word such as iops=1000 into `l`: 1 when it is one, 0, or -EINVAL where its
  * value is no such number or size, or too large.

@@ -23,6 +23,7 @@
 
 #define PLAN_MAX 65536
 #define WORDS_MAX 256
+#define MODULE_PATH_MAX 256
 #define MODULE_COMPRESSED 4 /* MODULE_INIT_COMPRESSED_FILE */
 #define PORT_WAIT_MS 20000
 
@@ -99,13 +100,23 @@ static void read_plan(struct plan *p)
 
 /* ------------------------------------------------------------- devices -- */
 
-static void load(const char *path)
+/* "PATH" or "PATH OPTIONS". */
+static void load(const char *entry)
 {
-	const char *dot = strrchr(path, '.');
-	bool packed = dot && strcmp(dot, ".ko") != 0;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char path[MODULE_PATH_MAX];
+	const char *space = strchr(entry, ' ');
+	const char *options = space ? space + 1 : "";
+	const char *dot;
+	bool packed;
+	int fd;
 
-	if (fd < 0 || (syscall(SYS_finit_module, fd, "",
+	(void)snprintf(path, sizeof(path), "%.*s",
+		       space ? (int)(space - entry) : (int)strlen(entry),
+		       entry);
+	dot = strrchr(path, '.');
+	packed = dot && strcmp(dot, ".ko") != 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || (syscall(SYS_finit_module, fd, options,
 			       packed ? MODULE_COMPRESSED : 0) < 0 &&
 		       errno != EEXIST))
 		fail("load", path);

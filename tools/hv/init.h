@@ -3,7 +3,7 @@
  *
  * /plan in the initramfs is a list of NUL-terminated strings, the first
  * character of each says what the rest is:
- *   k PATH   load this module in the background (KVM's)
+ *   k PATH [OPTIONS]   load this module in the background (KVM's)
  *   m PATH   load this module now
  *   r TAG, w TAG   mount the 9p share TAG on /TAG, read-only or writable
  *   a WORD   the next word of the command to run

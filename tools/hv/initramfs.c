@@ -27,11 +27,14 @@ static void entry(struct plan *p, char kind, const char *value)
 	fputc('\0', p->f);
 }
 
-static void module_entry(struct plan *p, char kind, const char *path)
+static void module_entry(struct plan *p, char kind, const char *path,
+			 const char *options)
 {
 	const char *slash = strrchr(path, '/');
 
 	fprintf(p->f, "%c/mod%s", kind, slash);
+	if (options)
+		fprintf(p->f, " %s", options);
 	fputc('\0', p->f);
 }
 
@@ -152,9 +155,10 @@ static bool make_plan(struct plan *p, const struct hv_args *args,
 	if (!p->f)
 		return false;
 	for (unsigned i = 0; i < k->kvm_count; i++)
-		module_entry(p, 'k', k->kvm[i]);
+		module_entry(p, 'k', k->kvm[i],
+			     i + 1 == k->kvm_count ? k->kvm_options : NULL);
 	for (unsigned i = 0; i < k->device_count; i++)
-		module_entry(p, 'm', k->devices[i]);
+		module_entry(p, 'm', k->devices[i], NULL);
 	for (unsigned i = 0; i < shares->count; i++) {
 		hv_share_tag(shares, i, tag);
 		entry(p, tag[0], tag);

@@ -18,6 +18,7 @@ struct hv_l1_kernel {
 	char image[HV_PATH_MAX];
 	char *kvm[HV_MODULES_MAX];   /* absolute paths */
 	unsigned kvm_count;
+	const char *kvm_options;     /* of the last one; NULL: none */
 	char *devices[HV_MODULES_MAX];
 	unsigned device_count;
 };

@@ -122,6 +122,14 @@ struct child_fds {
 	int console, error, control, log;
 };
 
+/* Its kernel keeps 64 bytes a page of all there is. */
+static uint64_t machine_mib(uint64_t guest_bytes)
+{
+	uint64_t mib = guest_bytes >> 20;
+
+	return mib + mib / 50 + OWN_MEMORY_MIB;
+}
+
 static void command_line(struct words *w, const struct hv_args *args,
 			 const struct hv_qemu_boot *boot,
 			 const struct hv_shares *shares,
@@ -141,8 +149,7 @@ static void command_line(struct words *w, const struct hv_args *args,
 	add(w, "-smp");
 	add(w, "1");
 	add(w, "-m");
-	add(w, "%llu", (unsigned long long)(args->memory_bytes >> 20) +
-			       OWN_MEMORY_MIB);
+	add(w, "%llu", (unsigned long long)machine_mib(args->memory_bytes));
 	add(w, "-kernel");
 	if (boot->kernel_fd >= 0)
 		add(w, "/proc/self/fd/%d", boot->kernel_fd);
