@@ -86,12 +86,6 @@ void storvsp_destroy(struct storvsp *vsp)
 	free(vsp);
 }
 
-struct storvsp_address storvsp_ide_address(unsigned position)
-{
-	return (struct storvsp_address){.path = (uint8_t)(position / 2),
-					.target = (uint8_t)(position % 2)};
-}
-
 /* Which disk it is: Linux takes it from the instance, old Windows from the
  * offer's own bytes.
  */

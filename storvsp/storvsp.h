@@ -223,7 +223,11 @@ struct storvsp_address {
 
 #define STORVSP_IDE_POSITIONS 4u
 /* Where a guest looks for the disk of an IDE position. */
-struct storvsp_address storvsp_ide_address(unsigned position);
+static inline struct storvsp_address storvsp_ide_address(unsigned position)
+{
+	return (struct storvsp_address){.path = (uint8_t)(position / 2),
+					.target = (uint8_t)(position % 2)};
+}
 
 /* -ENOENT (no disk there), -EINVAL. Requests that wait follow at once. */
 int storvsp_disk_limit(struct storvsp *vsp, struct storvsp_address at,
