@@ -31,6 +31,11 @@ struct hv_opts {
 	uint32_t cpus;          /* 1..HV_CPUS_MAX */
 	uint64_t memory_bytes;  /* multiple of 2 MiB */
 	bool no_reboot;         /* a reset ends the run */
+	/* Do not recommend the hypercall that flushes other processors' TLBs.
+	 * Linux 6.1 for i386, where it uses retpolines (Debian 12 on AMD),
+	 * calls it through the wrong slot of its stack.
+	 */
+	bool no_flush_call;
 	/* The host's processor for each of the guest's, or NULL: any. */
 	const uint16_t *pin;
 	int console_in_fd;      /* -1: no input */
@@ -55,6 +60,24 @@ struct hv_opts {
 	void *disks_arg;
 	vmbus_log_fn log;       /* may be NULL; any thread */
 	void *log_arg;
+};
+
+/* Why processors left the guest for this program. */
+enum hv_cause {
+	HV_CAUSE_SERIAL, /* the console's port */
+	HV_CAUSE_CLOCK,
+	HV_CAUSE_POWER,  /* power management, reset */
+	HV_CAUSE_PCI,    /* its configuration ports */
+	HV_CAUSE_PORT,   /* any other */
+	HV_CAUSE_MEMORY, /* an address where nothing is */
+	HV_CAUSE_HYPERV,
+	HV_CAUSE_OTHER,
+	HV_CAUSES
+};
+
+struct hv_stats {
+	uint64_t entered_ns;       /* CLOCK_MONOTONIC at the first entry; or 0 */
+	uint64_t left[HV_CAUSES];  /* of all processors and machines */
 };
 
 /* Why hv_run returned. */
@@ -108,6 +131,8 @@ struct vmbus *hv_bus(struct hv *hv);
  */
 enum hv_end hv_run(struct hv *hv, struct vhd_err *err);
 void hv_stop(struct hv *hv); /* async-signal-safe */
+
+void hv_get_stats(const struct hv *hv, struct hv_stats *out); /* any thread */
 
 /* After hv_run: tell the log what each processor was doing, a line each, for
  * somebody who wonders why a guest hung.

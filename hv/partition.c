@@ -352,6 +352,16 @@ enum hv_end hv_run(struct hv *hv, struct vhd_err *err)
 	return (enum hv_end)end;
 }
 
+void hv_get_stats(const struct hv *hv, struct hv_stats *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->entered_ns = atomic_load(&hv->entered_ns);
+	for (uint32_t i = 0; i < hv->opts.cpus; i++)
+		for (unsigned c = 0; c < HV_CAUSES; c++)
+			out->left[c] += atomic_load_explicit(
+				&hv->vcpu[i].left[c], memory_order_relaxed);
+}
+
 void hv_say_state(struct hv *hv)
 {
 	for (uint32_t i = 0; i < hv->opts.cpus; i++)

@@ -162,6 +162,7 @@ static int create(struct run *r, const struct hv_args *args,
 		.cpus = args->cpus,
 		.memory_bytes = args->memory_bytes,
 		.no_reboot = args->no_reboot,
+		.no_flush_call = args->kernel_32,
 		.pin = args->pin.count ? args->pin.cpu : NULL,
 		.console_in_fd = con->in_fd,
 		.console_out_fd = con->out_fd,
@@ -192,6 +193,40 @@ static void say_where(struct run *r)
 {
 	hv_say_state(r->hv);
 	hv_controllers_say(&r->controllers);
+}
+
+/* For who asks what a guest costs: its exits above all. */
+static void say_stats(const struct run *r, const struct hv_args *args)
+{
+	static const char *const names[HV_CAUSES] = {
+		[HV_CAUSE_SERIAL] = "serial port",
+		[HV_CAUSE_CLOCK] = "clock",
+		[HV_CAUSE_POWER] = "power",
+		[HV_CAUSE_PCI] = "PCI ports",
+		[HV_CAUSE_PORT] = "other ports",
+		[HV_CAUSE_MEMORY] = "addresses",
+		[HV_CAUSE_HYPERV] = "Hyper-V",
+		[HV_CAUSE_OTHER] = "other",
+	};
+	struct hv_stats s;
+	uint64_t all = 0;
+	char line[320];
+	size_t len;
+
+	hv_get_stats(r->hv, &s);
+	snprintf(line, sizeof(line), "entered the guest %.1f ms after the "
+		 "start", s.entered_ns ? (double)(s.entered_ns -
+						  args->began_ns) / 1e6 : 0.0);
+	hv_say_line(NULL, line);
+	for (unsigned i = 0; i < HV_CAUSES; i++)
+		all += s.left[i];
+	len = (size_t)snprintf(line, sizeof(line), "left the guest %llu times:",
+			       (unsigned long long)all);
+	for (unsigned i = 0; i < HV_CAUSES; i++)
+		len += (size_t)snprintf(line + len, sizeof(line) - len,
+					"%s %s %llu", i ? "," : "", names[i],
+					(unsigned long long)s.left[i]);
+	hv_say_line(NULL, line);
 }
 
 static int end_status(struct run *r, enum hv_end end,
@@ -240,6 +275,8 @@ int hv_run_kvm(const struct hv_args *args, struct hv_disks *disks,
 		hv_signals_watch(stop, r.hv, args->timeout_s);
 		status = end_status(&r, hv_run(r.hv, &err), &err);
 		hv_signals_watch(NULL, NULL, 0);
+		if (args->stats)
+			say_stats(&r, args);
 	}
 	ctl_server_stop(r.ctl);
 	hv_destroy(r.hv);
