@@ -311,6 +311,8 @@ test_ide()
 	done
 	dmesg | grep -E ' ata|scsi host|hv_|Hyper-V' |
 		sed 's/^/guest: dmesg /'
+	say "modes" $(cat /sys/class/ata_device/dev[12].[01]/dma_mode |
+		grep DMA)
 	mkdir -p /mnt /new
 	mount -t iso9660 -o ro /dev/sr0 /mnt || say "no disc"
 	say "disc $(md5sum </mnt/file.bin | cut -d' ' -f1)"
