@@ -11,10 +11,12 @@
 #ifndef HV_H
 #define HV_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "gpa.h"
+#include "ic.h"
 #include "vhd/err.h"
 #include "vmbus.h"
 
@@ -44,6 +46,10 @@ struct hv_opts {
 	 * it: returns how many are left. Control thread. May be NULL.
 	 */
 	size_t (*console_filter)(void *arg, uint8_t *bytes, size_t len);
+	/* Sees what the guest writes to the console, as soon as it is taken
+	 * from it; must not block. Control thread. May be NULL.
+	 */
+	void (*console_tap)(void *arg, const uint8_t *bytes, size_t len);
 	void *console_arg;
 	/* Called by each thread, as the first thing it does in hv_run; no
 	 * processor enters the guest before all of them are through. A
@@ -133,6 +139,50 @@ enum hv_end hv_run(struct hv *hv, struct vhd_err *err);
 void hv_stop(struct hv *hv); /* async-signal-safe */
 
 void hv_get_stats(const struct hv *hv, struct hv_stats *out); /* any thread */
+
+/* ----------------------------------------------- asking a running guest -- */
+
+enum hv_ask_what {
+	HV_ASK_INFO,   /* into `info` */
+	HV_ASK_PAUSE,  /* done when no processor runs any more */
+	HV_ASK_RESUME, /* its clock is set, too */
+	HV_ASK_INPUT,  /* `bytes` for the console; done when it has them */
+	HV_ASK_SERVICE, /* `service` of the integration services */
+};
+
+struct hv_info {
+	uint32_t cpus;
+	uint64_t memory_bytes;
+	bool paused;
+	uint64_t uptime_ms; /* of the partition */
+	uint32_t vmbus_version; /* major << 16 | minor; 0: not connected */
+	struct hv_ic_info ic;
+};
+
+/* The caller's, until it is asked; hv's until `done`, which comes once, on
+ * another thread, and must not block.
+ */
+struct hv_ask {
+	enum hv_ask_what what;
+	struct hv_info info;
+	struct hv_ic_request service; /* all but done and arg */
+	const uint8_t *bytes;
+	size_t len, given; /* given: how many it took */
+	int result; /* 0 or a negative errno; its reason in err */
+	struct vhd_err err;
+	void (*done)(struct hv_ask *a);
+	void *arg;
+	struct hv *hv;	     /* hv's own, as the next two */
+	atomic_bool dropped;
+	struct hv_ask *next;
+};
+
+/* Any thread; never blocks. -ECONNRESET: the guest has ended; -EAGAIN: too many
+ * are waiting. Then there will be no `done`.
+ */
+int hv_ask(struct hv *hv, struct hv_ask *a, struct vhd_err *err);
+/* INPUT that nobody wants any more: it is done soon. Any thread. */
+void hv_ask_drop(struct hv_ask *a);
 
 /* After hv_run: tell the log what each processor was doing, a line each, for
  * somebody who wonders why a guest hung.

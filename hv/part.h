@@ -23,6 +23,7 @@
 #include "board.h"
 #include "cpuid.h"
 #include "hv.h"
+#include "life.h"
 #include "memory.h"
 
 #define HV_SINTS 16
@@ -85,6 +86,7 @@ struct hv {
 	int wake_fd;         /* the control thread shall look around */
 	int ack_fd;          /* a message slot was emptied */
 	bool ack_wanted;     /* control thread: a post found its slot busy */
+	struct hv_life life;
 	const struct hv_boot *boot; /* NULL: nothing was loaded */
 	struct hv_boot_image *linux_image;
 	unsigned restarts;

@@ -490,8 +490,10 @@ static void run_guest(struct hv_vcpu *v)
 {
 	note_entry(v);
 	while (!hv_ended(v->hv)) {
-		int ret = run(v);
+		int ret;
 
+		hv_vcpu_attend(v);
+		ret = run(v);
 		if (ret == -EINTR) {
 			take_kick();
 			continue;
