@@ -57,7 +57,7 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
            vhd/tail.c vhd/sync.c vhd/queue.c vhd/queue_image.c vhd/queue_io.c \
            vhd/queue_flush.c vhd/engine_uring.c vhd/engine_aio.c \
            vhd/engine_sync.c vhd/engine_nbd.c vhd/nbd.c vhd/nbd_link.c \
-           vhd/nbd_run.c vhd/nbd_keep.c vhd/zero.c vhd/rebase.c vhd/rebase_copy.c \
+           vhd/nbd_run.c vhd/nbd_part.c vhd/nbd_keep.c vhd/zero.c vhd/rebase.c vhd/rebase_copy.c \
            vhd/rebase_header.c vhd/survey.c vhd/check.c vhd/check_code.c \
            vhd/check_footer.c vhd/check_header.c vhd/check_bat.c \
            vhd/check_batmap.c vhd/check_chain.c vhd/check_data.c \
@@ -200,7 +200,7 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_compact vhd_malformed vhd_split vhd_keep vhd_check_chain \
             vhd_merge vhd_merge_file vhd_random vhd_set vhd_repair vhd_undo \
             vhd_salvage vhd_oracle vhd_zero vhd_bound vhd_confine vhd_fault \
-            vhd_nbd
+            vhd_nbd vhd_nbd_wait
 UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
               vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \

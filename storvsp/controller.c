@@ -131,7 +131,7 @@ void storvsp_controller_join(struct storvsp *vsp, struct channel *ch,
 {
 	pthread_mutex_lock(&vsp->lock);
 	*luns = vsp->luns;
-	ch->luns_number = ch->settled_number = vsp->luns_number;
+	ch->luns_number = ch->heard_number = vsp->luns_number;
 	ch->settled = true;
 	ch->frozen = vsp->frozen;
 	if (ch->sub && vsp->ready) {

@@ -277,6 +277,40 @@ static void limits_and_the_error_policy_are_words_of_a_disk(void **state)
 	hv_args_free(&args);
 }
 
+static void one_error_policy_for_all_disks_yields_to_their_own(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--disk", "a", "--on-error",
+			       "pause", "--disk", "b,on-error=report",
+			       "--disk", "c", "--name", "vm", NULL),
+			 -1);
+	assert_int_equal(args.disks[0].on_error, STORVSP_ON_ERROR_PAUSE);
+	assert_int_equal(args.disks[1].on_error, STORVSP_ON_ERROR_REPORT);
+	assert_int_equal(args.disks[2].on_error, STORVSP_ON_ERROR_PAUSE);
+	hv_args_free(&args);
+	assert_int_equal(parse("--kernel", "k", "--disk", "a", "--on-error",
+			       "pause", NULL),
+			 CLI_USAGE);
+	hv_args_free(&args);
+}
+
+static void waits_for_a_server_are_words_of_a_disk(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--disk",
+			       "nbd://h,reconnect=5,answer=86400", "--disk",
+			       "nbd://h,reconnect=forever,answer=0", "--disk",
+			       "nbd://h", NULL),
+			 -1);
+	assert_int_equal(args.disks[0].reconnect_ms, 5000);
+	assert_int_equal(args.disks[0].answer_ms, 86400000);
+	assert_int_equal(args.disks[1].reconnect_ms, VHD_NBD_FOREVER);
+	assert_int_equal(args.disks[1].answer_ms, 1);
+	assert_int_equal(args.disks[2].reconnect_ms, 0);
+	assert_int_equal(args.disks[2].answer_ms, 0);
+	hv_args_free(&args);
+}
+
 static void nonsense_is_a_usage_error(void **state)
 {
 	(void)state;
@@ -310,6 +344,9 @@ static void nonsense_is_a_usage_error(void **state)
 		{"--disk", "d,bps-burst=5"},
 		{"--disk", "d,depth=1025"},
 		{"--disk", "d,on-error=stop"},
+		{"--on-error", "stop"},
+		{"--disk", "nbd://h,answer=86401"},
+		{"--disk", "nbd://h,answer="},
 		{"--pin", ""},	       {"--pin", "0,"},
 		{"--pin", ","},	       {"--pin", "-1"},
 		{"--pin", "1-"},       {"--pin", "3-2"},
@@ -858,6 +895,9 @@ int main(void)
 		cmocka_unit_test(a_name_is_a_plain_word),
 		cmocka_unit_test(
 			limits_and_the_error_policy_are_words_of_a_disk),
+		cmocka_unit_test(
+			one_error_policy_for_all_disks_yields_to_their_own),
+		cmocka_unit_test(waits_for_a_server_are_words_of_a_disk),
 		cmocka_unit_test(nonsense_is_a_usage_error),
 		cmocka_unit_test(bounds_are_inclusive),
 		cmocka_unit_test(pins_name_each_processor_once),

@@ -459,6 +459,8 @@ test_sleep()
 	sleep 100000
 }
 
+# shellcheck source=tests/guest/inmore.sh
+[ ! -e /inmore.sh ] || . /inmore.sh
 say "test $(word test)"
 "test_$(word test)"
 say "done"

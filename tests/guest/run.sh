@@ -20,7 +20,7 @@ operations=400
 hostile_operations=120 # of the guest beside the hostile one
 hostile_seed=${SEED:-7}
 limit=240
-all_cases='ends pattern hostile scsi ic life full ide flush locks refusals'
+all_cases='ends torture pattern hostile scsi ic life full ide flush locks refusals'
 # Minutes of a nested machine for what tests/nbd.sh shows without a guest.
 [ "${PROOF_LONG-}" != 1 ] || all_cases="$all_cases nbd"
 PATH=$PATH:/usr/sbin:/sbin
@@ -229,7 +229,7 @@ case_nbd()
 scsi_initrd() # FILE
 {
 	more=$dir/rd
-	mkdir -p "$more/sg" "$more/mod"
+	mkdir -p "$more/sg"
 	for tool in inq vpd opcodes modes luns readcap logs requests turs \
 		senddiag seek unmap write_same compare_and_write verify sync \
 		get_lba_status wr_mode persist get_config start; do
@@ -240,19 +240,29 @@ scsi_initrd() # FILE
 			mkdir -p "$more${lib%/*}" &&
 				cp -L "$lib" "$more$lib" || exit 1
 		done || return 1
+	more_initrd "$1" sr_mod isofs
+}
+
+# The small guest's initramfs, and behind it what is in DIR/rd and the modules
+# it lacks, which /mod/more lists.
+more_initrd() # FILE MODULE...
+{
+	out=$1
+	shift
+	mkdir -p "$dir/rd/mod"
 	version=$(basename "$(readlink "$work/vmlinuz")")
-	for module in sr_mod isofs; do
-		modprobe -S "${version#vmlinuz-}" --show-depends $module ||
+	for module; do
+		modprobe -S "${version#vmlinuz-}" --show-depends "$module" ||
 			return 1
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' |
 		while read -r path; do
 			[ ! -e "$work/rd/mod/${path##*/}" ] || continue
-			cp "$path" "$more/mod/" && echo "${path##*/}"
-		done >"$dir/more" && mv "$dir/more" "$more/mod/more"
+			cp "$path" "$dir/rd/mod/" && echo "${path##*/}"
+		done >"$dir/more" && mv "$dir/more" "$dir/rd/mod/more"
 	{
 		cat "$work/initrd"
-		cd "$more" && find . | cpio -o -H newc --quiet
-	} >"$1"
+		cd "$dir/rd" && find . | cpio -o -H newc --quiet
+	} >"$out"
 }
 
 # status NAME WANTED: how a tool of the guest ended.
@@ -730,6 +740,56 @@ case_ide()
 	expect 'what was written by storvsc' equal "$(debugfs -R 'cat /again' \
 		"$dir/root.img" 2>/dev/null | md5sum | cut -d' ' -f1)" \
 		"$(value "$dir/both.console" again)"
+	[ $failures -ne 0 ] || rm -rf "$dir"
+}
+
+# Everything at once: four processors and channels, fio verifying on two disks,
+# a third that comes and goes, one that grows, one that runs full, and resets.
+case_torture()
+{
+	dir=$work/torture
+	rm -rf "$dir"
+	mkdir -p "$dir/rd"
+	seed=$hostile_seed
+	rounds=2
+	limit=240
+	[ "${PROOF_LONG-}" != 1 ] || { rounds=40; limit=1500; seed=${SEED:-1}; }
+	echo "seed $seed, $rounds rounds"
+	for disk in full:64M grows:48M comes:8M; do
+		qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
+			"$dir/${disk%:*}.vhd" "${disk#*:}"
+	done
+	cp "$here/inmore.sh" "$dir/rd/"
+	expect 'an initramfs' more_initrd "$dir/initrd" sr_mod isofs
+	expect 'a disc' "$here/tools.sh" "$dir/tools.iso" fio sg_reset
+	"$here/l1.sh" -t $((limit + 60)) -m 1536 -w "$dir" \
+		"$here/torture.sh" "$build" "$dir" "$seed" $rounds $limit
+	expect 'all commands' equal $? 0
+	cat "$dir/ctl"
+	log=$dir/console
+	tr -d '\r' <"$log" | grep '^guest: '
+	expect 'ends with 0' equal "$(cat "$dir/status")" 0
+	expect 'to the end' said "$log" 'done'
+	expect 'four processors' said "$log" 'cpus 4'
+	expect 'it was paused more than once' [ "$(cat "$dir/pauses")" -gt 1 ]
+	expect 'the guest reset its controllers' said "$log" 'resets ([3-9]|[0-9]{2})'
+	expect 'each reset was done' equal "$(value "$log" 'RESET FAILED:')" ''
+	expect 'no verify error' equal "$(value "$log" 'VERIFY FAILED:')" ''
+	expect 'it sees its disk grow' said "$log" \
+		"grown to $(((48 + 8 * rounds) * 2048))\$"
+	expect 'no error of the disks that stay' equal \
+		"$(value "$log" errors)" 0
+	for disk in full grows comes; do
+		expect "$disk: sound" "$build/bin/vhd-check" "$dir/$disk.vhd"
+		expect "$disk: qemu-img reads it" qemu-img convert -f vpc \
+			-O raw "$dir/$disk.vhd" "$dir/$disk.raw"
+	done
+	for disk in full grows; do
+		passes=$(value "$log" "passes of $disk")
+		expect "$disk: several passes" [ "${passes:-0}" -ge 3 ]
+		expect "$disk: what the guest reads" equal \
+			"$(value "$log" "md5 $disk")" "$(md5 "$dir/$disk.raw")"
+	done
 	[ $failures -ne 0 ] || rm -rf "$dir"
 }
 

@@ -11,7 +11,7 @@ static const char prog[] = "hv run";
 #define MEMORY_DEFAULT (512ull << 20)
 #define MEMORY_UNIT (2ull << 20)
 #define TIMEOUT_MAX_S 10000000u
-#define RECONNECT_MAX_S 86400u
+#define WAIT_MAX_S 86400u
 
 enum {
 	OPT_DISK = 256,
@@ -29,6 +29,7 @@ enum {
 	OPT_TIMEOUT,
 	OPT_NAME,
 	OPT_NO_REBOOT,
+	OPT_ON_ERROR,
 	OPT_STATS,
 	OPT_PIN,
 };
@@ -51,7 +52,8 @@ static const struct cli_option options[] = {
 	 "sector=4096, physical=4096: its blocks, else of 512 bytes;\n"
 	 "parent=FILE: of a differencing disk, may be a URI, too;\n"
 	 "reconnect=SECONDS or forever: how long requests wait for\n"
-	 "an NBD server that is gone (default 30);\n"
+	 "an NBD server that is gone (default 30); answer=SECONDS or\n"
+	 "forever: for one that says nothing (default 60);\n"
 	 "pr=FILE: where persistent reservations outlive a run;\n"
 	 "iops=N, bps=SIZE: requests and bytes a second it may do,\n"
 	 "iops-burst=N, bps-burst=SIZE: at once; depth=N: requests\n"
@@ -79,6 +81,8 @@ static const struct cli_option options[] = {
 	{"console", OPT_CONSOLE, "FILE",
 	 "the serial console's output goes there"},
 	{"timeout", OPT_TIMEOUT, "SECONDS", "stop the guest after that time"},
+	{"on-error", OPT_ON_ERROR, "WORD",
+	 "report or pause: for disks that do not say it themselves"},
 	{"no-reboot", OPT_NO_REBOOT, NULL,
 	 "end with status 12 where the guest asks for a reset"},
 	{"stats", OPT_STATS, NULL,
@@ -181,22 +185,34 @@ static int parent_take(struct hv_disk_arg *d, const char *text)
 	return 1;
 }
 
-static int reconnect_take(struct hv_disk_arg *d, const char *text)
+/* A time in seconds, none at all, or "forever". */
+static int wait_take(const char *word, const char *text, uint32_t *out_ms)
 {
 	uint32_t n = 0;
 
 	if (strcmp(text, "forever") == 0) {
-		d->reconnect_ms = VHD_NBD_FOREVER;
+		*out_ms = VHD_NBD_FOREVER;
 		return 1;
 	}
-	if (number("--disk: reconnect", text, 0, RECONNECT_MAX_S, &n))
+	if (number(word, text, 0, WAIT_MAX_S, &n))
 		return -1;
-	d->reconnect_ms = n ? n * 1000 : 1;
+	*out_ms = n ? n * 1000 : 1;
 	return 1;
+}
+
+static int reconnect_take(struct hv_disk_arg *d, const char *text)
+{
+	return wait_take("--disk: reconnect", text, &d->reconnect_ms);
+}
+
+static int answer_take(struct hv_disk_arg *d, const char *text)
+{
+	return wait_take("--disk: answer", text, &d->answer_ms);
 }
 
 static int on_error_take(struct hv_disk_arg *d, const char *text)
 {
+	d->on_error_said = true;
 	if (hv_on_error_parse(text, &d->on_error) == 0)
 		return 1;
 	(void)cli_usage(prog, "--disk: on-error=%s: must be report or pause",
@@ -228,6 +244,7 @@ static const struct value_word {
 	{"physical=", physical_take},
 	{"parent=", parent_take},
 	{"reconnect=", reconnect_take},
+	{"answer=", answer_take},
 	{"on-error=", on_error_take},
 	{"pr=", keeper_take},
 };
@@ -415,6 +432,13 @@ static int register_set(struct hv_args *args, const char *text)
 			 text);
 }
 
+static int on_error_set(struct hv_args *args, const char *text)
+{
+	if (hv_on_error_parse(text, &args->on_error) == 0)
+		return CLI_OK;
+	return cli_usage(prog, "--on-error %s: must be report or pause", text);
+}
+
 static int pin_set(struct hv_args *args, const char *text)
 {
 	switch (hv_pin_parse(text, &args->pin)) {
@@ -473,12 +497,30 @@ static int apply(struct hv_args *args, int id, const char *value)
 	case OPT_NO_REBOOT:
 		args->no_reboot = true;
 		return CLI_OK;
+	case OPT_ON_ERROR:
+		return on_error_set(args, value);
 	case OPT_NAME:
 		return name_set(args, value);
 	default:
 		return number("--timeout", value, 1, TIMEOUT_MAX_S,
 			      &args->timeout_s);
 	}
+}
+
+/* Disks that do not say it themselves do as all. */
+static int on_error_finish(struct hv_args *args)
+{
+	for (unsigned i = 0; i < args->disk_count; i++) {
+		struct hv_disk_arg *d = &args->disks[i];
+
+		if (!d->on_error_said)
+			d->on_error = args->on_error;
+		if (d->on_error == STORVSP_ON_ERROR_PAUSE && !args->name)
+			return cli_usage(prog, "--disk %s: on-error=pause "
+					       "needs --name, or nobody could "
+					       "resume it", d->path);
+	}
+	return CLI_OK;
 }
 
 int hv_args_parse(int argc, char **argv, struct hv_args *args)
@@ -515,12 +557,9 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 				       "--disk", argv[o.first_operand]);
 	if (!args->kernel)
 		return cli_usage(prog, "needs --kernel");
-	for (unsigned i = 0; i < args->disk_count && !args->name; i++)
-		if (args->disks[i].on_error == STORVSP_ON_ERROR_PAUSE)
-			return cli_usage(prog, "--disk %s: on-error=pause "
-					       "needs --name, or nobody could "
-					       "resume it",
-					 args->disks[i].path);
+	status = on_error_finish(args);
+	if (status)
+		return status;
 	if (args->channels > args->cpus)
 		return cli_usage(prog, "--channels %u: a guest uses no more "
 				       "than one for each of its processors "

@@ -22,6 +22,7 @@
 #define END_MS	  5000  /* for requests to end by themselves */
 #define HURRY_MS  10000 /* ... after they were asked to */
 #define FREEZE_MS 5000
+#define SERVER_MS 2000u /* then, for an NBD server to answer */
 
 /* ------------------------------------------------------------- notices --- */
 
@@ -87,6 +88,7 @@ static int close_old(struct ctl_disk *e, struct vhd_err *err)
 	struct vhd *old = e->old;
 
 	e->old = NULL;
+	hv_disk_wait_less(old);
 	return vhd_close(old, err);
 }
 
@@ -389,6 +391,7 @@ static struct json_object *remove_disk(struct ctl_disks *d,
 	e->state = CTL_LEAVING;
 	if (r->now || !wait_for(e, &e->free, END_MS)) {
 		storvsp_disk_hurry(ctl_controller(d, r));
+		vhd_hurry(e->img, SERVER_MS);
 		if (!wait_for(e, &e->free, HURRY_MS)) {
 			(void)still_busy(r, &err);
 			return ctl_refusal(&err);
@@ -662,9 +665,13 @@ int ctl_disks_destroy(struct ctl_disks *d)
 			struct ctl_disk *e = &d->at[c][l];
 			struct vhd_err err;
 
-			if (e->state != CTL_ABSENT && e->initial < 0 &&
-			    vhd_close(e->img, &err) < 0)
-				status = cli_fail(hv_prog, e->name, &err);
+			if (e->state != CTL_ABSENT && e->initial < 0) {
+				hv_disk_wait_less(e->img);
+				if (vhd_close(e->img, &err) < 0)
+					status = cli_fail(hv_prog, e->name,
+							  &err);
+			}
+			hv_disk_wait_less(e->old);
 			if (vhd_close(e->old, &err) < 0)
 				status = cli_fail(hv_prog, e->name, &err);
 			sem_destroy(&e->told);

@@ -62,6 +62,7 @@ static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
 	char *dir = parent_dir(arg);
 	const struct vhd_nbd_opts nbd = {
 		.reconnect_ms = arg->reconnect_ms,
+		.answer_ms = arg->answer_ms,
 		.thread_begins = connection,
 		.thread_arg = (void *)(uintptr_t)arg,
 	};
@@ -87,6 +88,11 @@ static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
 	return ret;
 }
 
+void hv_disk_wait_less(struct vhd *img)
+{
+	vhd_hurry(img, VHD_NBD_RECONNECT_MS);
+}
+
 int hv_disks_close(struct hv_disks *d)
 {
 	int status = CLI_OK;
@@ -98,6 +104,7 @@ int hv_disks_close(struct hv_disks *d)
 		d->img[i] = NULL;
 		hv_keeper_close(d->keeper[i]);
 		d->keeper[i] = NULL;
+		hv_disk_wait_less(img);
 		if (vhd_close(img, &err) < 0)
 			status = cli_fail(hv_prog, d->args->disks[i].path,
 					  &err);

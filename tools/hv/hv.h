@@ -78,10 +78,11 @@ struct hv_disk_arg {
 	enum storvsp_unmap unmap;
 	enum vhd_format format; /* AUTO never means RAW */
 	const char *parent;     /* of a differencing disk; NULL: as it says */
-	uint32_t reconnect_ms;  /* NBD; 0: the library's default */
+	uint32_t reconnect_ms, answer_ms; /* NBD; 0: the library's default */
 	uint32_t sector_bytes, physical_bytes; /* 0: the default */
 	struct storvsp_limits limits;
 	enum storvsp_on_error on_error;
+	bool on_error_said; /* by a word of its own */
 	char *keeper_path; /* pr=FILE, or NULL */
 	bool dvd;	   /* a DVD drive; its disc is the file ... */
 	bool no_disc;	   /* ... or there is none in it */
@@ -97,6 +98,7 @@ struct hv_args {
 	struct hv_disk_arg disks[HV_DISKS_MAX];
 	unsigned disk_count;
 	const char *kernel, *initrd, *append, *console;
+	enum storvsp_on_error on_error;
 	const char *name; /* of the control socket, or NULL: none */
 	uint64_t memory_bytes;
 	uint32_t cpus;
@@ -157,6 +159,10 @@ int hv_disks_open(struct hv_disks *d, const struct hv_args *args);
 int hv_disks_close(struct hv_disks *d);
 /* Let go of all without writing. */
 void hv_disks_abandon(struct hv_disks *d);
+/* Before an image is closed: for a server that was to be waited for for ever,
+ * too, only as long as for any other.
+ */
+void hv_disk_wait_less(struct vhd *img);
 /* Disk `i`, whose image was closed by somebody else, is no more. */
 void hv_disk_forget(struct hv_disks *d, unsigned i);
 /* What a guest knows an image by, unless another one has the same. */

@@ -199,6 +199,7 @@ static void add_files(struct hv_cpio *c, const struct hv_l1_kernel *k,
 {
 	hv_cpio_dir(c, "dev");
 	hv_cpio_dir(c, "proc");
+	hv_cpio_dir(c, "sys");
 	hv_cpio_data(c, "init", 0755, hv_init_blob,
 		     (size_t)(hv_init_blob_end - hv_init_blob));
 	hv_cpio_data(c, &HV_INIT_PLAN[1], 0644, plan->words.text, plan->words.len);
