@@ -84,8 +84,9 @@ IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_data.c hv/chip/ide_dma.c \
 HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/control.c \
           hv/ask.c hv/stand.c hv/service.c $(IC_SRC) \
           hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c hv/board.c hv/acpi.c \
-          hv/bzimage.c hv/boot_linux.c hv/chip/uart.c hv/chip/cmos.c \
-          hv/chip/pm.c \
+          hv/bzimage.c hv/boot_linux.c hv/boot_bios.c hv/int13.c \
+          hv/eltorito.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c \
+          hv/chip/fwcfg.c \
           hv/piix.c hv/smbios.c $(IDE_SRC)
 
 STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
@@ -165,7 +166,7 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/verb/words.c tools/verb/preset.c
 SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv/disk.c \
           tools/hv/keeper.c tools/hv/run.c tools/hv/controllers.c \
-          tools/hv/fwdisk.c \
+          tools/hv/fwdisk.c tools/hv/firmware.c \
           tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
           tools/hv/qemu.c tools/hv/modules.c tools/hv/vmlinux.c \
           tools/hv/shares.c tools/hv/initramfs.c tools/hv/cpio.c \
@@ -208,7 +209,7 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
            hv_hypercall_fetch hv_kvm hv_reset hv_ic hv_ic_hostile \
-           hv_ide hv_ide_dma hv_ide_dvd hv_pci \
+           hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg hv_int13 hv_bios \
            hv_smbios
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
                 storvsp_trace \
@@ -228,7 +229,7 @@ UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storv
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper \
-              tools_fwdisk tools_inspect \
+              tools_fwdisk tools_firmware tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt tools_sandbox tools_ctl tools_ctl_guest
 SRC_tools_bench := tools/verb/bench_run.c
@@ -238,6 +239,8 @@ SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
 SRC_tools_fwdisk  := tools/hv/fwdisk.c
+SRC_tools_firmware := tools/hv/firmware.c tools/hv/args.c tools/hv/limit.c tools/hv/pin.c \
+                      tools/hv/disk.c tools/hv/keeper.c tools/hv/terminal.c
 SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv/disk.c \
                      tools/hv/keeper.c tools/hv/escape.c \
                      tools/hv/terminal.c tools/hv/modules.c \
@@ -313,7 +316,9 @@ TIME ?= 10
 FUZZ := vmbus_ring vmbus_message storvsp_packet storvsp_session scsi_cdb \
         vhd_open vhd_repair vhd_edit vhd_merge vhd_ops vhd_chain vhd_stream \
         vhd_beside hv_loader hv_pio_mmio hv_hypercall tool_args tool_verbs \
-        tool_stream tool_freemap hv_ctl hv_ide
+        tool_stream tool_freemap hv_ctl hv_ide hv_fwcfg hv_int13
+FUZZ_SRC_hv_fwcfg := hv/chip/fwcfg.c hv/gpa.c
+FUZZ_SRC_hv_int13 := hv/int13.c hv/eltorito.c hv/gpa.c
 FUZZ_SRC_hv_ctl := tools/hv/ctl_request.c $(CLI_SRC) $(VHD_SRC)
 FUZZ_LIBS_hv_ctl := $(LIBS_VHD) $(LIBS_TOOLS)
 FUZZ_SRC_hv_ide := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c \
@@ -412,7 +417,8 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  hv/hypercall.c:hv_hypercall hv/board.c:hv_pio_mmio \
                  hv/chip/uart.c:hv_pio_mmio hv/chip/cmos.c:hv_pio_mmio \
                  hv/chip/pm.c:hv_pio_mmio hv/bzimage.c:hv_loader \
-                 hv/boot_linux.c:hv_loader tools/convert/args.c:tool_args \
+                 hv/boot_linux.c:hv_loader hv/chip/fwcfg.c:hv_fwcfg \
+                 hv/int13.c:hv_int13 hv/eltorito.c:hv_int13 tools/convert/args.c:tool_args \
                  tools/hv/ctl_request.c:hv_ctl \
                  hv/piix.c:hv_ide $(addsuffix :hv_ide,$(IDE_SRC)) \
                  tools/hv/args.c:tool_args tools/cli/options.c:tool_args \
@@ -515,6 +521,15 @@ $(AML_HEADERS): $(BUILD)/gen/%.h: hv/%.asl | $(BUILD)/.deps
 	sed 's/^unsigned char/static const &/' $(BUILD)/gen/$*.hex >$@
 $(BUILD)/obj/hv/acpi.o: $(AML_HEADERS)
 
+# The option ROM: 16-bit code, its checksums set, as a header of bytes.
+$(BUILD)/gen/int13_rom.h: hv/int13.S hv/int13.awk | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	$(CC) -m32 -c -o $(BUILD)/gen/int13_rom.o hv/int13.S
+	objcopy -O binary -j .text $(BUILD)/gen/int13_rom.o \
+	  $(BUILD)/gen/int13.rom
+	od -An -v -tu1 $(BUILD)/gen/int13.rom | awk -f hv/int13.awk >$@
+$(BUILD)/obj/hv/boot_bios.o: $(BUILD)/gen/int13_rom.h
+
 # The first process of hv's nested machine: static, never sanitized (it runs
 # without libraries), carried inside hv.
 $(BUILD)/gen/hv-init: tools/hv/init.c tools/hv/init.h | $(BUILD)/.deps
@@ -546,7 +561,8 @@ $(foreach t,$(UNIT_VMBUS),$(eval $(call unit_rule,$(t),$(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_HV),$(eval $(call unit_rule,$(t),$(LIBHV) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_STORVSP),$(eval $(call unit_rule,$(t),$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) \
-  $(LIBSANDBOX) $(LIBCLI) $(if $(filter tools_ctl%,$(t)),$(LIBSTORVSP) $(LIBVMBUS)) $(LIBVHD))))
+  $(LIBSANDBOX) $(LIBCLI) $(if $(filter tools_firmware,$(t)),$(LIBHV)) \
+  $(if $(filter tools_ctl% tools_firmware,$(t)),$(LIBSTORVSP) $(LIBVMBUS)) $(LIBVHD))))
 
 COUNTED_CALLS := malloc calloc realloc aligned_alloc strdup strndup
 $(BUILD)/lib/counted/%.a: $(BUILD)/lib/%.a
@@ -576,6 +592,8 @@ $(BUILD)/tests/hv_kvm $(BUILD)/tests/hv_reset: LDFLAGS_ALL += \
   -Wl,--wrap=munmap,--wrap=madvise,--wrap=write,--wrap=pthread_create \
   -Wl,--wrap=hv_cpu_virtualizes
 $(BUILD)/tests/hv_kvm $(BUILD)/tests/hv_reset: $(call obj,tests/lib/fakekvm.c)
+$(BUILD)/tests/hv_bios: LDFLAGS_ALL += -Wl,--wrap=ioctl
+$(BUILD)/obj/tests/hv_bios.o: $(BUILD)/gen/int13_rom.h
 # This one does what a guest may do between two looks at its slot.
 $(BUILD)/tests/hv_synic: LDFLAGS_ALL += -Wl,--wrap=hv_gpa_or32
 # No unit test, but built like one: what tests/cross_vhd.sh runs.

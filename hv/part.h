@@ -89,6 +89,7 @@ struct hv {
 	struct hv_life life;
 	const struct hv_boot *boot; /* NULL: nothing was loaded */
 	struct hv_boot_image *linux_image;
+	struct hv_bios *bios;
 	unsigned restarts;
 	atomic_bool stop;    /* hv_stop was called */
 	_Atomic uint64_t entered_ns; /* of the first processor; 0: not yet */

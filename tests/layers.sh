@@ -34,8 +34,8 @@ rules()
 	EOF
 }
 
-# Headers made at build time, and who may see them.
-generated='dsdt.h=hv/ ssdt_pci.h=hv/'
+# Headers made at build time, and who may see each.
+generated='dsdt.h=hv/ ssdt_pci.h=hv/ int13_rom.h=hv/'
 
 check_tree()
 {

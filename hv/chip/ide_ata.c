@@ -265,8 +265,8 @@ static bool set_mode(struct ide_drive *d, uint8_t mode)
 		return n <= (kind ? 4 : 1);
 	if ((kind != 4 && kind != 8) || n > 2)
 		return false;
-	d->word_dma = (uint8_t)(kind == 4 ? 1u << n : 0);
-	d->ultra_dma = (uint8_t)(kind == 8 ? 1u << n : 0);
+	d->word_dma = d->ultra_dma = 0;
+	*(kind == 4 ? &d->word_dma : &d->ultra_dma) = (uint8_t)(1u << n);
 	return true;
 }
 

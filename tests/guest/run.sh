@@ -20,7 +20,7 @@ operations=400
 hostile_operations=120 # of the guest beside the hostile one
 hostile_seed=${SEED:-7}
 limit=240
-all_cases='ends torture pattern hostile scsi ic life full ide flush locks refusals'
+all_cases='ends torture pattern hostile scsi ic firmware life full ide flush locks refusals'
 # Minutes of a nested machine for what tests/nbd.sh shows without a guest.
 [ "${PROOF_LONG-}" != 1 ] || all_cases="$all_cases nbd"
 PATH=$PATH:/usr/sbin:/sbin
@@ -860,6 +860,65 @@ case_hostile()
 	proof_figure G6 $met "a hostile guest beside a good one: $rounds rounds \
 of $(grep -c '^	{"' "$here/hostile/acts.c") acts, alive, the other's disk \
 right, $lines log lines (limit $limit), seed $seed"
+	[ $failures -ne 0 ] || rm -rf "$dir"
+}
+
+# What is said of a disk that booted by itself and was left in order.
+booted() # NAME CALLS
+{
+	log=$dir/$1.console
+	expect "$1: ends with 0" equal "$(cat "$dir/$1.status")" 0
+	expect "$1: from the BIOS' first line" grep -aq 'SeaBIOS (version' \
+		"$log"
+	expect "$1: with a menu" grep -aq 'small guest' "$log"
+	expect "$1: root on a disk of VMBus" said "$log" \
+		'driver storvsc_host'
+	expect "$1: the root" said "$log" 'root /dev/sda[12]'
+	calls=$(sed -n 's/.*firmware: \([0-9]*\) disk calls.*/\1/p' \
+		"$dir/$1.err")
+	sed -n 's/^hv: \(firmware: .*\)/\1/p' "$dir/$1.err"
+	expect "$1: a call for each exit, not for each sector" \
+		[ "${calls:-99999}" -lt "$2" ]
+	expect "$1: sound" "$build/bin/vhd-check" "$dir/$1.vhd"
+	expect "$1: qemu-img reads it" qemu-img convert -f vpc -O raw \
+		"$dir/$1.vhd" "$dir/$1.raw"
+	expect "$1: its file system is clean" e2fsck -fn \
+		"$dir/$1.raw?offset=$(($3 * 512))"
+}
+
+# The same disk under QEMU's own BIOS and IDE disk, nothing of it written: to
+# the first process.
+in_qemu() # NAME
+{
+	timeout -k 5 120 qemu-system-x86_64 -accel tcg -m 256 -nodefaults \
+		-display none -no-reboot -snapshot -serial "file:$dir/$1.qemu" \
+		-drive "file=$dir/$1.vhd,format=vpc,if=ide" </dev/null &
+	pid=$!
+	expect "$1: boots in QEMU" await $pid "$dir/$1.qemu" 'initramfs of'
+	kill $pid 2>/dev/null
+	wait $pid
+}
+
+# A disk boots by itself, twice in one run where it is started again: BIOS, boot
+# loader, kernel, root. Then it is any other computer's.
+case_firmware()
+{
+	dir=$work/firmware
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	version=$(basename "$(readlink "$work/vmlinuz")")
+	for table in mbr gpt; do
+		expect "$table: a disk" "$here/bootdisk.sh" -t $table \
+			"${version#vmlinuz-}" "$dir/$table.vhd"
+	done
+	"$here/firmware.sh" "$build" "$dir/mbr.vhd" "$dir/mbr" 'reboot
+poweroff'
+	booted mbr 3000 2048
+	expect 'mbr: a second start in the same run' said "$dir/mbr.console" \
+		'boots xx'
+	in_qemu mbr
+	"$here/firmware.sh" "$build" "$dir/gpt.vhd" "$dir/gpt" poweroff
+	booted gpt 1500 4096
 	[ $failures -ne 0 ] || rm -rf "$dir"
 }
 

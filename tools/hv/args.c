@@ -17,6 +17,8 @@ enum {
 	OPT_DISK = 256,
 	OPT_DVD,
 	OPT_KERNEL,
+	OPT_FIRMWARE,
+	OPT_BOOT,
 	OPT_INITRD,
 	OPT_APPEND,
 	OPT_MEMORY,
@@ -35,7 +37,9 @@ enum {
 };
 
 static const struct cli_option options[] = {
-	{"kernel", OPT_KERNEL, "FILE", "the guest's kernel, a bzImage"},
+	{"kernel", OPT_KERNEL, "FILE",
+	 "the guest's kernel, a bzImage; without it, the disk boots\n"
+	 "by itself, as on a PC with a BIOS"},
 	{"initrd", OPT_INITRD, "FILE", "its initramfs"},
 	{"append", OPT_APPEND, "WORDS",
 	 "its command line (default: console=ttyS0)"},
@@ -62,6 +66,11 @@ static const struct cli_option options[] = {
 	{"dvd", OPT_DVD, "FILE[,WORD]...",
 	 "a DVD drive with this ISO image as its disc, or with\n"
 	 "none: empty; the same as --disk FILE,dvd"},
+	{"boot", OPT_BOOT, "WHAT",
+	 "what boots: disk, the first one (the default); dvd; or N,\n"
+	 "the Nth of the disks and DVD drives named here"},
+	{"firmware", OPT_FIRMWARE, "FILE",
+	 "the BIOS (default: SeaBIOS where it is installed)"},
 	{"memory", OPT_MEMORY, "SIZE", "memory of the guest (default 512M)"},
 	{"cpus", OPT_CPUS, "N", "its processors (default 1)"},
 	{"pin", OPT_PIN, "LIST",
@@ -432,6 +441,25 @@ static int register_set(struct hv_args *args, const char *text)
 			 text);
 }
 
+/* Whether there are so many disks is known at the end. */
+static int boot_set(struct hv_args *args, const char *text)
+{
+	uint64_t n;
+
+	args->boot_named = true;
+	if (strcmp(text, "disk") == 0)
+		args->boot = HV_BOOT_DISK;
+	else if (strcmp(text, "dvd") == 0)
+		args->boot = HV_BOOT_DVD;
+	else if (cli_number_parse(text, 1, HV_DISKS_MAX, &n) == 0)
+		args->boot = (int)n;
+	else
+		return cli_usage(prog, "--boot %s: not one of disk, dvd, or a "
+				       "number from 1 to %d",
+				 text, HV_DISKS_MAX);
+	return CLI_OK;
+}
+
 static int on_error_set(struct hv_args *args, const char *text)
 {
 	if (hv_on_error_parse(text, &args->on_error) == 0)
@@ -466,6 +494,11 @@ static int apply(struct hv_args *args, int id, const char *value)
 	case OPT_KERNEL:
 		args->kernel = value;
 		return CLI_OK;
+	case OPT_FIRMWARE:
+		args->firmware = value;
+		return CLI_OK;
+	case OPT_BOOT:
+		return boot_set(args, value);
 	case OPT_INITRD:
 		args->initrd = value;
 		return CLI_OK;
@@ -507,6 +540,34 @@ static int apply(struct hv_args *args, int id, const char *value)
 	}
 }
 
+/* How it boots: by a kernel or by firmware, and what goes with either. */
+static int way_check(struct hv_args *args)
+{
+	const char *stray = args->firmware ? "--firmware"
+			    : args->boot_named ? "--boot" : NULL;
+
+	if (args->kernel) {
+		if (stray)
+			return cli_usage(prog, "%s: not with --kernel, which "
+					       "boots without firmware", stray);
+		if (!args->append)
+			args->append = "console=ttyS0";
+		return CLI_OK;
+	}
+	stray = args->initrd ? "--initrd" : args->append ? "--append" : NULL;
+	if (stray)
+		return cli_usage(prog, "%s: needs --kernel; a disk that boots "
+				       "by itself has its own", stray);
+	if (args->disk_count == 0)
+		return cli_usage(prog, "needs --kernel, or a --disk to boot "
+				       "from");
+	if (args->boot > (int)args->disk_count)
+		return cli_usage(prog, "--boot %d: only %u disk%s named",
+				 args->boot, args->disk_count,
+				 args->disk_count == 1 ? " is" : "s are");
+	return CLI_OK;
+}
+
 /* Disks that do not say it themselves do as all. */
 static int on_error_finish(struct hv_args *args)
 {
@@ -527,7 +588,8 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 {
 	struct cli_options o = {
 		.prog = prog,
-		.usage = "[options] --kernel FILE",
+		.usage = "[options] --disk FILE\n"
+			 "[options] --kernel FILE",
 		.about = "Run a Linux guest until it switches itself off.\n"
 			 "On a terminal, Ctrl-A x ends it and Ctrl-A h helps.\n"
 			 "Exit status: 0 the guest powered off, 2 usage, 3 "
@@ -544,7 +606,6 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 	args->memory_bytes = MEMORY_DEFAULT;
 	args->cpus = 1;
 	args->poll_us = HV_POLL_DEFAULT_US;
-	args->append = "console=ttyS0";
 	while ((id = cli_options_next(&o, &status)) > 0) {
 		status = apply(args, id, o.value);
 		if (status)
@@ -555,8 +616,9 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 	if (o.first_operand < argc)
 		return cli_usage(prog, "%s: not an option; disks are named by "
 				       "--disk", argv[o.first_operand]);
-	if (!args->kernel)
-		return cli_usage(prog, "needs --kernel");
+	status = way_check(args);
+	if (status)
+		return status;
 	status = on_error_finish(args);
 	if (status)
 		return status;

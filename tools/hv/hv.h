@@ -10,6 +10,7 @@
  *   ctl*.c          control over a UNIX socket: see ctl.h
  *   controllers.c   SCSI controllers and which disks they have
  *   fwdisk.c        the same disks for firmware and emulated controllers
+ *   firmware.c      boot by firmware: which, and from what
  *   run.c           run a guest on this machine's KVM
  *   terminal.c      raw mode and back; escape.c: Ctrl-A
  *   nested.c        run the same in a QEMU machine: its life and the bytes
@@ -89,6 +90,9 @@ struct hv_disk_arg {
 	bool direct;	   /* past the page cache */
 };
 
+/* What firmware boots first, where not a disk by its number. */
+enum hv_boot { HV_BOOT_DISK = 0, HV_BOOT_DVD = -1 };
+
 struct hv_pin {
 	unsigned count; /* 0: run where the host likes */
 	uint16_t cpu[HV_CPUS_MAX]; /* of the host, for each of the guest */
@@ -97,7 +101,11 @@ struct hv_pin {
 struct hv_args {
 	struct hv_disk_arg disks[HV_DISKS_MAX];
 	unsigned disk_count;
-	const char *kernel, *initrd, *append, *console;
+	const char *kernel; /* NULL: by firmware from the disk */
+	const char *initrd, *append, *console;
+	const char *firmware; /* its file, or NULL: the installed one */
+	bool boot_named;
+	int boot; /* enum hv_boot, or from 1: which of `disks` */
 	enum storvsp_on_error on_error;
 	const char *name; /* of the control socket, or NULL: none */
 	uint64_t memory_bytes;

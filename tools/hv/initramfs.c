@@ -98,7 +98,22 @@ static void disk_words(struct plan *p, const struct hv_disk_arg *d,
 	fputc('\0', p->f);
 }
 
-/* `inner`: kernel, initrd (or NULL), then the disks, then their keepers. */
+static void boot_words(struct plan *p, const struct hv_args *args,
+		       const char *inner)
+{
+	entry(p, 'a', args->kernel ? "--kernel" : "--firmware");
+	entry(p, 'a', inner);
+	if (args->kernel)
+		return;
+	if (args->boot > 0) {
+		number_words(p, "--boot", (uint64_t)args->boot);
+		return;
+	}
+	entry(p, 'a', "--boot");
+	entry(p, 'a', args->boot == HV_BOOT_DVD ? "dvd" : "disk");
+}
+
+/* `inner`: kernel or firmware, initrd (or NULL), then the disks, then their keepers. */
 static void command(struct plan *p, const struct hv_args *args,
 		    char *const inner[])
 {
@@ -108,14 +123,15 @@ static void command(struct plan *p, const struct hv_args *args,
 	entry(p, 'a', "kvm");
 	entry(p, 'a', "--sandbox");
 	entry(p, 'a', cli_sandbox_word());
-	entry(p, 'a', "--kernel");
-	entry(p, 'a', inner[0]);
+	boot_words(p, args, inner[0]);
 	if (args->initrd) {
 		entry(p, 'a', "--initrd");
 		entry(p, 'a', inner[1]);
 	}
-	entry(p, 'a', "--append");
-	entry(p, 'a', args->append);
+	if (args->append) {
+		entry(p, 'a', "--append");
+		entry(p, 'a', args->append);
+	}
 	number_words(p, "--memory", args->memory_bytes);
 	number_words(p, "--cpus", args->cpus);
 	number_words(p, "--channels", args->channels);
