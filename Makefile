@@ -316,11 +316,14 @@ TIME ?= 10
 FUZZ := vmbus_ring vmbus_message storvsp_packet storvsp_session scsi_cdb \
         vhd_open vhd_repair vhd_edit vhd_merge vhd_ops vhd_chain vhd_stream \
         vhd_beside hv_loader hv_pio_mmio hv_hypercall tool_args tool_verbs \
-        tool_stream tool_freemap hv_ctl hv_ide hv_fwcfg hv_int13
+        tool_stream tool_freemap hv_ctl hv_ide hv_fwcfg hv_int13 \
+        hv_ic
 FUZZ_SRC_hv_fwcfg := hv/chip/fwcfg.c hv/gpa.c
 FUZZ_SRC_hv_int13 := hv/int13.c hv/eltorito.c hv/gpa.c
 FUZZ_SRC_hv_ctl := tools/hv/ctl_request.c $(CLI_SRC) $(VHD_SRC)
 FUZZ_LIBS_hv_ctl := $(LIBS_VHD) $(LIBS_TOOLS)
+FUZZ_SRC_hv_ic := $(IC_SRC) $(VMBUS_SRC) tests/lib/guest.c \
+                  tests/lib/guest_talk.c tests/lib/guest_ring.c
 FUZZ_SRC_hv_ide := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c \
                    hv/gpa.c hv/piix.c $(IDE_SRC)
 # The bus behind the door that counts fetches.
@@ -420,6 +423,9 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  hv/boot_linux.c:hv_loader hv/chip/fwcfg.c:hv_fwcfg \
                  hv/int13.c:hv_int13 hv/eltorito.c:hv_int13 tools/convert/args.c:tool_args \
                  tools/hv/ctl_request.c:hv_ctl \
+                 hv/ic/icmsg.c:hv_ic hv/ic/text.c:hv_ic hv/ic/kvp.c:hv_ic \
+                 hv/ic/vss.c:hv_ic hv/ic/shutdown.c:hv_ic \
+                 hv/ic/heartbeat.c:hv_ic hv/ic/timesync.c:hv_ic \
                  hv/piix.c:hv_ide $(addsuffix :hv_ide,$(IDE_SRC)) \
                  tools/hv/args.c:tool_args tools/cli/options.c:tool_args \
                  tools/cli/size.c:tool_args tools/cli/text.c:tool_args \
