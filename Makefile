@@ -87,7 +87,7 @@ HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/control.c \
           hv/bzimage.c hv/boot_linux.c hv/boot_bios.c hv/int13.c \
           hv/eltorito.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c \
           hv/chip/fwcfg.c \
-          hv/piix.c $(IDE_SRC)
+          hv/piix.c hv/smbios.c $(IDE_SRC)
 
 STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
                storvsp/mail.c storvsp/log.c storvsp/session.c \
@@ -209,7 +209,8 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
            hv_hypercall_fetch hv_kvm hv_reset hv_ic hv_ic_hostile \
-           hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg hv_int13 hv_bios
+           hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg hv_int13 hv_bios \
+           hv_smbios
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
                 storvsp_trace \
                 storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
@@ -223,7 +224,8 @@ UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storv
                 storvsp_thread storvsp_channels storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
                 storvsp_hostile_flip storvsp_provision storvsp_select \
-                storvsp_blocks storvsp_reserve storvsp_compare storvsp_dvd
+                storvsp_blocks storvsp_reserve storvsp_compare storvsp_dvd \
+                storvsp_ide
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper \
@@ -327,6 +329,7 @@ FUZZ_SRC_hv_ide := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c \
 # The bus behind the door that counts fetches.
 WATCHED_VMBUS := $(filter-out hv/gpa.c,$(VMBUS_SRC)) tests/lib/gpa_watch.c
 FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
+                      hv/smbios.c \
                       hv/gpa.c
 FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
 FUZZ_SRC_tool_args := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
@@ -515,13 +518,14 @@ $(BUILD)/obj/tools/cli/options.o $(BUILD)/obj/tools/serve/nbdkit_vhd.o: CFLAGS_A
 
 $(BUILD)/obj/tools/serve/mount_fs.o: CFLAGS_ALL += -I/usr/include/fuse3
 
-# The DSDT: from ASL at build time, into a header of bytes.
-$(BUILD)/gen/dsdt.h: hv/dsdt.asl | $(BUILD)/.deps
+# The DSDT and the SSDT of PCI: from ASL at build time, into headers of bytes.
+AML_HEADERS := $(addprefix $(BUILD)/gen/,dsdt.h ssdt_pci.h)
+$(AML_HEADERS): $(BUILD)/gen/%.h: hv/%.asl | $(BUILD)/.deps
 	@mkdir -p $(@D)
-	iasl -ve -oa -p $(BUILD)/gen/dsdt -tc $< >$(BUILD)/gen/dsdt.log 2>&1 || \
-	  { cat $(BUILD)/gen/dsdt.log; exit 1; }
-	sed 's/^unsigned char/static const &/' $(BUILD)/gen/dsdt.hex >$@
-$(BUILD)/obj/hv/acpi.o: $(BUILD)/gen/dsdt.h
+	iasl -ve -oa -p $(BUILD)/gen/$* -tc $< >$(BUILD)/gen/$*.log 2>&1 || \
+	  { cat $(BUILD)/gen/$*.log; exit 1; }
+	sed 's/^unsigned char/static const &/' $(BUILD)/gen/$*.hex >$@
+$(BUILD)/obj/hv/acpi.o: $(AML_HEADERS)
 
 # The option ROM: 16-bit code, its checksums set, as a header of bytes.
 $(BUILD)/gen/int13_rom.h: hv/int13.S hv/int13.awk | $(BUILD)/.deps
@@ -674,7 +678,7 @@ $(BUILD)/obj/$(1)-objects/tools/cli/options.o: \
   FUZZ_OWN += -DCLI_VERSION=\"$(VERSION)\"
 $(BUILD)/obj/$(1)-objects/tools/verb/freemap_mount.o: \
   FUZZ_OWN += -I/usr/include/fuse3
-$(BUILD)/obj/$(1)-objects/hv/acpi.o: $(BUILD)/gen/dsdt.h
+$(BUILD)/obj/$(1)-objects/hv/acpi.o: $(AML_HEADERS)
 $(BUILD)/obj/$(1)-objects/%.o: %.c | $(BUILD)/.deps $(BUILD)/.deps-$(4)
 	@mkdir -p $$(@D)
 	$(2) $(BASE) $(3) $$(FUZZ_OWN) $(WARN) -c -o $$@ $$<
@@ -783,7 +787,7 @@ mutants:
 .PHONY: coverage analyze repeat
 coverage:
 	+@PROOF_LONG=1 MAKE='$(MAKE)' tests/proof/coverage.sh $(BUILD)
-analyze: $(BUILD)/gen/dsdt.h $(BUILD)/gen/hv-init
+analyze: $(AML_HEADERS) $(BUILD)/gen/hv-init
 	@PROOF_LONG=1 tests/proof/analyze.sh $(BUILD)
 repeat: unit-build
 	+@PROOF_LONG=1 MAKE='$(MAKE)' tests/proof/repeat.sh $(BUILD)

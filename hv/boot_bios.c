@@ -15,6 +15,7 @@
 #include "chip/fwcfg.h"
 #include "int13_rom.h"
 #include "part.h"
+#include "smbios.h"
 #include "vhd/endian.h"
 
 #define ROM_BYTES_MIN 0x10000u
@@ -153,6 +154,8 @@ int hv_bios_items(struct hv_fwcfg *f, const struct hv_bios_machine *m,
 	const char *order = m->dvd_first ? dvd_first : disks_first;
 	struct e820_wire map[3];
 	unsigned ranges = memory_map(m->layout, map);
+	uint8_t smbios[HV_SMBIOS_BYTES], entry[HV_SMBIOS_ENTRY_BYTES];
+	int smbios_bytes = hv_smbios_tables(smbios, sizeof(smbios));
 	const struct {
 		const char *name; /* NULL: `key` */
 		uint16_t key;
@@ -169,10 +172,15 @@ int hv_bios_items(struct hv_fwcfg *f, const struct hv_bios_machine *m,
 		{"etc/sercon-port", 0, &console, sizeof(console)},
 		{"etc/acpi/rsdp", 0, rsdp, RSDP_BYTES},
 		{"etc/table-loader", 0, &loader, sizeof(loader)},
+		/* it finds a place for them, and corrects the entry point */
+		{"etc/smbios/smbios-anchor", 0, entry, sizeof(entry)},
+		{"etc/smbios/smbios-tables", 0, smbios, (size_t)smbios_bytes},
 		{"genroms/hv.rom", 0, int13_rom, sizeof(int13_rom)},
 		{"bootorder", 0, order, strlen(order) + 1},
 	};
 
+	assert(smbios_bytes > 0);
+	hv_smbios_entry((size_t)smbios_bytes, 0, entry);
 	for (size_t i = 0; i < sizeof(items) / sizeof(items[0]); i++) {
 		int ret = items[i].name
 				  ? hv_fwcfg_add_file(f, items[i].name,
@@ -245,7 +253,7 @@ static int build_tables(const struct hv *hv, uint8_t rsdp[RSDP_BYTES],
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
 	ret = hv_acpi_build(tables, HV_BIOS_ACPI_BYTES, acpi_gpa(&hv->layout),
-			    hv->opts.cpus);
+			    hv->opts.cpus, hv->piix);
 	memcpy(rsdp, tables, ret > 0 ? RSDP_BYTES : 0);
 	if (ret > 0)
 		ret = hv_gpa_write(hv->mem, acpi_gpa(&hv->layout), tables,

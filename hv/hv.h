@@ -119,8 +119,9 @@ int hv_boot_linux_check(uint64_t memory_bytes, const char *kernel_path,
 			const char *initrd_path, const char *cmdline,
 			bool *long_mode, struct vhd_err *err);
 
-/* Start by a BIOS from the disk itself. */
 struct hv_disk; /* disk.h */
+
+/* Start by a BIOS from the disk itself. */
 
 struct hv_bios_opts {
 	const uint8_t *image; /* SeaBIOS; copied */
@@ -144,6 +145,15 @@ struct hv_bios_calls {
 };
 /* False: there is no firmware. Any thread. */
 bool hv_bios_calls(struct hv *hv, struct hv_bios_calls *out);
+
+/* Give the machine a PCI bus with an IDE controller (PIIX4) that has these
+ * disks (disk.h), NULL where there is none; they live as long as the partition.
+ * Once, before anything is loaded. -EINVAL: a disk's blocks are not of 512
+ * bytes, a DVD's not of 2048.
+ */
+#define HV_IDE_POSITIONS 4
+int hv_add_ide(struct hv *hv, const struct hv_disk *const disks[HV_IDE_POSITIONS],
+	       struct vhd_err *err);
 
 struct hv_mem *hv_memory(struct hv *hv);
 struct vmbus *hv_bus(struct hv *hv);

@@ -29,6 +29,7 @@
 #define HV_SINTS 16
 
 struct kvm_run;
+struct hv_piix;
 
 /* A processor's SynIC as the guest has set it up. */
 struct hv_synic {
@@ -81,6 +82,7 @@ struct hv {
 	struct hv_mem *mem;
 	struct vmbus *bus;
 	struct hv_board *board;
+	struct hv_piix *piix; /* NULL: no PCI */
 	int wake_fd;         /* the control thread shall look around */
 	int ack_fd;          /* a message slot was emptied */
 	bool ack_wanted;     /* control thread: a post found its slot busy */

@@ -296,6 +296,21 @@ static void the_acpi_tables_are_where_the_rsdp_says(void **state)
 	assert_int_equal(loader[64], 2); /* where it is searched for */
 }
 
+/* SeaBIOS takes them only where the lengths are the same. */
+static void the_smbios_tables_are_as_long_as_their_entry_says(void **state)
+{
+	struct world *w = *state;
+	uint8_t entry[31], tables[512];
+	int n;
+
+	boot(w);
+	assert_int_equal(file(w, "etc/smbios/smbios-anchor", entry, 31), 31);
+	assert_memory_equal(entry, "_SM_", 4);
+	n = file(w, "etc/smbios/smbios-tables", tables, sizeof(tables));
+	assert_int_equal(n, entry[0x16] | entry[0x17] << 8);
+	assert_non_null(memmem(tables, (size_t)n, "Virtual Machine", 15));
+}
+
 static void what_boots_first_is_told(void **state)
 {
 	struct world *w = *state;
@@ -441,6 +456,7 @@ int main(void)
 		TEST(a_reset_brings_all_of_it_back),
 		TEST(memory_is_told_to_its_end),
 		TEST(the_acpi_tables_are_where_the_rsdp_says),
+		TEST(the_smbios_tables_are_as_long_as_their_entry_says),
 		TEST(what_boots_first_is_told),
 		TEST(an_image_that_is_no_bios_is_refused),
 		TEST(kvm_may_refuse_the_firmware),

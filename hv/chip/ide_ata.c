@@ -259,7 +259,7 @@ static void set_geometry(struct ide_channel *ch, struct ide_drive *d,
  */
 static bool set_mode(struct ide_drive *d, uint8_t mode)
 {
-	uint8_t kind = mode >> 3, n = mode & 7;
+	unsigned kind = mode >> 3, n = mode & 7u;
 
 	if (kind <= 1) /* programmed I/O, also "default" */
 		return n <= (kind ? 4 : 1);

@@ -20,7 +20,7 @@ operations=400
 hostile_operations=120 # of the guest beside the hostile one
 hostile_seed=${SEED:-7}
 limit=240
-all_cases='ends torture pattern hostile scsi ic firmware life full flush locks refusals'
+all_cases='ends torture pattern hostile scsi ic firmware life full ide flush locks refusals'
 # Minutes of a nested machine for what tests/nbd.sh shows without a guest.
 [ "${PROOF_LONG-}" != 1 ] || all_cases="$all_cases nbd"
 PATH=$PATH:/usr/sbin:/sbin
@@ -679,6 +679,67 @@ case_full()
 	expect 'qemu-img reads it' qemu-img convert -f vpc -O raw \
 		"$dir/disk.vhd" "$dir/raw"
 	expect 'every byte' cmp "$dir/raw" "$dir/expected"
+	[ $failures -ne 0 ] || rm -rf "$dir"
+}
+
+# Guests without VMBus drivers: a root, a disk at work and a disc on emulated
+# IDE. Then the same disk with hv_storvsc there: it is seen once, and not even a
+# guest that asks for both can write by both.
+case_ide()
+{
+	dir=$work/ide
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	seed=$hostile_seed
+	operations=$hostile_operations
+	echo "seed $seed"
+	expect 'kernel, disks, disc' "$here/ide.sh" prepare "$build" "$dir"
+	"$here/l1.sh" -t 300 -m 1024 -w "$dir" "$here/ide.sh" run "$build" \
+		"$dir" "$seed" $operations
+	expect 'both runs' equal $? 0
+	log=$dir/plain.console
+	expect 'plain: ends with 0' equal "$(cat "$dir/plain.status")" 0
+	expect 'plain: by bus-master DMA' equal \
+		"$(value "$log" 'modes')" 'UDMA/33 UDMA/33 UDMA/33'
+	expect 'plain: no driver of the VMBus' equal \
+		"$(grep -c 'hv_vmbus\|hv_storvsc' "$log")" 0
+	expect 'plain: the disc' equal "$(value "$log" disc)" \
+		"$(md5 "$dir/iso/file.bin")"
+	expect 'plain: no failed write' equal "$(value "$log" 'pattern on')" ''
+	expect 'plain: the same writes here' expected "$dir/work.expected" 32M
+	expect 'plain: it reads what it wrote' equal \
+		"$(value "$log" 'md5 /dev/sdb')" "$(md5 "$dir/work.expected")"
+	expect 'plain: qemu-img reads it' qemu-img convert -f vpc -O raw \
+		"$dir/work.vhd" "$dir/work.raw"
+	expect 'plain: every byte' cmp "$dir/work.raw" "$dir/work.expected"
+	expect 'plain: the root is there' equal "$(value "$log" root)" /dev/sda
+	expect 'plain: to the end' said "$log" 'done'
+	expect 'plain: unmounted' equal "$(value "$log" 'still in')" ''
+	written=$(value "$log" written)
+	log=$dir/both.console
+	expect 'both: ends with 0' equal "$(cat "$dir/both.status")" 0
+	expect 'both: one disk' equal "$(value "$log" disks)" 1
+	expect 'both: by storvsc' equal "$(value "$log" model | tr -d ' ')" \
+		VirtualDisk
+	expect 'both: what the other driver wrote' equal \
+		"$(value "$log" written)" "$written"
+	expect 'both: the emulated side reads' said "$log" 'both read the same'
+	expect 'both: and cannot write' equal \
+		"$(value "$log" 'sdb was written')" ''
+	expect 'both: to the end' said "$log" 'done'
+	for disk in first root; do
+		expect "$disk: sound" "$build/bin/vhd-check" "$dir/$disk.vhd"
+		expect "$disk: qemu-img reads it" qemu-img convert -f vpc \
+			-O raw "$dir/$disk.vhd" "$dir/$disk.img"
+		expect "$disk: its file system is clean" \
+			e2fsck -fn "$dir/$disk.img"
+		expect "$disk: what was written" equal "$(debugfs -R \
+			'cat /written' "$dir/$disk.img" 2>/dev/null |
+			md5sum | cut -d' ' -f1)" "$written"
+	done
+	expect 'what was written by storvsc' equal "$(debugfs -R 'cat /again' \
+		"$dir/root.img" 2>/dev/null | md5sum | cut -d' ' -f1)" \
+		"$(value "$dir/both.console" again)"
 	[ $failures -ne 0 ] || rm -rf "$dir"
 }
 

@@ -51,6 +51,8 @@ static const struct cli_option options[] = {
 	 "unmap or nounmap: whether the guest may give space back;\n"
 	 "direct: past the host's page cache;\n"
 	 "controller=N: on which of four, 0 (the default) to 3;\n"
+	 "ide=N: instead, at position 0 to 3 of an IDE controller,\n"
+	 "which a guest without VMBus drivers finds, too;\n"
 	 "sector=4096, physical=4096: its blocks, else of 512 bytes;\n"
 	 "parent=FILE: of a differencing disk, may be a URI, too;\n"
 	 "reconnect=SECONDS or forever: how long requests wait for\n"
@@ -144,9 +146,19 @@ static int controller_take(struct hv_disk_arg *d, const char *text)
 {
 	uint32_t n = 0;
 
-	if (number("--disk: controller", text, 0, HV_CONTROLLERS_MAX - 1, &n))
+	if (number("--disk: controller", text, 0, HV_SCSI_CONTROLLERS - 1, &n))
 		return -1;
 	d->controller = (uint8_t)n;
+	return 1;
+}
+
+static int ide_take(struct hv_disk_arg *d, const char *text)
+{
+	uint32_t n = 0;
+
+	if (number("--disk: ide", text, 0, HV_IDE_POSITIONS - 1, &n))
+		return -1;
+	d->controller = (uint8_t)(HV_IDE_CONTROLLER + n);
 	return 1;
 }
 
@@ -236,6 +248,7 @@ static const struct value_word {
 	int (*take)(struct hv_disk_arg *d, const char *text);
 } value_words[] = {
 	{"controller=", controller_take},
+	{"ide=", ide_take},
 	{"sector=", sector_take},
 	{"physical=", physical_take},
 	{"parent=", parent_take},
@@ -300,6 +313,10 @@ static int disk_place(const struct hv_args *args, struct hv_disk_arg *d)
 
 	for (const struct hv_disk_arg *o = args->disks; o < d; o++)
 		n += o->controller == d->controller;
+	if (n == 1 && hv_is_ide(d->controller))
+		return cli_usage(prog, "--disk %s: IDE position %d has a disk "
+				       "already",
+				 d->path, d->controller - HV_IDE_CONTROLLER);
 	if (n == HV_LUNS_MAX)
 		return cli_usage(prog, "--disk %s: controller %u has %d disks, "
 				       "no more; name another by controller=N",
@@ -330,6 +347,9 @@ int hv_disk_arg_parse(const char *value, struct hv_disk_arg *d)
 	if (hv_limit_fault(&d->limits))
 		return cli_usage(prog, "--disk %s: %s", value,
 				 hv_limit_fault(&d->limits));
+	if (hv_is_ide(d->controller) && d->sector_bytes == 4096)
+		return cli_usage(prog, "--disk %s: an IDE disk has blocks of "
+				       "512 bytes", value);
 	return d->dvd ? dvd_finish(d, value) : CLI_OK;
 }
 

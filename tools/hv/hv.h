@@ -46,10 +46,26 @@ enum hv_exit {
 
 /* -------------------------------------------------------- command line -- */
 
-/* As many as Hyper-V has: four controllers, 64 disks on each. */
-#define HV_CONTROLLERS_MAX 4
+/* As many as Hyper-V has: four SCSI controllers, 64 disks on each; and the
+ * positions of an IDE controller, each of which counts as one with one disk.
+ */
+#define HV_SCSI_CONTROLLERS 4
+#define HV_IDE_CONTROLLER HV_SCSI_CONTROLLERS /* position 0's number */
+#define HV_CONTROLLERS_MAX (HV_SCSI_CONTROLLERS + HV_IDE_POSITIONS)
 #define HV_LUNS_MAX 64
-#define HV_DISKS_MAX (HV_CONTROLLERS_MAX * HV_LUNS_MAX)
+#define HV_DISKS_MAX (HV_SCSI_CONTROLLERS * HV_LUNS_MAX + HV_IDE_POSITIONS)
+static inline bool hv_is_ide(unsigned controller)
+{
+	return controller >= HV_IDE_CONTROLLER;
+}
+static inline struct storvsp_address hv_ide_address(unsigned controller)
+{
+	return storvsp_ide_address(controller - HV_IDE_CONTROLLER);
+}
+static inline unsigned hv_luns(unsigned controller)
+{
+	return hv_is_ide(controller) ? 1 : HV_LUNS_MAX;
+}
 #define HV_POLL_DEFAULT_US 50u
 #define HV_GUEST_NAME_MAX 64
 #define HV_POLL_MAX_US 10000u
@@ -183,7 +199,9 @@ struct hv_controller_owner {
 	unsigned controller;
 };
 
-/* Each an own VMBus device with own channels; NULL where no disk is. */
+/* Each an own VMBus device with own channels; NULL where no disk is, and where a
+ * DVD drive on IDE is, which is emulated only.
+ */
 struct hv_controllers {
 	struct storvsp *vsp[HV_CONTROLLERS_MAX];
 	struct hv_fwdisks *fwdisks; /* the same disks' other door, or NULL */

@@ -74,13 +74,15 @@ static void disk_words(struct plan *p, const struct hv_disk_arg *d,
 		[STORVSP_UNMAP_OFF] = ",nounmap",
 		[STORVSP_UNMAP_ON] = ",unmap",
 	};
+	bool ide = hv_is_ide(d->controller);
 
 	/* Always a word at the end, so that no name is mistaken for one. */
-	fprintf(p->f, "a%s%s%s%s,controller=%u", inner,
+	fprintf(p->f, "a%s%s%s%s,%s=%u", inner,
 		d->format == VHD_FORMAT_AUTO ? "" : ",",
 		d->format == VHD_FORMAT_AUTO ? ""
 					     : vhd_format_name(d->format),
-		unmap[d->unmap], d->controller);
+		unmap[d->unmap], ide ? "ide" : "controller",
+		d->controller - (ide ? HV_IDE_CONTROLLER : 0));
 	if (d->sector_bytes)
 		fprintf(p->f, ",sector=%u", d->sector_bytes);
 	if (d->physical_bytes)

@@ -104,10 +104,32 @@ static void disks_hurry(void *arg, bool on)
 		hv_fwdisks_hurry(r->fwdisks, on);
 }
 
+static bool has_ide(const struct hv_args *args)
+{
+	for (unsigned i = 0; i < args->disk_count; i++)
+		if (hv_is_ide(args->disks[i].controller))
+			return true;
+	return false;
+}
+
 /* Whether anything but the guest's own driver reaches the disks. */
 static bool wants_fwdisks(const struct hv_args *args)
 {
-	return !args->kernel;
+	return !args->kernel || has_ide(args);
+}
+
+static int add_ide(struct run *r, const struct hv_args *args,
+		   struct vhd_err *err)
+{
+	const struct hv_disk *at[HV_IDE_POSITIONS] = {NULL};
+
+	for (unsigned i = 0; i < args->disk_count; i++) {
+		unsigned c = args->disks[i].controller;
+
+		if (hv_is_ide(c))
+			at[c - HV_IDE_CONTROLLER] = hv_fwdisk(r->fwdisks, i);
+	}
+	return hv_add_ide(r->hv, at, err);
 }
 
 static int create_disks(struct run *r, const struct hv_args *args,
@@ -120,6 +142,8 @@ static int create_disks(struct run *r, const struct hv_args *args,
 	if (ret == 0)
 		ret = hv_controllers_create(&r->controllers, disks, r->fwdisks,
 					    hv_bus(r->hv), err);
+	if (ret == 0 && has_ide(args))
+		ret = add_ide(r, args, err);
 	return ret;
 }
 
