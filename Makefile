@@ -208,7 +208,7 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_hostile vmbus_pass \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
-           hv_hypercall_fetch hv_kvm hv_reset hv_ic hv_ic_hostile \
+           hv_hypercall_fetch hv_kvm hv_reset hv_ask hv_ic hv_ic_hostile \
            hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg hv_int13 hv_bios \
            hv_smbios
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
@@ -593,11 +593,12 @@ PEAK_WRAP := malloc calloc realloc aligned_alloc free
 $(BUILD)/tests/vhd_bound $(BUILD)/tests/vmbus_bound: \
   LDFLAGS_ALL += $(addprefix -Wl$(comma)--wrap=,$(PEAK_WRAP))
 # There is no KVM in these but their own.
-$(BUILD)/tests/hv_kvm $(BUILD)/tests/hv_reset: LDFLAGS_ALL += \
+FAKEKVM := $(addprefix $(BUILD)/tests/,hv_kvm hv_reset hv_ask)
+$(FAKEKVM): LDFLAGS_ALL += \
   -Wl,--wrap=open64,--wrap=ioctl,--wrap=eventfd,--wrap=mmap64 \
   -Wl,--wrap=munmap,--wrap=madvise,--wrap=write,--wrap=pthread_create \
   -Wl,--wrap=hv_cpu_virtualizes
-$(BUILD)/tests/hv_kvm $(BUILD)/tests/hv_reset: $(call obj,tests/lib/fakekvm.c)
+$(FAKEKVM): $(call obj,tests/lib/fakekvm.c)
 $(BUILD)/tests/hv_bios: LDFLAGS_ALL += -Wl,--wrap=ioctl
 $(BUILD)/obj/tests/hv_bios.o: $(BUILD)/gen/int13_rom.h
 # This one does what a guest may do between two looks at its slot.
