@@ -130,7 +130,7 @@ static void a_controller_has_64_disks_and_a_guest_four_controllers(void **state)
 			     (char *)(uintptr_t)"--kernel=k"};
 	int argc = 2;
 
-	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++) {
+	for (unsigned c = 0; c < HV_SCSI_CONTROLLERS; c++) {
 		for (unsigned i = 0; i < HV_LUNS_MAX; i++) {
 			const struct hv_disk_arg *d;
 
@@ -147,7 +147,34 @@ static void a_controller_has_64_disks_and_a_guest_four_controllers(void **state)
 		argc--;
 		hv_args_free(&args);
 	}
-	assert_int_equal(argc, 2 + HV_DISKS_MAX);
+	assert_int_equal(argc, 2 + HV_DISKS_MAX - HV_IDE_POSITIONS);
+}
+
+static void an_ide_position_has_one_disk_of_512_bytes_a_block(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--disk", "a.vhd,ide=3,ro",
+			       "--disk", "b.vhd", "--dvd", "c.iso,ide=0", NULL),
+			 -1);
+	assert_int_equal(args.disks[0].controller, HV_IDE_CONTROLLER + 3);
+	assert_int_equal(args.disks[0].lun, 0);
+	assert_true(args.disks[0].read_only);
+	assert_int_equal(args.disks[1].controller, 0);
+	assert_int_equal(args.disks[1].lun, 0);
+	assert_int_equal(args.disks[2].controller, HV_IDE_CONTROLLER);
+	assert_true(args.disks[2].dvd);
+	assert_int_equal(hv_ide_address(HV_IDE_CONTROLLER + 3).path, 1);
+	assert_int_equal(hv_ide_address(HV_IDE_CONTROLLER + 3).target, 1);
+	hv_args_free(&args);
+	assert_int_equal(parse("--kernel", "k", "--disk", "a,ide=1", "--disk",
+			       "b,ide=1", NULL), CLI_USAGE);
+	hv_args_free(&args);
+	assert_int_equal(parse("--kernel", "k", "--disk", "a,ide=4", NULL),
+			 CLI_USAGE);
+	hv_args_free(&args);
+	assert_int_equal(parse("--kernel", "k", "--disk", "a,ide=0,sector=4096",
+			       NULL), CLI_USAGE);
+	hv_args_free(&args);
 }
 
 static void a_place_for_reservations_is_a_name_without_comma(void **state)
@@ -861,6 +888,8 @@ int main(void)
 		cmocka_unit_test(a_dvd_drive_is_read_only_and_may_be_empty),
 		cmocka_unit_test(
 			a_controller_has_64_disks_and_a_guest_four_controllers),
+		cmocka_unit_test(
+			an_ide_position_has_one_disk_of_512_bytes_a_block),
 		cmocka_unit_test(
 			there_are_as_many_channels_as_processors_unless_told),
 		cmocka_unit_test(a_name_is_a_plain_word),

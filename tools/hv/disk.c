@@ -227,6 +227,10 @@ int hv_disks_attach(struct hv_disks *d, unsigned controller,
 
 		if (arg->controller != controller)
 			continue;
+		if (hv_is_ide(controller)) {
+			o.path = hv_ide_address(controller).path;
+			o.target = hv_ide_address(controller).target;
+		}
 		memcpy(o.unique_id, d->id[i], sizeof(o.unique_id));
 		if (d->keeper[i]) {
 			o.reservations = *hv_keeper_kept(d->keeper[i]);

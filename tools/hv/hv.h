@@ -11,6 +11,7 @@
  *   ctl*.c          control over a UNIX socket: see ctl.h
  *   controllers.c   SCSI controllers and which disks they have
  *   fwdisk.c        the same disks for firmware and emulated controllers
+ *   firmware.c      boot by firmware: which, and from what
  *   run.c           run a guest on this machine's KVM
  *   terminal.c      raw mode and back; escape.c: Ctrl-A
  *   nested.c        run the same in a QEMU machine: its life and the bytes
@@ -46,10 +47,26 @@ enum hv_exit {
 
 /* -------------------------------------------------------- command line -- */
 
-/* As many as Hyper-V has: four controllers, 64 disks on each. */
-#define HV_CONTROLLERS_MAX 4
+/* As many as Hyper-V has: four SCSI controllers, 64 disks on each; and the
+ * positions of an IDE controller, each of which counts as one with one disk.
+ */
+#define HV_SCSI_CONTROLLERS 4
+#define HV_IDE_CONTROLLER HV_SCSI_CONTROLLERS /* position 0's number */
+#define HV_CONTROLLERS_MAX (HV_SCSI_CONTROLLERS + HV_IDE_POSITIONS)
 #define HV_LUNS_MAX 64
-#define HV_DISKS_MAX (HV_CONTROLLERS_MAX * HV_LUNS_MAX)
+#define HV_DISKS_MAX (HV_SCSI_CONTROLLERS * HV_LUNS_MAX + HV_IDE_POSITIONS)
+static inline bool hv_is_ide(unsigned controller)
+{
+	return controller >= HV_IDE_CONTROLLER;
+}
+static inline struct storvsp_address hv_ide_address(unsigned controller)
+{
+	return storvsp_ide_address(controller - HV_IDE_CONTROLLER);
+}
+static inline unsigned hv_luns(unsigned controller)
+{
+	return hv_is_ide(controller) ? 1 : HV_LUNS_MAX;
+}
 #define HV_POLL_DEFAULT_US 50u
 #define HV_GUEST_NAME_MAX 64
 #define HV_POLL_MAX_US 10000u
@@ -74,6 +91,9 @@ struct hv_disk_arg {
 	bool direct;	   /* past the page cache */
 };
 
+/* What firmware boots first, where not a disk by its number. */
+enum hv_boot { HV_BOOT_DISK = 0, HV_BOOT_DVD = -1 };
+
 struct hv_pin {
 	unsigned count; /* 0: run where the host likes */
 	uint16_t cpu[HV_CPUS_MAX]; /* of the host, for each of the guest */
@@ -82,7 +102,11 @@ struct hv_pin {
 struct hv_args {
 	struct hv_disk_arg disks[HV_DISKS_MAX];
 	unsigned disk_count;
-	const char *kernel, *initrd, *append, *console;
+	const char *kernel; /* NULL: by firmware from the disk */
+	const char *initrd, *append, *console;
+	const char *firmware; /* its file, or NULL: the installed one */
+	bool boot_named;
+	int boot; /* enum hv_boot, or from 1: which of `disks` */
 	enum storvsp_on_error on_error;
 	const char *name; /* of the control socket, or NULL: none */
 	uint64_t memory_bytes;
@@ -179,7 +203,9 @@ struct hv_controller_owner {
 	unsigned controller;
 };
 
-/* Each an own VMBus device with own channels; NULL where no disk is. */
+/* Each an own VMBus device with own channels; NULL where no disk is, and where a
+ * DVD drive on IDE is, which is emulated only.
+ */
 struct hv_controllers {
 	struct storvsp *vsp[HV_CONTROLLERS_MAX];
 	struct hv_fwdisks *fwdisks; /* the same disks' other door, or NULL */
