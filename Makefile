@@ -164,7 +164,8 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/convert/share.c tools/convert/diff.c \
                    tools/convert/journal.c tools/convert/resume.c \
                    tools/verb/words.c tools/verb/preset.c
-SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv/disk.c \
+SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/pin.c \
+          tools/hv/disk.c tools/hv/nbd_lazy.c \
           tools/hv/keeper.c tools/hv/run.c tools/hv/controllers.c \
           tools/hv/fwdisk.c tools/hv/firmware.c \
           tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
@@ -239,13 +240,16 @@ SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
 SRC_tools_fwdisk  := tools/hv/fwdisk.c
-SRC_tools_firmware := tools/hv/firmware.c tools/hv/args.c tools/hv/limit.c tools/hv/pin.c \
-                      tools/hv/disk.c tools/hv/keeper.c tools/hv/terminal.c
-SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv/disk.c \
+SRC_tools_firmware := tools/hv/firmware.c tools/hv/args.c tools/hv/limit.c \
+                      tools/hv/pin.c tools/hv/disk.c tools/hv/nbd_lazy.c \
+                      tools/hv/keeper.c tools/hv/terminal.c
+SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/pin.c \
+                     tools/hv/disk.c tools/hv/nbd_lazy.c \
                      tools/hv/keeper.c tools/hv/escape.c \
                      tools/hv/terminal.c tools/hv/modules.c \
                      tools/hv/shares.c tools/hv/cpio.c
-SRC_tools_ctl     := tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv/disk.c \
+SRC_tools_ctl     := tools/hv/args.c tools/hv/limit.c tools/hv/pin.c \
+                     tools/hv/disk.c tools/hv/nbd_lazy.c \
                      tools/hv/keeper.c tools/hv/fwdisk.c \
                      tools/hv/terminal.c tools/hv/ctl.c \
                      tools/hv/ctl_show.c tools/hv/ctl_request.c \
@@ -468,7 +472,7 @@ UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_COUNTED) \
         $(UNIT_TOOLS)
 
 .PHONY: all clean layers style unit check check-long proof install help deps \
-        demo bench unit-build unit-run bench-build watched
+        demo bench unit-build unit-run bench-build watched check-guests
 .DELETE_ON_ERROR:
 all: $(addprefix $(BUILD)/bin/,$(PROGRAMS) $(VHD_VERBS)) $(LIBVHD) $(LIBVHD_SO) \
      $(NBD_PLUGIN)
@@ -593,12 +597,12 @@ PEAK_WRAP := malloc calloc realloc aligned_alloc free
 $(BUILD)/tests/vhd_bound $(BUILD)/tests/vmbus_bound: \
   LDFLAGS_ALL += $(addprefix -Wl$(comma)--wrap=,$(PEAK_WRAP))
 # There is no KVM in these but their own.
-FAKEKVM := $(addprefix $(BUILD)/tests/,hv_kvm hv_reset hv_ask)
-$(FAKEKVM): LDFLAGS_ALL += \
-  -Wl,--wrap=open64,--wrap=ioctl,--wrap=eventfd,--wrap=mmap64 \
+FAKE_KVM := -Wl,--wrap=open64,--wrap=ioctl,--wrap=eventfd,--wrap=mmap64 \
   -Wl,--wrap=munmap,--wrap=madvise,--wrap=write,--wrap=pthread_create \
   -Wl,--wrap=hv_cpu_virtualizes
-$(FAKEKVM): $(call obj,tests/lib/fakekvm.c)
+FAKED_KVM := $(addprefix $(BUILD)/tests/,hv_kvm hv_reset hv_ask)
+$(FAKED_KVM): LDFLAGS_ALL += $(FAKE_KVM)
+$(FAKED_KVM): $(call obj,tests/lib/fakekvm.c)
 $(BUILD)/tests/hv_bios: LDFLAGS_ALL += -Wl,--wrap=ioctl
 $(BUILD)/obj/tests/hv_bios.o: $(BUILD)/gen/int13_rom.h
 # This one does what a guest may do between two looks at its slot.
@@ -779,6 +783,12 @@ check-long:
 	@tests/proof/table.sh $(BUILD)
 proof: check
 	@tests/proof/table.sh $(BUILD)
+# CELLS: quick, or such as 686/direct/2; the table of the README by TABLE=1.
+CELLS := all
+check-guests: all
+	@tools/deps.sh build run test && tests/guest/matrix.sh $(BUILD) $(CELLS)
+	@$(if $(TABLE),tests/guest/matrix-table.sh \
+	  $(BUILD)/guest/matrix/results README.md)
 
 # Tests of the tests: planted defects (all of them; a sample is part of check).
 .PHONY: mutants
@@ -795,11 +805,21 @@ repeat: unit-build
 
 # Programs of benchmarks only are prerequisites of bench-build.
 bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain \
-             $(BUILD)/bench/vsc
+             $(BUILD)/bench/vsc $(BUILD)/bench/first $(BUILD)/bench/hv_fake
 $(BUILD)/bench/vsc: $(call obj,tests/bench/vsc.c tests/bench/drive.c) \
                     $(LIBTEST) $(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_VHD)
+$(BUILD)/bench/first: $(call obj,tests/bench/first.c)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^
+# The program hv, but for the KVM under it.
+$(BUILD)/bench/hv_fake: $(call obj,$(SRC_hv) tests/bench/hv_fake.c \
+                          tests/lib/fakekvm.c) $(LIBSANDBOX) $(LIBCLI) \
+                        $(LIBSTORVSP) $(LIBHV) $(LIBVMBUS) $(LIBVHD)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) $(FAKE_KVM) -Wl,--wrap=main -o $@ $^ $(LIBS_VHD) \
+	  $(LIBS_TOOLS) -lcmocka
 $(BUILD)/bench/measure: $(call obj,tests/bench/measure.c)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^
@@ -825,6 +845,7 @@ help:
 	@echo 'make check           every test of the quick suite (SAN=1: sanitized)'
 	@echo 'make proof           make check, then the table of goals with its figures'
 	@echo 'make check-long      the long columns of the same: hours'
+	@echo 'make check-guests    Debian kernels, ways to boot, 1 to 4 processors'
 	@echo 'make unit            unit tests only'
 	@echo 'make mutants         planted defects that the unit tests must notice'
 	@echo 'make coverage        of the primary files, against the list of reasons'

@@ -13,6 +13,10 @@
 #   -t       partition table (default mbr); gpt has a BIOS boot partition
 #   -l       boot loader (default grub)
 #   -s       size (default 96); -a: more words for the kernel
+#   -m       modules of the initramfs, instead of all that may have the disk
+#   -e       a directory whose files are put over the root's
+#   -o       a directory that gets vmlinuz, initrd and cmdline, to be booted
+#            directly
 #   -b       a static busybox for its processor (default: the installed one)
 #
 # No loop device, no mount, no root. What grub-install does on a disk is this:
@@ -33,7 +37,10 @@ die()
 }
 
 busybox=$(command -v busybox)
-while getopts t:l:s:a:b: o; do
+wanted='hv_vmbus hv_storvsc ata_piix sd_mod ext4'
+extra=
+beside=
+while getopts t:l:s:a:b:m:e:o: o; do
 	case $o in
 	t) table=$OPTARG ;;
 	l) loader=$OPTARG ;;
@@ -77,8 +84,8 @@ initramfs()
 	[ -d "$base/lib/modules/$version/kernel" ] || die "$version: no modules"
 	[ -e "$base/lib/modules/$version/modules.dep" ] ||
 		depmod -b "$base" "$version" || return 1
-	for module in hv_vmbus hv_storvsc ata_piix sd_mod ext4; do
-		modprobe -d "$base" -S "$version" --show-depends $module \
+	for module in $wanted; do
+		modprobe -d "$base" -S "$version" --show-depends "$module" \
 			2>/dev/null
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$work/modules"
 	while read -r path; do
@@ -92,7 +99,13 @@ initramfs()
 	mount -t sysfs sys /sys
 	mount -t devtmpfs dev /dev
 	echo "guest: initramfs of $(uname -r)"
-	while read -r module; do insmod /mod/$module; done </mod/order
+	params() # MODULE: as the command line has them
+	{
+		tr ' ' '\n' </proc/cmdline | sed -n "s/^$1\.//p"
+	}
+	while read -r module; do
+		insmod /mod/$module $(params ${module%.ko})
+	done </mod/order
 	uuid=$(tr ' ' '\n' </proc/cmdline | sed -n 's/^root=UUID=//p')
 	n=0
 	while [ $n -lt 200 ]; do
@@ -143,6 +156,7 @@ root_tree()
 	sync
 	END
 	chmod 755 "$r/etc/boot"
+	[ -z "$extra" ] || cp -R "$extra/." "$r/" || return 1
 	cp -L "$image" "$r/boot/vmlinuz" && initramfs >"$r/boot/initrd" ||
 		return 1
 	command_line="root=UUID=$uuid console=ttyS0 quiet panic=-1 $words"
@@ -262,6 +276,11 @@ mke2fs -q -t ext4 -U "$uuid" -d "$work/root" -E "offset=$((first * 512)),root_ow
 	"$work/disk" "$((size - first / 2048 - 1))M" 2>"$work/mke2fs" ||
 	die "no file system: $(cat "$work/mke2fs")"
 install_"$loader" || die 'no boot loader'
+if [ -n "$beside" ]; then
+	mkdir -p "$beside" && cp "$work/root/boot/vmlinuz" \
+		"$work/root/boot/initrd" "$beside/" || exit 1
+	echo "$command_line" >"$beside/cmdline"
+fi
 case $disk in
 *.vhd)
 	qemu-img convert -f raw -O vpc -o subformat=dynamic,force_size=on \

@@ -74,9 +74,13 @@ static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
 		.parent_path = arg->parent,
 		.nbd = &nbd,
 	};
+	bool remote = vhd_is_nbd_uri(arg->path) ||
+		      (arg->parent && vhd_is_nbd_uri(arg->parent));
 	struct vhd *img;
-	int ret = vhd_open(arg->path, &opts, &img, err);
+	int ret = remote ? hv_nbd_load(err) : 0;
 
+	if (ret == 0)
+		ret = vhd_open(arg->path, &opts, &img, err);
 	free(dir);
 	if (ret < 0)
 		return say_parent(arg, err);

@@ -6,6 +6,7 @@
  *   limit.c         its words that limit a disk
  *   pin.c           --pin
  *   disk.c          --disk: open, name, close
+ *   nbd_lazy.c      libnbd, where a disk is on a server
  *   keeper.c        its pr=FILE: reservations that outlive a run
  *   ctl*.c          control over a UNIX socket: see ctl.h
  *   controllers.c   SCSI controllers and which disks they have
@@ -178,6 +179,9 @@ void hv_disk_id(const char *path, const struct vhd_info *info, uint8_t id[16]);
 /* Those of this controller. */
 int hv_disks_attach(struct hv_disks *d, unsigned controller,
 		    struct storvsp *vsp, struct vhd_err *err);
+
+/* Before an NBD URI is opened. -ENOENT, -ENOTSUP. */
+int hv_nbd_load(struct vhd_err *err);
 
 /* The file of a disk's persistent reservations: opened, made where it does not
  * exist, and locked. -EUCLEAN: not such a file, or another disk's; -EBUSY;

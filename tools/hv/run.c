@@ -302,6 +302,7 @@ static int end_status(struct run *r, enum hv_end end,
 	case HV_END_TRIPLE_FAULT:
 		hv_say_line(NULL, "the guest's processor shut down (triple "
 				  "fault)");
+		hv_say_state(r->hv);
 		return HV_EXIT_TRIPLE_FAULT;
 	case HV_END_STOPPED:
 		if (hv_signals_timed_out()) {
