@@ -56,6 +56,7 @@ struct hv_vcpu {
 	bool able;           /* it has begun well; read after `halted` */
 	bool leave;          /* read after `go` */
 	sem_t go, halted;    /* one each way for each machine */
+	unsigned told;       /* of `tell`; its thread's */
 	_Atomic uint64_t left[HV_CAUSES]; /* written by its thread only */
 	struct vhd_err err;  /* why it failed, where `end` says this one did */
 };
@@ -92,6 +93,7 @@ struct hv {
 	struct hv_bios *bios;
 	unsigned restarts;
 	atomic_bool stop;    /* hv_stop was called */
+	atomic_uint tell;    /* how often hv_tell_state was called */
 	_Atomic uint64_t entered_ns; /* of the first processor; 0: not yet */
 	_Atomic uint32_t end; /* enum hv_end, HV_END_NONE; + vCPU << 8 */
 	struct hv_vcpu vcpu[]; /* opts.cpus */
@@ -137,7 +139,7 @@ void hv_vcpu_kick(struct hv_vcpu *v);
 void hv_vcpu_halt(struct hv_vcpu *v);
 /* End the thread, which is halted. */
 void hv_vcpu_join(struct hv_vcpu *v);
-/* Say where it is; not while its thread runs. */
+/* Say where it is; not while another thread runs it. */
 void hv_vcpu_say_state(struct hv_vcpu *v);
 
 /* irq.c */

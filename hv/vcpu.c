@@ -497,6 +497,17 @@ static void note_entry(struct hv_vcpu *v)
 						 (uint64_t)t.tv_nsec);
 }
 
+/* Once for calls of hv_tell_state that came together. */
+static void tell_state(struct hv_vcpu *v)
+{
+	unsigned tell = atomic_load(&v->hv->tell);
+
+	if (v->told == tell)
+		return;
+	v->told = tell;
+	hv_vcpu_say_state(v);
+}
+
 /* Until the machine has its end. */
 static void run_guest(struct hv_vcpu *v)
 {
@@ -504,6 +515,7 @@ static void run_guest(struct hv_vcpu *v)
 	while (!hv_ended(v->hv)) {
 		int ret;
 
+		tell_state(v);
 		hv_vcpu_attend(v);
 		ret = run(v);
 		if (ret == -EINTR) {
