@@ -142,6 +142,18 @@ void hv_vcpu_join(struct hv_vcpu *v);
 /* Say where it is; not while another thread runs it. */
 void hv_vcpu_say_state(struct hv_vcpu *v);
 
+/* exits.c, for the processor's thread: do what the exit asks for; false: it
+ * has decided the end.
+ */
+bool hv_vcpu_exit(struct hv_vcpu *v);
+/* The run has failed; returns false. Only the one that decided the end keeps its
+ * reason: nobody reads others.
+ */
+__attribute__((format(printf, 2, 3))) bool hv_vcpu_fail(struct hv_vcpu *v,
+							 const char *fmt, ...);
+/* Its instruction pointer, or 0. */
+unsigned long long hv_vcpu_where(struct hv_vcpu *v);
+
 /* irq.c */
 int hv_irq_setup(struct hv *hv, struct vhd_err *err);
 void hv_irq_fini(struct hv *hv); /* also of what was set up in part */
