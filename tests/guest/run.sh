@@ -875,6 +875,8 @@ booted() # NAME CALLS
 	expect "$1: root on a disk of VMBus" said "$log" \
 		'driver storvsc_host'
 	expect "$1: the root" said "$log" 'root /dev/sda[12]'
+	expect "$1: the maker" said "$log" 'made by Microsoft Corporation'
+	expect "$1: the boot loader wrote" said "$log" 'loader starts x'
 	calls=$(sed -n 's/.*firmware: \([0-9]*\) disk calls.*/\1/p' \
 		"$dir/$1.err")
 	sed -n 's/^hv: \(firmware: .*\)/\1/p' "$dir/$1.err"
@@ -917,6 +919,8 @@ poweroff'
 	booted mbr 3000 2048
 	expect 'mbr: a second start in the same run' said "$dir/mbr.console" \
 		'boots xx'
+	expect 'mbr: before which the boot loader could write' said \
+		"$dir/mbr.console" 'loader starts xx'
 	in_qemu mbr
 	"$here/firmware.sh" "$build" "$dir/gpt.vhd" "$dir/gpt" poweroff
 	booted gpt 1500 4096
