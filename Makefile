@@ -74,11 +74,15 @@ VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \
              hv/vmbus/connection.c hv/vmbus/offer.c hv/vmbus/gpadl.c \
              hv/vmbus/channel.c hv/vmbus/ring.c hv/vmbus/packet.c
 
+IC_SRC := hv/ic/ic.c hv/ic/icmsg.c hv/ic/text.c hv/ic/shutdown.c \
+          hv/ic/heartbeat.c hv/ic/timesync.c hv/ic/kvp.c hv/ic/vss.c
+
 IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_data.c hv/chip/ide_dma.c \
            hv/chip/ide_ata.c hv/chip/ide_identify.c hv/chip/ide_atapi.c \
            hv/chip/ide_packet.c
 
 HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/control.c \
+          hv/ask.c hv/stand.c hv/service.c $(IC_SRC) \
           hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c hv/board.c hv/acpi.c \
           hv/bzimage.c hv/boot_linux.c hv/chip/uart.c hv/chip/cmos.c \
           hv/chip/pm.c \
@@ -167,7 +171,9 @@ SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv
           tools/hv/shares.c tools/hv/initramfs.c tools/hv/cpio.c \
           tools/hv/blob.c tools/hv/ctl.c tools/hv/ctl_show.c \
           tools/hv/ctl_request.c tools/hv/ctl_socket.c \
-          tools/hv/ctl_server.c tools/hv/ctl_disk.c tools/hv/ctl_look.c
+          tools/hv/ctl_server.c tools/hv/ctl_disk.c tools/hv/ctl_look.c \
+          tools/hv/ctl_life.c tools/hv/ctl_console.c tools/hv/ctl_guest.c \
+          tools/hv/ctl_attach.c
 
 SRC_vhd-mount := tools/serve/vhd-mount.c tools/serve/mount_fs.c \
                  tools/serve/mount_part.c tools/serve/mount_overlay.c \
@@ -201,7 +207,7 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_hostile vmbus_pass \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
-           hv_hypercall_fetch hv_kvm hv_reset \
+           hv_hypercall_fetch hv_kvm hv_reset hv_ic hv_ic_hostile \
            hv_ide hv_ide_dma hv_ide_dvd hv_pci
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
                 storvsp_trace \
@@ -222,7 +228,7 @@ UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper \
               tools_fwdisk tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
-              tools_gpt tools_sandbox tools_ctl
+              tools_gpt tools_sandbox tools_ctl tools_ctl_guest
 SRC_tools_bench := tools/verb/bench_run.c
 SRC_tools_stream  := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
@@ -239,7 +245,11 @@ SRC_tools_ctl     := tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv/di
                      tools/hv/terminal.c tools/hv/ctl.c \
                      tools/hv/ctl_show.c tools/hv/ctl_request.c \
                      tools/hv/ctl_socket.c tools/hv/ctl_server.c \
-                     tools/hv/ctl_disk.c tools/hv/ctl_look.c
+                     tools/hv/ctl_disk.c tools/hv/ctl_look.c \
+                     tools/hv/ctl_life.c tools/hv/ctl_console.c \
+                     tools/hv/ctl_guest.c tools/hv/ctl_attach.c \
+                     tools/hv/escape.c tests/lib/fakehv.c
+SRC_tools_ctl_guest := $(SRC_tools_ctl)
 SRC_tools_gpt     := tools/verb/gpt.c
 SRC_tools_inspect := $(filter-out tools/inspect/vhd-%,$(SRC_vhd-inspect))
 TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
@@ -532,7 +542,7 @@ $(foreach t,$(UNIT_VMBUS),$(eval $(call unit_rule,$(t),$(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_HV),$(eval $(call unit_rule,$(t),$(LIBHV) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_STORVSP),$(eval $(call unit_rule,$(t),$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) \
-  $(LIBSANDBOX) $(LIBCLI) $(if $(filter tools_ctl,$(t)),$(LIBSTORVSP) $(LIBVMBUS)) $(LIBVHD))))
+  $(LIBSANDBOX) $(LIBCLI) $(if $(filter tools_ctl%,$(t)),$(LIBSTORVSP) $(LIBVMBUS)) $(LIBVHD))))
 
 COUNTED_CALLS := malloc calloc realloc aligned_alloc strdup strndup
 $(BUILD)/lib/counted/%.a: $(BUILD)/lib/%.a

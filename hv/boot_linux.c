@@ -76,26 +76,42 @@ static int to_guest(struct hv_mem *mem, uint64_t gpa, const void *src,
 	return 0;
 }
 
+/* A piece of a file right into its place, which is whole RAM or an error. */
+static int piece_to_guest(int fd, uint64_t off, size_t len, struct hv_mem *mem,
+			  uint64_t gpa, struct vhd_err *err)
+{
+	uint64_t pfns[CHUNK_BYTES / HV_PAGE_BYTES + 1];
+	uint32_t offset = (uint32_t)(gpa % HV_PAGE_BYTES);
+	size_t pages = (offset + len + HV_PAGE_BYTES - 1) / HV_PAGE_BYTES;
+	struct iovec iov[HV_MEM_REGIONS_MAX];
+	int n, ret = 0;
+
+	for (size_t i = 0; i < pages; i++)
+		pfns[i] = gpa / HV_PAGE_BYTES + i;
+	n = hv_gpa_iov(mem, pfns, pages, offset, len, iov, HV_MEM_REGIONS_MAX);
+	if (n < 0)
+		return vhd_fail(err, n, VHD_WHY_KERNEL_FIT, 0,
+				"does not fit the guest's memory");
+	for (int i = 0; i < n && ret == 0; i++) {
+		ret = read_exact(fd, iov[i].iov_base, iov[i].iov_len, off, err);
+		off += iov[i].iov_len;
+	}
+	return ret;
+}
+
 static int file_to_guest(int fd, uint64_t off, uint64_t len, struct hv_mem *mem,
 			 uint64_t gpa, struct vhd_err *err)
 {
-	uint8_t *buf = malloc(CHUNK_BYTES);
 	int ret = 0;
 
-	if (!buf)
-		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
-				"out of memory");
 	while (len > 0 && ret == 0) {
 		size_t n = len < CHUNK_BYTES ? (size_t)len : CHUNK_BYTES;
 
-		ret = read_exact(fd, buf, n, off, err);
-		if (ret == 0)
-			ret = to_guest(mem, gpa, buf, n, err);
+		ret = piece_to_guest(fd, off, n, mem, gpa, err);
 		off += n;
 		gpa += n;
 		len -= n;
 	}
-	free(buf);
 	return ret;
 }
 

@@ -33,7 +33,7 @@ static void drain_eventfd(int fd)
 		;
 }
 
-static int64_t now_ms(void)
+int64_t hv_now_ms(void)
 {
 	struct timespec t;
 
@@ -72,10 +72,14 @@ static void read_input(struct control *c)
 /* Fetch what the guest wrote unless older output still waits. */
 static bool have_output(struct control *c)
 {
+	const struct hv_opts *o = &c->hv->opts;
+
 	if (c->out_at == c->out_len) {
 		c->out_at = 0;
 		c->out_len = hv_board_output(c->hv->board, c->out,
 					     sizeof(c->out));
+		if (c->out_len > 0 && o->console_tap)
+			o->console_tap(o->console_arg, c->out, c->out_len);
 	}
 	return c->out_len > 0;
 }
@@ -102,7 +106,18 @@ static void write_output(struct control *c)
 
 /* ---------------------------------------------------------------- loop -- */
 
-enum { WAIT_WAKE, WAIT_BUS, WAIT_ACK, WAIT_IN, WAIT_OUT, WAIT_COUNT };
+enum { WAIT_WAKE, WAIT_BUS, WAIT_ACK, WAIT_IN, WAIT_OUT, WAIT_SOURCES,
+       WAIT_COUNT = WAIT_SOURCES + HV_SOURCES_MAX };
+
+int hv_source_add(struct hv *hv, struct hv_source *s)
+{
+	struct hv_life *l = &hv->life;
+
+	if (l->source_count == HV_SOURCES_MAX)
+		return -ENOSPC;
+	l->source[l->source_count++] = s;
+	return 0;
+}
 
 static void poll_once(struct control *c, int timeout_ms,
 		      struct pollfd p[WAIT_COUNT])
@@ -119,7 +134,10 @@ static void poll_once(struct control *c, int timeout_ms,
 				     .events = POLLIN};
 	p[WAIT_OUT] = (struct pollfd){.fd = output ? c->out_fd : -1,
 				      .events = POLLOUT};
-	if (poll(p, WAIT_COUNT, timeout_ms) < 0)
+	for (unsigned i = 0; i < hv->life.source_count; i++)
+		p[WAIT_SOURCES + i] = (struct pollfd){
+			.fd = hv->life.source[i]->fd, .events = POLLIN};
+	if (poll(p, WAIT_SOURCES + hv->life.source_count, timeout_ms) < 0)
 		for (int i = 0; i < WAIT_COUNT; i++)
 			p[i].revents = 0;
 	/* A broken or closed console takes everything. */
@@ -134,14 +152,38 @@ static int until(int64_t due)
 
 	if (due < 0)
 		return -1;
-	left = due - now_ms();
+	left = due - hv_now_ms();
 	return left < 0 ? 0 : (int)left;
+}
+
+/* The first of the moments that something waits for; -1: none. */
+static int64_t first_due(const struct hv *hv, int64_t bus_due)
+{
+	int64_t due = bus_due;
+
+	for (unsigned i = 0; i < hv->life.source_count; i++) {
+		int64_t other = hv->life.source[i]->due_ms;
+
+		if (other >= 0 && (due < 0 || other < due))
+			due = other;
+	}
+	return due;
+}
+
+static void serve_sources(const struct hv *hv, const struct pollfd *p)
+{
+	for (unsigned i = 0; i < hv->life.source_count; i++) {
+		struct hv_source *s = hv->life.source[i];
+
+		if (p[i].revents || until(s->due_ms) == 0)
+			s->serve(s);
+	}
 }
 
 /* What the guest wrote before its end still goes out, if somebody takes it. */
 static void drain(struct control *c)
 {
-	int64_t due = now_ms() + DRAIN_MS;
+	int64_t due = hv_now_ms() + DRAIN_MS;
 
 	while (have_output(c) && c->out_fd >= 0 && until(due) > 0) {
 		struct pollfd p = {.fd = c->out_fd, .events = POLLOUT};
@@ -158,9 +200,11 @@ static void serve(struct control *c)
 	int64_t bus_due = 0;
 
 	while (!hv_ended(hv)) {
-		poll_once(c, until(bus_due), p);
-		if (p[WAIT_WAKE].revents)
+		poll_once(c, until(first_due(hv, bus_due)), p);
+		if (p[WAIT_WAKE].revents) {
 			drain_eventfd(hv->wake_fd);
+			hv_asks_serve(hv);
+		}
 		if (p[WAIT_ACK].revents) {
 			drain_eventfd(hv->ack_fd);
 			hv->ack_wanted = false;
@@ -170,8 +214,9 @@ static void serve(struct control *c)
 		if (p[WAIT_BUS].revents || until(bus_due) == 0) {
 			int ms = vmbus_service(hv->bus);
 
-			bus_due = ms < 0 ? -1 : now_ms() + ms;
+			bus_due = ms < 0 ? -1 : hv_now_ms() + ms;
 		}
+		serve_sources(hv, p + WAIT_SOURCES);
 		if (p[WAIT_IN].revents)
 			read_input(c);
 		else if (c->in_len > 0)
@@ -189,6 +234,7 @@ void hv_control_run(struct hv *hv)
 
 	do {
 		serve(&c);
+		hv_life_go_on(hv);
 		hv_vcpus_halt(hv);
 		drain(&c);
 	} while (hv_restart(hv));

@@ -54,7 +54,8 @@ static const struct {
  * only where there is another processor.
  */
 #define HINTS_ALWAYS (BIT(5) | BIT(9))
-#define HINTS_SMP (BIT(2) | BIT(10) | BIT(11))
+#define HINT_REMOTE_FLUSH BIT(2)
+#define HINTS_SMP (HINT_REMOTE_FLUSH | BIT(10) | BIT(11))
 #define SPIN_NEVER_NOTIFY 0xffffffffu
 
 bool hv_cpu_virtualizes(void)
@@ -255,4 +256,11 @@ int hv_cpuid_build(const struct hv_cpuid *host, const struct hv_cpuid *hyperv,
 				"more than %d CPUID entries",
 				HV_CPUID_ENTRIES_MAX);
 	return 0;
+}
+
+void hv_cpuid_forget_flush(struct hv_cpuid *hyperv)
+{
+	for (uint32_t i = 0; i < hyperv->nent; i++)
+		if (hyperv->entries[i].function == LEAF_HINTS)
+			hyperv->entries[i].eax &= ~HINT_REMOTE_FLUSH;
 }

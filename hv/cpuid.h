@@ -32,4 +32,9 @@ int hv_cpuid_build(const struct hv_cpuid *host, const struct hv_cpuid *hyperv,
 		   uint32_t vp, uint32_t cpus, struct hv_cpuid *out,
 		   struct vhd_err *err);
 
+/* Take from what KVM supports that other processors' TLBs are to be flushed by
+ * a hypercall.
+ */
+void hv_cpuid_forget_flush(struct hv_cpuid *hyperv);
+
 #endif

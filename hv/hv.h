@@ -11,10 +11,12 @@
 #ifndef HV_H
 #define HV_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "gpa.h"
+#include "ic.h"
 #include "vhd/err.h"
 #include "vmbus.h"
 
@@ -31,6 +33,11 @@ struct hv_opts {
 	uint32_t cpus;          /* 1..HV_CPUS_MAX */
 	uint64_t memory_bytes;  /* multiple of 2 MiB */
 	bool no_reboot;         /* a reset ends the run */
+	/* Do not recommend the hypercall that flushes other processors' TLBs.
+	 * Linux 6.1 for i386, where it uses retpolines (Debian 12 on AMD),
+	 * calls it through the wrong slot of its stack.
+	 */
+	bool no_flush_call;
 	/* The host's processor for each of the guest's, or NULL: any. */
 	const uint16_t *pin;
 	int console_in_fd;      /* -1: no input */
@@ -39,6 +46,10 @@ struct hv_opts {
 	 * it: returns how many are left. Control thread. May be NULL.
 	 */
 	size_t (*console_filter)(void *arg, uint8_t *bytes, size_t len);
+	/* Sees what the guest writes to the console, as soon as it is taken
+	 * from it; must not block. Control thread. May be NULL.
+	 */
+	void (*console_tap)(void *arg, const uint8_t *bytes, size_t len);
 	void *console_arg;
 	/* Called by each thread, as the first thing it does in hv_run; no
 	 * processor enters the guest before all of them are through. A
@@ -55,6 +66,24 @@ struct hv_opts {
 	void *disks_arg;
 	vmbus_log_fn log;       /* may be NULL; any thread */
 	void *log_arg;
+};
+
+/* Why processors left the guest for this program. */
+enum hv_cause {
+	HV_CAUSE_SERIAL, /* the console's port */
+	HV_CAUSE_CLOCK,
+	HV_CAUSE_POWER,  /* power management, reset */
+	HV_CAUSE_PCI,    /* its configuration ports */
+	HV_CAUSE_PORT,   /* any other */
+	HV_CAUSE_MEMORY, /* an address where nothing is */
+	HV_CAUSE_HYPERV,
+	HV_CAUSE_OTHER,
+	HV_CAUSES
+};
+
+struct hv_stats {
+	uint64_t entered_ns;       /* CLOCK_MONOTONIC at the first entry; or 0 */
+	uint64_t left[HV_CAUSES];  /* of all processors and machines */
 };
 
 /* Why hv_run returned. */
@@ -98,6 +127,52 @@ struct vmbus *hv_bus(struct hv *hv);
  */
 enum hv_end hv_run(struct hv *hv, struct vhd_err *err);
 void hv_stop(struct hv *hv); /* async-signal-safe */
+
+void hv_get_stats(const struct hv *hv, struct hv_stats *out); /* any thread */
+
+/* ----------------------------------------------- asking a running guest -- */
+
+enum hv_ask_what {
+	HV_ASK_INFO,   /* into `info` */
+	HV_ASK_PAUSE,  /* done when no processor runs any more */
+	HV_ASK_RESUME, /* its clock is set, too */
+	HV_ASK_INPUT,  /* `bytes` for the console; done when it has them */
+	HV_ASK_SERVICE, /* `service` of the integration services */
+};
+
+struct hv_info {
+	uint32_t cpus;
+	uint64_t memory_bytes;
+	bool paused;
+	uint64_t uptime_ms; /* of the partition */
+	uint32_t vmbus_version; /* major << 16 | minor; 0: not connected */
+	struct hv_ic_info ic;
+};
+
+/* The caller's, until it is asked; hv's until `done`, which comes once, on
+ * another thread, and must not block.
+ */
+struct hv_ask {
+	enum hv_ask_what what;
+	struct hv_info info;
+	struct hv_ic_request service; /* all but done and arg */
+	const uint8_t *bytes;
+	size_t len, given; /* given: how many it took */
+	int result; /* 0 or a negative errno; its reason in err */
+	struct vhd_err err;
+	void (*done)(struct hv_ask *a);
+	void *arg;
+	struct hv *hv;	     /* hv's own, as the next two */
+	atomic_bool dropped;
+	struct hv_ask *next;
+};
+
+/* Any thread; never blocks. -ECONNRESET: the guest has ended; -EAGAIN: too many
+ * are waiting. Then there will be no `done`.
+ */
+int hv_ask(struct hv *hv, struct hv_ask *a, struct vhd_err *err);
+/* INPUT that nobody wants any more: it is done soon. Any thread. */
+void hv_ask_drop(struct hv_ask *a);
 
 /* After hv_run: tell the log what each processor was doing, a line each, for
  * somebody who wonders why a guest hung.

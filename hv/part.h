@@ -23,6 +23,7 @@
 #include "board.h"
 #include "cpuid.h"
 #include "hv.h"
+#include "life.h"
 #include "memory.h"
 
 #define HV_SINTS 16
@@ -54,6 +55,7 @@ struct hv_vcpu {
 	bool able;           /* it has begun well; read after `halted` */
 	bool leave;          /* read after `go` */
 	sem_t go, halted;    /* one each way for each machine */
+	_Atomic uint64_t left[HV_CAUSES]; /* written by its thread only */
 	struct vhd_err err;  /* why it failed, where `end` says this one did */
 };
 
@@ -82,10 +84,12 @@ struct hv {
 	int wake_fd;         /* the control thread shall look around */
 	int ack_fd;          /* a message slot was emptied */
 	bool ack_wanted;     /* control thread: a post found its slot busy */
+	struct hv_life life;
 	const struct hv_boot *boot; /* NULL: nothing was loaded */
 	struct hv_boot_image *linux_image;
 	unsigned restarts;
 	atomic_bool stop;    /* hv_stop was called */
+	_Atomic uint64_t entered_ns; /* of the first processor; 0: not yet */
 	_Atomic uint32_t end; /* enum hv_end, HV_END_NONE; + vCPU << 8 */
 	struct hv_vcpu vcpu[]; /* opts.cpus */
 };

@@ -140,6 +140,7 @@ int hv_create(const struct hv_opts *opts, struct hv **out, struct vhd_err *err)
 	hv->opts = *opts;
 	hv->kvm_fd = hv->vm_fd = hv->wake_fd = hv->ack_fd = -1;
 	atomic_init(&hv->end, HV_END_NONE);
+	hv_life_init(hv);
 	for (uint32_t i = 0; i < opts->cpus; i++)
 		hv_vcpu_init(&hv->vcpu[i], hv, i);
 	ret = create_parts(hv, err);
@@ -157,6 +158,7 @@ void hv_destroy(struct hv *hv)
 		return;
 	vmbus_destroy(hv->bus); /* with channels that the machine knows of */
 	hv_machine_destroy(hv);
+	hv_life_fini(hv);
 	for (uint32_t i = 0; i < hv->opts.cpus; i++)
 		hv_vcpu_fini(&hv->vcpu[i]);
 	if (hv->boot)
@@ -307,7 +309,7 @@ static int begin(struct hv *hv, struct vhd_err *err)
 	return ret == 0 ? control_begins(hv, err) : ret;
 }
 
-enum hv_end hv_run(struct hv *hv, struct vhd_err *err)
+static enum hv_end run(struct hv *hv, struct vhd_err *err)
 {
 	uint32_t end, vcpu;
 
@@ -330,6 +332,27 @@ enum hv_end hv_run(struct hv *hv, struct vhd_err *err)
 	if (end == HV_END_FAILED && err)
 		*err = hv->vcpu[vcpu].err;
 	return (enum hv_end)end;
+}
+
+enum hv_end hv_run(struct hv *hv, struct vhd_err *err)
+{
+	enum hv_end end = HV_END_FAILED;
+
+	/* Offered last: the guest finds its disks first. */
+	if (hv_services_create(hv, err) == 0)
+		end = run(hv, err);
+	hv_asks_end(hv); /* whoever asked is told, however it ended */
+	return end;
+}
+
+void hv_get_stats(const struct hv *hv, struct hv_stats *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->entered_ns = atomic_load(&hv->entered_ns);
+	for (uint32_t i = 0; i < hv->opts.cpus; i++)
+		for (unsigned c = 0; c < HV_CAUSES; c++)
+			out->left[c] += atomic_load_explicit(
+				&hv->vcpu[i].left[c], memory_order_relaxed);
 }
 
 void hv_say_state(struct hv *hv)

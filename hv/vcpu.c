@@ -358,6 +358,47 @@ static bool on_internal_error(struct hv_vcpu *v)
 		    v->run->internal.suberror, where(v));
 }
 
+static enum hv_cause cause_of_port(uint16_t port)
+{
+	static const struct {
+		uint16_t first, last;
+		enum hv_cause cause;
+	} ports[] = {
+		{HV_PORT_COM1, HV_PORT_COM1 + 7, HV_CAUSE_SERIAL},
+		{HV_PORT_CMOS, HV_PORT_CMOS + 1, HV_CAUSE_CLOCK},
+		{HV_PORT_PM1_EVENT, HV_PORT_PM1_CONTROL + 1, HV_CAUSE_POWER},
+		{HV_PORT_RESET, HV_PORT_RESET, HV_CAUSE_POWER},
+		{HV_PORT_KBD, HV_PORT_KBD, HV_CAUSE_POWER},
+		{0xcf8, 0xcff, HV_CAUSE_PCI},
+	};
+
+	for (size_t i = 0; i < sizeof(ports) / sizeof(ports[0]); i++)
+		if (port >= ports[i].first && port <= ports[i].last)
+			return ports[i].cause;
+	return HV_CAUSE_PORT;
+}
+
+static void count_exit(struct hv_vcpu *v)
+{
+	enum hv_cause cause = HV_CAUSE_OTHER;
+	uint64_t n;
+
+	switch (v->run->exit_reason) {
+	case KVM_EXIT_IO:
+		cause = cause_of_port(v->run->io.port);
+		break;
+	case KVM_EXIT_MMIO:
+		cause = HV_CAUSE_MEMORY;
+		break;
+	case KVM_EXIT_HYPERV:
+		cause = HV_CAUSE_HYPERV;
+		break;
+	}
+	/* One writer: no need for an addition that others cannot split. */
+	n = atomic_load_explicit(&v->left[cause], memory_order_relaxed);
+	atomic_store_explicit(&v->left[cause], n + 1, memory_order_relaxed);
+}
+
 static const struct {
 	uint32_t reason;
 	bool (*handle)(struct hv_vcpu *v); /* false: leave the loop */
@@ -373,6 +414,7 @@ static const struct {
 
 static bool on_exit_reason(struct hv_vcpu *v)
 {
+	count_exit(v);
 	for (size_t i = 0; i < sizeof(exits) / sizeof(exits[0]); i++)
 		if (exits[i].reason == v->run->exit_reason)
 			return exits[i].handle(v);
@@ -432,12 +474,26 @@ static bool begin(struct hv_vcpu *v)
 	       o->thread_begins(o->thread_arg, HV_THREAD_CPU, &v->err) == 0;
 }
 
+static void note_entry(struct hv_vcpu *v)
+{
+	struct timespec t;
+
+	if (v->index != 0 || atomic_load(&v->hv->entered_ns) != 0)
+		return;
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	atomic_store(&v->hv->entered_ns, (uint64_t)t.tv_sec * 1000000000u +
+						 (uint64_t)t.tv_nsec);
+}
+
 /* Until the machine has its end. */
 static void run_guest(struct hv_vcpu *v)
 {
+	note_entry(v);
 	while (!hv_ended(v->hv)) {
-		int ret = run(v);
+		int ret;
 
+		hv_vcpu_attend(v);
+		ret = run(v);
 		if (ret == -EINTR) {
 			take_kick();
 			continue;

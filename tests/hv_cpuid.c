@@ -255,9 +255,24 @@ static void interrupts_reach_both_chips_and_each_sint_its_processor(void **st)
 	assert_true(t.nr <= HV_IRQ_ENTRIES_MAX);
 }
 
+static void the_flush_call_can_be_left_out(void **state)
+{
+	(void)state;
+	uint32_t with, without;
+
+	build(0, 2);
+	with = leaf(0x40000004, 0)->eax;
+	hv_cpuid_forget_flush(&hyperv);
+	assert_int_equal(hv_cpuid_build(&host, &hyperv, 0, 2, &out, NULL), 0);
+	without = leaf(0x40000004, 0)->eax;
+	assert_int_equal(with & ~without, 1u << 2);
+	assert_int_equal(without & ~with, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_flush_call_can_be_left_out),
 		cmocka_unit_test(a_guest_sees_hyper_v_and_not_kvm),
 		cmocka_unit_test(privileges_are_those_that_are_stood_behind),
 		cmocka_unit_test(a_privilege_that_kvm_lacks_is_not_promised),

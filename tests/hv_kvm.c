@@ -310,14 +310,16 @@ static void every_exit_has_its_end(void **state)
 	}
 }
 
-/* The other processor, and a run of which only one has begun. */
-static void threads_that_cannot_start_end_the_run(void **state)
+/* The services' channels; then the other processor, and a run of which only one
+ * has begun.
+ */
+static void what_cannot_start_ends_the_run(void **state)
 {
 	static const fake_step idle[] = {fake_until_kicked, NULL};
 	unsigned files = fake_open_files();
 
 	(void)state;
-	for (unsigned n = 1; n <= FAKE_CPUS; n++) {
+	for (unsigned n = 1; n <= HV_IC_SERVICES + FAKE_CPUS; n++) {
 		struct vhd_err err = {0};
 		struct hv *hv = NULL;
 
@@ -329,7 +331,9 @@ static void threads_that_cannot_start_end_the_run(void **state)
 		fake.fail_errno = EAGAIN;
 		assert_int_equal(hv_run(hv, &err), HV_END_FAILED);
 		assert_int_equal(err.code, -EAGAIN);
-		assert_non_null(strstr(err.text, "thread"));
+		assert_non_null(strstr(err.text, n > HV_IC_SERVICES
+							 ? "thread"
+							 : "event"));
 		hv_destroy(hv);
 		fake_gone(files);
 	}
@@ -393,7 +397,7 @@ int main(void)
 		T(each_call_of_a_creation_may_fail_in_each_way),
 		T(a_kvm_that_lacks_something_is_not_used),
 		T(every_exit_has_its_end),
-		T(threads_that_cannot_start_end_the_run),
+		T(what_cannot_start_ends_the_run),
 		T(state_that_cannot_be_read_is_left_out),
 		T(doorbells_that_kvm_refuses_are_told),
 	};

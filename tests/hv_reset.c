@@ -73,6 +73,7 @@ static void a_guest_may_reset_again_and_again_and_nothing_adds_up(void **state)
 	static fake_step steps[RESETS + 2];
 	unsigned files = fake_open_files();
 	struct vhd_err err = {0};
+	struct hv_stats stats;
 	struct hv *hv;
 
 	(void)state;
@@ -89,6 +90,10 @@ static void a_guest_may_reset_again_and_again_and_nothing_adds_up(void **state)
 		/* the first one may have warmed something up */
 		assert_int_equal(seen.heap[i], seen.heap[1]);
 	}
+	hv_get_stats(hv, &stats);
+	assert_int_equal(stats.left[HV_CAUSE_POWER], RESETS / 2);
+	assert_int_equal(stats.left[HV_CAUSE_OTHER], RESETS / 2 + 1);
+	assert_true(stats.entered_ns > 0);
 	/* 1 to 8, and 16 */
 	assert_int_equal(fake.told, 9);
 	assert_string_equal(fake.line[0], "the guest restarts");

@@ -23,7 +23,8 @@ rules()
 	hv/vmbus.h      FLOOR hv/gpa.h
 	hv/vmbus/       FLOOR hv/gpa.h hv/vmbus.h hv/vmbus/
 	hv/gpa.         FLOOR hv/gpa.h
-	hv/ic/          FLOOR hv/gpa.h hv/vmbus.h hv/ic/
+	hv/ic.h         FLOOR hv/gpa.h hv/vmbus.h
+	hv/ic/          FLOOR hv/gpa.h hv/vmbus.h hv/ic.h hv/ic/
 	hv/             FLOOR KVM hv/*.h hv/chip/
 	storvsp/scsi/   FLOOR vhd/vhd.h storvsp/storvsp.h storvsp/wire.h storvsp/scsi/
 	storvsp/        FLOOR hv/gpa.h hv/vmbus.h vhd/vhd.h storvsp/

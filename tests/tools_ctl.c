@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "tests/lib/fakehv.h"
 #include "tests/lib/qtest.h"
 #include "tests/lib/random.h"
 #include "tests/lib/vsc.h"
@@ -170,8 +171,8 @@ static void serve(struct world *w)
 {
 	struct vhd_err err = {0};
 
-	if (ctl_server_create("vm", &w->disks, &w->controllers, &w->server,
-			      &err) ||
+	if (ctl_server_create("vm", fakehv(), &w->disks, &w->controllers,
+			      &w->server, &err) ||
 	    ctl_server_start(w->server, &err))
 		fail_msg("%s", err.text);
 	w->c = vsc_open(w->v, 0);
@@ -202,7 +203,8 @@ static void stop(struct world *w)
 	close(w->fd);
 	ctl_server_stop(w->server);
 	vsc_destroy(w->v);
-	assert_int_equal(ctl_server_destroy(w->server), CLI_OK);
+	assert_int_equal(ctl_server_close_disks(w->server), CLI_OK);
+	ctl_server_destroy(w->server, "power-off");
 	assert_int_equal(hv_disks_close(&w->disks), CLI_OK);
 	for (unsigned i = 0; i < 4; i++)
 		(void)unlink(w->path[i]);
@@ -722,10 +724,10 @@ static void a_name_is_one_guests(void **state)
 
 	(void)state;
 	start(&w);
-	assert_int_equal(ctl_server_create("vm", &w.disks, &w.controllers,
+	assert_int_equal(ctl_server_create("vm", fakehv(), &w.disks, &w.controllers,
 					   &other, &err),
 			 -EBUSY);
-	(void)ctl_server_destroy(other);
+	ctl_server_destroy(other, "failed");
 	expect(w.fd, "{\"command\":\"list\"}", NULL, 0, OK);
 	assert_int_equal(connect_to("other"), -ENOENT);
 	stop(&w);

@@ -66,6 +66,7 @@ packages()
 	test  linux-image-cloud-amd64 kernel of the small test guest
 	test  busybox-static    its programs
 	test  sg3-utils         its look at every SCSI command
+	test  hyperv-daemons    its KVP and VSS daemons
 	test  genisoimage       a disc for its DVD drive
 	test  kmod              its modules, and those of tests/guest/l1.sh
 	test  cpio              packs its first file system

@@ -299,6 +299,66 @@ test_scsi_again()
 	sg pr-keys sg_persist --in --read-keys $b
 }
 
+# What a host reads as a value of ours: a record of the daemon's second pool.
+tell_host() # KEY VALUE
+{
+	{
+		printf %s "$1"
+		head -c $((512 - ${#1})) /dev/zero
+		printf %s "$2"
+		head -c $((2048 - ${#2})) /dev/zero
+	} >>/var/lib/hyperv/.kvp_pool_1
+}
+
+# The file system is never at rest.
+write_on()
+{
+	n=0
+	while :; do
+		n=$((n + 1))
+		echo "$n" >"/mnt/$((n % 40))"
+		mkdir -p "/mnt/d$((n % 7))/$((n % 5))"
+		rm -rf "/mnt/d$(((n + 3) % 7))"
+		[ $((n % 8)) -ne 0 ] || sync
+		usleep 20000
+	done
+}
+
+# Integration services: the daemons, and whatever the host does with them. It
+# ends by the host's request, which runs /sbin/poweroff.
+test_ic()
+{
+	load
+	wait_for /dev/sda
+	mkdir -p /mnt /tmp /var/lib /var/log
+	mount -t ext4 /dev/sda /mnt || say "no file system"
+	while read -r module; do
+		insmod "/mod/$module" || say "cannot load $module"
+	done </mod/more
+	for daemon in kvp vss; do
+		"/bin/hv_${daemon}_daemon" -n >/dev/null 2>&1 &
+	done
+	until [ -e /var/lib/hyperv/.kvp_pool_1 ]; do usleep 100000; done
+	tell_host from-guest hello
+	write_on &
+	say "daemons run"
+	until grep -qs greeting /var/lib/hyperv/.kvp_pool_0; do
+		usleep 200000
+	done
+	say "the host says $(tr -d '\0' </var/lib/hyperv/.kvp_pool_0)"
+	while grep -qs greeting /var/lib/hyperv/.kvp_pool_0; do
+		usleep 200000
+	done
+	say "the host says no more"
+	date -s 2001-01-01 >/dev/null
+	say "clock set back"
+	while [ "$(date +%Y)" = 2001 ]; do usleep 100000; done
+	say "clock is $(date -u +%s)"
+	read -r line
+	say "heard $line"
+	sleep 100000
+}
+
 # Every line that comes in goes out again, until "end".
 test_echo()
 {

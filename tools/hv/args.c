@@ -29,6 +29,7 @@ enum {
 	OPT_TIMEOUT,
 	OPT_NAME,
 	OPT_NO_REBOOT,
+	OPT_STATS,
 	OPT_PIN,
 };
 
@@ -78,6 +79,9 @@ static const struct cli_option options[] = {
 	{"timeout", OPT_TIMEOUT, "SECONDS", "stop the guest after that time"},
 	{"no-reboot", OPT_NO_REBOOT, NULL,
 	 "end with status 12 where the guest asks for a reset"},
+	{"stats", OPT_STATS, NULL,
+	 "say in the end how long the start took, and why how\n"
+	 "often the guest was left"},
 	{"name", OPT_NAME, "NAME",
 	 "take commands of `hv ctl NAME` while the guest runs"},
 	{0},
@@ -443,6 +447,9 @@ static int apply(struct hv_args *args, int id, const char *value)
 		return CLI_OK;
 	case OPT_PIN:
 		return pin_set(args, value);
+	case OPT_STATS:
+		args->stats = true;
+		return CLI_OK;
 	case OPT_NO_REBOOT:
 		args->no_reboot = true;
 		return CLI_OK;

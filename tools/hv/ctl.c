@@ -384,9 +384,8 @@ static int file_words(struct ctl_args *a, struct files *f)
 
 /* ------------------------------------------------------------- talking --- */
 
-/* The answer, or NULL after a complaint. The caller owns it. */
-static struct json_object *ask(int fd, const struct ctl_request *r,
-			       const struct files *f)
+struct json_object *ctl_ask(int fd, const struct ctl_request *r,
+			    const int *files, unsigned files_count)
 {
 	static char text[CTL_ANSWER_BYTES_MAX + 1];
 	struct json_object *o = ctl_request_json(r);
@@ -396,7 +395,7 @@ static struct json_object *ask(int fd, const struct ctl_request *r,
 	ssize_t n = 0;
 
 	if (s)
-		rc = ctl_send(fd, s, strlen(s), f->fd, f->count, 0);
+		rc = ctl_send(fd, s, strlen(s), files, files_count, 0);
 	json_object_put(o);
 	if (rc == 0)
 		n = ctl_receive(fd, text, sizeof(text) - 1, fds, &count, 0);
@@ -418,6 +417,12 @@ static struct json_object *ask(int fd, const struct ctl_request *r,
 	return o;
 }
 
+static struct json_object *ask(int fd, const struct ctl_request *r,
+			       const struct files *f)
+{
+	return ctl_ask(fd, r, f->fd, f->count);
+}
+
 static struct json_object *get(struct json_object *o, const char *key)
 {
 	struct json_object *v = NULL;
@@ -426,14 +431,13 @@ static struct json_object *get(struct json_object *o, const char *key)
 	return v;
 }
 
-/* Tells a refusal; its exit code, or CLI_OK. */
-static int judge(const struct ctl_args *a, struct json_object *o)
+int ctl_judge(struct json_object *o, bool json)
 {
 	int code = json_object_get_int(get(o, "exit"));
 
 	if (json_object_get_boolean(get(o, "ok")))
 		return CLI_OK;
-	if (!a->json) {
+	if (!json) {
 		const char *why = json_object_get_string(get(o, "error"));
 
 		cli_tell("%s: %s\n", prog, why ? why : "refused");
@@ -479,7 +483,7 @@ static int once(const struct ctl_args *a, int fd, const struct files *f)
 
 	if (!o)
 		return CLI_IO;
-	status = judge(a, o);
+	status = ctl_judge(o, a->json);
 	if (a->json)
 		return cli_json_end(prog, o, status);
 	if (status == CLI_OK)
@@ -500,7 +504,7 @@ static struct json_object *collect(const struct ctl_args *a, int fd,
 
 	*status = CLI_IO;
 	o = ask(fd, a->all ? &list : &r, &none);
-	if (!o || (*status = judge(a, o)) != CLI_OK) {
+	if (!o || (*status = ctl_judge(o, a->json)) != CLI_OK) {
 		if (o && a->json)
 			*status = cli_json_end(prog, json_object_get(o),
 					       *status);
@@ -563,23 +567,34 @@ static int stats(const struct ctl_args *a, int fd)
 
 /* ----------------------------------------------------------- the program -- */
 
-static int talk(struct ctl_args *a, const struct files *f)
+int ctl_open(const char *name, int *status)
 {
 	struct ctl_place place;
 	struct vhd_err err;
-	int fd, status, rc = ctl_place_find(a->name, false, &place, &err);
+	int fd, rc = ctl_place_find(name, false, &place, &err);
 
 	if (rc == 0) {
 		rc = ctl_connect(&place, &fd, &err);
 		ctl_place_close(&place);
 	}
+	if (rc == 0)
+		return fd;
 	if (rc == -ENOENT || rc == -ECONNREFUSED) {
 		cli_tell("%s: no guest %s is running (hv run --name %s)\n",
-			 prog, a->name, a->name);
-		return CLI_REFUSED;
+			 prog, name, name);
+		*status = CLI_REFUSED;
+	} else {
+		*status = cli_fail(prog, NULL, &err);
 	}
-	if (rc)
-		return cli_fail(prog, NULL, &err);
+	return -1;
+}
+
+static int talk(struct ctl_args *a, const struct files *f)
+{
+	int status, fd = ctl_open(a->name, &status);
+
+	if (fd < 0)
+		return status;
 	status = a->request.command == CTL_STATS ? stats(a, fd)
 						 : once(a, fd, f);
 	close(fd);
@@ -604,13 +619,34 @@ static int enter(const struct ctl_args *a, const struct files *f)
 	return sandbox_enter(&s, prog);
 }
 
+/* The command is the second word that is no option, but --json, which all
+ * commands have; those of disks have options with words of their own.
+ */
+static bool is_for_guest(int argc, char **argv)
+{
+	int words = 0;
+
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--json") == 0)
+			continue;
+		if (*argv[i] == '-')
+			return words == 0 && argc == 2;
+		if (++words == 2)
+			return ctl_guest_verb(argv[i]);
+	}
+	return false;
+}
+
 int ctl_main(int argc, char **argv)
 {
 	struct ctl_args a = {0};
 	struct files f = {0};
 	struct vhd_err err;
-	int status = parse(argc, argv, &a);
+	int status;
 
+	if (is_for_guest(argc, argv))
+		return ctl_guest_main(argc, argv);
+	status = parse(argc, argv, &a);
 	if (status >= 0)
 		return status;
 	(void)signal(SIGPIPE, SIG_IGN);

@@ -6,20 +6,26 @@
  *   ctl_server.c   the thread inside `hv run`: clients, one request at a time
  *   ctl_disk.c     what a request does to the guest's disks
  *   ctl_look.c     what it tells of them
+ *   ctl_life.c     what a request does to the guest itself
+ *   ctl_console.c  the console of whoever is attached to it
  *   ctl.c          the program `hv ctl`; ctl_show.c: its tables
+ *   ctl_guest.c    its commands for the guest itself; ctl_attach.c: console
  *
  * A message is a packet (SOCK_SEQPACKET): a request one JSON object, with the
  * files of an image to be added beside it as descriptors, as hv may open none
- * itself; an answer one JSON object. Answers come in the order of requests.
+ * itself; an answer one JSON object. Answers come in the order of requests, and
+ * a client that waits for one is not heard meanwhile. After the answer to
+ * "console" its packets are the console's bytes, both ways.
  */
 #ifndef TOOLS_HV_CTL_H
 #define TOOLS_HV_CTL_H
 
 #include <json-c/json.h>
+#include <stdatomic.h>
 
 #include "hv.h"
 
-#define CTL_REQUEST_BYTES_MAX 4096u
+#define CTL_REQUEST_BYTES_MAX 8192u
 #define CTL_ANSWER_BYTES_MAX  (128u << 10)
 /* Of one image and its parents. */
 #define CTL_FILES_MAX 64u
@@ -36,6 +42,22 @@ enum ctl_command {
 	CTL_RESUME,
 	CTL_LIMIT,
 	CTL_STATS,
+	/* of the guest itself */
+	CTL_INFO,
+	CTL_SHUTDOWN,
+	CTL_REBOOT,
+	CTL_KILL, /* answered as WAIT is */
+	CTL_PAUSE,
+	CTL_CONTINUE,
+	CTL_TIME,
+	CTL_FREEZE,
+	CTL_THAW,
+	CTL_KVP_GET,
+	CTL_KVP_SET,
+	CTL_KVP_DELETE,
+	CTL_KVP_ENUMERATE,
+	CTL_CONSOLE,
+	CTL_WAIT, /* answered when the guest has ended and its disks are shut */
 	CTL_COMMANDS
 };
 
@@ -68,6 +90,18 @@ struct ctl_request {
 	uint32_t set;
 	struct storvsp_limits limits;
 	enum storvsp_on_error on_error;
+	/* SHUTDOWN, REBOOT */
+	bool force;
+	bool wait; /* SHUTDOWN: answered again as WAIT is */
+	/* FREEZE */
+	uint32_t limit_s; /* 0: the default */
+	bool hold;	  /* no longer than this client stays connected */
+	/* KVP_* */
+	enum hv_ic_pool pool;
+	uint32_t index;
+	char key[HV_IC_KEY_BYTES];
+	char value[HV_IC_VALUE_BYTES];
+	/* CONSOLE: read_only */
 };
 
 /* -EINVAL, with what is wrong. */
@@ -111,20 +145,28 @@ ssize_t ctl_receive(int fd, void *bytes, size_t max, int *fds, unsigned *count,
 
 struct ctl_server;
 
-/* Make the socket; before the sandbox. Borrows the disks and controllers. */
-int ctl_server_create(const char *name, struct hv_disks *disks,
+/* Make the socket; before the sandbox. Borrows the guest, disks and
+ * controllers.
+ */
+int ctl_server_create(const char *name, struct hv *hv, struct hv_disks *disks,
 		      struct hv_controllers *controllers,
 		      struct ctl_server **out, struct vhd_err *err);
 /* The directory that the socket is removed from in the end. */
 int ctl_server_dir_fd(const struct ctl_server *s);
 /* Its thread; after the sandbox was entered. */
 int ctl_server_start(struct ctl_server *s, struct vhd_err *err);
-/* No more requests; the socket is gone. The controllers are still there. */
-void ctl_server_stop(struct ctl_server *s);
-/* After the controllers: commit and close what was added; CLI_OK or CLI_IO.
- * Takes `s` (may be NULL).
+/* What the guest wrote to its console; control thread. `s` may be NULL. */
+void ctl_server_tap(struct ctl_server *s, const uint8_t *bytes, size_t len);
+/* After hv_run: no more requests; the socket is gone. The controllers are
+ * still there.
  */
-int ctl_server_destroy(struct ctl_server *s);
+void ctl_server_stop(struct ctl_server *s);
+/* After the controllers: commit and close what was added; CLI_OK or CLI_IO. */
+int ctl_server_close_disks(struct ctl_server *s);
+/* Last: tell who waited for the end how it came ("power-off"). Takes `s`; as
+ * above it may be NULL.
+ */
+void ctl_server_destroy(struct ctl_server *s, const char *how);
 
 /* ctl_disk.c: the disks as requests see them. */
 struct ctl_disks;
@@ -138,12 +180,74 @@ struct json_object *ctl_disks_do(struct ctl_disks *d,
 /* Close images that became free only now; true while some are not yet. */
 bool ctl_disks_tidy(struct ctl_disks *d);
 int ctl_disks_destroy(struct ctl_disks *d); /* takes; may be NULL */
-/* An answer that says no. */
+/* An answer that says no; of an exit code of its own. */
 struct json_object *ctl_refusal(const struct vhd_err *err);
+struct json_object *ctl_refusal_as(const struct vhd_err *err, int exit_code);
+/* One that says yes. */
+struct json_object *ctl_yes(void);
+
+/* ctl_life.c: requests that the guest's control thread carries out. */
+struct ctl_call {
+	struct hv_ask ask;
+	enum ctl_command command;
+	bool hold;	   /* a freeze that goes with its client */
+	bool wait;	   /* for the end, too */
+	atomic_bool done;  /* set last, on another thread */
+	int wake_fd;	   /* is written to then */
+	uint8_t *input;	   /* of a console */
+	struct ctl_call *next; /* the server's */
+};
+
+/* Begin one; NULL: it was refused, and `*answer` says why. */
+struct ctl_call *ctl_call_begin(struct hv *hv, const struct ctl_request *r,
+				int wake_fd, struct json_object **answer);
+struct ctl_call *ctl_call_input(struct hv *hv, const void *bytes, size_t len,
+				int wake_fd);
+/* The answer to one that is done. */
+struct json_object *ctl_call_answer(const struct ctl_call *c);
+void ctl_call_free(struct ctl_call *c);
+
+/* ctl_console.c: what the guest wrote lately, for any number of readers, none
+ * of which it waits for.
+ */
+#define CTL_CONSOLE_BYTES 65536u
+#define CTL_CONSOLE_BACK  4096u /* shown to who comes */
+#define CTL_CONSOLE_CHUNK 4096u
+
+struct ctl_console;
+
+struct ctl_console *ctl_console_create(void);
+void ctl_console_destroy(struct ctl_console *c); /* may be NULL */
+void ctl_console_put(struct ctl_console *c, const uint8_t *bytes, size_t len);
+/* Where one who comes now begins. */
+uint64_t ctl_console_begin(struct ctl_console *c);
+bool ctl_console_behind(struct ctl_console *c, uint64_t at);
+/* Up to CHUNK bytes from `*at` on; the caller moves it when they are gone. What
+ * was overwritten before is passed over, and counted.
+ */
+size_t ctl_console_get(struct ctl_console *c, uint64_t *at, uint8_t *out,
+		       uint64_t *lost);
 
 /* ---------------------------------------------------------- the program -- */
 
 int ctl_main(int argc, char **argv);
+/* ctl_guest.c: whether it is one of its commands; and the program then. */
+bool ctl_guest_verb(const char *name);
+int ctl_guest_main(int argc, char **argv);
+/* What both use. ctl_ask: one request and its answer, or NULL after a
+ * complaint; ctl_judge: the exit code of an answer, after telling a refusal
+ * unless it is printed as JSON anyway; ctl_open: the guest's socket, or an exit
+ * code through `status`.
+ */
+struct json_object *ctl_ask(int fd, const struct ctl_request *r,
+			    const int *fds, unsigned count);
+int ctl_judge(struct json_object *answer, bool json);
+int ctl_open(const char *name, int *status);
+/* ctl_attach.c: the guest's console on this terminal, until Ctrl-A x or the
+ * end; an exit code.
+ */
+int ctl_attach(int fd);
+void ctl_show_info(struct json_object *answer);
 /* Tables for a person, from answers. */
 void ctl_show_list(struct json_object *answer);
 void ctl_show_stats(struct json_object *disks, struct json_object *before,

@@ -58,7 +58,6 @@ const struct storvsp_disk_stats *ctl_look_at(struct ctl_disks *d, unsigned c,
 					     unsigned lun);
 
 /* Parts of answers. */
-struct json_object *ctl_yes(void);
 void ctl_put_number(struct json_object *o, const char *key, uint64_t n);
 void ctl_put_place(struct json_object *o, unsigned controller, unsigned lun);
 void ctl_put_limits(struct json_object *o, const struct storvsp_limits *l);

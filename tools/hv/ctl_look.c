@@ -7,12 +7,16 @@
 
 struct json_object *ctl_refusal(const struct vhd_err *err)
 {
-	struct json_object *o = cli_json_object();
 	int code = cli_exit_code(err);
 
 	/* what was typed made sense, but not with this guest */
-	if (code == CLI_USAGE)
-		code = CLI_REFUSED;
+	return ctl_refusal_as(err, code == CLI_USAGE ? CLI_REFUSED : code);
+}
+
+struct json_object *ctl_refusal_as(const struct vhd_err *err, int code)
+{
+	struct json_object *o = cli_json_object();
+
 	cli_json_put(o, "ok", cli_json_bool(false));
 	cli_json_put(o, "error", cli_json_text(err->text));
 	cli_json_put(o, "why", cli_json_string(cli_why_name(err->why)));

@@ -22,19 +22,32 @@ static const char *const commands[CTL_COMMANDS] = {
 	[CTL_REMOVE] = "remove", [CTL_CHANGE] = "change",
 	[CTL_RESIZE] = "resize", [CTL_RESUME] = "resume",
 	[CTL_LIMIT] = "limit",	 [CTL_STATS] = "stats",
+	[CTL_INFO] = "info",	 [CTL_SHUTDOWN] = "shutdown",
+	[CTL_REBOOT] = "reboot", [CTL_KILL] = "kill",
+	[CTL_PAUSE] = "pause",	 [CTL_CONTINUE] = "continue",
+	[CTL_TIME] = "time",	 [CTL_FREEZE] = "freeze",
+	[CTL_THAW] = "thaw",	 [CTL_KVP_GET] = "kvp-get",
+	[CTL_KVP_SET] = "kvp-set", [CTL_KVP_DELETE] = "kvp-delete",
+	[CTL_KVP_ENUMERATE] = "kvp-enumerate",
+	[CTL_CONSOLE] = "console", [CTL_WAIT] = "wait",
 };
 
 #define ON(command) (1u << (command))
 #define LIMITED	    (ON(CTL_LIMIT) | ON(CTL_ADD))
 #define OPENED	    (ON(CTL_ADD) | ON(CTL_CHANGE))
-#define ON_DISK	    (~0u & ~ON(CTL_LIST))
+#define ON_DISK	    ((ON(CTL_INFO) - 1) & ~ON(CTL_LIST))
+#define ON_KEY	    (ON(CTL_KVP_GET) | ON(CTL_KVP_SET) | ON(CTL_KVP_DELETE))
+#define ON_POOL	    (ON_KEY | ON(CTL_KVP_ENUMERATE))
 
 static const char *const formats[] = {"auto", "raw", "fixed", "dynamic",
 				      "differencing", NULL};
 static const char *const unmaps[] = {"auto", "off", "on", NULL};
 static const char *const policies[] = {"report", "pause", NULL};
+static const char *const pools[] = {"external", "guest", "auto",
+				    "auto-external", "auto-internal", NULL};
 
-enum kind { KIND_NUMBER, KIND_BOOL, KIND_TEXT, KIND_WORD };
+/* EXACT: a text that goes to the guest as it is, and may be empty. */
+enum kind { KIND_NUMBER, KIND_BOOL, KIND_TEXT, KIND_EXACT, KIND_WORD };
 
 /* One key: who may have it, what it is, and where it goes. */
 static const struct key {
@@ -53,7 +66,7 @@ static const struct key {
 	 HV_CONTROLLERS_MAX - 1, NULL, 0},
 	{"lun", ON_DISK, KIND_NUMBER, AT(lun), HV_LUNS_MAX - 1, NULL, 0},
 	{"name", OPENED, KIND_TEXT, AT(name), 0, NULL, 0},
-	{"read-only", ON(CTL_ADD), KIND_BOOL, AT(read_only), 0, NULL, 0},
+	{"read-only", ON(CTL_ADD) | ON(CTL_CONSOLE), KIND_BOOL, AT(read_only), 0, NULL, 0},
 	{"format", OPENED, KIND_WORD, AT(format), 0, formats, 0},
 	{"unmap", ON(CTL_ADD), KIND_WORD, AT(unmap), 0, unmaps, 0},
 	{"sector", ON(CTL_ADD), KIND_NUMBER, AT(sector_bytes), 4096, NULL, 0},
@@ -75,6 +88,17 @@ static const struct key {
 	 STORVSP_DEPTH_MAX, NULL, CTL_SET_DEPTH},
 	{"on-error", LIMITED, KIND_WORD, AT(on_error), 0, policies,
 	 CTL_SET_ON_ERROR},
+	{"force", ON(CTL_SHUTDOWN) | ON(CTL_REBOOT), KIND_BOOL, AT(force), 0,
+	 NULL, 0},
+	{"wait", ON(CTL_SHUTDOWN), KIND_BOOL, AT(wait), 0, NULL, 0},
+	{"limit", ON(CTL_FREEZE), KIND_NUMBER, AT(limit_s), HV_IC_FREEZE_S_MAX,
+	 NULL, 0},
+	{"hold", ON(CTL_FREEZE), KIND_BOOL, AT(hold), 0, NULL, 0},
+	{"pool", ON_POOL, KIND_WORD, AT(pool), 0, pools, 0},
+	{"index", ON(CTL_KVP_ENUMERATE), KIND_NUMBER, AT(index), UINT32_MAX,
+	 NULL, 0},
+	{"key", ON_KEY, KIND_EXACT, AT(key), 0, NULL, 0},
+	{"value", ON(CTL_KVP_SET), KIND_EXACT, AT(value), 0, NULL, 0},
 #undef AT
 };
 
@@ -125,11 +149,13 @@ static int text_take(const struct key *k, struct json_object *v, char *to,
 	int len = json_object_get_string_len(v);
 	const char *s = json_object_get_string(v);
 
-	if (!json_object_is_type(v, json_type_string) || len < 1 ||
-	    (size_t)len >= k->bytes || strlen(s) != (size_t)len)
+	if (!json_object_is_type(v, json_type_string) ||
+	    (len < 1 && k->kind == KIND_TEXT) || (size_t)len >= k->bytes ||
+	    strlen(s) != (size_t)len)
 		return bad(err, k->name, "is no text, empty or too long");
 	memcpy(to, s, (size_t)len + 1);
-	cli_text_clean(to);
+	if (k->kind == KIND_TEXT)
+		cli_text_clean(to);
 	return 0;
 }
 
@@ -157,6 +183,7 @@ static int key_take(const struct key *k, struct json_object *v,
 	case KIND_NUMBER:
 		return number_take(k, v, to, err);
 	case KIND_TEXT:
+	case KIND_EXACT:
 		return text_take(k, v, to, err);
 	case KIND_WORD:
 		return word_take(k, v, to, err);
@@ -221,8 +248,10 @@ static int judge(struct json_object *o, struct ctl_request *r,
 	bool lun = json_object_object_get_ex(o, "lun", NULL);
 
 	r->next_lun = r->command == CTL_ADD && !lun;
-	if (r->command != CTL_LIST && r->command != CTL_ADD && !lun)
+	if (ON(r->command) & ON_DISK & ~ON(CTL_ADD) && !lun)
 		return bad(err, "lun", "is missing");
+	if (ON(r->command) & ON_KEY && !r->key[0])
+		return bad(err, "key", "is missing");
 	if (r->command == CTL_ADD && !r->name[0])
 		return bad(err, "name", "is missing");
 	return 0;
@@ -281,6 +310,8 @@ static struct json_object *value(const struct ctl_request *r,
 		return cli_json_number(number_get(from, k->bytes));
 	case KIND_TEXT:
 		return cli_json_text(from);
+	case KIND_EXACT:
+		return cli_json_string(from);
 	case KIND_WORD:
 		return cli_json_string(k->words[number_get(from, k->bytes)]);
 	case KIND_BOOL:

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The control server inside `hv run`: a thread of its own, so that no client,
  * however slow or hostile, keeps the guest or its bus from anything. Clients
- * are few, requests bounded and carried out one at a time; a client that does
- * not read its answer is not asked for more until it does.
+ * are few, requests bounded; those about disks are carried out one at a time,
+ * those that the guest has to answer are waited for beside one another. A
+ * client that does not read its answer is not asked for more until it does; at
+ * the console it loses output, and is told how much.
+ *
+ * One at the console types: who came last and did not come to watch only.
  */
 #include <errno.h>
 #include <poll.h>
@@ -25,12 +29,21 @@ struct client {
 	int fd; /* -1: none */
 	char *answer; /* that it has not taken yet, or NULL */
 	size_t answer_bytes;
+	struct ctl_call *call; /* that it waits for, or NULL */
+	bool waits;	       /* for the end */
+	bool holds;	       /* a freeze that ends with it */
+	bool console;	       /* its packets are bytes */
+	uint64_t at;	       /* of the console: what it has seen */
+	uint64_t lost;	       /* ... and has lost since it was last told */
 };
 
 struct ctl_server {
 	struct ctl_place place;
-	int listen_fd, stop_fd;
+	int listen_fd, stop_fd, wake_fd;
+	struct hv *hv;
 	struct ctl_disks *disks;
+	struct ctl_console *output;
+	atomic_uint watchers; /* clients at the console */
 	pthread_t thread;
 	bool started;
 	pthread_mutex_t begin_lock; /* guards the two, for `begun` */
@@ -40,16 +53,48 @@ struct ctl_server {
 	struct vhd_err begin_err;
 	/* the thread's own */
 	struct client clients[CLIENTS_MAX];
+	struct client *typist; /* or NULL */
+	struct ctl_call *calls; /* all that are not done */
 	char request[CTL_REQUEST_BYTES_MAX];
+	struct ctl_request parsed;
+	uint8_t chunk[CTL_CONSOLE_CHUNK];
 };
 
 /* -------------------------------------------------------------- clients -- */
 
-static void client_close(struct client *c)
+static void call_keep(struct ctl_server *s, struct ctl_call *call)
 {
+	call->next = s->calls;
+	s->calls = call;
+}
+
+/* Nobody waits for how it went; should it fail, the freeze has its limit. */
+static void thaw(struct ctl_server *s)
+{
+	const struct ctl_request r = {.command = CTL_THAW};
+	struct json_object *no = NULL;
+	struct ctl_call *call = ctl_call_begin(s->hv, &r, s->wake_fd, &no);
+
+	if (call)
+		call_keep(s, call);
+	json_object_put(no);
+}
+
+static void client_close(struct ctl_server *s, struct client *c)
+{
+	bool held = c->holds;
+
 	(void)close(c->fd);
 	free(c->answer);
+	if (c->call && c->call->input)
+		hv_ask_drop(&c->call->ask);
+	if (c->console)
+		atomic_fetch_sub(&s->watchers, 1);
+	if (s->typist == c)
+		s->typist = NULL;
 	*c = (struct client){.fd = -1};
+	if (held)
+		thaw(s);
 }
 
 /* Root, or the user who runs the guest. */
@@ -74,7 +119,7 @@ static bool accept_one(struct ctl_server *s)
 		return false;
 	for (unsigned i = 0; i < CLIENTS_MAX && peer_ok(fd); i++) {
 		if (s->clients[i].fd < 0) {
-			s->clients[i].fd = fd;
+			s->clients[i] = (struct client){.fd = fd};
 			return true;
 		}
 	}
@@ -82,7 +127,7 @@ static bool accept_one(struct ctl_server *s)
 	return true;
 }
 
-static void send_answer(struct client *c)
+static void send_answer(struct ctl_server *s, struct client *c)
 {
 	int rc = ctl_send(c->fd, c->answer, c->answer_bytes, NULL, 0,
 			  MSG_DONTWAIT);
@@ -92,7 +137,7 @@ static void send_answer(struct client *c)
 	free(c->answer);
 	c->answer = NULL;
 	if (rc)
-		client_close(c);
+		client_close(s, c);
 }
 
 static struct json_object *too_long(void)
@@ -106,7 +151,8 @@ static struct json_object *too_long(void)
 }
 
 /* The text of the answer, or of one that says that it is too long. */
-static void answer(struct client *c, struct json_object *o)
+static void answer(struct ctl_server *s, struct client *c,
+		   struct json_object *o)
 {
 	const char *text = cli_json_print(o, JSON_C_TO_STRING_PLAIN);
 
@@ -119,39 +165,255 @@ static void answer(struct client *c, struct json_object *o)
 		c->answer = strdup(text);
 	json_object_put(o);
 	if (!c->answer) {
-		client_close(c);
+		client_close(s, c);
 		return;
 	}
 	c->answer_bytes = strlen(c->answer);
-	send_answer(c);
+	send_answer(s, c);
+}
+
+/* ------------------------------------------------------------ the guest -- */
+
+/* A line of ours in the console's output. */
+static int note(struct client *c, const char *line)
+{
+	char text[128];
+	int len = snprintf(text, sizeof(text), "\r\n[hv: %s]\r\n", line);
+
+	return ctl_send(c->fd, text, (size_t)len, NULL, 0, MSG_DONTWAIT);
+}
+
+/* That something is missing is told before what follows it. */
+static int note_lost(struct client *c)
+{
+	char line[80];
+	int rc;
+
+	if (!c->lost)
+		return 0;
+	snprintf(line, sizeof(line),
+		 "%llu bytes of output lost: this console was too slow",
+		 (unsigned long long)c->lost);
+	rc = note(c, line);
+	if (rc == 0)
+		c->lost = 0;
+	return rc;
+}
+
+static void console_begin(struct ctl_server *s, struct client *c,
+			  const struct ctl_request *r)
+{
+	/* all that is written after the answer is seen */
+	c->console = true;
+	c->at = ctl_console_begin(s->output);
+	atomic_fetch_add(&s->watchers, 1);
+	answer(s, c, ctl_yes());
+	if (c->fd < 0 || r->read_only)
+		return;
+	if (s->typist)
+		(void)note(s->typist, "the keyboard is at another console now");
+	s->typist = c;
+}
+
+/* What it typed, unless another one does the typing. */
+static void console_input(struct ctl_server *s, struct client *c)
+{
+	int fds[CTL_FILES_MAX];
+	unsigned count;
+	ssize_t n = ctl_receive(c->fd, s->request, sizeof(s->request), fds,
+				&count, MSG_DONTWAIT);
+
+	for (unsigned i = 0; i < count; i++)
+		(void)close(fds[i]);
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0) {
+		client_close(s, c);
+		return;
+	}
+	if (s->typist != c)
+		return;
+	c->call = ctl_call_input(s->hv, s->request, (size_t)n, s->wake_fd);
+	if (c->call)
+		call_keep(s, c->call);
+	else
+		(void)note(c, "what was typed is lost: hv is busy");
+}
+
+static void console_output(struct ctl_server *s, struct client *c)
+{
+	uint64_t at = c->at, lost;
+	size_t n = ctl_console_get(s->output, &at, s->chunk, &lost);
+	int rc;
+
+	c->at = at;
+	c->lost += lost;
+	rc = note_lost(c);
+	if (rc == 0 && n)
+		rc = ctl_send(c->fd, s->chunk, n, NULL, 0, MSG_DONTWAIT);
+	else
+		n = 0;
+	if (rc == 0)
+		c->at += n;
+	else if (rc != -EAGAIN)
+		client_close(s, c);
+}
+
+void ctl_server_tap(struct ctl_server *s, const uint8_t *bytes, size_t len)
+{
+	if (!s)
+		return;
+	ctl_console_put(s->output, bytes, len);
+	if (atomic_load(&s->watchers))
+		(void)eventfd_write(s->wake_fd, 1);
+}
+
+static void call_begin(struct ctl_server *s, struct client *c,
+		       const struct ctl_request *r)
+{
+	struct json_object *no = NULL;
+
+	c->call = ctl_call_begin(s->hv, r, s->wake_fd, &no);
+	if (c->call)
+		call_keep(s, c->call);
+	else
+		answer(s, c, no);
+}
+
+static void finished(struct ctl_server *s, struct ctl_call *call)
+{
+	struct client *c = NULL;
+
+	for (unsigned i = 0; i < CLIENTS_MAX; i++)
+		if (s->clients[i].fd >= 0 && s->clients[i].call == call)
+			c = &s->clients[i];
+	if (c) {
+		c->call = NULL;
+		c->holds = c->holds || (call->hold && !call->ask.result);
+		if (call->command == CTL_THAW && !call->ask.result)
+			for (unsigned i = 0; i < CLIENTS_MAX; i++)
+				s->clients[i].holds = false;
+		c->waits = call->wait && !call->ask.result;
+		if (!call->input)
+			answer(s, c, ctl_call_answer(call));
+	} else if (call->hold && !call->ask.result) {
+		thaw(s); /* who wanted it frozen has gone */
+	}
+	ctl_call_free(call);
+}
+
+/* Those that are done. */
+static void calls_collect(struct ctl_server *s)
+{
+	struct ctl_call **at = &s->calls;
+
+	while (*at) {
+		struct ctl_call *call = *at;
+
+		if (!atomic_load(&call->done)) {
+			at = &call->next;
+			continue;
+		}
+		*at = call->next;
+		finished(s, call);
+		at = &s->calls; /* it may have begun another */
+	}
+}
+
+/* ----------------------------------------------------------- requests ---- */
+
+static void carry_out(struct ctl_server *s, struct client *c,
+		      const struct ctl_request *r)
+{
+	if (r->command == CTL_KILL)
+		hv_stop(s->hv);
+	switch (r->command) {
+	case CTL_KILL:
+	case CTL_WAIT:
+		c->waits = true;
+		return;
+	case CTL_CONSOLE:
+		console_begin(s, c, r);
+		return;
+	default:
+		call_begin(s, c, r);
+	}
 }
 
 static void serve(struct ctl_server *s, struct client *c)
 {
 	int fds[CTL_FILES_MAX];
-	struct ctl_request r;
+	struct ctl_request *r = &s->parsed;
 	struct vhd_err err;
 	unsigned count;
+	bool good;
 	ssize_t n = ctl_receive(c->fd, s->request, sizeof(s->request), fds,
 				&count, MSG_DONTWAIT);
 
 	if (n == -EAGAIN)
 		return;
-	if (n > 0 && ctl_request_parse(s->request, (size_t)n, &r, &err) == 0) {
-		answer(c, ctl_disks_do(s->disks, &r, fds, count));
+	good = n > 0 &&
+	       ctl_request_parse(s->request, (size_t)n, r, &err) == 0;
+	if (good && r->command < CTL_INFO) {
+		answer(s, c, ctl_disks_do(s->disks, r, fds, count));
 		return;
 	}
 	for (unsigned i = 0; i < count; i++)
 		(void)close(fds[i]);
 	if (n <= 0)
-		client_close(c);
+		client_close(s, c);
+	else if (good)
+		carry_out(s, c, r);
 	else
-		answer(c, ctl_refusal(&err));
+		answer(s, c, ctl_refusal(&err));
 }
 
 /* ------------------------------------------------------------- the loop -- */
 
-enum { WAIT_STOP, WAIT_LISTEN, WAIT_CLIENTS };
+enum { WAIT_STOP, WAIT_WAKE, WAIT_LISTEN, WAIT_CLIENTS };
+
+/* What of a client is listened for; nothing: only that it goes. */
+static short wanted(struct ctl_server *s, const struct client *c)
+{
+	short events = 0;
+
+	if (c->answer)
+		return POLLOUT;
+	if (c->console && ctl_console_behind(s->output, c->at))
+		events |= POLLOUT;
+	if (!c->call && !c->waits)
+		events |= POLLIN;
+	return events;
+}
+
+static void attend(struct ctl_server *s, struct client *c, short events)
+{
+	if (c->answer) {
+		send_answer(s, c);
+		return;
+	}
+	if (c->call || c->waits) {
+		if (events & (POLLHUP | POLLERR)) {
+			client_close(s, c);
+			return;
+		}
+	} else if (events & (POLLIN | POLLHUP | POLLERR)) {
+		if (c->console)
+			console_input(s, c);
+		else
+			serve(s, c);
+	}
+	if (c->fd >= 0 && c->console && events & POLLOUT && !c->answer)
+		console_output(s, c);
+}
+
+static void woken(struct ctl_server *s)
+{
+	eventfd_t n;
+
+	(void)eventfd_read(s->wake_fd, &n);
+	calls_collect(s);
+}
 
 static void loop(struct ctl_server *s)
 {
@@ -162,25 +424,25 @@ static void loop(struct ctl_server *s)
 		int ms = ctl_disks_tidy(s->disks) || !listen ? TIDY_MS : -1;
 
 		p[WAIT_STOP] = (struct pollfd){s->stop_fd, POLLIN, 0};
+		p[WAIT_WAKE] = (struct pollfd){s->wake_fd, POLLIN, 0};
 		p[WAIT_LISTEN] = (struct pollfd){
 			listen ? s->listen_fd : -1, POLLIN, 0};
 		for (unsigned i = 0; i < CLIENTS_MAX; i++)
 			p[WAIT_CLIENTS + i] = (struct pollfd){
 				s->clients[i].fd,
-				s->clients[i].answer ? POLLOUT : POLLIN, 0};
+				wanted(s, &s->clients[i]), 0};
 		if (poll(p, WAIT_CLIENTS + CLIENTS_MAX, ms) < 0)
 			continue;
+		if (p[WAIT_WAKE].revents || p[WAIT_STOP].revents)
+			woken(s); /* who waited hears of the end, too */
 		if (p[WAIT_STOP].revents)
 			return;
 		for (unsigned i = 0; i < CLIENTS_MAX; i++) {
-			struct client *c = &s->clients[i];
+			short events = p[WAIT_CLIENTS + i].revents;
 
-			if (!p[WAIT_CLIENTS + i].revents)
-				continue;
-			if (c->answer)
-				send_answer(c);
-			else
-				serve(s, c);
+			/* another one's end may have been its own */
+			if (events && s->clients[i].fd == p[WAIT_CLIENTS + i].fd)
+				attend(s, &s->clients[i], events);
 		}
 		listen = !p[WAIT_LISTEN].revents || accept_one(s);
 	}
@@ -214,7 +476,7 @@ static void warm_up(void)
 	json_object_put(o);
 }
 
-int ctl_server_create(const char *name, struct hv_disks *disks,
+int ctl_server_create(const char *name, struct hv *hv, struct hv_disks *disks,
 		      struct hv_controllers *controllers,
 		      struct ctl_server **out, struct vhd_err *err)
 {
@@ -224,7 +486,9 @@ int ctl_server_create(const char *name, struct hv_disks *disks,
 	if (!s)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"no memory for the control socket");
-	s->listen_fd = s->stop_fd = s->place.dir_fd = -1;
+	s->listen_fd = s->stop_fd = s->wake_fd = s->place.dir_fd = -1;
+	s->hv = hv;
+	atomic_init(&s->watchers, 0);
 	for (unsigned i = 0; i < CLIENTS_MAX; i++)
 		s->clients[i].fd = -1;
 	pthread_mutex_init(&s->begin_lock, NULL);
@@ -232,8 +496,10 @@ int ctl_server_create(const char *name, struct hv_disks *disks,
 	*out = s;
 	warm_up();
 	s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	s->disks = ctl_disks_create(disks, controllers);
-	if (s->stop_fd < 0 || !s->disks)
+	s->output = ctl_console_create();
+	if (s->stop_fd < 0 || s->wake_fd < 0 || !s->disks || !s->output)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"no memory for the control socket");
 	rc = ctl_place_find(name, true, &s->place, err);
@@ -282,26 +548,67 @@ void ctl_server_stop(struct ctl_server *s)
 		s->started = false;
 	}
 	for (unsigned i = 0; i < CLIENTS_MAX; i++)
-		if (s->clients[i].fd >= 0)
-			client_close(&s->clients[i]);
+		if (s->clients[i].fd >= 0 && !s->clients[i].waits)
+			client_close(s, &s->clients[i]);
 	if (s->listen_fd >= 0)
 		(void)close(s->listen_fd);
 	s->listen_fd = -1;
 }
 
-int ctl_server_destroy(struct ctl_server *s)
+int ctl_server_close_disks(struct ctl_server *s)
 {
-	int status;
+	int status = CLI_OK;
 
+	if (s)
+		status = ctl_disks_destroy(s->disks);
+	if (s)
+		s->disks = NULL;
+	return status;
+}
+
+/* A packet as small as this fits into a socket that nothing was sent on. */
+static void farewell(struct client *c, const char *how)
+{
+	char text[96];
+	int n = snprintf(text, sizeof(text), "{\"ok\":true,\"ended\":\"%s\"}",
+			 how);
+
+	/* write and not send: the filters of this thread know no sockets;
+	 * where the client is gone nobody misses it
+	 */
+	if (c->waits && write(c->fd, text, (size_t)n) < 0)
+		return;
+}
+
+void ctl_server_destroy(struct ctl_server *s, const char *how)
+{
 	if (!s)
-		return CLI_OK;
+		return;
 	ctl_server_stop(s);
-	status = ctl_disks_destroy(s->disks);
+	(void)ctl_server_close_disks(s);
+	for (unsigned i = 0; i < CLIENTS_MAX; i++) {
+		struct client *c = &s->clients[i];
+
+		if (c->fd < 0)
+			continue;
+		farewell(c, how);
+		c->holds = false; /* there is no guest to thaw any more */
+		c->call = NULL;
+		client_close(s, c);
+	}
+	while (s->calls) {
+		struct ctl_call *call = s->calls;
+
+		s->calls = call->next;
+		ctl_call_free(call);
+	}
+	ctl_console_destroy(s->output);
 	ctl_place_close(&s->place);
 	if (s->stop_fd >= 0)
 		(void)close(s->stop_fd);
+	if (s->wake_fd >= 0)
+		(void)close(s->wake_fd);
 	pthread_cond_destroy(&s->begun_cond);
 	pthread_mutex_destroy(&s->begin_lock);
 	free(s);
-	return status;
 }

@@ -132,3 +132,54 @@ void ctl_show_stats(struct json_object *disks, struct json_object *before,
 		}
 	}
 }
+
+/* ---------------------------------------------------------- the guest ---- */
+
+static void show_services(struct json_object *all)
+{
+	char name[32], state[32], version[32];
+
+	for (size_t i = 0; i < cli_json_count(all); i++) {
+		struct json_object *o = json_object_array_get_idx(all, i);
+
+		printf("  %-14s %-12s %s\n",
+		       text(o, "service", name, sizeof(name)),
+		       text(o, "state", state, sizeof(state)),
+		       text(o, "version", version, sizeof(version)));
+	}
+}
+
+static void show_heartbeat(struct json_object *o)
+{
+	char beat[32], word[32];
+	uint64_t silent_s = number(o, "silent-ms") / 1000;
+
+	text(o, "heartbeat", beat, sizeof(beat));
+	if (strcmp(beat, "no contact") == 0)
+		printf("%-16s no contact since %llu s\n", "heartbeat",
+		       (unsigned long long)silent_s);
+	else
+		printf("%-16s %s (applications: %s)\n", "heartbeat", beat,
+		       text(o, "applications", word, sizeof(word)));
+}
+
+void ctl_show_info(struct json_object *o)
+{
+	char state[32], size[CLI_SIZE_TEXT], version[32];
+
+	printf("%-16s %s\n", "state", text(o, "state", state, sizeof(state)));
+	printf("%-16s %llu s\n", "up",
+	       (unsigned long long)number(o, "uptime-ms") / 1000);
+	printf("%-16s %llu\n", "processors",
+	       (unsigned long long)number(o, "cpus"));
+	printf("%-16s %s\n", "memory",
+	       cli_size_text(number(o, "memory"), size, sizeof(size)));
+	text(o, "vmbus", version, sizeof(version));
+	printf("%-16s %s\n", "VMBus", *version ? version : "not connected");
+	show_heartbeat(o);
+	if (json_object_get_boolean(get(o, "frozen")))
+		printf("%-16s %llu s left\n", "frozen",
+		       (unsigned long long)number(o, "frozen-left-ms") / 1000);
+	puts("services");
+	show_services(get(o, "services"));
+}

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ctl.h"
@@ -167,18 +168,20 @@ static int run_with(const struct hv_args *args, struct hv_disks *disks,
 	return status;
 }
 
-static int run(const struct hv_args *args)
+static int run(struct hv_args *args)
 {
 	struct hv_disks disks;
 	struct vhd_err err;
+	bool long_mode = true;
 	int console_fd = -1;
 	int status;
 
 	if (!machine_has(args))
 		return CLI_REFUSED;
 	if (hv_boot_linux_check(args->memory_bytes, args->kernel, args->initrd,
-				args->append, NULL, &err) < 0)
+				args->append, &long_mode, &err) < 0)
 		return cli_fail(hv_prog, NULL, &err);
+	args->kernel_32 = !long_mode;
 	status = hv_disks_open(&disks, args);
 	if (status == CLI_OK && args->console)
 		status = console_open(args, &console_fd);
@@ -193,11 +196,21 @@ static int run(const struct hv_args *args)
 	return status;
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 static int command_run(int argc, char **argv)
 {
+	const uint64_t began_ns = now_ns();
 	struct hv_args args;
 	int status = hv_args_parse(argc, argv, &args);
 
+	args.began_ns = began_ns;
 	/* A console that went away, and a file that may not grow, are errors
 	 * of write(2), not signals: the guest's disks are closed in order.
 	 */

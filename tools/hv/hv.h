@@ -89,6 +89,9 @@ struct hv_args {
 	bool no_register;  /* leave guest memory pageable */
 	uint32_t timeout_s; /* 0: none */
 	bool no_reboot;
+	bool stats;        /* say in the end what it took ... */
+	uint64_t began_ns; /* ... since this time of CLOCK_MONOTONIC */
+	bool kernel_32; /* found out: the kernel is a 32-bit one */
 	struct hv_pin pin;
 	enum hv_accel accel;
 };

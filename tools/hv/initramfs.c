@@ -122,6 +122,8 @@ static void command(struct plan *p, const struct hv_args *args,
 	entry(p, 'a', args->no_register ? "off" : "auto");
 	if (args->no_reboot)
 		entry(p, 'a', "--no-reboot");
+	if (args->stats)
+		entry(p, 'a', "--stats");
 	for (unsigned i = 0; i < args->disk_count; i++) {
 		entry(p, 'a', "--disk");
 		disk_words(p, &args->disks[i], inner[2 + i],

@@ -385,25 +385,6 @@ static int share_all(struct launch *l, const struct hv_args *args,
 	return ret;
 }
 
-/* QEMU marks the top-level entries of a PAE guest's page tables as accessed,
- * which no processor does; KVM then refuses its next write to CR4. Without
- * nested paging KVM walks these tables itself. (QEMU 7.2; found with Linux'
- * 686-pae, which QEMU on KVM in there cannot boot either.)
- */
-static int choose_paging(struct launch *l, const struct hv_args *args,
-			 struct vhd_err *err)
-{
-	bool long_mode = true;
-	int ret = 0;
-
-	if (args->kernel)
-		ret = hv_boot_linux_check(args->memory_bytes, args->kernel,
-					  args->initrd, args->append,
-					  &long_mode, err);
-	l->kernel.kvm_options = long_mode ? NULL : "npt=0";
-	return ret;
-}
-
 static int launch(struct launch *l, const struct hv_args *args,
 		  struct vhd_err *err)
 {
@@ -411,10 +392,14 @@ static int launch(struct launch *l, const struct hv_args *args,
 
 	if (ret == 0)
 		ret = share_all(l, args, err);
-	if (ret == 0)
-		ret = choose_paging(l, args, err);
 	if (ret < 0)
 		return ret;
+	/* QEMU marks the top-level entries of a PAE guest's page tables as
+	 * accessed, which no processor does; KVM then refuses its next write
+	 * to CR4. Without nested paging KVM walks these tables itself. (QEMU
+	 * 7.2; Linux' 686-pae does not boot in QEMU on KVM in there, either.)
+	 */
+	l->kernel.kvm_options = args->kernel_32 ? "npt=0" : NULL;
 	l->boot.initramfs_fd = hv_initramfs_make(args, &l->kernel, &l->shares,
 						 l->inner, err);
 	if (l->boot.initramfs_fd < 0)

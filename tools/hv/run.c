@@ -78,6 +78,13 @@ static size_t filter(void *arg, uint8_t *bytes, size_t len)
 	return len;
 }
 
+static void tap(void *arg, const uint8_t *bytes, size_t len)
+{
+	const struct run *r = arg;
+
+	ctl_server_tap(r->ctl, bytes, len);
+}
+
 /* Each thread's own filter; the rest was given up before them. */
 static int cpu_or_control(void *unused, enum hv_thread thread,
 			  struct vhd_err *err)
@@ -138,10 +145,12 @@ static int create(struct run *r, const struct hv_args *args,
 		.cpus = args->cpus,
 		.memory_bytes = args->memory_bytes,
 		.no_reboot = args->no_reboot,
+		.no_flush_call = args->kernel_32,
 		.pin = args->pin.count ? args->pin.cpu : NULL,
 		.console_in_fd = con->in_fd,
 		.console_out_fd = con->out_fd,
 		.console_filter = con->terminal ? filter : NULL,
+		.console_tap = tap,
 		.console_arg = r,
 		.thread_begins = cpu_or_control,
 		.disks_hurry = disks_hurry,
@@ -156,8 +165,8 @@ static int create(struct run *r, const struct hv_args *args,
 		ret = hv_boot_linux(r->hv, args->kernel, args->initrd,
 				    args->append, err);
 	if (ret == 0 && args->name)
-		ret = ctl_server_create(args->name, disks, &r->controllers,
-					&r->ctl, err);
+		ret = ctl_server_create(args->name, r->hv, disks,
+					&r->controllers, &r->ctl, err);
 	return ret == 0 ? confine(r, err) : ret;
 }
 
@@ -168,6 +177,40 @@ static void say_where(struct run *r)
 {
 	hv_say_state(r->hv);
 	hv_controllers_say(&r->controllers);
+}
+
+/* For who asks what a guest costs: its exits above all. */
+static void say_stats(const struct run *r, const struct hv_args *args)
+{
+	static const char *const names[HV_CAUSES] = {
+		[HV_CAUSE_SERIAL] = "serial port",
+		[HV_CAUSE_CLOCK] = "clock",
+		[HV_CAUSE_POWER] = "power",
+		[HV_CAUSE_PCI] = "PCI ports",
+		[HV_CAUSE_PORT] = "other ports",
+		[HV_CAUSE_MEMORY] = "addresses",
+		[HV_CAUSE_HYPERV] = "Hyper-V",
+		[HV_CAUSE_OTHER] = "other",
+	};
+	struct hv_stats s;
+	uint64_t all = 0;
+	char line[320];
+	size_t len;
+
+	hv_get_stats(r->hv, &s);
+	snprintf(line, sizeof(line), "entered the guest %.1f ms after the "
+		 "start", s.entered_ns ? (double)(s.entered_ns -
+						  args->began_ns) / 1e6 : 0.0);
+	hv_say_line(NULL, line);
+	for (unsigned i = 0; i < HV_CAUSES; i++)
+		all += s.left[i];
+	len = (size_t)snprintf(line, sizeof(line), "left the guest %llu times:",
+			       (unsigned long long)all);
+	for (unsigned i = 0; i < HV_CAUSES; i++)
+		len += (size_t)snprintf(line + len, sizeof(line) - len,
+					"%s %s %llu", i ? "," : "", names[i],
+					(unsigned long long)s.left[i]);
+	hv_say_line(NULL, line);
 }
 
 static int end_status(struct run *r, enum hv_end end,
@@ -202,10 +245,26 @@ static int end_status(struct run *r, enum hv_end end,
 	return CLI_IO;
 }
 
+/* For programs that waited for it. */
+static const char *end_word(enum hv_end end)
+{
+	static const char *const words[] = {
+		[HV_END_POWEROFF] = "power-off",
+		[HV_END_RESET] = "reset",
+		[HV_END_CRASH] = "crash",
+		[HV_END_TRIPLE_FAULT] = "triple-fault",
+		[HV_END_STOPPED] = "stopped",
+		[HV_END_FAILED] = "failed",
+	};
+
+	return words[end];
+}
+
 int hv_run_kvm(const struct hv_args *args, struct hv_disks *disks,
 	       const struct hv_console *con)
 {
 	struct run r = {0};
+	enum hv_end end = HV_END_FAILED;
 	struct vhd_err err;
 	int status, closed, added;
 
@@ -214,16 +273,20 @@ int hv_run_kvm(const struct hv_args *args, struct hv_disks *disks,
 		status = cli_fail(hv_prog, NULL, &err);
 	} else {
 		hv_signals_watch(stop, r.hv, args->timeout_s);
-		status = end_status(&r, hv_run(r.hv, &err), &err);
+		end = hv_run(r.hv, &err);
+		status = end_status(&r, end, &err);
 		hv_signals_watch(NULL, NULL, 0);
+		if (args->stats)
+			say_stats(&r, args);
 	}
 	ctl_server_stop(r.ctl);
 	hv_destroy(r.hv);
 	hv_controllers_destroy(&r.controllers);
 	hv_fwdisks_destroy(r.fwdisks);
 	hv_terminal_restore();
-	added = ctl_server_destroy(r.ctl);
+	added = ctl_server_close_disks(r.ctl);
 	closed = hv_disks_close(disks);
+	ctl_server_destroy(r.ctl, end_word(end));
 	if (added != CLI_OK)
 		closed = added;
 	return closed != CLI_OK ? closed : status;

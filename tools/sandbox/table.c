@@ -80,8 +80,8 @@ static const struct sandbox_value ioctls[] = {
 	{KVM_SET_SREGS, C, "the same"},
 	{KVM_SET_REGS, C, "the same"},
 	{TCGETS, TOOL | C, "is it a terminal"},
-	{TCSETS, C, "the terminal as it was"},
-	{TCSETSW, C, "the same"},
+	{TCSETS, C | N, "the terminal as it was"},
+	{TCSETSW, C | N, "the same"},
 	{TIOCGWINSZ, TOOL, "its width"},
 	{FS_IOC_GETFLAGS, TOOL, "compressed by the file system"},
 	{BLKGETSIZE64, TOOL | K, "size of a block device"},
@@ -129,7 +129,7 @@ static const struct sandbox_value families[] = {
 
 static const struct sandbox_rule rules[] = {
 	/* what is open already */
-	ANY(read, IA | C | L | TOOL, "counters of events, console, streams"),
+	ANY(read, IA | C | K | L | TOOL, "counters of events, console, streams"),
 	ANY(write, HV | TOOL, "wake other threads, console, messages"),
 	ANY(readv, N, "libnbd's TLS"),
 	ANY(writev, N, "libnbd's TLS"),
