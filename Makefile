@@ -57,7 +57,7 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
            vhd/tail.c vhd/sync.c vhd/queue.c vhd/queue_image.c vhd/queue_io.c \
            vhd/queue_flush.c vhd/engine_uring.c vhd/engine_aio.c \
            vhd/engine_sync.c vhd/engine_nbd.c vhd/nbd.c vhd/nbd_link.c \
-           vhd/nbd_run.c vhd/nbd_keep.c vhd/zero.c vhd/rebase.c vhd/rebase_copy.c \
+           vhd/nbd_run.c vhd/nbd_part.c vhd/nbd_keep.c vhd/zero.c vhd/rebase.c vhd/rebase_copy.c \
            vhd/rebase_header.c vhd/survey.c vhd/check.c vhd/check_code.c \
            vhd/check_footer.c vhd/check_header.c vhd/check_bat.c \
            vhd/check_batmap.c vhd/check_chain.c vhd/check_data.c \
@@ -84,9 +84,10 @@ IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_data.c hv/chip/ide_dma.c \
 HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/control.c \
           hv/ask.c hv/stand.c hv/service.c $(IC_SRC) \
           hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c hv/board.c hv/acpi.c \
-          hv/bzimage.c hv/boot_linux.c hv/chip/uart.c hv/chip/cmos.c \
-          hv/chip/pm.c \
-          hv/piix.c $(IDE_SRC)
+          hv/bzimage.c hv/boot_linux.c hv/boot_bios.c hv/int13.c \
+          hv/eltorito.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c \
+          hv/chip/fwcfg.c \
+          hv/piix.c hv/smbios.c $(IDE_SRC)
 
 STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
                storvsp/mail.c storvsp/log.c storvsp/session.c \
@@ -163,9 +164,10 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/convert/share.c tools/convert/diff.c \
                    tools/convert/journal.c tools/convert/resume.c \
                    tools/verb/words.c tools/verb/preset.c
-SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv/disk.c \
+SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/pin.c \
+          tools/hv/disk.c tools/hv/nbd_lazy.c \
           tools/hv/keeper.c tools/hv/run.c tools/hv/controllers.c \
-          tools/hv/fwdisk.c \
+          tools/hv/fwdisk.c tools/hv/firmware.c \
           tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
           tools/hv/qemu.c tools/hv/modules.c tools/hv/vmlinux.c \
           tools/hv/shares.c tools/hv/initramfs.c tools/hv/cpio.c \
@@ -200,7 +202,7 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_compact vhd_malformed vhd_split vhd_keep vhd_check_chain \
             vhd_merge vhd_merge_file vhd_random vhd_set vhd_repair vhd_undo \
             vhd_salvage vhd_oracle vhd_zero vhd_bound vhd_confine vhd_fault \
-            vhd_nbd
+            vhd_nbd vhd_nbd_wait
 UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
               vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
@@ -208,7 +210,8 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
            hv_hypercall_fetch hv_kvm hv_reset hv_ic hv_ic_hostile \
-           hv_ide hv_ide_dma hv_ide_dvd hv_pci
+           hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg hv_int13 hv_bios \
+           hv_smbios
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
                 storvsp_trace \
                 storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
@@ -222,11 +225,12 @@ UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storv
                 storvsp_thread storvsp_channels storvsp_hostile_scsi \
                 storvsp_hostile_flood storvsp_hostile_steps \
                 storvsp_hostile_flip storvsp_provision storvsp_select \
-                storvsp_blocks storvsp_reserve storvsp_compare storvsp_dvd
+                storvsp_blocks storvsp_reserve storvsp_compare storvsp_dvd \
+                storvsp_ide
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper \
-              tools_fwdisk tools_inspect \
+              tools_fwdisk tools_firmware tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt tools_sandbox tools_ctl tools_ctl_guest
 SRC_tools_bench := tools/verb/bench_run.c
@@ -236,11 +240,16 @@ SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
 SRC_tools_fwdisk  := tools/hv/fwdisk.c
-SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv/disk.c \
+SRC_tools_firmware := tools/hv/firmware.c tools/hv/args.c tools/hv/limit.c \
+                      tools/hv/pin.c tools/hv/disk.c tools/hv/nbd_lazy.c \
+                      tools/hv/keeper.c tools/hv/terminal.c
+SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/pin.c \
+                     tools/hv/disk.c tools/hv/nbd_lazy.c \
                      tools/hv/keeper.c tools/hv/escape.c \
                      tools/hv/terminal.c tools/hv/modules.c \
                      tools/hv/shares.c tools/hv/cpio.c
-SRC_tools_ctl     := tools/hv/args.c tools/hv/limit.c tools/hv/pin.c tools/hv/disk.c \
+SRC_tools_ctl     := tools/hv/args.c tools/hv/limit.c tools/hv/pin.c \
+                     tools/hv/disk.c tools/hv/nbd_lazy.c \
                      tools/hv/keeper.c tools/hv/fwdisk.c \
                      tools/hv/terminal.c tools/hv/ctl.c \
                      tools/hv/ctl_show.c tools/hv/ctl_request.c \
@@ -311,14 +320,20 @@ TIME ?= 10
 FUZZ := vmbus_ring vmbus_message storvsp_packet storvsp_session scsi_cdb \
         vhd_open vhd_repair vhd_edit vhd_merge vhd_ops vhd_chain vhd_stream \
         vhd_beside hv_loader hv_pio_mmio hv_hypercall tool_args tool_verbs \
-        tool_stream tool_freemap hv_ctl hv_ide
+        tool_stream tool_freemap hv_ctl hv_ide hv_fwcfg hv_int13 \
+        hv_ic
+FUZZ_SRC_hv_fwcfg := hv/chip/fwcfg.c hv/gpa.c
+FUZZ_SRC_hv_int13 := hv/int13.c hv/eltorito.c hv/gpa.c
 FUZZ_SRC_hv_ctl := tools/hv/ctl_request.c $(CLI_SRC) $(VHD_SRC)
 FUZZ_LIBS_hv_ctl := $(LIBS_VHD) $(LIBS_TOOLS)
+FUZZ_SRC_hv_ic := $(IC_SRC) $(VMBUS_SRC) tests/lib/guest.c \
+                  tests/lib/guest_talk.c tests/lib/guest_ring.c
 FUZZ_SRC_hv_ide := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c \
                    hv/gpa.c hv/piix.c $(IDE_SRC)
 # The bus behind the door that counts fetches.
 WATCHED_VMBUS := $(filter-out hv/gpa.c,$(VMBUS_SRC)) tests/lib/gpa_watch.c
 FUZZ_SRC_hv_loader := hv/bzimage.c hv/boot_linux.c hv/memory.c hv/acpi.c \
+                      hv/smbios.c \
                       hv/gpa.c
 FUZZ_SRC_hv_pio_mmio := hv/board.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c
 FUZZ_SRC_tool_args := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert)) \
@@ -409,8 +424,12 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  hv/hypercall.c:hv_hypercall hv/board.c:hv_pio_mmio \
                  hv/chip/uart.c:hv_pio_mmio hv/chip/cmos.c:hv_pio_mmio \
                  hv/chip/pm.c:hv_pio_mmio hv/bzimage.c:hv_loader \
-                 hv/boot_linux.c:hv_loader tools/convert/args.c:tool_args \
+                 hv/boot_linux.c:hv_loader hv/chip/fwcfg.c:hv_fwcfg \
+                 hv/int13.c:hv_int13 hv/eltorito.c:hv_int13 tools/convert/args.c:tool_args \
                  tools/hv/ctl_request.c:hv_ctl \
+                 hv/ic/icmsg.c:hv_ic hv/ic/text.c:hv_ic hv/ic/kvp.c:hv_ic \
+                 hv/ic/vss.c:hv_ic hv/ic/shutdown.c:hv_ic \
+                 hv/ic/heartbeat.c:hv_ic hv/ic/timesync.c:hv_ic \
                  hv/piix.c:hv_ide $(addsuffix :hv_ide,$(IDE_SRC)) \
                  tools/hv/args.c:tool_args tools/cli/options.c:tool_args \
                  tools/cli/size.c:tool_args tools/cli/text.c:tool_args \
@@ -453,7 +472,7 @@ UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_COUNTED) \
         $(UNIT_TOOLS)
 
 .PHONY: all clean layers style unit check check-long proof install help deps \
-        demo bench unit-build unit-run bench-build watched
+        demo bench unit-build unit-run bench-build watched check-guests
 .DELETE_ON_ERROR:
 all: $(addprefix $(BUILD)/bin/,$(PROGRAMS) $(VHD_VERBS)) $(LIBVHD) $(LIBVHD_SO) \
      $(NBD_PLUGIN)
@@ -503,13 +522,23 @@ $(BUILD)/obj/tools/cli/options.o $(BUILD)/obj/tools/serve/nbdkit_vhd.o: CFLAGS_A
 
 $(BUILD)/obj/tools/serve/mount_fs.o: CFLAGS_ALL += -I/usr/include/fuse3
 
-# The DSDT: from ASL at build time, into a header of bytes.
-$(BUILD)/gen/dsdt.h: hv/dsdt.asl | $(BUILD)/.deps
+# The DSDT and the SSDT of PCI: from ASL at build time, into headers of bytes.
+AML_HEADERS := $(addprefix $(BUILD)/gen/,dsdt.h ssdt_pci.h)
+$(AML_HEADERS): $(BUILD)/gen/%.h: hv/%.asl | $(BUILD)/.deps
 	@mkdir -p $(@D)
-	iasl -ve -oa -p $(BUILD)/gen/dsdt -tc $< >$(BUILD)/gen/dsdt.log 2>&1 || \
-	  { cat $(BUILD)/gen/dsdt.log; exit 1; }
-	sed 's/^unsigned char/static const &/' $(BUILD)/gen/dsdt.hex >$@
-$(BUILD)/obj/hv/acpi.o: $(BUILD)/gen/dsdt.h
+	iasl -ve -oa -p $(BUILD)/gen/$* -tc $< >$(BUILD)/gen/$*.log 2>&1 || \
+	  { cat $(BUILD)/gen/$*.log; exit 1; }
+	sed 's/^unsigned char/static const &/' $(BUILD)/gen/$*.hex >$@
+$(BUILD)/obj/hv/acpi.o: $(AML_HEADERS)
+
+# The option ROM: 16-bit code, its checksums set, as a header of bytes.
+$(BUILD)/gen/int13_rom.h: hv/int13.S hv/int13.awk | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	$(CC) -m32 -c -o $(BUILD)/gen/int13_rom.o hv/int13.S
+	objcopy -O binary -j .text $(BUILD)/gen/int13_rom.o \
+	  $(BUILD)/gen/int13.rom
+	od -An -v -tu1 $(BUILD)/gen/int13.rom | awk -f hv/int13.awk >$@
+$(BUILD)/obj/hv/boot_bios.o: $(BUILD)/gen/int13_rom.h
 
 # The first process of hv's nested machine: static, never sanitized (it runs
 # without libraries), carried inside hv.
@@ -542,7 +571,8 @@ $(foreach t,$(UNIT_VMBUS),$(eval $(call unit_rule,$(t),$(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_HV),$(eval $(call unit_rule,$(t),$(LIBHV) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_STORVSP),$(eval $(call unit_rule,$(t),$(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD))))
 $(foreach t,$(UNIT_TOOLS),$(eval $(call unit_rule,$(t),$(call obj,$(SRC_$(t))) \
-  $(LIBSANDBOX) $(LIBCLI) $(if $(filter tools_ctl%,$(t)),$(LIBSTORVSP) $(LIBVMBUS)) $(LIBVHD))))
+  $(LIBSANDBOX) $(LIBCLI) $(if $(filter tools_firmware,$(t)),$(LIBHV)) \
+  $(if $(filter tools_ctl% tools_firmware,$(t)),$(LIBSTORVSP) $(LIBVMBUS)) $(LIBVHD))))
 
 COUNTED_CALLS := malloc calloc realloc aligned_alloc strdup strndup
 $(BUILD)/lib/counted/%.a: $(BUILD)/lib/%.a
@@ -567,11 +597,13 @@ PEAK_WRAP := malloc calloc realloc aligned_alloc free
 $(BUILD)/tests/vhd_bound $(BUILD)/tests/vmbus_bound: \
   LDFLAGS_ALL += $(addprefix -Wl$(comma)--wrap=,$(PEAK_WRAP))
 # There is no KVM in these but their own.
-$(BUILD)/tests/hv_kvm $(BUILD)/tests/hv_reset: LDFLAGS_ALL += \
-  -Wl,--wrap=open64,--wrap=ioctl,--wrap=eventfd,--wrap=mmap64 \
+FAKE_KVM := -Wl,--wrap=open64,--wrap=ioctl,--wrap=eventfd,--wrap=mmap64 \
   -Wl,--wrap=munmap,--wrap=madvise,--wrap=write,--wrap=pthread_create \
   -Wl,--wrap=hv_cpu_virtualizes
+$(BUILD)/tests/hv_kvm $(BUILD)/tests/hv_reset: LDFLAGS_ALL += $(FAKE_KVM)
 $(BUILD)/tests/hv_kvm $(BUILD)/tests/hv_reset: $(call obj,tests/lib/fakekvm.c)
+$(BUILD)/tests/hv_bios: LDFLAGS_ALL += -Wl,--wrap=ioctl
+$(BUILD)/obj/tests/hv_bios.o: $(BUILD)/gen/int13_rom.h
 # This one does what a guest may do between two looks at its slot.
 $(BUILD)/tests/hv_synic: LDFLAGS_ALL += -Wl,--wrap=hv_gpa_or32
 # No unit test, but built like one: what tests/cross_vhd.sh runs.
@@ -650,7 +682,7 @@ $(BUILD)/obj/$(1)-objects/tools/cli/options.o: \
   FUZZ_OWN += -DCLI_VERSION=\"$(VERSION)\"
 $(BUILD)/obj/$(1)-objects/tools/verb/freemap_mount.o: \
   FUZZ_OWN += -I/usr/include/fuse3
-$(BUILD)/obj/$(1)-objects/hv/acpi.o: $(BUILD)/gen/dsdt.h
+$(BUILD)/obj/$(1)-objects/hv/acpi.o: $(AML_HEADERS)
 $(BUILD)/obj/$(1)-objects/%.o: %.c | $(BUILD)/.deps $(BUILD)/.deps-$(4)
 	@mkdir -p $$(@D)
 	$(2) $(BASE) $(3) $$(FUZZ_OWN) $(WARN) -c -o $$@ $$<
@@ -750,6 +782,12 @@ check-long:
 	@tests/proof/table.sh $(BUILD)
 proof: check
 	@tests/proof/table.sh $(BUILD)
+# CELLS: quick, or such as 686/direct/2; the table of the README by TABLE=1.
+CELLS := all
+check-guests: all
+	@tools/deps.sh build run test && tests/guest/matrix.sh $(BUILD) $(CELLS)
+	@$(if $(TABLE),tests/guest/matrix-table.sh \
+	  $(BUILD)/guest/matrix/results README.md)
 
 # Tests of the tests: planted defects (all of them; a sample is part of check).
 .PHONY: mutants
@@ -759,18 +797,28 @@ mutants:
 .PHONY: coverage analyze repeat
 coverage:
 	+@PROOF_LONG=1 MAKE='$(MAKE)' tests/proof/coverage.sh $(BUILD)
-analyze: $(BUILD)/gen/dsdt.h $(BUILD)/gen/hv-init
+analyze: $(AML_HEADERS) $(BUILD)/gen/hv-init
 	@PROOF_LONG=1 tests/proof/analyze.sh $(BUILD)
 repeat: unit-build
 	+@PROOF_LONG=1 MAKE='$(MAKE)' tests/proof/repeat.sh $(BUILD)
 
 # Programs of benchmarks only are prerequisites of bench-build.
 bench-build: $(BUILD)/bench/queue $(BUILD)/bench/measure $(BUILD)/bench/chain \
-             $(BUILD)/bench/vsc
+             $(BUILD)/bench/vsc $(BUILD)/bench/first $(BUILD)/bench/hv_fake
 $(BUILD)/bench/vsc: $(call obj,tests/bench/vsc.c tests/bench/drive.c) \
                     $(LIBTEST) $(LIBSTORVSP) $(LIBVMBUS) $(LIBVHD)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_VHD)
+$(BUILD)/bench/first: $(call obj,tests/bench/first.c)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^
+# The program hv, but for the KVM under it.
+$(BUILD)/bench/hv_fake: $(call obj,$(SRC_hv) tests/bench/hv_fake.c \
+                          tests/lib/fakekvm.c) $(LIBSANDBOX) $(LIBCLI) \
+                        $(LIBSTORVSP) $(LIBHV) $(LIBVMBUS) $(LIBVHD)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) $(FAKE_KVM) -Wl,--wrap=main -o $@ $^ $(LIBS_VHD) \
+	  $(LIBS_TOOLS) -lcmocka
 $(BUILD)/bench/measure: $(call obj,tests/bench/measure.c)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^
@@ -796,6 +844,7 @@ help:
 	@echo 'make check           every test of the quick suite (SAN=1: sanitized)'
 	@echo 'make proof           make check, then the table of goals with its figures'
 	@echo 'make check-long      the long columns of the same: hours'
+	@echo 'make check-guests    Debian kernels, ways to boot, 1 to 4 processors'
 	@echo 'make unit            unit tests only'
 	@echo 'make mutants         planted defects that the unit tests must notice'
 	@echo 'make coverage        of the primary files, against the list of reasons'

@@ -257,7 +257,8 @@ static void load(struct boot *in)
 	if (in->layout.high_bytes > 0)
 		must(hv_mem_add(mem, HV_HIGH_GPA, in->layout.high_bytes,
 				host + in->layout.low_bytes) == 0);
-	ret = hv_boot_linux_load(mem, &in->layout, in->cpus, &files, &entry,
+	ret = hv_boot_linux_load(mem, &in->layout, in->cpus,
+				 in->data[0] & FLAG_INITRD, &files, &entry,
 				 &e);
 	must(ret == hv_boot_linux_check(in->memory_bytes, files.kernel,
 					files.initrd, cmdline, NULL, &f));

@@ -17,6 +17,7 @@
 
 #include "tests/lib/fuzzin.h"
 #include "hv/board.h"
+#include "hv/chip/cmos.h"
 
 #define ACCESS_MAX 4096u /* bytes of one access, as KVM hands them over */
 #define OUTPUT_MAX (4 * ACCESS_MAX)
@@ -29,7 +30,7 @@ struct model {
 	uint8_t rx[16];
 	unsigned rx_count;
 	/* the clock: 0 or a moment that reads must show */
-	uint8_t index;
+	uint8_t index, shutdown;
 	/* power */
 	uint8_t event[4], control[2], reset;
 	enum hv_pm_request asked; /* by this access, last */
@@ -226,8 +227,12 @@ static void cmos_in(struct world *w, uint8_t got)
 			w->latched_s = w->now_s;
 		return;
 	}
+	if (i == 0x0f) {
+		must(got == w->m.shutdown);
+		return;
+	}
 	if (i != 0x32 && (i > 9 || i == 1 || i == 3 || i == 5)) {
-		must(got == 0);
+		must(got == (i == HV_CMOS_BASE_KIB ? 0x80 : 0));
 		return;
 	}
 	if (w->latched_s < 0 || w->now_s < w->latched_s ||
@@ -311,6 +316,9 @@ static void byte_out(struct world *w, unsigned port, uint8_t v)
 		com_out(w, port - 0x3f8, v);
 	} else if (port == 0x70) {
 		m->index = v & 0x7f;
+	} else if (port == 0x71) {
+		if (m->index == 0x0f)
+			m->shutdown = v;
 	} else if (port == 0xcf9) {
 		if ((v & 4) && !(m->reset & 4))
 			ask(m, HV_PM_RESET);
@@ -467,6 +475,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	w.m.dll = 1;
 	w.m.control[0] = 1;
 	must(hv_board_create(&ops, &w, &w.board) == 0);
+	hv_board_cmos_set(w.board, HV_CMOS_BASE_KIB, 0x80);
 	while (in.left > 0)
 		act(&w, &in);
 	drain(&w, OUTPUT_MAX);

@@ -10,6 +10,7 @@
 
 #include "board.h"
 #include "dsdt.h"
+#include "ssdt_pci.h"
 #include "vhd/endian.h"
 
 #define TABLE_ALIGN 64u
@@ -45,7 +46,7 @@ static_assert(sizeof(struct rsdp) == 36, "RSDP");
 
 struct xsdt {
 	struct sdt_header h;
-	le64 entry[2];
+	le64 entry[3]; /* the last one for a PCI bus */
 };
 
 struct gas { /* generic address */
@@ -284,29 +285,42 @@ static void fill_rsdp(struct rsdp *r, uint64_t xsdt)
 	r->extended_checksum = (uint8_t)-sum(r, sizeof(*r));
 }
 
-int hv_acpi_build(uint8_t *buf, size_t cap, uint64_t gpa, uint32_t cpus)
+static void fill_xsdt(struct xsdt *x, const uint64_t *table, unsigned count)
+{
+	start(&x->h, "XSDT", 1,
+	      sizeof(x->h) + count * sizeof(x->entry[0]));
+	for (unsigned i = 0; i < count; i++)
+		x->entry[i] = le64_put(table[i]);
+	finish(&x->h);
+}
+
+int hv_acpi_build(uint8_t *buf, size_t cap, uint64_t gpa, uint32_t cpus,
+		  bool pci)
 {
 	struct room room = {buf, cap, 0, gpa};
-	uint64_t rsdp_at, xsdt_at, fadt_at, facs_at, madt_at, dsdt_at;
+	uint64_t rsdp_at, xsdt_at, facs_at, dsdt_at;
+	uint64_t table[3]; /* as the XSDT lists them */
 	struct rsdp *rsdp = take(&room, sizeof(*rsdp), &rsdp_at);
 	struct xsdt *xsdt = take(&room, sizeof(*xsdt), &xsdt_at);
-	struct fadt *fadt = take(&room, sizeof(*fadt), &fadt_at);
+	struct fadt *fadt = take(&room, sizeof(*fadt), &table[0]);
 	struct facs *facs = take(&room, sizeof(*facs), &facs_at);
-	struct madt *madt = take(&room, madt_bytes(cpus), &madt_at);
+	struct madt *madt = take(&room, madt_bytes(cpus), &table[1]);
 	uint8_t *dsdt = take(&room, sizeof(dsdt_aml_code), &dsdt_at);
+	uint8_t *ssdt = pci ? take(&room, sizeof(ssdt_pci_aml_code), &table[2])
+			    : NULL;
 
-	if (!rsdp || !xsdt || !fadt || !facs || !madt || !dsdt)
+	if (!rsdp || !xsdt || !fadt || !facs || !madt || !dsdt ||
+	    (pci && !ssdt))
 		return -ENOSPC;
 	memcpy(dsdt, dsdt_aml_code, sizeof(dsdt_aml_code));
+	if (pci)
+		memcpy(ssdt, ssdt_pci_aml_code, sizeof(ssdt_pci_aml_code));
 	copy_text(facs->signature, "FACS", 4);
 	facs->length = le32_put(sizeof(*facs));
 	facs->version = 2;
 	fill_madt(madt, cpus);
 	fill_fadt(fadt, facs_at, dsdt_at);
-	start(&xsdt->h, "XSDT", 1, sizeof(*xsdt));
-	xsdt->entry[0] = le64_put(fadt_at);
-	xsdt->entry[1] = le64_put(madt_at);
-	finish(&xsdt->h);
+	fill_xsdt(xsdt, table, pci ? 3 : 2);
 	fill_rsdp(rsdp, xsdt_at);
 	return (int)room.used;
 }

@@ -90,6 +90,8 @@ static void cmos_out(struct hv_board *b, unsigned off, uint8_t val)
 {
 	if (off == 0)
 		hv_cmos_select(&b->cmos, val);
+	else
+		hv_cmos_write(&b->cmos, val);
 }
 
 static void power(struct hv_board *b, enum hv_pm_request what)
@@ -205,6 +207,13 @@ int hv_board_add(struct hv_board *b, const struct hv_port_range *range,
 		return -ENOSPC;
 	b->added[b->added_count++] = (struct added){range, arg};
 	return 0;
+}
+
+void hv_board_cmos_set(struct hv_board *b, unsigned index, uint8_t val)
+{
+	pthread_mutex_lock(&b->lock);
+	hv_cmos_set(&b->cmos, index, val);
+	pthread_mutex_unlock(&b->lock);
 }
 
 static void in_added(struct hv_board *b, uint16_t port, unsigned size,

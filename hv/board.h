@@ -64,6 +64,9 @@ struct hv_port_range {
 int hv_board_add(struct hv_board *b, const struct hv_port_range *range,
 		 void *arg);
 
+/* A byte of the CMOS memory (chip/cmos.h), for firmware. */
+void hv_board_cmos_set(struct hv_board *b, unsigned index, uint8_t val);
+
 /* One I/O exit: `count` accesses of `size` (1, 2 or 4) bytes at `data`.
  * Output to the console waits while nobody takes it, until hv_board_stop.
  */

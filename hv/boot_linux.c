@@ -15,6 +15,7 @@
 #include "acpi.h"
 #include "gpa.h"
 #include "hv.h"
+#include "smbios.h"
 
 #define CHUNK_BYTES (1u << 20)
 
@@ -115,24 +116,43 @@ static int file_to_guest(int fd, uint64_t off, uint64_t len, struct hv_mem *mem,
 	return ret;
 }
 
+static int acpi_to_guest(struct hv_mem *mem, uint8_t *scratch, uint32_t cpus,
+			 bool pci, struct vhd_err *err)
+{
+	int used = hv_acpi_build(scratch, HV_ACPI_BYTES, HV_ACPI_GPA, cpus,
+				 pci);
+
+	if (used < 0)
+		return vhd_fail(err, used, VHD_WHY_ARGUMENT, 0,
+				"the ACPI tables do not fit");
+	return to_guest(mem, HV_ACPI_GPA, scratch, (size_t)used, err);
+}
+
+static int smbios_to_guest(struct hv_mem *mem, uint8_t *scratch,
+			   struct vhd_err *err)
+{
+	int used = hv_smbios_build(scratch, HV_SMBIOS_BYTES, HV_SMBIOS_GPA);
+
+	if (used < 0)
+		return vhd_fail(err, used, VHD_WHY_ARGUMENT, 0,
+				"the SMBIOS tables do not fit");
+	return to_guest(mem, HV_SMBIOS_GPA, scratch, (size_t)used, err);
+}
+
 /* Everything beside the two files. */
 static int load_tables(struct hv_mem *mem, const struct hv_boot_params *params,
-		       uint32_t cpus, const char *cmdline, struct vhd_err *err)
+		       uint32_t cpus, bool pci, const char *cmdline,
+		       struct vhd_err *err)
 {
-	size_t scratch_bytes = HV_ACPI_BYTES;
-	uint8_t *scratch = malloc(scratch_bytes);
-	size_t cmdline_len = strlen(cmdline);
-	int ret, used;
+	uint8_t *scratch = malloc(HV_ACPI_BYTES);
+	int ret;
 
 	if (!scratch)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
-	used = hv_acpi_build(scratch, scratch_bytes, HV_ACPI_GPA, cpus);
-	if (used < 0)
-		ret = vhd_fail(err, used, VHD_WHY_ARGUMENT, 0,
-			       "the ACPI tables do not fit");
-	else
-		ret = to_guest(mem, HV_ACPI_GPA, scratch, (size_t)used, err);
+	ret = acpi_to_guest(mem, scratch, cpus, pci, err);
+	if (ret == 0)
+		ret = smbios_to_guest(mem, scratch, err);
 	if (ret == 0) {
 		hv_boot_params_fill(params, scratch);
 		ret = to_guest(mem, HV_BOOT_PARAMS_GPA, scratch, 4096, err);
@@ -149,7 +169,7 @@ static int load_tables(struct hv_mem *mem, const struct hv_boot_params *params,
 	}
 	if (ret == 0)
 		ret = to_guest(mem, HV_BOOT_CMDLINE_GPA, cmdline,
-			       cmdline_len + 1, err);
+			       strlen(cmdline) + 1, err);
 	free(scratch);
 	return ret;
 }
@@ -228,7 +248,7 @@ static int look(struct hv_boot_image *m, const struct hv_layout *layout,
 }
 
 static int move(struct hv_boot_image *m, struct hv_mem *mem,
-		const struct hv_layout *layout, uint32_t cpus,
+		const struct hv_layout *layout, uint32_t cpus, bool pci,
 		struct vhd_err *err)
 {
 	struct hv_boot_params params = {
@@ -250,7 +270,7 @@ static int move(struct hv_boot_image *m, struct hv_mem *mem,
 				    m->initrd_gpa, err);
 	if (ret < 0)
 		return name_it(err, m->initrd_path, ret);
-	return load_tables(mem, &params, cpus, m->cmdline, err);
+	return load_tables(mem, &params, cpus, pci, m->cmdline, err);
 }
 
 static int open_files(struct hv_boot_image *m, struct vhd_err *err)
@@ -307,27 +327,28 @@ void hv_boot_image_close(struct hv_boot_image *m)
 }
 
 int hv_boot_image_load(struct hv_boot_image *m, struct hv_mem *mem,
-		       const struct hv_layout *layout, uint32_t cpus,
+		       const struct hv_layout *layout, uint32_t cpus, bool pci,
 		       struct hv_boot_entry *entry, struct vhd_err *err)
 {
 	int ret = look(m, layout, err);
 
 	if (ret == 0)
-		ret = move(m, mem, layout, cpus, err);
+		ret = move(m, mem, layout, cpus, pci, err);
 	if (ret == 0)
 		*entry = hv_bzimage_entry(&m->kernel);
 	return ret;
 }
 
 int hv_boot_linux_load(struct hv_mem *mem, const struct hv_layout *layout,
-		       uint32_t cpus, const struct hv_boot_files *files,
+		       uint32_t cpus, bool pci,
+		       const struct hv_boot_files *files,
 		       struct hv_boot_entry *entry, struct vhd_err *err)
 {
 	struct hv_boot_image *m = NULL;
 	int ret = hv_boot_image_open(files, layout, &m, err);
 
 	if (ret == 0)
-		ret = hv_boot_image_load(m, mem, layout, cpus, entry, err);
+		ret = hv_boot_image_load(m, mem, layout, cpus, pci, entry, err);
 	hv_boot_image_close(m);
 	return ret;
 }

@@ -104,16 +104,17 @@ int hv_boot_image_open(const struct hv_boot_files *files,
 		       const struct hv_layout *layout,
 		       struct hv_boot_image **out, struct vhd_err *err);
 /* Check them again, as they may have changed; fill guest memory; say where to
- * enter. Opens nothing. `layout` as before.
+ * enter. Opens nothing. `layout` as before; `pci`: there is such a bus.
  */
 int hv_boot_image_load(struct hv_boot_image *image, struct hv_mem *mem,
-		       const struct hv_layout *layout, uint32_t cpus,
+		       const struct hv_layout *layout, uint32_t cpus, bool pci,
 		       struct hv_boot_entry *entry, struct vhd_err *err);
 void hv_boot_image_close(struct hv_boot_image *image); /* takes; may be NULL */
 
 /* Do all of it: read the files, fill guest memory, say where to enter. */
 int hv_boot_linux_load(struct hv_mem *mem, const struct hv_layout *layout,
-		       uint32_t cpus, const struct hv_boot_files *files,
+		       uint32_t cpus, bool pci,
+		       const struct hv_boot_files *files,
 		       struct hv_boot_entry *entry, struct vhd_err *err);
 
 #endif

@@ -49,11 +49,14 @@ static const struct {
 #define STIMERS BIT(3)         /* EAX */
 #define STIMERS_DIRECT BIT(19) /* EDX */
 
-/* Leaf 4: APIC MSRs are left to x2APIC. AutoEOI is deprecated, so that
- * hardware interrupt virtualization stays on. Flush and IPI hypercalls help
- * only where there is another processor.
+/* Leaf 4: AutoEOI is deprecated, so that hardware interrupt virtualization
+ * stays on. Where there is none, the synthetic APIC MSRs: of these a guest with
+ * x2APIC takes the EOI alone, for which it looks at its assist page first, and
+ * has no exit for most of its interrupts. Flush and IPI hypercalls help only
+ * where there is another processor.
  */
 #define HINTS_ALWAYS (BIT(5) | BIT(9))
+#define HINT_APIC_MSRS BIT(3)
 #define HINT_REMOTE_FLUSH BIT(2)
 #define HINTS_SMP (HINT_REMOTE_FLUSH | BIT(10) | BIT(11))
 #define SPIN_NEVER_NOTIFY 0xffffffffu
@@ -218,7 +221,8 @@ static bool append_hyperv(const struct hv_cpuid *hyperv, uint32_t cpus,
 		{.function = LEAF_VERSION, .eax = 20348, .ebx = 10u << 16},
 		*leaf3,
 		{.function = LEAF_HINTS,
-		 .eax = HINTS_ALWAYS | (cpus > 1 ? have & HINTS_SMP : 0),
+		 .eax = HINTS_ALWAYS | (have & HINT_APIC_MSRS) |
+			(cpus > 1 ? have & HINTS_SMP : 0),
 		 .ebx = SPIN_NEVER_NOTIFY},
 		{.function = LEAF_LIMITS, .eax = cpus, .ebx = cpus},
 	};
@@ -227,6 +231,13 @@ static bool append_hyperv(const struct hv_cpuid *hyperv, uint32_t cpus,
 		if (!append(out, &leaves[i]))
 			return false;
 	return true;
+}
+
+void hv_cpuid_hardware_apic(struct hv_cpuid *hyperv)
+{
+	for (uint32_t i = 0; i < hyperv->nent; i++)
+		if (hyperv->entries[i].function == LEAF_HINTS)
+			hyperv->entries[i].eax &= ~HINT_APIC_MSRS;
 }
 
 int hv_cpuid_build(const struct hv_cpuid *host, const struct hv_cpuid *hyperv,

@@ -25,6 +25,11 @@ struct hv_cpuid {
 /* Whether this processor shows VMX or SVM. */
 bool hv_cpu_virtualizes(void);
 
+/* The processor itself serves a guest's EOIs, without an exit: a guest should
+ * not be told to use anything else. Changes what KVM supports.
+ */
+void hv_cpuid_hardware_apic(struct hv_cpuid *hyperv);
+
 /* `host`: KVM_GET_SUPPORTED_CPUID; `hyperv`: KVM_GET_SUPPORTED_HV_CPUID.
  * -ENOTSUP when KVM lacks what a Hyper-V guest insists on; -E2BIG.
  */

@@ -74,6 +74,7 @@ enum hv_cause {
 	HV_CAUSE_CLOCK,
 	HV_CAUSE_POWER,  /* power management, reset */
 	HV_CAUSE_PCI,    /* its configuration ports */
+	HV_CAUSE_FIRMWARE, /* what it asks, and its calls of disks */
 	HV_CAUSE_PORT,   /* any other */
 	HV_CAUSE_MEMORY, /* an address where nothing is */
 	HV_CAUSE_HYPERV,
@@ -117,6 +118,42 @@ int hv_boot_linux(struct hv *hv, const char *kernel_path,
 int hv_boot_linux_check(uint64_t memory_bytes, const char *kernel_path,
 			const char *initrd_path, const char *cmdline,
 			bool *long_mode, struct vhd_err *err);
+
+struct hv_disk; /* disk.h */
+
+/* Start by a BIOS from the disk itself. */
+
+struct hv_bios_opts {
+	const uint8_t *image; /* SeaBIOS; copied */
+	size_t image_bytes;
+	/* In the order in which they are numbered; the first is booted from.
+	 * The list is copied, the disks live as long as the partition.
+	 */
+	const struct hv_disk *const *disks;
+	unsigned disk_count;
+	bool dvd_first; /* a disc boots, where there is one to boot from */
+};
+
+int hv_boot_bios(struct hv *hv, const struct hv_bios_opts *opts,
+		 struct vhd_err *err);
+/* Say what is wrong with an image. */
+int hv_bios_check(const uint8_t *image, size_t bytes, struct vhd_err *err);
+
+/* What firmware and boot loaders have had of the disks. */
+struct hv_bios_calls {
+	uint64_t calls, errors, bytes_read, bytes_written;
+};
+/* False: there is no firmware. Any thread. */
+bool hv_bios_calls(struct hv *hv, struct hv_bios_calls *out);
+
+/* Give the machine a PCI bus with an IDE controller (PIIX4) that has these
+ * disks (disk.h), NULL where there is none; they live as long as the partition.
+ * Once, before anything is loaded. -EINVAL: a disk's blocks are not of 512
+ * bytes, a DVD's not of 2048.
+ */
+#define HV_IDE_POSITIONS 4
+int hv_add_ide(struct hv *hv, const struct hv_disk *const disks[HV_IDE_POSITIONS],
+	       struct vhd_err *err);
 
 struct hv_mem *hv_memory(struct hv *hv);
 struct vmbus *hv_bus(struct hv *hv);

@@ -83,6 +83,27 @@ int hv_kvm_open(int *fd, struct vhd_err *err)
 	return 0;
 }
 
+bool hv_kvm_hardware_apic(void)
+{
+	static const char *const modules[] = {
+		"/sys/module/kvm_intel/parameters/enable_apicv",
+		"/sys/module/kvm_amd/parameters/avic",
+	};
+
+	for (size_t i = 0; i < sizeof(modules) / sizeof(modules[0]); i++) {
+		int fd = open(modules[i], O_RDONLY | O_CLOEXEC);
+		char c = 'Y';
+		ssize_t n;
+
+		if (fd < 0)
+			continue;
+		n = read(fd, &c, 1);
+		(void)close(fd);
+		return n != 1 || (c != 'N' && c != '0');
+	}
+	return true;
+}
+
 int hv_kvm_create_vm(int kvm_fd)
 {
 	int fd;

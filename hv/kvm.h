@@ -5,6 +5,8 @@
 #ifndef HV_KVM_H
 #define HV_KVM_H
 
+#include <stdbool.h>
+
 #include "vhd/err.h"
 
 /* Open /dev/kvm where a partition can run: the processor's flag is there, too,
@@ -18,6 +20,11 @@ int hv_kvm_open(int *fd, struct vhd_err *err);
  * Source: Linux mm/mmap.c, mm_take_all_locks.
  */
 int hv_kvm_create_vm(int kvm_fd);
+
+/* Whether KVM leaves a guest's interrupt controller to the processor (APICv,
+ * AVIC); also where it does not tell.
+ */
+bool hv_kvm_hardware_apic(void);
 
 /* Physical address bits of this processor. */
 unsigned hv_kvm_phys_bits(void);

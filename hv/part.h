@@ -29,6 +29,7 @@
 #define HV_SINTS 16
 
 struct kvm_run;
+struct hv_piix;
 
 /* A processor's SynIC as the guest has set it up. */
 struct hv_synic {
@@ -81,12 +82,14 @@ struct hv {
 	struct hv_mem *mem;
 	struct vmbus *bus;
 	struct hv_board *board;
+	struct hv_piix *piix; /* NULL: no PCI */
 	int wake_fd;         /* the control thread shall look around */
 	int ack_fd;          /* a message slot was emptied */
 	bool ack_wanted;     /* control thread: a post found its slot busy */
 	struct hv_life life;
 	const struct hv_boot *boot; /* NULL: nothing was loaded */
 	struct hv_boot_image *linux_image;
+	struct hv_bios *bios;
 	unsigned restarts;
 	atomic_bool stop;    /* hv_stop was called */
 	_Atomic uint64_t entered_ns; /* of the first processor; 0: not yet */

@@ -14,6 +14,7 @@
 
 #include "boot_linux.h"
 #include "kvm.h"
+#include "piix.h"
 
 void hv_wake(struct hv *hv)
 {
@@ -168,6 +169,7 @@ void hv_destroy(struct hv *hv)
 	hv_ram_destroy(&hv->ram);
 	hv_mem_destroy(hv->mem);
 	hv_board_destroy(hv->board);
+	hv_piix_destroy(hv->piix);
 	if (hv->wake_fd >= 0)
 		(void)close(hv->wake_fd);
 	free(hv->kvm_cpuid);
@@ -180,7 +182,7 @@ static int linux_load(struct hv *hv, struct vhd_err *err)
 {
 	struct hv_boot_entry entry;
 	int ret = hv_boot_image_load(hv->linux_image, hv->mem, &hv->layout,
-				     hv->opts.cpus, &entry, err);
+				     hv->opts.cpus, hv->piix, &entry, err);
 
 	return ret == 0 ? hv_vcpu_enter_linux(&hv->vcpu[0], &entry, err) : ret;
 }
@@ -204,6 +206,24 @@ int hv_boot_linux(struct hv *hv, const char *kernel_path,
 		return ret;
 	hv->boot = &linux_boot;
 	return hv->boot->load(hv, err);
+}
+
+static void ide_irq(void *arg, unsigned channel, bool level)
+{
+	hv_irq_line(arg, HV_IRQ_IDE + channel, level);
+}
+
+int hv_add_ide(struct hv *hv, const struct hv_disk *const disks[HV_IDE_POSITIONS],
+	       struct vhd_err *err)
+{
+	int ret = hv_piix_create(hv->board, hv->mem, disks, ide_irq, hv,
+				 &hv->piix);
+
+	if (ret < 0)
+		return vhd_fail(err, ret, VHD_WHY_ARGUMENT, 0,
+				"cannot add an IDE controller: %s",
+				strerror(-ret));
+	return 0;
 }
 
 struct hv_mem *hv_memory(struct hv *hv)

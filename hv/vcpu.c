@@ -16,7 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "boot_bios.h"
 #include "boot_linux.h"
+#include "chip/fwcfg.h"
 #include "hypercall.h"
 #include "part.h"
 
@@ -275,8 +277,16 @@ static bool on_io(struct hv_vcpu *v)
 {
 	struct kvm_run *r = v->run;
 	uint8_t *data = (uint8_t *)r + r->io.data_offset;
+	bool out = r->io.direction == KVM_EXIT_IO_OUT;
+	int ret;
 
-	if (r->io.direction == KVM_EXIT_IO_OUT)
+	if (v->hv->bios && out && hv_bios_is_port(r->io.port)) {
+		ret = hv_bios_exit(v, r->io.port);
+		return ret == 0 ||
+		       fail(v, "KVM keeps a processor's registers: %s",
+			    strerror(-ret));
+	}
+	if (out)
 		hv_board_out(v->hv->board, r->io.port, r->io.size, r->io.count,
 			     data);
 	else
@@ -370,6 +380,8 @@ static enum hv_cause cause_of_port(uint16_t port)
 		{HV_PORT_RESET, HV_PORT_RESET, HV_CAUSE_POWER},
 		{HV_PORT_KBD, HV_PORT_KBD, HV_CAUSE_POWER},
 		{0xcf8, 0xcff, HV_CAUSE_PCI},
+		{HV_FWCFG_PORT, HV_FWCFG_PORT_LAST, HV_CAUSE_FIRMWARE},
+		{HV_INT13_CALL, HV_INT13_PORT_LAST, HV_CAUSE_FIRMWARE},
 	};
 
 	for (size_t i = 0; i < sizeof(ports) / sizeof(ports[0]); i++)

@@ -13,6 +13,9 @@
 
 #include "controller.h"
 
+#define STOP_S	 5
+#define HURRY_MS 1000u
+
 /* -------------------------------------------------------- disk queue ----- */
 
 static int thread_begins(struct channel *ch)
@@ -227,6 +230,28 @@ static int start(struct channel *ch, const struct storvsp_luns *luns)
 	return ch->start_result;
 }
 
+static bool join_within(struct channel *ch, time_t seconds)
+{
+	struct timespec due;
+
+	clock_gettime(CLOCK_MONOTONIC, &due);
+	due.tv_sec += seconds;
+	return pthread_clockjoin_np(ch->thread, NULL, CLOCK_MONOTONIC,
+				    &due) == 0;
+}
+
+/* The thread ends what is in flight. Where that is for servers to do, and they
+ * do not, they are not waited for as long as a guest's requests would.
+ */
+static void thread_join(struct channel *ch)
+{
+	if (join_within(ch, STOP_S))
+		return;
+	storvsp_disks_wait_less(ch->vsp, HURRY_MS);
+	pthread_join(ch->thread, NULL);
+	storvsp_disks_wait_less(ch->vsp, VHD_NBD_FOREVER);
+}
+
 /* ---------------------------------------------------- open and close ----- */
 
 static void channel_free(struct channel *ch)
@@ -337,7 +362,7 @@ static void device_close(void *dev, struct vmbus_channel *bus)
 		queue_stop(ch);
 	} else {
 		storvsp_mail_stop(ch);
-		pthread_join(ch->thread, NULL);
+		thread_join(ch);
 	}
 	storvsp_controller_leave(vsp, ch);
 	if (!ch->sub)

@@ -123,7 +123,8 @@ struct channel {
 	struct channel *next;
 	struct mail mail;
 	uint64_t drained_ticket;
-	uint64_t settled_number; /* holds nothing that this list lacks */
+	uint64_t heard_number;	       /* of the last list it knows of */
+	bool holds[STORVSP_DISKS_MAX]; /* of those that list lacks, by slot */
 	/* set after posting mail, cleared before reading it */
 	atomic_bool mail_waiting;
 
@@ -142,7 +143,7 @@ struct channel {
 	const struct storvsp_disk *leaving[STORVSP_DISKS_MAX];
 	unsigned leaving_count; /* not in `luns`, but still attached */
 	uint64_t luns_number;	/* of the list last heard of */
-	bool settled;		/* and the controller was told so */
+	bool settled;		/* the controller knows of both */
 	const struct storvsp_disk *frozen; /* not NULL: no packet is taken */
 	struct vhd_queue *queue;
 	struct request *slots;
@@ -154,7 +155,6 @@ struct channel {
 	struct level busy;			 /* slots not free */
 	struct level on_disk;			 /* slots in REQUEST_DISK */
 	struct level waiting;			 /* in REQUEST_WAITING */
-	unsigned doomed;			 /* of those on disk */
 	struct gate *gates[STORVSP_DISKS_MAX];	 /* by the disk's slot; changed
 						  * under the lock only */
 	struct gate *blocked;			 /* where something waits */

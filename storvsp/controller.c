@@ -12,6 +12,7 @@
 #define TRANSFER_DEFAULT (2u << 20)
 
 static const char scsi_class[] = "ba6163d9-04a1-4d29-b605-72e2ffb1dc7f";
+static const char ide_class[] = "32412632-86cb-44a2-9b5c-50d1417354f5";
 
 static int check_opts(const struct storvsp_opts *o, struct vhd_err *err)
 {
@@ -29,6 +30,13 @@ static int check_opts(const struct storvsp_opts *o, struct vhd_err *err)
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"%u sub-channels: at most %u",
 				o->max_subchannels, STORVSP_SUBCHANNELS_MAX);
+	if (o->ide && (o->ide_position >= STORVSP_IDE_POSITIONS ||
+		       o->max_subchannels > 0))
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"IDE position %u with %u sub-channels: there "
+				"are positions 0 to %u, without any",
+				o->ide_position, o->max_subchannels,
+				STORVSP_IDE_POSITIONS - 1);
 	if (o->poll_us > STORVSP_POLL_MAX_US)
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"polling for %u microseconds: at most %u",
@@ -78,6 +86,27 @@ void storvsp_destroy(struct storvsp *vsp)
 	free(vsp);
 }
 
+/* Which disk it is: Linux takes it from the instance, old Windows from the
+ * offer's own bytes.
+ */
+static void identify_ide(const struct storvsp *vsp, struct vmbus_offer *offer)
+{
+	struct storvsp_address at = storvsp_ide_address(vsp->opts.ide_position);
+	const struct storvsp_ide_instance_wire instance = {
+		.path = le32_put(at.path),
+		.target = le16_put(at.target),
+		.mark = le16_put(STORVSP_IDE_MARK),
+	};
+	const struct storvsp_ide_offer_wire user = {
+		.path = at.path,
+		.target = at.target,
+		.flags = le32_put(STORVSP_IDE_OFFER_FLAG),
+	};
+
+	memcpy(&offer->instance, &instance, sizeof(instance));
+	memcpy(offer->user, &user, sizeof(user));
+}
+
 int storvsp_offer(struct storvsp *vsp, struct vmbus *bus, struct vhd_err *err)
 {
 	struct vmbus_offer offer = {
@@ -86,9 +115,12 @@ int storvsp_offer(struct storvsp *vsp, struct vmbus *bus, struct vhd_err *err)
 		.dev = vsp,
 	};
 	struct vmbus_channel *ch;
-	int rc = vmbus_guid_parse(scsi_class, &offer.type);
+	int rc = vmbus_guid_parse(vsp->opts.ide ? ide_class : scsi_class,
+				  &offer.type);
 
 	assert(rc == 0);
+	if (vsp->opts.ide)
+		identify_ide(vsp, &offer);
 	return vmbus_offer_add(bus, &offer, &ch, err);
 }
 
@@ -99,7 +131,7 @@ void storvsp_controller_join(struct storvsp *vsp, struct channel *ch,
 {
 	pthread_mutex_lock(&vsp->lock);
 	*luns = vsp->luns;
-	ch->luns_number = ch->settled_number = vsp->luns_number;
+	ch->luns_number = ch->heard_number = vsp->luns_number;
 	ch->settled = true;
 	ch->frozen = vsp->frozen;
 	if (ch->sub && vsp->ready) {

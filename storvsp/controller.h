@@ -72,11 +72,14 @@ void storvsp_controller_leave(struct storvsp *vsp, struct channel *ch);
 
 /* --------------------------------------------------------------- disks.c - */
 
-/* The channel holds nothing that this list or an earlier one lacks. */
-void storvsp_disks_settled(struct storvsp *vsp, struct channel *ch,
-			   uint64_t number);
+/* Which list the channel knows of, and which disks it still holds that this
+ * one lacks, may have changed.
+ */
+void storvsp_disks_settled(struct storvsp *vsp, struct channel *ch);
 /* Perhaps now nobody holds a disk any more: say so to who waits for that. */
 void storvsp_disks_notify(struct storvsp *vsp);
+/* Of all disks, and of those that leave: see vhd_hurry. */
+void storvsp_disks_wait_less(struct storvsp *vsp, uint32_t ms);
 /* -ENOENT: nothing is there. */
 int storvsp_no_disk(struct storvsp_address at, struct vhd_err *err);
 

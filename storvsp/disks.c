@@ -3,8 +3,9 @@
  *
  * Channels have copies of the list of disks, and each change of it has a
  * number. A disk that left the list is out of use when every channel has said
- * that it holds nothing that the list of that number lacks; its place in
- * `disks` is not used again before that, as requests point to it.
+ * that it knows of the list of that number, and does not hold it any more; its
+ * place in `disks` is not used again before that, as requests point to it. One
+ * that is never let go of keeps no other.
  */
 #include <errno.h>
 #include <string.h>
@@ -362,19 +363,23 @@ int storvsp_dvd_change(struct storvsp *vsp, struct storvsp_address at,
 
 /* ------------------------------------------------------- letting go ------ */
 
+static bool held_locked(const struct storvsp *vsp, unsigned slot)
+{
+	for (const struct channel *ch = vsp->channels; ch; ch = ch->next)
+		if (ch->heard_number < vsp->life[slot].number ||
+		    ch->holds[slot])
+			return true;
+	return false;
+}
+
 /* A disk that nobody holds any more although somebody did, or NULL. */
 static struct storvsp_disk *released_locked(struct storvsp *vsp)
 {
-	uint64_t settled = UINT64_MAX;
-
-	for (const struct channel *ch = vsp->channels; ch; ch = ch->next)
-		if (ch->settled_number < settled)
-			settled = ch->settled_number;
 	for (unsigned i = 0; i < STORVSP_DISKS_MAX; i++) {
 		const struct disk_life *l = &vsp->life[i];
 
 		if ((l->state == DISK_LEAVING || l->state == DISK_FREEZING) &&
-		    l->number <= settled)
+		    !held_locked(vsp, i))
 			return &vsp->disks[i];
 	}
 	return NULL;
@@ -414,11 +419,22 @@ void storvsp_disks_notify(struct storvsp *vsp)
 	pthread_mutex_unlock(&vsp->notify_lock);
 }
 
-void storvsp_disks_settled(struct storvsp *vsp, struct channel *ch,
-			   uint64_t number)
+void storvsp_disks_settled(struct storvsp *vsp, struct channel *ch)
 {
 	pthread_mutex_lock(&vsp->lock);
-	ch->settled_number = number;
+	ch->heard_number = ch->luns_number;
+	memset(ch->holds, 0, sizeof(ch->holds));
+	for (unsigned i = 0; i < ch->leaving_count; i++)
+		ch->holds[ch->leaving[i]->slot] = true;
 	pthread_mutex_unlock(&vsp->lock);
 	storvsp_disks_notify(vsp);
+}
+
+void storvsp_disks_wait_less(struct storvsp *vsp, uint32_t ms)
+{
+	pthread_mutex_lock(&vsp->lock);
+	for (unsigned i = 0; i < STORVSP_DISKS_MAX; i++)
+		if (vsp->life[i].state != DISK_NONE && vsp->disks[i].img)
+			vhd_hurry(vsp->disks[i].img, ms);
+	pthread_mutex_unlock(&vsp->lock);
 }

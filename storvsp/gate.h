@@ -45,6 +45,7 @@ struct gate {
 	bool listed;
 	bool closed; /* its disk is frozen: nothing passes */
 	unsigned slots;		      /* requests here: waiting, or passed */
+	unsigned doomed;	      /* of these, on disk, to end early */
 	atomic_uint writers;	      /* those that have a turn (turn.h) */
 	uint64_t throttled_from_ns;   /* a limit holds the first; 0: none */
 	struct disk_stats stats;

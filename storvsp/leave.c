@@ -2,7 +2,8 @@
 /* Disks that come and go under a channel. One that is taken away is not found
  * any more at once; what it has in flight ends as it would have, or early
  * where the controller asks for that, and then the queue lets go of it. The
- * controller is told by the number of the list: see disks.c.
+ * controller is told of the list that is known, and of what is still held: see
+ * disks.c.
  *
  * A frozen disk is taken away in the same manner, but the channel takes no
  * packet until it is back, so that the guest sees nothing of it; and what
@@ -160,9 +161,9 @@ bool storvsp_leave_check(struct channel *ch)
 		ch->leaving[i] = ch->leaving[--ch->leaving_count];
 		did = true;
 	}
-	if (ch->leaving_count == 0 && !ch->settled) {
+	if (did || !ch->settled) {
 		ch->settled = true;
-		storvsp_disks_settled(ch->vsp, ch, ch->luns_number);
+		storvsp_disks_settled(ch->vsp, ch);
 	}
 	return did;
 }

@@ -309,7 +309,7 @@ void storvsp_request_end(struct channel *ch, struct request *r)
 	if (end.verdict == SCSI_GOOD && r->at < r->count)
 		end.verdict = SCSI_ABORTED;
 	if (r->doomed)
-		ch->doomed--;
+		r->gate->doomed--;
 	r->doomed = false;
 	if (end.verdict == SCSI_GOOD)
 		count_moved(&ch->stats, &r->io);

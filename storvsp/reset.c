@@ -4,7 +4,8 @@
  * ends at once. When all of it has ended the
  * reset is answered; its own channel takes no packets meanwhile. Each request
  * ends once: well if it was faster, else as aborted. A sync under way is
- * waited for.
+ * waited for. A disk that was removed is waited for by whoever removed it: what
+ * the host does not end of it holds up no reset of those that are there.
  * Sources: Linux storvsc_host_reset_handler; OpenVMM's notes on Hyper-V.
  */
 #include "controller.h"
@@ -36,7 +37,7 @@ void storvsp_reset_cancel(struct channel *ch, const struct reset_scope *scope)
 		    (scope && !in_scope(scope, r->disk)))
 			continue;
 		r->doomed = true;
-		ch->doomed++;
+		r->gate->doomed++;
 		vhd_queue_cancel(ch->queue, &r->req);
 	}
 }
@@ -78,11 +79,22 @@ void storvsp_reset_join(struct channel *ch, const struct reset_scope *scope,
 	storvsp_reset_cancel(ch, scope);
 }
 
+/* Something of the disks that the guest has is still to end early. */
+static bool doomed(const struct channel *ch)
+{
+	const struct storvsp_disk *f = ch->frozen;
+
+	for (unsigned i = 0; i < ch->luns.count; i++)
+		if (ch->gates[ch->luns.disk[i]->slot]->doomed)
+			return true;
+	return f && ch->gates[f->slot] && ch->gates[f->slot]->doomed;
+}
+
 bool storvsp_reset_check(struct channel *ch)
 {
 	bool did = false;
 
-	if (ch->doomed > 0)
+	if ((!ch->drain_ticket && !ch->reset) || doomed(ch))
 		return false;
 	if (ch->drain_ticket) {
 		storvsp_mail_drained(ch, ch->drain_ticket);

@@ -22,6 +22,14 @@ struct storvsp;
 
 struct storvsp_opts {
 	struct vmbus_guid instance;  /* stable controller id */
+	/* An IDE accelerator instead of a SCSI controller: the way on which an
+	 * enlightened guest reaches a disk of an emulated IDE controller. It is
+	 * known by the disk's position (0 and 1: the first channel's), not by
+	 * `instance`; its one disk has storvsp_ide_address. Without
+	 * sub-channels.
+	 */
+	bool ide;
+	uint8_t ide_position;
 	uint16_t max_subchannels;    /* 0: single channel */
 	uint32_t max_transfer_bytes; /* 0 means 2 MiB; multiple of 4096 */
 	/* Requests of one disk that a channel takes and has not answered, at
@@ -212,6 +220,14 @@ void storvsp_get_stats(struct storvsp *vsp, struct storvsp_stats *out);
 struct storvsp_address {
 	uint8_t path, target, lun;
 };
+
+#define STORVSP_IDE_POSITIONS 4u
+/* Where a guest looks for the disk of an IDE position. */
+static inline struct storvsp_address storvsp_ide_address(unsigned position)
+{
+	return (struct storvsp_address){.path = (uint8_t)(position / 2),
+					.target = (uint8_t)(position % 2)};
+}
 
 /* -ENOENT (no disk there), -EINVAL. Requests that wait follow at once. */
 int storvsp_disk_limit(struct storvsp *vsp, struct storvsp_address at,

@@ -147,6 +147,25 @@ struct storvsp_packet_wire {
 
 #define STORVSP_HEADER_BYTES 12u
 
+/* The offer of an IDE accelerator: its instance id, and bytes of its own. */
+#define STORVSP_IDE_MARK 0x8899u
+struct storvsp_ide_instance_wire {
+	le32 path;   /* IDE channel */
+	le16 target; /* drive on it */
+	le16 mark;
+	uint8_t unused[8];
+};
+#define STORVSP_IDE_OFFER_FLAG 2u
+struct storvsp_ide_offer_wire {
+	uint8_t unused0[2];
+	uint8_t path, target;
+	uint8_t unused4[4];
+	le32 flags;
+	uint8_t unused12[12];
+};
+
+static_assert(sizeof(struct storvsp_ide_instance_wire) == 16, "an id");
+static_assert(sizeof(struct storvsp_ide_offer_wire) == 24, "offer's bytes");
 static_assert(sizeof(struct storvsp_request_wire) == STORVSP_REQUEST_BYTES,
 	      "request of protocol 5.1");
 static_assert(offsetof(struct storvsp_request_wire, path) == 5, "path");

@@ -2,6 +2,7 @@
 /* The ACPI tables as a guest walks them, from the RSDP on. */
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
@@ -13,6 +14,7 @@
 
 static uint8_t tables[HV_ACPI_BYTES];
 static int used;
+static bool pci; /* the machine has one */
 
 static uint64_t num(const uint8_t *p, unsigned bytes)
 {
@@ -54,7 +56,7 @@ static const uint8_t *table(uint64_t gpa, const char *name)
 static void build(uint32_t cpus)
 {
 	memset(tables, 0xee, sizeof(tables));
-	used = hv_acpi_build(tables, sizeof(tables), HV_ACPI_GPA, cpus);
+	used = hv_acpi_build(tables, sizeof(tables), HV_ACPI_GPA, cpus, pci);
 	assert_true(used > 0);
 }
 
@@ -62,7 +64,7 @@ static const uint8_t *xsdt_entry(unsigned i, const char *name)
 {
 	const uint8_t *xsdt = table(num(tables + 24, 8), "XSDT");
 
-	assert_int_equal(num(xsdt + 4, 4), 36 + 2 * 8);
+	assert_int_equal(num(xsdt + 4, 4), 36 + (pci ? 3 : 2) * 8);
 	return table(num(xsdt + 36 + 8 * i, 8), name);
 }
 
@@ -180,12 +182,28 @@ static void a_place_too_small_is_refused(void **state)
 
 	build(3);
 	need = used;
-	assert_int_equal(hv_acpi_build(tables, (size_t)need, HV_ACPI_GPA, 3),
+	assert_int_equal(hv_acpi_build(tables, (size_t)need, HV_ACPI_GPA, 3,
+				       pci),
 			 need);
 	for (int n = 0; n < need; n++)
 		assert_int_equal(hv_acpi_build(tables, (size_t)n, HV_ACPI_GPA,
-					       3),
+					       3, pci),
 				 -ENOSPC);
+}
+
+static void a_pci_bus_has_its_table(void **state)
+{
+	(void)state;
+	const uint8_t *ssdt;
+
+	build(1);
+	assert_null(memmem(tables, (size_t)used, "PCI0", 4));
+	pci = true;
+	build(2);
+	ssdt = xsdt_entry(2, "SSDT");
+	assert_non_null(memmem(ssdt, (size_t)num(ssdt + 4, 4), "PCI0", 4));
+	a_place_too_small_is_refused(state);
+	pci = false;
 }
 
 int main(void)
@@ -196,6 +214,7 @@ int main(void)
 		cmocka_unit_test(dsdt_and_facs_are_where_the_fadt_says),
 		cmocka_unit_test(the_madt_lists_each_processor_once),
 		cmocka_unit_test(a_place_too_small_is_refused),
+		cmocka_unit_test(a_pci_bus_has_its_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -430,7 +430,8 @@ static void the_files_arrive_in_memory_unchanged(void **state)
 	for (size_t i = 0; i < sizeof(initrd); i++)
 		initrd[i] = (uint8_t)(i % 253);
 	files.initrd = strdup(write_file("i", initrd, sizeof(initrd)));
-	assert_int_equal(hv_boot_linux_load(mem, &l, 2, &files, &entry, NULL),
+	assert_int_equal(hv_boot_linux_load(mem, &l, 2, true, &files, &entry,
+					    NULL),
 			 0);
 	assert_int_equal(entry.gpa, 16 * MIB + 0x200);
 	assert_true(entry.long_mode);
@@ -441,6 +442,7 @@ static void the_files_arrive_in_memory_unchanged(void **state)
 	assert_memory_equal(host + at, initrd, sizeof(initrd));
 	assert_string_equal(host + HV_BOOT_CMDLINE_GPA, "console=ttyS0 quiet");
 	assert_memory_equal(host + 0xe0000, "RSD PTR ", 8);
+	assert_memory_equal(host + 0xf0000, "_SM_", 4);
 	assert_int_equal(num(host + HV_BOOT_GDT_GPA + HV_BOOT_CS, 8) >> 53 & 1,
 			 1); /* 64-bit code */
 	hv_mem_destroy(mem);

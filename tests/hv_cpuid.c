@@ -152,15 +152,27 @@ static void timers_without_direct_mode_are_withheld(void **state)
 	assert_int_equal(leaf(0x40000003, 0)->eax & 1u << 3, 0);
 }
 
+/* One that the processor answers costs nothing, and the other an exit. */
+static void a_processor_that_takes_eois_is_left_to_do_it(void **state)
+{
+	(void)state;
+
+	kvm_host(&host);
+	kvm_hyperv(&hyperv);
+	hv_cpuid_hardware_apic(&hyperv);
+	assert_int_equal(hv_cpuid_build(&host, &hyperv, 0, 1, &out, NULL), 0);
+	assert_int_equal(leaf(0x40000004, 0)->eax, 0x220);
+}
+
 static void hints_for_others_need_another(void **state)
 {
 	(void)state;
 
 	build(0, 1);
-	assert_int_equal(leaf(0x40000004, 0)->eax, 0x220);
+	assert_int_equal(leaf(0x40000004, 0)->eax, 0x228);
 	assert_int_equal(leaf(0x40000004, 0)->ebx, 0xffffffff);
 	build(1, 2);
-	assert_int_equal(leaf(0x40000004, 0)->eax, 0xe24);
+	assert_int_equal(leaf(0x40000004, 0)->eax, 0xe2c);
 	assert_int_equal(leaf(0x40000005, 0)->eax, 2);
 }
 
@@ -278,6 +290,7 @@ int main(void)
 		cmocka_unit_test(a_privilege_that_kvm_lacks_is_not_promised),
 		cmocka_unit_test(each_required_privilege_is_insisted_on),
 		cmocka_unit_test(timers_without_direct_mode_are_withheld),
+		cmocka_unit_test(a_processor_that_takes_eois_is_left_to_do_it),
 		cmocka_unit_test(hints_for_others_need_another),
 		cmocka_unit_test(there_is_no_virtualization_inside),
 		cmocka_unit_test(processors_are_cores_of_one_socket),

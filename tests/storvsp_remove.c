@@ -169,6 +169,58 @@ static void hurry_ends_what_would_never_end(void **state)
 	simvsp_stop(&w);
 }
 
+static void keep_syncs(void *ctx, const struct vhd_io *io,
+		       struct sim_fate *fate)
+{
+	fate->later = *(bool *)ctx && io->op == VHD_IO_SYNC;
+}
+
+/* Not removals, not resets, not growing. */
+static void disk_that_is_never_let_go_of_holds_up_no_other(void **state)
+{
+	bool stuck = false;
+	struct sim_opts sim = {.decide = keep_syncs, .ctx = &stuck};
+	const struct vsc_opts o = {.vsp.max_subchannels = 1};
+	struct note n = {0}, other = {0}, idle = {0};
+	struct vsc_channel *sub;
+	struct simvsp w;
+	uint64_t id;
+
+	(void)state;
+	simvsp_start(&w, &o, &sim);
+	assert_int_equal(vsc_create_subs(w.c, 1), 0);
+	sub = simvsp_sub(&w, 1);
+	stuck = true;
+	id = simvsp_send(&w, w.c, 's', 1, 0);
+	vsc_pump(w.v);
+	assert_int_equal(remove_at(&w, lun1, &n), 0);
+	storvsp_disk_hurry(vsc_vsp(w.v));
+	simvsp_quiet(w.c);
+	assert_int_equal(n.calls, 0);
+	simvsp_expect(w.c, simvsp_reset(w.c, STORVSP_OP_RESET_BUS, 0, 0, 0),
+		      "");
+	simvsp_expect(sub, simvsp_reset(sub, STORVSP_OP_RESET_ADAPTER, 0, 0,
+					0), "");
+	simvsp_expect(w.c, simvsp_send(&w, w.c, 'w', 0, 8), "good");
+	assert_int_equal(freeze_at(&w, (struct storvsp_address){0}, &idle),
+			 0);
+	simvsp_quiet(w.c);
+	assert_int_equal(idle.calls, 1);
+	storvsp_disk_thaw(vsc_vsp(w.v));
+	assert_int_equal(remove_at(&w, (struct storvsp_address){0}, &other),
+			 0);
+	simvsp_quiet(w.c);
+	assert_int_equal(other.calls, 1);
+	assert_ptr_equal(other.img, w.img[0]);
+	assert_int_equal(add(&w, w.img[0], 0), 0);
+	simvsp_expect(w.c, simvsp_send(&w, w.c, 'r', 0, 8), "good");
+	assert_int_equal(n.calls, 0);
+	stuck = false;
+	simvsp_expect(w.c, id, "good");
+	assert_int_equal(n.calls, 1);
+	simvsp_stop(&w);
+}
+
 static void hurry_does_nothing_to_disks_that_stay(void **state)
 {
 	struct note n = {0};
@@ -612,6 +664,8 @@ int main(void)
 		cmocka_unit_test(
 			what_is_in_flight_ends_well_before_the_image_is_free),
 		cmocka_unit_test(hurry_ends_what_would_never_end),
+		cmocka_unit_test(
+			disk_that_is_never_let_go_of_holds_up_no_other),
 		cmocka_unit_test(hurry_does_nothing_to_disks_that_stay),
 		cmocka_unit_test(every_channel_has_to_let_go),
 		cmocka_unit_test(channel_that_closes_lets_go),

@@ -81,7 +81,7 @@ static void what_is_no_request_is_refused(void **state)
 		"{\"command\":\"remove\",\"lun\":-1}",
 		"{\"command\":\"remove\",\"lun\":1.5}",
 		"{\"command\":\"remove\",\"lun\":\"1\"}",
-		"{\"command\":\"remove\",\"lun\":1,\"controller\":4}",
+		"{\"command\":\"remove\",\"lun\":1,\"controller\":8}",
 		"{\"command\":\"remove\",\"lun\":1,\"now\":1}",
 		"{\"command\":\"remove\",\"lun\":1,\"size\":1}",
 		"{\"command\":\"resize\",\"lun\":1,\"size\":-1}",
@@ -398,6 +398,54 @@ static void a_disk_that_goes_is_gone_for_firmware(void **state)
 	assert_true(can_write(w.path[0]));
 	assert_int_equal(firmware_reads(w.controllers.fwdisks), -ENOMEDIUM);
 	hv_fwdisks_destroy(w.controllers.fwdisks);
+	stop(&w);
+}
+
+/* An IDE position is a controller of one disk; its accelerator has the disk
+ * elsewhere than a LUN, and what is there stays.
+ */
+static void ide_positions_are_looked_at_and_stay_as_they_are(void **state)
+{
+	struct vhd_err err;
+	struct world w;
+	int fd;
+
+	(void)state;
+	memset(&w, 0, sizeof(w));
+	begin(&w);
+	w.args.disks[0].path = w.path[0];
+	w.args.disks[0].controller = HV_IDE_CONTROLLER + 3;
+	w.args.disks[1].path = (char *)(uintptr_t)"none";
+	w.args.disks[1].controller = HV_IDE_CONTROLLER + 1;
+	w.args.disks[1].dvd = w.args.disks[1].no_disc = true;
+	w.args.disk_count = 2;
+	assert_int_equal(hv_disks_open(&w.disks, &w.args), 0);
+	w.controllers.vsp[HV_IDE_CONTROLLER + 3] = world_guest(&w);
+	w.controllers.vsp[0] = NULL;
+	assert_int_equal(hv_disks_attach(&w.disks, HV_IDE_CONTROLLER + 3,
+					 vsc_vsp(w.v), &err), 0);
+	serve(&w);
+	expect(w.fd, "{\"command\":\"list\"}", NULL, 0, "\"ide\":3");
+	expect(w.fd, "{\"command\":\"list\"}", NULL, 0, "\"ide\":1");
+	expect(w.fd, "{\"command\":\"stats\",\"controller\":7,\"lun\":0}",
+	       NULL, 0, OK);
+	expect(w.fd, "{\"command\":\"limit\",\"controller\":7,\"lun\":0,"
+		     "\"iops\":9}", NULL, 0, OK);
+	expect(w.fd, "{\"command\":\"resize\",\"controller\":7,\"lun\":0,"
+		     "\"size\":16777216}", NULL, 0, OK);
+	expect(w.fd, "{\"command\":\"remove\",\"controller\":7,\"lun\":0}",
+	       NULL, 0, "IDE position 3 stays");
+	expect(w.fd, "{\"command\":\"stats\",\"controller\":7,\"lun\":1}",
+	       NULL, 0, "no LUN 1");
+	expect(w.fd, "{\"command\":\"stats\",\"controller\":5,\"lun\":0}",
+	       NULL, 0, "emulated only");
+	fd = opened(w.path[1], O_RDWR);
+	expect(w.fd, "{\"command\":\"add\",\"name\":\"x\","
+		     "\"controller\":6}", &fd, 1, "IDE position 2 stays");
+	expect(w.fd, "{\"command\":\"change\",\"name\":\"x\","
+		     "\"controller\":5,\"lun\":0}", &fd, 1,
+	       "IDE position 1 stays");
+	close(fd);
 	stop(&w);
 }
 
@@ -871,7 +919,7 @@ static void what_makes_no_sense_is_usage(void **state)
 	assert_int_equal(program("../vm", "disk", "list", NULL), 2);
 	assert_int_equal(program("vm", "disk", "list", "1", NULL), 2);
 	assert_int_equal(program("vm", "disk", "remove", "x", NULL), 2);
-	assert_int_equal(program("vm", "disk", "remove", "4:0", NULL), 2);
+	assert_int_equal(program("vm", "disk", "remove", "8:0", NULL), 2);
 	assert_int_equal(program("vm", "disk", "remove", "64", NULL), 2);
 	assert_int_equal(program("vm", "disk", "resize", "1", "8KB", NULL), 2);
 	assert_int_equal(program("vm", "disk", "limit", "1", NULL), 2);
@@ -888,6 +936,8 @@ int main(void)
 		cmocka_unit_test(a_disk_comes_grows_and_goes),
 		cmocka_unit_test(the_disk_of_the_beginning_goes_too),
 		cmocka_unit_test(a_disk_that_goes_is_gone_for_firmware),
+		cmocka_unit_test(
+			ide_positions_are_looked_at_and_stay_as_they_are),
 		cmocka_unit_test(a_child_comes_with_its_parent),
 		cmocka_unit_test(a_disc_is_exchanged_in_its_drive),
 		cmocka_unit_test(limits_change_and_others_stay),

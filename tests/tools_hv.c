@@ -130,7 +130,7 @@ static void a_controller_has_64_disks_and_a_guest_four_controllers(void **state)
 			     (char *)(uintptr_t)"--kernel=k"};
 	int argc = 2;
 
-	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++) {
+	for (unsigned c = 0; c < HV_SCSI_CONTROLLERS; c++) {
 		for (unsigned i = 0; i < HV_LUNS_MAX; i++) {
 			const struct hv_disk_arg *d;
 
@@ -147,7 +147,34 @@ static void a_controller_has_64_disks_and_a_guest_four_controllers(void **state)
 		argc--;
 		hv_args_free(&args);
 	}
-	assert_int_equal(argc, 2 + HV_DISKS_MAX);
+	assert_int_equal(argc, 2 + HV_DISKS_MAX - HV_IDE_POSITIONS);
+}
+
+static void an_ide_position_has_one_disk_of_512_bytes_a_block(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--disk", "a.vhd,ide=3,ro",
+			       "--disk", "b.vhd", "--dvd", "c.iso,ide=0", NULL),
+			 -1);
+	assert_int_equal(args.disks[0].controller, HV_IDE_CONTROLLER + 3);
+	assert_int_equal(args.disks[0].lun, 0);
+	assert_true(args.disks[0].read_only);
+	assert_int_equal(args.disks[1].controller, 0);
+	assert_int_equal(args.disks[1].lun, 0);
+	assert_int_equal(args.disks[2].controller, HV_IDE_CONTROLLER);
+	assert_true(args.disks[2].dvd);
+	assert_int_equal(hv_ide_address(HV_IDE_CONTROLLER + 3).path, 1);
+	assert_int_equal(hv_ide_address(HV_IDE_CONTROLLER + 3).target, 1);
+	hv_args_free(&args);
+	assert_int_equal(parse("--kernel", "k", "--disk", "a,ide=1", "--disk",
+			       "b,ide=1", NULL), CLI_USAGE);
+	hv_args_free(&args);
+	assert_int_equal(parse("--kernel", "k", "--disk", "a,ide=4", NULL),
+			 CLI_USAGE);
+	hv_args_free(&args);
+	assert_int_equal(parse("--kernel", "k", "--disk", "a,ide=0,sector=4096",
+			       NULL), CLI_USAGE);
+	hv_args_free(&args);
 }
 
 static void a_place_for_reservations_is_a_name_without_comma(void **state)
@@ -250,6 +277,40 @@ static void limits_and_the_error_policy_are_words_of_a_disk(void **state)
 	hv_args_free(&args);
 }
 
+static void one_error_policy_for_all_disks_yields_to_their_own(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--disk", "a", "--on-error",
+			       "pause", "--disk", "b,on-error=report",
+			       "--disk", "c", "--name", "vm", NULL),
+			 -1);
+	assert_int_equal(args.disks[0].on_error, STORVSP_ON_ERROR_PAUSE);
+	assert_int_equal(args.disks[1].on_error, STORVSP_ON_ERROR_REPORT);
+	assert_int_equal(args.disks[2].on_error, STORVSP_ON_ERROR_PAUSE);
+	hv_args_free(&args);
+	assert_int_equal(parse("--kernel", "k", "--disk", "a", "--on-error",
+			       "pause", NULL),
+			 CLI_USAGE);
+	hv_args_free(&args);
+}
+
+static void waits_for_a_server_are_words_of_a_disk(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--kernel", "k", "--disk",
+			       "nbd://h,reconnect=5,answer=86400", "--disk",
+			       "nbd://h,reconnect=forever,answer=0", "--disk",
+			       "nbd://h", NULL),
+			 -1);
+	assert_int_equal(args.disks[0].reconnect_ms, 5000);
+	assert_int_equal(args.disks[0].answer_ms, 86400000);
+	assert_int_equal(args.disks[1].reconnect_ms, VHD_NBD_FOREVER);
+	assert_int_equal(args.disks[1].answer_ms, 1);
+	assert_int_equal(args.disks[2].reconnect_ms, 0);
+	assert_int_equal(args.disks[2].answer_ms, 0);
+	hv_args_free(&args);
+}
+
 static void nonsense_is_a_usage_error(void **state)
 {
 	(void)state;
@@ -283,6 +344,9 @@ static void nonsense_is_a_usage_error(void **state)
 		{"--disk", "d,bps-burst=5"},
 		{"--disk", "d,depth=1025"},
 		{"--disk", "d,on-error=stop"},
+		{"--on-error", "stop"},
+		{"--disk", "nbd://h,answer=86401"},
+		{"--disk", "nbd://h,answer="},
 		{"--pin", ""},	       {"--pin", "0,"},
 		{"--pin", ","},	       {"--pin", "-1"},
 		{"--pin", "1-"},       {"--pin", "3-2"},
@@ -825,10 +889,15 @@ int main(void)
 		cmocka_unit_test(
 			a_controller_has_64_disks_and_a_guest_four_controllers),
 		cmocka_unit_test(
+			an_ide_position_has_one_disk_of_512_bytes_a_block),
+		cmocka_unit_test(
 			there_are_as_many_channels_as_processors_unless_told),
 		cmocka_unit_test(a_name_is_a_plain_word),
 		cmocka_unit_test(
 			limits_and_the_error_policy_are_words_of_a_disk),
+		cmocka_unit_test(
+			one_error_policy_for_all_disks_yields_to_their_own),
+		cmocka_unit_test(waits_for_a_server_are_words_of_a_disk),
 		cmocka_unit_test(nonsense_is_a_usage_error),
 		cmocka_unit_test(bounds_are_inclusive),
 		cmocka_unit_test(pins_name_each_processor_once),

@@ -304,6 +304,9 @@ static void direct_is_the_same_file_or_absent(void **state)
 		assert_true(fcntl(f.direct_fd, F_GETFL) & O_DIRECT);
 		assert_false(fcntl(f.direct_fd, F_GETFL) & O_NONBLOCK);
 		assert_false(fcntl(f.fd, F_GETFL) & O_DIRECT);
+		/* what it wants of addresses and offsets is known */
+		assert_int_not_equal(f.direct_mem_bytes, 0);
+		assert_int_not_equal(f.direct_off_bytes, 0);
 	}
 	vhd_file_close(&f);
 	assert_int_equal(unlink(path("d")), 0);

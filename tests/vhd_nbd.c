@@ -6,101 +6,11 @@
 #include <errno.h>
 #include <sys/eventfd.h>
 
-#include "tests/lib/fakenbd.h"
+#include "tests/lib/nbdtest.h"
 #include "tests/lib/oracle.h"
-#include "tests/lib/qtest.h"
 #include "vhd/engine_nbd.h"
 #include "vhd/file.h"
 #include "vhd/nbd.h"
-
-#define ROOM (8u << 20)
-#define LIMIT_MS 60000u /* never waited for where a test is to pass */
-
-struct fixture {
-	struct fakenbd server;
-	struct nbd_how how;
-	struct vhd_file file;
-	bool open;
-};
-
-static int set_up(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	if (!f)
-		return -1;
-	fakenbd_init(&f->server, ROOM);
-	f->how = (struct nbd_how){
-		.reconnect_ms = LIMIT_MS,
-		.writable = true,
-		.socket = fakenbd_connect,
-		.socket_arg = &f->server,
-	};
-	*state = f;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct fixture *f = *state;
-
-	if (f->open)
-		vhd_file_close(&f->file);
-	fakenbd_fini(&f->server);
-	free(f);
-	return 0;
-}
-
-static int try_open(struct fixture *f, struct vhd_err *err)
-{
-	int rc = vhd_nbd_open("nbd://test", &f->how, &f->file, err);
-
-	f->open = !rc;
-	return rc;
-}
-
-static void open_export(struct fixture *f)
-{
-	struct vhd_err err = {0};
-
-	if (try_open(f, &err))
-		fail_msg("open: %s", err.text);
-}
-
-/* The export as an image, which takes the file. */
-static struct vhd *open_image(struct fixture *f, enum vhd_format format)
-{
-	const struct vhd_open_opts opts = {
-		.format = format,
-		.writable = f->how.writable,
-	};
-	struct vhd_err err = {0};
-	struct vhd *img;
-
-	open_export(f);
-	if (vhd_open_file(&f->file, &opts, &img, &err))
-		fail_msg("open: %s", err.text);
-	f->open = false;
-	return img;
-}
-
-static void write_at(struct fixture *f, uint64_t off, uint8_t byte, size_t len)
-{
-	uint8_t *buf = malloc(len);
-	struct vhd_err err = {0};
-
-	memset(buf, byte, len);
-	if (vhd_file_write(&f->file, buf, len, off, &err))
-		fail_msg("write: %s", err.text);
-	free(buf);
-}
-
-static void check_medium(const struct fixture *f, uint64_t off, uint8_t byte,
-			 size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		assert_int_equal(f->server.medium[off + i], byte);
-}
 
 /* ------------------------------------------------------------ plain I/O -- */
 
@@ -802,21 +712,6 @@ static void no_server_is_said_so(void **state)
 
 /* ------------------------------------------------- dynamic on an export -- */
 
-/* An empty dynamic disk of `disk` bytes at the start of the export. */
-static void lay_dynamic(struct fixture *f, uint64_t disk)
-{
-	struct memfile *mem = memfile_create();
-	struct vhd *img = qtest_create_mem(memfile_file(mem),
-					   VHD_FORMAT_DYNAMIC, disk,
-					   512u << 10);
-
-	qtest_close(img);
-	memset(f->server.medium, 0x77, ROOM); /* of whoever had it before */
-	memfile_peek(mem, f->server.medium, memfile_len(mem), 0);
-	memcpy(f->server.cache, f->server.medium, ROOM);
-	memfile_destroy(mem);
-}
-
 static void a_dynamic_disk_grows_to_the_end_of_its_export(void **state)
 {
 	struct fixture *f = *state;
@@ -856,7 +751,8 @@ static void a_dynamic_disk_grows_to_the_end_of_its_export(void **state)
 	qtest_close(img);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, nbdtest_set_up, nbdtest_tear_down)
 
 int main(void)
 {

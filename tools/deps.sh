@@ -34,6 +34,7 @@ packages()
 	run   qemu-utils        qemu-nbd reads qcow2, VMDK, VHDX, VDI
 	run   qemu-system-x86   nested machine where the processor has no KVM
 	run   linux-image-amd64 its kernel: kvm_amd, 9p
+	run   seabios           the BIOS of a guest that boots from its disk
 	run   fuse3             mounts without being root
 	run   xfsprogs          free space of XFS
 	run   ntfs-3g           state of NTFS volumes
@@ -68,6 +69,11 @@ packages()
 	test  sg3-utils         its look at every SCSI command
 	test  hyperv-daemons    its KVP and VSS daemons
 	test  genisoimage       a disc for its DVD drive
+	test  grub-pc-bin       the boot loader of a disk that boots by itself
+	test  grub-common       puts its parts together
+	test  syslinux          another one
+	test  syslinux-common   its boot sectors
+	test  isolinux          one for discs
 	test  kmod              its modules, and those of tests/guest/l1.sh
 	test  cpio              packs its first file system
 	test  python3           reads llvm-cov's figures

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "image.h"
+#include "nbd.h"
 
 /* The bits first: whatever block they are in, the ticket then covers it. */
 int vhd_commit_begin(struct vhd *img, struct vhd_commit *c, struct vhd_err *err)
@@ -72,6 +73,12 @@ static bool take_dirty(struct vhd *img, uint32_t sector)
 	return was;
 }
 
+static void give_dirty(struct vhd *img, uint32_t sector, uint32_t count)
+{
+	for (uint32_t s = sector; s < sector + count; s++)
+		img->dirty[s / 64] |= 1ull << (s % 64);
+}
+
 static int write_dirty(struct vhd *img, uint32_t first, uint32_t last,
 		       struct vhd_err *err)
 {
@@ -89,8 +96,10 @@ static int write_dirty(struct vhd *img, uint32_t first, uint32_t last,
 			(size_t)run * VHD_SECTOR_BYTES,
 			img->info.table_bytes + (uint64_t)s * VHD_SECTOR_BYTES,
 			err);
-		if (rc)
+		if (rc) {
+			give_dirty(img, s, run);
 			return rc;
+		}
 		s += run;
 	}
 	return 0;
@@ -103,9 +112,18 @@ static int publish_locked(struct vhd *img, uint64_t ticket, struct vhd_err *err)
 	int rc;
 
 	seq = take_due(img, ticket, &first, &last);
+	/* and what no server took the last time */
+	if (img->redo_last >= img->redo_first) {
+		if (img->redo_first < first)
+			first = img->redo_first;
+		if (img->redo_last > last)
+			last = img->redo_last;
+	}
 	if (first == UINT32_MAX)
 		return 0;
 	rc = write_dirty(img, first, last, err);
+	img->redo_first = rc ? first : 1;
+	img->redo_last = rc ? last : 0;
 	if (!rc)
 		atomic_store(&img->published_seq, seq);
 	return rc;
@@ -127,7 +145,10 @@ int vhd_commit_publish(struct vhd *img, const struct vhd_commit *c,
 			rc = vhd_written_publish(img, c, err);
 		if (!rc)
 			rc = publish_locked(img, c->ticket, err);
-		if (rc)
+		/* Without a connection nobody knows what a server took: the
+		 * same bytes go there again with the next flush.
+		 */
+		if (rc && !vhd_nbd_keeps(&img->file, rc))
 			vhd_poison(img);
 	}
 	pthread_mutex_unlock(&img->commit_lock);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fail.h"
+#include "image.h"
 #include "nbd.h"
 
 bool vhd_is_nbd_uri(const char *text)
@@ -71,6 +72,26 @@ void vhd_nbd_drop(struct vhd_nbd *n)
 	n->drop = true;
 	pthread_mutex_unlock(&n->lock);
 	vhd_nbd_kick(n);
+}
+
+void vhd_nbd_hurry(struct vhd_nbd *n, uint32_t ms)
+{
+	pthread_mutex_lock(&n->lock);
+	n->hurry_ms = ms;
+	n->hurried = true;
+	pthread_mutex_unlock(&n->lock);
+	vhd_nbd_kick(n);
+}
+
+void vhd_hurry(struct vhd *img, uint32_t ms)
+{
+	struct vhd_nbd *n;
+
+	for (; img; img = img->parent) {
+		n = vhd_nbd_of(&img->file);
+		if (n)
+			vhd_nbd_hurry(n, ms);
+	}
 }
 
 /* One that its asker sleeps for. */
@@ -248,6 +269,9 @@ static struct vhd_nbd *export_new(const char *uri, const struct nbd_how *how)
 	n->how = *how;
 	n->kept_end = &n->kept;
 	n->event_fd = -1;
+	n->hurry_ms = n->limit_ms = VHD_NBD_FOREVER;
+	if (!n->how.answer_ms)
+		n->how.answer_ms = VHD_NBD_ANSWER_MS;
 	pthread_mutex_init(&n->lock, NULL);
 	pthread_mutex_init(&n->answer_lock, NULL);
 	pthread_cond_init(&n->answer, NULL);
@@ -303,6 +327,7 @@ int vhd_nbd_open_as(const char *uri, const struct vhd_nbd_opts *opts,
 	const struct nbd_how how = {
 		.reconnect_ms = opts->reconnect_ms ? opts->reconnect_ms
 						   : VHD_NBD_RECONNECT_MS,
+		.answer_ms = opts->answer_ms,
 		.writable = writable,
 		.thread_begins = opts->thread_begins,
 		.thread_arg = opts->thread_arg,

@@ -11,6 +11,7 @@
  *   nbd.c         opening, closing, the file table, requests that wait
  *   nbd_link.c    the connection: made, judged, lost, made again
  *   nbd_run.c     the thread: requests come, are sent and answered
+ *   nbd_part.c    what of a request is one command, and its bytes
  *   nbd_keep.c    writes that were acknowledged and not flushed yet
  *   engine_nbd.c  a queue's operations, beside those of its own engine
  *
@@ -21,6 +22,11 @@
  * of them; more are held back, and a flush is sent). On a new connection they
  * are written again, in their order, before anything else goes out. A flush
  * that a server fails is never sent again.
+ *
+ * A server that says nothing is as good as lost: but what it was given before
+ * its connection was let go it may still do, and undo what was written on the
+ * next one meanwhile. NBD has nothing against that; so a connection is given up
+ * only after a time that the user sets beyond what the server may ever need.
  * Source: the NBD protocol document; libnbd(3).
  */
 #ifndef VHD_NBD_H
@@ -104,16 +110,23 @@ enum nbd_state {
 	NBD_DEAD,    /* what is there now is not what was opened */
 };
 
-/* A write that was answered: first of its kind to be sent again. */
+/* A write that was answered and may have to be made again, in parts: what a
+ * later one that is durable has of it is not its any more. Or such a durable
+ * one: that is never made again, and has no data.
+ */
 struct nbd_kept {
-	struct nbd_req req;
+	struct nbd_req req; /* the part on its way */
 	struct nbd_kept *next;
 	uint64_t seq;
+	uint64_t off_bytes, len_bytes;
+	uint64_t at_bytes; /* from here on it is still to be made again */
+	bool durable;
 	uint8_t data[];
 };
 
 struct nbd_how {
-	uint32_t reconnect_ms;
+	uint32_t reconnect_ms; /* these two: VHD_NBD_FOREVER: no limit */
+	uint32_t answer_ms;
 	bool writable;
 	int (*thread_begins)(void *arg, struct vhd_err *err);
 	void *thread_arg;
@@ -145,11 +158,16 @@ struct vhd_nbd {
 	bool cancels;
 	bool stop;
 	bool drop; /* let the connection go, and all that is on it */
+	uint32_t hurry_ms; /* no wait is longer; VHD_NBD_FOREVER: as opened */
+	bool hurried;	   /* it was changed */
 
 	/* the thread's own */
 	struct nbd_handle *h;
 	enum nbd_state state;
 	int64_t due_ms;
+	uint32_t limit_ms; /* hurry_ms, as last seen */
+	int64_t heard_ms;  /* when an answer came, or the first request went out
+			    * after all were answered */
 	int64_t down_ms; /* since then, nothing was answered; 0: all is well */
 	uint32_t backoff_ms;
 	struct nbd_list waiting;  /* to be sent */
@@ -248,6 +266,8 @@ void vhd_nbd_kick(struct vhd_nbd *n);
 void vhd_nbd_cancel(struct vhd_nbd *n, struct nbd_req *req);
 /* The same, and let the connection go, so that even those end soon. */
 void vhd_nbd_drop(struct vhd_nbd *n);
+/* See vhd_hurry. */
+void vhd_nbd_hurry(struct vhd_nbd *n, uint32_t ms);
 
 /* nbd_link.c; the thread's, before there is one the opener's. */
 int64_t vhd_nbd_now_ms(void);
@@ -277,11 +297,20 @@ void vhd_nbd_run_stop(struct vhd_nbd *n);
  */
 int vhd_nbd_send(struct vhd_nbd *n, struct nbd_req *r);
 
+/* nbd_part.c */
+/* Choose what of a request that was not sent yet goes out: part_bytes, from or
+ * into `buf`; 0 where there is no memory in one piece.
+ */
+void vhd_nbd_part_choose(struct vhd_nbd *n, struct nbd_req *r);
+/* Between its buffers and `bounce`: out of that, or into it. */
+void vhd_nbd_part_copy(const struct nbd_req *r, bool out);
+void vhd_nbd_part_free(struct vhd_nbd *n, struct nbd_req *r);
+
 /* nbd_keep.c */
 /* May a write of that much go out now. */
 bool vhd_nbd_keep_room(const struct vhd_nbd *n, uint64_t bytes);
-/* An answered write, or zeros. */
-void vhd_nbd_keep(struct vhd_nbd *n, const struct nbd_req *r);
+/* An answered write, or zeros; durable where the server says so. */
+void vhd_nbd_keep(struct vhd_nbd *n, const struct nbd_req *r, bool durable);
 /* A flush that was sent when `seq` was the last one kept is answered. */
 void vhd_nbd_keep_flushed(struct vhd_nbd *n, uint64_t seq);
 /* Forget all. */

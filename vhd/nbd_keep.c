@@ -5,7 +5,8 @@
  * A flush covers what was answered before it was sent. On a new connection the
  * copies go out again in the order of their answers, two that overlap one
  * after the other, and all of them before anything else: what a guest has read
- * since is what is there again.
+ * since is what is there again. What a durable write has covered since is left
+ * out, so that it is never undone, not even for a moment that a server ends in.
  *
  * Where there is no memory for a copy, or the server does not take it again,
  * the write may be lost: then the next flush says so, once for all.
@@ -30,9 +31,22 @@ bool vhd_nbd_keep_room(const struct vhd_nbd *n, uint64_t bytes)
 	return !in_use || in_use + cost(bytes) <= NBD_KEEP_BYTES;
 }
 
-void vhd_nbd_keep(struct vhd_nbd *n, const struct nbd_req *r)
+/* What is in memory of it. */
+static uint64_t data_bytes(const struct nbd_kept *k)
 {
-	uint64_t bytes = r->op == NBD_WRITE ? r->part_bytes : 0;
+	return k->req.op == NBD_WRITE && !k->durable ? k->len_bytes : 0;
+}
+
+void vhd_nbd_keep(struct vhd_nbd *n, const struct nbd_req *r, bool durable)
+{
+	const struct nbd_kept kept = {
+		.req = {.n = n, .op = r->op, .own = true, .kept = true},
+		.seq = n->kept_seq + 1,
+		.off_bytes = r->off_bytes,
+		.len_bytes = r->part_bytes,
+		.durable = durable,
+	};
+	uint64_t bytes = data_bytes(&kept);
 	struct nbd_kept *k;
 
 	if (!n->facts.can_flush) /* what it acknowledged is durable */
@@ -43,22 +57,9 @@ void vhd_nbd_keep(struct vhd_nbd *n, const struct nbd_req *r)
 		n->unkept_seq = n->kept_seq;
 		return;
 	}
-	*k = (struct nbd_kept){
-		.req = {
-			.n = n,
-			.op = r->op,
-			.off_bytes = r->off_bytes,
-			.len_bytes = r->part_bytes,
-			.part_bytes = r->part_bytes,
-			.own = true,
-			.kept = true,
-		},
-		.seq = n->kept_seq,
-	};
-	if (bytes) {
+	*k = kept;
+	if (bytes)
 		memcpy(k->data, r->buf, bytes);
-		k->req.buf = k->data;
-	}
 	*n->kept_end = k;
 	n->kept_end = &k->next;
 	n->kept_bytes += cost(bytes);
@@ -71,7 +72,7 @@ static void first_free(struct vhd_nbd *n)
 	n->kept = k->next;
 	if (!n->kept)
 		n->kept_end = &n->kept;
-	n->kept_bytes -= cost(k->req.op == NBD_WRITE ? k->req.part_bytes : 0);
+	n->kept_bytes -= cost(data_bytes(k));
 	free(k);
 }
 
@@ -94,6 +95,8 @@ void vhd_nbd_keep_lost(struct vhd_nbd *n)
 {
 	n->again = n->kept;
 	n->again_out = 0;
+	for (struct nbd_kept *k = n->kept; k; k = k->next)
+		k->at_bytes = k->durable ? k->len_bytes : 0;
 	if (n->unkept_seq)
 		n->lost = true;
 }
@@ -107,24 +110,68 @@ static bool overlaps_sent(const struct vhd_nbd *n, const struct nbd_req *r)
 	return false;
 }
 
+/* The next part that no durable write has covered since; false: there is no
+ * more of it.
+ */
+static bool part_next(struct nbd_kept *k)
+{
+	uint64_t from = k->off_bytes + k->at_bytes;
+	uint64_t to = k->off_bytes + k->len_bytes;
+	const struct nbd_kept *d = from < to ? k->next : NULL;
+
+	while (d) {
+		uint64_t end = d->off_bytes + d->len_bytes;
+
+		if (!d->durable || end <= from || d->off_bytes >= to) {
+			d = d->next;
+		} else if (d->off_bytes > from) {
+			to = d->off_bytes;
+			d = d->next;
+		} else { /* and look at all again, from its end */
+			from = end;
+			to = k->off_bytes + k->len_bytes;
+			d = from < to ? k->next : NULL;
+		}
+	}
+	k->at_bytes = from - k->off_bytes;
+	if (from >= to)
+		return false;
+	k->req.off_bytes = from;
+	k->req.len_bytes = k->req.part_bytes = to - from;
+	k->req.buf = k->req.op == NBD_WRITE ? k->data + k->at_bytes : NULL;
+	return true;
+}
+
+/* One part of the next; false: not now. */
+static bool send_part(struct vhd_nbd *n, struct nbd_kept *k)
+{
+	int rc;
+
+	if (k->req.in) /* its last part */
+		return false;
+	if (!part_next(k)) {
+		n->again = k->next;
+		return true;
+	}
+	if (overlaps_sent(n, &k->req))
+		return false;
+	k->at_bytes += k->req.part_bytes;
+	n->again_out++;
+	rc = vhd_nbd_send(n, &k->req);
+	if (!rc)
+		return true;
+	n->again_out--;
+	if (rc == -ENOTCONN) /* the loss comes to be seen */
+		return false;
+	n->lost = true;
+	return true;
+}
+
 bool vhd_nbd_keep_send(struct vhd_nbd *n)
 {
-	while (n->again && n->again_out < AGAIN_MAX) {
-		struct nbd_kept *k = n->again;
-		int rc;
-
-		if (overlaps_sent(n, &k->req))
+	while (n->again && n->again_out < AGAIN_MAX)
+		if (!send_part(n, n->again))
 			return false;
-		n->again = k->next;
-		n->again_out++;
-		rc = vhd_nbd_send(n, &k->req);
-		if (!rc)
-			continue;
-		n->again_out--;
-		if (rc == -ENOTCONN) /* the loss comes to be seen */
-			return false;
-		n->lost = true;
-	}
 	return !n->again && !n->again_out;
 }
 

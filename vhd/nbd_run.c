@@ -5,8 +5,11 @@
  *
  * Time. A connection that answered something is made again at once; after one
  * that did not, and after each try that failed, there is a pause, twice as long
- * as the one before, of 0.1 to 1 s. Requests fail with -ENOTCONN when for `reconnect_ms` no request was answered; those
- * that come later fail at once, until there is a connection again.
+ * as the one before, of 0.1 to 1 s. A connection on which
+ * requests are and nothing was answered for `answer_ms` is given up as if it had
+ * broken. Requests fail with -ENOTCONN when for `reconnect_ms` from then on no
+ * request was answered, whether there is a connection or not; those that come
+ * later fail at once, until there is one again.
  */
 #include <poll.h>
 #include <signal.h>
@@ -19,6 +22,7 @@
 #include "nbd.h"
 
 #define ATTEMPT_MS     5000u
+#define AGAIN_MS       1000u
 #define BACKOFF_MIN_MS 100u
 #define BACKOFF_MAX_MS 1000u
 
@@ -29,11 +33,7 @@ static void end(struct vhd_nbd *n, struct nbd_req *r, int64_t res)
 	if (r->counted)
 		n->writing_bytes -= r->part_bytes;
 	r->counted = false;
-	if (r->bounce) {
-		free(r->bounce);
-		n->bounce_bytes -= r->part_bytes;
-	}
-	r->bounce = r->buf = NULL;
+	vhd_nbd_part_free(n, r);
 	r->res = res;
 	if (!r->own)
 		r->over(r);
@@ -45,85 +45,6 @@ static void end_all(struct vhd_nbd *n, struct nbd_list *l, int64_t res)
 
 	while ((r = nbd_list_take(l)))
 		end(n, r, res);
-}
-
-/* ------------------------------------------------------------- buffers -- */
-
-/* The first buffer, with those that follow it in memory. */
-static uint64_t run_of(const struct nbd_req *r, uint8_t **start)
-{
-	uint64_t sum = 0;
-
-	*start = NULL;
-	for (uint32_t i = 0; i < r->iov_count; i++) {
-		const struct iovec *v = &r->iov[i];
-
-		if (!v->iov_len)
-			continue;
-		if (!*start)
-			*start = v->iov_base;
-		else if (*start + sum != (uint8_t *)v->iov_base)
-			break;
-		sum += v->iov_len;
-	}
-	return sum;
-}
-
-static void copy(const struct nbd_req *r, bool out)
-{
-	uint64_t at = 0;
-
-	for (uint32_t i = 0; i < r->iov_count && at < r->part_bytes; i++) {
-		const struct iovec *v = &r->iov[i];
-		uint64_t left = r->part_bytes - at;
-		size_t len = v->iov_len < left ? v->iov_len : (size_t)left;
-
-		if (!len)
-			continue;
-		if (out)
-			memcpy(v->iov_base, r->bounce + at, len);
-		else
-			memcpy(r->bounce + at, v->iov_base, len);
-		at += len;
-	}
-}
-
-/* Memory in one piece: the caller's, or a copy. Where there is no room for a
- * copy, what is in one piece goes alone; the queue sends the rest.
- */
-static void buffer_choose(struct vhd_nbd *n, struct nbd_req *r)
-{
-	uint8_t *start;
-	uint64_t run = run_of(r, &start), len = r->len_bytes;
-
-	if (len > NBD_BOUNCE_ONE)
-		len = NBD_BOUNCE_ONE;
-	if (run < len && n->bounce_bytes + len <= NBD_BOUNCE_BYTES)
-		r->bounce = malloc(len);
-	if (!r->bounce) {
-		r->buf = start;
-		r->part_bytes = run < n->facts.max_bytes ? run
-							 : n->facts.max_bytes;
-		return;
-	}
-	if (len > n->facts.max_bytes)
-		len = n->facts.max_bytes;
-	r->buf = r->bounce;
-	r->part_bytes = len;
-	n->bounce_bytes += len;
-	if (r->op == NBD_WRITE)
-		copy(r, false);
-}
-
-static void part_choose(struct vhd_nbd *n, struct nbd_req *r)
-{
-	if (r->part_bytes || r->op == NBD_FLUSH)
-		return;
-	if (r->op == NBD_ZERO)
-		r->part_bytes = r->len_bytes < NBD_ZERO_BYTES ? r->len_bytes
-							      : NBD_ZERO_BYTES;
-	else
-		buffer_choose(n, r);
 }
 
 /* ------------------------------------------------------------- sending -- */
@@ -172,6 +93,8 @@ int vhd_nbd_send(struct vhd_nbd *n, struct nbd_req *r)
 
 	r->sends++;
 	r->error = 0;
+	if (!n->sent.head)
+		n->heard_ms = vhd_nbd_now_ms();
 	/* It may be answered, or lost, within the call. */
 	nbd_list_add(&n->sent, r);
 	if (issue(n, r) >= 0)
@@ -183,8 +106,8 @@ int vhd_nbd_send(struct vhd_nbd *n, struct nbd_req *r)
 	return code > 0 ? -code : -EIO;
 }
 
-/* To be kept until a flush covers it. A durable one is, too, while others are:
- * they would undo it when they are sent again. After a loss nothing is: no
+/* To be kept until a flush covers it. That there was a durable one is, too,
+ * while others are: of what it covers they are not sent again. After a loss nothing is: no
  * flush will say yes any more, and what is not kept must not wait for room.
  */
 static bool is_kept(const struct vhd_nbd *n, const struct nbd_req *r)
@@ -212,7 +135,7 @@ static bool may_go(struct vhd_nbd *n, struct nbd_req *r)
 	if (!vhd_nbd_keep_room(n, r->len_bytes < NBD_PART_BYTES ? r->len_bytes
 							    : NBD_PART_BYTES))
 		return false;
-	part_choose(n, r);
+	vhd_nbd_part_choose(n, r);
 	r->counted = true;
 	n->writing_bytes += r->part_bytes;
 	return true;
@@ -227,7 +150,7 @@ static void send_or_end(struct vhd_nbd *n, struct nbd_req *r)
 		end(n, r, -EIO);
 		return;
 	}
-	part_choose(n, r);
+	vhd_nbd_part_choose(n, r);
 	if (r->op != NBD_FLUSH && !r->part_bytes)
 		end(n, r, 0);
 	else
@@ -293,7 +216,7 @@ static void write_answered(struct vhd_nbd *n, struct nbd_req *r)
 	bool durable = n->facts.can_fua || !n->facts.can_flush;
 
 	if (is_kept(n, r) && !r->flushing)
-		vhd_nbd_keep(n, r);
+		vhd_nbd_keep(n, r, r->fua && n->facts.can_fua);
 	if (durable || !r->fua || r->flushing) {
 		end(n, r, (int64_t)r->part_bytes);
 		return;
@@ -318,7 +241,7 @@ static void answer(struct vhd_nbd *n, struct nbd_req *r)
 		write_answered(n, r);
 	} else {
 		if (r->op == NBD_READ && r->bounce)
-			copy(r, true);
+			vhd_nbd_part_copy(r, true);
 		end(n, r, r->op == NBD_READ ? (int64_t)r->part_bytes : 0);
 	}
 }
@@ -336,6 +259,8 @@ static void take_answers(struct vhd_nbd *n, struct nbd_list *back)
 {
 	struct nbd_req *r;
 
+	if (n->answered.head)
+		n->heard_ms = vhd_nbd_now_ms();
 	while ((r = nbd_list_take(&n->answered))) {
 		if (unanswered(r)) {
 			nbd_list_add(back, r);
@@ -365,6 +290,20 @@ static void send_again(struct vhd_nbd *n, struct nbd_list *back)
 	}
 }
 
+/* Under the lock. */
+static void cancel_waiting(struct vhd_nbd *n)
+{
+	struct nbd_req *next;
+
+	for (struct nbd_req *r = n->waiting.head; r; r = next) {
+		next = r->next;
+		if (!r->cancelled)
+			continue;
+		nbd_list_remove(r);
+		end(n, r, -ECANCELED);
+	}
+}
+
 static void back_off(struct vhd_nbd *n)
 {
 	n->backoff_ms = n->backoff_ms ? 2 * n->backoff_ms : BACKOFF_MIN_MS;
@@ -384,6 +323,9 @@ static void lost(struct vhd_nbd *n, struct nbd_list *back)
 	while ((r = nbd_list_take(&n->sent)))
 		nbd_list_add(back, r);
 	send_again(n, back);
+	pthread_mutex_lock(&n->lock);
+	cancel_waiting(n); /* what this server would have had to answer */
+	pthread_mutex_unlock(&n->lock);
 	vhd_nbd_keep_lost(n);
 	n->state = NBD_DOWN;
 	wait_ms = n->backoff_ms;
@@ -393,12 +335,51 @@ static void lost(struct vhd_nbd *n, struct nbd_list *back)
 		n->down_ms = vhd_nbd_now_ms();
 }
 
+/* The smaller one of two times, of which each may be for ever. */
+static uint32_t sooner(uint32_t a_ms, uint32_t b_ms)
+{
+	return a_ms < b_ms ? a_ms : b_ms;
+}
+
+static uint32_t reconnect_ms(const struct vhd_nbd *n)
+{
+	return sooner(n->how.reconnect_ms, n->limit_ms);
+}
+
+/* When the requests that wait fail: -1: never. */
+static int64_t expiry_ms(const struct vhd_nbd *n)
+{
+	uint32_t after = reconnect_ms(n);
+
+	return n->down_ms && after != VHD_NBD_FOREVER ? n->down_ms + after
+						      : -1;
+}
+
+/* When a connection without an answer is given up; -1: never. One that was
+ * made after a loss, and gave no answer yet, has no more time than there was to
+ * make it.
+ */
+static int64_t silence_ms(const struct vhd_nbd *n)
+{
+	uint32_t after = sooner(n->how.answer_ms, n->limit_ms);
+
+	if (n->state != NBD_UP || !n->sent.head)
+		return -1;
+	if (n->down_ms && reconnect_ms(n) < after)
+		after = reconnect_ms(n) > AGAIN_MS ? reconnect_ms(n)
+						   : AGAIN_MS;
+	return after == VHD_NBD_FOREVER ? -1 : n->heard_ms + after;
+}
+
 static void settle(struct vhd_nbd *n)
 {
 	struct nbd_list back = {0};
+	int64_t due;
 
 	take_answers(n, &back);
-	if (back.head || vhd_nbd_link_broke(n))
+	due = silence_ms(n);
+	if (back.head || vhd_nbd_link_broke(n) ||
+	    (due >= 0 && vhd_nbd_now_ms() >= due))
 		lost(n, &back);
 }
 
@@ -417,34 +398,16 @@ static void link_step(struct vhd_nbd *n)
 		n->down_ms = 0;
 }
 
-static bool forever(const struct vhd_nbd *n)
-{
-	return n->how.reconnect_ms == VHD_NBD_FOREVER;
-}
-
 /* Requests have waited long enough. */
 static void expire(struct vhd_nbd *n)
 {
-	if (n->state == NBD_DEAD ||
-	    (n->state != NBD_UP && n->down_ms && !forever(n) &&
-	     vhd_nbd_now_ms() - n->down_ms >= n->how.reconnect_ms))
+	int64_t due = n->state == NBD_UP ? -1 : expiry_ms(n);
+
+	if (n->state == NBD_DEAD || (due >= 0 && vhd_nbd_now_ms() >= due))
 		end_all(n, &n->waiting, -ENOTCONN);
 }
 
 /* ---------------------------------------------------------------- loop -- */
-
-static void cancel_waiting(struct vhd_nbd *n)
-{
-	struct nbd_req *next;
-
-	for (struct nbd_req *r = n->waiting.head; r; r = next) {
-		next = r->next;
-		if (!r->cancelled)
-			continue;
-		nbd_list_remove(r);
-		end(n, r, -ECANCELED);
-	}
-}
 
 /* False: it is over. */
 static bool take_new(struct vhd_nbd *n)
@@ -460,6 +423,8 @@ static bool take_new(struct vhd_nbd *n)
 	if (n->cancels || n->state != NBD_UP)
 		cancel_waiting(n);
 	n->cancels = false;
+	n->limit_ms = n->hurry_ms;
+	n->hurried = false;
 	drop = n->drop;
 	n->drop = false;
 	stop = n->stop;
@@ -477,26 +442,31 @@ static bool nothing_new(struct vhd_nbd *n)
 	bool nothing;
 
 	pthread_mutex_lock(&n->lock);
-	nothing = !n->incoming.head && !n->cancels && !n->stop && !n->drop;
+	nothing = !n->incoming.head && !n->cancels && !n->stop && !n->drop &&
+		  !n->hurried;
 	n->idle = nothing;
 	pthread_mutex_unlock(&n->lock);
 	return nothing;
 }
 
-/* Until when there is nothing to do but wait; -1: for ever. */
+/* For how long there is nothing to do but wait; -1: for ever. */
 static int patience_ms(const struct vhd_nbd *n)
 {
+	bool making = n->state == NBD_DOWN || n->state == NBD_LINKING;
+	const int64_t due[] = {
+		making ? n->due_ms : -1,
+		n->state != NBD_UP && n->waiting.head ? expiry_ms(n) : -1,
+		silence_ms(n),
+	};
 	int64_t now = vhd_nbd_now_ms(), left = -1;
 
-	if (n->state == NBD_DOWN || n->state == NBD_LINKING)
-		left = n->due_ms > now ? n->due_ms - now : 0;
-	if (n->state != NBD_UP && n->waiting.head && !forever(n)) {
-		int64_t rest = n->down_ms + n->how.reconnect_ms - now;
+	for (size_t i = 0; i < sizeof(due) / sizeof(due[0]); i++) {
+		int64_t rest = due[i] > now ? due[i] - now : 0;
 
-		if (rest < left || left < 0)
-			left = rest > 0 ? rest : 0;
+		if (due[i] >= 0 && (left < 0 || rest < left))
+			left = rest;
 	}
-	return (int)left;
+	return left < INT32_MAX ? (int)left : INT32_MAX;
 }
 
 static void sleep_until_news(struct vhd_nbd *n)

@@ -185,6 +185,9 @@ int queue_go_nbd(struct vhd_queue *q, struct vhd_err *err)
 int vhd_queue_memory(struct vhd_queue *q, const struct iovec *mem,
 		     unsigned count, struct vhd_err *err)
 {
+	const struct vhd_engine_ops *own;
+	void *state;
+
 	if (count < 1 || count > VHD_QUEUE_MEMORY_MAX)
 		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
 				"a queue's memory is 1 to %d pieces, not %u",
@@ -196,11 +199,12 @@ int vhd_queue_memory(struct vhd_queue *q, const struct iovec *mem,
 	if (q->broken)
 		return vhd_fail(err, -EIO, VHD_WHY_IO, 0,
 				"the queue's engine is broken");
-	if (!q->engine->memory)
+	own = engine_own(q, &state);
+	if (!own->memory)
 		return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
 				"the %s engine registers no memory",
-				q->engine->name);
-	return q->engine->memory(q->state, mem, count, err);
+				own->name);
+	return own->memory(state, mem, count, err);
 }
 
 void vhd_queue_destroy(struct vhd_queue *q)

@@ -53,10 +53,14 @@ struct vhd;
  * writing.
  * A lost connection is made again; what was acknowledged and not flushed is
  * written again then. Requests wait for that for `reconnect_ms`, and fail with
- * -ENOTCONN (SERVER) afterwards.
+ * -ENOTCONN (SERVER) afterwards. A server that has requests and answers none of
+ * them for `answer_ms` counts as lost: so no wait is longer than both. What it
+ * still does with requests that it was given before is not known: this has to
+ * be more than it ever needs for one.
  */
 struct vhd_nbd_opts {
 	uint32_t reconnect_ms; /* 0: VHD_NBD_RECONNECT_MS */
+	uint32_t answer_ms;    /* 0: VHD_NBD_ANSWER_MS */
 	/* Called by the connection's thread before the image is looked at; a
 	 * negative errno with its reason keeps it from opening. NULL is
 	 * allowed.
@@ -66,7 +70,16 @@ struct vhd_nbd_opts {
 };
 
 #define VHD_NBD_RECONNECT_MS 30000u
+#define VHD_NBD_ANSWER_MS    60000u
 #define VHD_NBD_FOREVER	     UINT32_MAX
+
+/* From now on nothing waits longer than `ms` for an NBD server to answer, nor
+ * for a new connection to it, that has this image or one it builds on, whatever
+ * was said at opening; what waits then fails with -ENOTCONN. VHD_NBD_FOREVER:
+ * as opened again. Images in files have nothing of this kind.
+ * Thread: any, while the image is sure to stay open.
+ */
+void vhd_hurry(struct vhd *img, uint32_t ms);
 
 /* "nbd://...", "nbd+unix://...", "nbds://..." and the like. */
 bool vhd_is_nbd_uri(const char *text);

@@ -27,7 +27,20 @@ enum {
 void hv_cmos_init(struct hv_cmos *c)
 {
 	c->index = 0;
+	memset(c->memory, 0, sizeof(c->memory));
 	c->latched_s = -1;
+}
+
+void hv_cmos_set(struct hv_cmos *c, unsigned index, uint8_t val)
+{
+	if (index < HV_CMOS_BYTES)
+		c->memory[index] = val;
+}
+
+void hv_cmos_write(struct hv_cmos *c, uint8_t val)
+{
+	if (c->index == HV_CMOS_SHUTDOWN)
+		c->memory[HV_CMOS_SHUTDOWN] = val;
 }
 
 void hv_cmos_select(struct hv_cmos *c, uint8_t index)
@@ -93,5 +106,5 @@ uint8_t hv_cmos_read(struct hv_cmos *c, int64_t now_unix_s)
 			c->latched_s = now_unix_s;
 		return read_time(c->latched_s, c->index);
 	}
-	return 0;
+	return c->memory[c->index];
 }

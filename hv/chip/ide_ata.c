@@ -259,14 +259,14 @@ static void set_geometry(struct ide_channel *ch, struct ide_drive *d,
  */
 static bool set_mode(struct ide_drive *d, uint8_t mode)
 {
-	uint8_t kind = mode >> 3, n = mode & 7;
+	unsigned kind = mode >> 3, n = mode & 7u;
 
 	if (kind <= 1) /* programmed I/O, also "default" */
 		return n <= (kind ? 4 : 1);
 	if ((kind != 4 && kind != 8) || n > 2)
 		return false;
-	d->word_dma = kind == 4 ? (uint8_t)(1u << n) : 0;
-	d->ultra_dma = kind == 8 ? (uint8_t)(1u << n) : 0;
+	d->word_dma = d->ultra_dma = 0;
+	*(kind == 4 ? &d->word_dma : &d->ultra_dma) = (uint8_t)(1u << n);
 	return true;
 }
 

@@ -52,7 +52,10 @@ static const struct function {
 		 COMMAND_IO | COMMAND_MASTER},
 		{0x08, 4, 0x01018001, 0}, /* legacy ports, bus master */
 		{0x0c, 4, 0, 0x0000f000},
-		{BAR4, 4, HV_PCI_MASTER_PORT | 1, 0x0000fff0},
+		/* 32 bits of it, unlike the chip's 16: SeaBIOS takes the size
+		 * from them
+		 */
+		{BAR4, 4, HV_PCI_MASTER_PORT | 1, 0xfffffff0},
 		{IDETIM, 4, 0x80008000, 0xf3fff3ff},
 		{0x44, 1, 0, 0xff},    /* timing of the second drives */
 		{0x48, 1, 0, 0x0f},    /* ultra DMA: on for each drive ... */
@@ -136,7 +139,7 @@ uint16_t hv_pci_ide_port(const struct hv_pci *p)
 {
 	const uint8_t *c = p->config[IDE];
 
-	if (!(c[COMMAND] & COMMAND_IO))
+	if (!(c[COMMAND] & COMMAND_IO) || c[BAR4 + 2] || c[BAR4 + 3])
 		return 0;
 	return (uint16_t)((c[BAR4] & 0xf0) | c[BAR4 + 1] << 8);
 }

@@ -32,11 +32,10 @@ apt() # COMMAND WORD...
 # A package's file, as ./NAME.deb
 fetch() # PACKAGE NAME
 {
-	(mkdir "$tmp/$2" && cd "$tmp/$2" && apt apt-get download "$1") \
-		>>"$tmp/log" 2>&1 && mv "$tmp/$2"/*.deb "$tmp/$2.deb" || {
-		tail -n 3 "$tmp/log" >&2
-		die "cannot fetch $1 for i386"
-	}
+	(mkdir "$tmp/$2" && cd "$tmp/$2" && apt apt-get download "$1" &&
+		mv ./*.deb "$tmp/$2.deb") >>"$tmp/log" 2>&1 && return
+	tail -n 3 "$tmp/log" >&2
+	die "cannot fetch $1 for i386"
 }
 
 kernel() # FLAVOUR
@@ -52,6 +51,7 @@ kernel() # FLAVOUR
 		"./lib/modules/$version/modules.builtin.modinfo" \
 		"./lib/modules/$version/modules.order" \
 		"./lib/modules/$version/kernel/arch" \
+		"./lib/modules/$version/kernel/block" \
 		"./lib/modules/$version/kernel/crypto" \
 		"./lib/modules/$version/kernel/lib" \
 		"./lib/modules/$version/kernel/fs/ext4" \
@@ -65,10 +65,9 @@ kernel() # FLAVOUR
 	mkdir -p "$tmp/root-$flavour"
 	dpkg-deb --fsys-tarfile "$tmp/$flavour.deb" |
 		tar -x -C "$tmp/root-$flavour" "$@" 2>>"$tmp/log"
-	cd "$tmp/root-$flavour" && mv "boot/vmlinuz-$version" vmlinuz &&
-		rmdir boot && depmod -b . "$version" ||
-		die "$package is not what was expected"
-	[ -e "lib/modules/$version/kernel/drivers/hv/hv_vmbus.ko" ] ||
+	(cd "$tmp/root-$flavour" && mv "boot/vmlinuz-$version" vmlinuz &&
+		rmdir boot && depmod -b . "$version") || die "$package: unknown shape"
+	[ -e "$tmp/root-$flavour/lib/modules/$version/kernel/drivers/hv/hv_vmbus.ko" ] ||
 		die "$package has no hv_vmbus"
 	mv "$tmp/root-$flavour" "$out/$flavour"
 }

@@ -20,7 +20,7 @@ operations=400
 hostile_operations=120 # of the guest beside the hostile one
 hostile_seed=${SEED:-7}
 limit=240
-all_cases='ends pattern hostile scsi ic life full flush locks refusals'
+all_cases='ends torture pattern hostile scsi ic firmware life full ide flush locks refusals'
 # Minutes of a nested machine for what tests/nbd.sh shows without a guest.
 [ "${PROOF_LONG-}" != 1 ] || all_cases="$all_cases nbd"
 PATH=$PATH:/usr/sbin:/sbin
@@ -229,7 +229,7 @@ case_nbd()
 scsi_initrd() # FILE
 {
 	more=$dir/rd
-	mkdir -p "$more/sg" "$more/mod"
+	mkdir -p "$more/sg"
 	for tool in inq vpd opcodes modes luns readcap logs requests turs \
 		senddiag seek unmap write_same compare_and_write verify sync \
 		get_lba_status wr_mode persist get_config start; do
@@ -240,19 +240,29 @@ scsi_initrd() # FILE
 			mkdir -p "$more${lib%/*}" &&
 				cp -L "$lib" "$more$lib" || exit 1
 		done || return 1
+	more_initrd "$1" sr_mod isofs
+}
+
+# The small guest's initramfs, and behind it what is in DIR/rd and the modules
+# it lacks, which /mod/more lists.
+more_initrd() # FILE MODULE...
+{
+	out=$1
+	shift
+	mkdir -p "$dir/rd/mod"
 	version=$(basename "$(readlink "$work/vmlinuz")")
-	for module in sr_mod isofs; do
-		modprobe -S "${version#vmlinuz-}" --show-depends $module ||
+	for module; do
+		modprobe -S "${version#vmlinuz-}" --show-depends "$module" ||
 			return 1
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' |
 		while read -r path; do
 			[ ! -e "$work/rd/mod/${path##*/}" ] || continue
-			cp "$path" "$more/mod/" && echo "${path##*/}"
-		done >"$dir/more" && mv "$dir/more" "$more/mod/more"
+			cp "$path" "$dir/rd/mod/" && echo "${path##*/}"
+		done >"$dir/more" && mv "$dir/more" "$dir/rd/mod/more"
 	{
 		cat "$work/initrd"
-		cd "$more" && find . | cpio -o -H newc --quiet
-	} >"$1"
+		cd "$dir/rd" && find . | cpio -o -H newc --quiet
+	} >"$out"
 }
 
 # status NAME WANTED: how a tool of the guest ended.
@@ -672,6 +682,117 @@ case_full()
 	[ $failures -ne 0 ] || rm -rf "$dir"
 }
 
+# Guests without VMBus drivers: a root, a disk at work and a disc on emulated
+# IDE. Then the same disk with hv_storvsc there: it is seen once, and not even a
+# guest that asks for both can write by both.
+case_ide()
+{
+	dir=$work/ide
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	seed=$hostile_seed
+	operations=$hostile_operations
+	echo "seed $seed"
+	expect 'kernel, disks, disc' "$here/ide.sh" prepare "$build" "$dir"
+	"$here/l1.sh" -t 300 -m 1024 -w "$dir" "$here/ide.sh" run "$build" \
+		"$dir" "$seed" $operations
+	expect 'both runs' equal $? 0
+	log=$dir/plain.console
+	expect 'plain: ends with 0' equal "$(cat "$dir/plain.status")" 0
+	expect 'plain: by bus-master DMA' equal \
+		"$(value "$log" 'modes')" 'UDMA/33 UDMA/33 UDMA/33'
+	expect 'plain: no driver of the VMBus' equal \
+		"$(grep -c 'hv_vmbus\|hv_storvsc' "$log")" 0
+	expect 'plain: the disc' equal "$(value "$log" disc)" \
+		"$(md5 "$dir/iso/file.bin")"
+	expect 'plain: no failed write' equal "$(value "$log" 'pattern on')" ''
+	expect 'plain: the same writes here' expected "$dir/work.expected" 32M
+	expect 'plain: it reads what it wrote' equal \
+		"$(value "$log" 'md5 /dev/sdb')" "$(md5 "$dir/work.expected")"
+	expect 'plain: qemu-img reads it' qemu-img convert -f vpc -O raw \
+		"$dir/work.vhd" "$dir/work.raw"
+	expect 'plain: every byte' cmp "$dir/work.raw" "$dir/work.expected"
+	expect 'plain: the root is there' equal "$(value "$log" root)" /dev/sda
+	expect 'plain: to the end' said "$log" 'done'
+	expect 'plain: unmounted' equal "$(value "$log" 'still in')" ''
+	written=$(value "$log" written)
+	log=$dir/both.console
+	expect 'both: ends with 0' equal "$(cat "$dir/both.status")" 0
+	expect 'both: one disk' equal "$(value "$log" disks)" 1
+	expect 'both: by storvsc' equal "$(value "$log" model | tr -d ' ')" \
+		VirtualDisk
+	expect 'both: what the other driver wrote' equal \
+		"$(value "$log" written)" "$written"
+	expect 'both: the emulated side reads' said "$log" 'both read the same'
+	expect 'both: and cannot write' equal \
+		"$(value "$log" 'sdb was written')" ''
+	expect 'both: to the end' said "$log" 'done'
+	for disk in first root; do
+		expect "$disk: sound" "$build/bin/vhd-check" "$dir/$disk.vhd"
+		expect "$disk: qemu-img reads it" qemu-img convert -f vpc \
+			-O raw "$dir/$disk.vhd" "$dir/$disk.img"
+		expect "$disk: its file system is clean" \
+			e2fsck -fn "$dir/$disk.img"
+		expect "$disk: what was written" equal "$(debugfs -R \
+			'cat /written' "$dir/$disk.img" 2>/dev/null |
+			md5sum | cut -d' ' -f1)" "$written"
+	done
+	expect 'what was written by storvsc' equal "$(debugfs -R 'cat /again' \
+		"$dir/root.img" 2>/dev/null | md5sum | cut -d' ' -f1)" \
+		"$(value "$dir/both.console" again)"
+	[ $failures -ne 0 ] || rm -rf "$dir"
+}
+
+# Everything at once: four processors and channels, fio verifying on two disks,
+# a third that comes and goes, one that grows, one that runs full, and resets.
+case_torture()
+{
+	dir=$work/torture
+	rm -rf "$dir"
+	mkdir -p "$dir/rd"
+	seed=$hostile_seed
+	rounds=2
+	limit=240
+	[ "${PROOF_LONG-}" != 1 ] || { rounds=40; limit=1500; seed=${SEED:-1}; }
+	echo "seed $seed, $rounds rounds"
+	for disk in full:64M grows:48M comes:8M; do
+		qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
+			"$dir/${disk%:*}.vhd" "${disk#*:}"
+	done
+	cp "$here/inmore.sh" "$dir/rd/"
+	expect 'an initramfs' more_initrd "$dir/initrd" sr_mod isofs
+	expect 'a disc' "$here/tools.sh" "$dir/tools.iso" fio sg_reset
+	"$here/l1.sh" -t $((limit + 60)) -m 1536 -w "$dir" \
+		"$here/torture.sh" "$build" "$dir" "$seed" $rounds $limit
+	expect 'all commands' equal $? 0
+	cat "$dir/ctl"
+	log=$dir/console
+	tr -d '\r' <"$log" | grep '^guest: '
+	expect 'ends with 0' equal "$(cat "$dir/status")" 0
+	expect 'to the end' said "$log" 'done'
+	expect 'four processors' said "$log" 'cpus 4'
+	expect 'it was paused more than once' [ "$(cat "$dir/pauses")" -gt 1 ]
+	expect 'the guest reset its controllers' said "$log" 'resets ([3-9]|[0-9]{2})'
+	expect 'each reset was done' equal "$(value "$log" 'RESET FAILED:')" ''
+	expect 'no verify error' equal "$(value "$log" 'VERIFY FAILED:')" ''
+	expect 'it sees its disk grow' said "$log" \
+		"grown to $(((48 + 8 * rounds) * 2048))\$"
+	expect 'no error of the disks that stay' equal \
+		"$(value "$log" errors)" 0
+	for disk in full grows comes; do
+		expect "$disk: sound" "$build/bin/vhd-check" "$dir/$disk.vhd"
+		expect "$disk: qemu-img reads it" qemu-img convert -f vpc \
+			-O raw "$dir/$disk.vhd" "$dir/$disk.raw"
+	done
+	for disk in full grows; do
+		passes=$(value "$log" "passes of $disk")
+		expect "$disk: several passes" [ "${passes:-0}" -ge 3 ]
+		expect "$disk: what the guest reads" equal \
+			"$(value "$log" "md5 $disk")" "$(md5 "$dir/$disk.raw")"
+	done
+	[ $failures -ne 0 ] || rm -rf "$dir"
+}
+
 # A guest of its own kernel does the worst it can (hostile/acts.c), again and
 # again, while another one works on its disk. The hostile one must be served
 # after each act, and ends by its own hand; the other must not notice; what a
@@ -739,6 +860,65 @@ case_hostile()
 	proof_figure G6 $met "a hostile guest beside a good one: $rounds rounds \
 of $(grep -c '^	{"' "$here/hostile/acts.c") acts, alive, the other's disk \
 right, $lines log lines (limit $limit), seed $seed"
+	[ $failures -ne 0 ] || rm -rf "$dir"
+}
+
+# What is said of a disk that booted by itself and was left in order.
+booted() # NAME CALLS
+{
+	log=$dir/$1.console
+	expect "$1: ends with 0" equal "$(cat "$dir/$1.status")" 0
+	expect "$1: from the BIOS' first line" grep -aq 'SeaBIOS (version' \
+		"$log"
+	expect "$1: with a menu" grep -aq 'small guest' "$log"
+	expect "$1: root on a disk of VMBus" said "$log" \
+		'driver storvsc_host'
+	expect "$1: the root" said "$log" 'root /dev/sda[12]'
+	calls=$(sed -n 's/.*firmware: \([0-9]*\) disk calls.*/\1/p' \
+		"$dir/$1.err")
+	sed -n 's/^hv: \(firmware: .*\)/\1/p' "$dir/$1.err"
+	expect "$1: a call for each exit, not for each sector" \
+		[ "${calls:-99999}" -lt "$2" ]
+	expect "$1: sound" "$build/bin/vhd-check" "$dir/$1.vhd"
+	expect "$1: qemu-img reads it" qemu-img convert -f vpc -O raw \
+		"$dir/$1.vhd" "$dir/$1.raw"
+	expect "$1: its file system is clean" e2fsck -fn \
+		"$dir/$1.raw?offset=$(($3 * 512))"
+}
+
+# The same disk under QEMU's own BIOS and IDE disk, nothing of it written: to
+# the first process.
+in_qemu() # NAME
+{
+	timeout -k 5 120 qemu-system-x86_64 -accel tcg -m 256 -nodefaults \
+		-display none -no-reboot -snapshot -serial "file:$dir/$1.qemu" \
+		-drive "file=$dir/$1.vhd,format=vpc,if=ide" </dev/null &
+	pid=$!
+	expect "$1: boots in QEMU" await $pid "$dir/$1.qemu" 'initramfs of'
+	kill $pid 2>/dev/null
+	wait $pid
+}
+
+# A disk boots by itself, twice in one run where it is started again: BIOS, boot
+# loader, kernel, root. Then it is any other computer's.
+case_firmware()
+{
+	dir=$work/firmware
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	version=$(basename "$(readlink "$work/vmlinuz")")
+	for table in mbr gpt; do
+		expect "$table: a disk" "$here/bootdisk.sh" -t $table \
+			"${version#vmlinuz-}" "$dir/$table.vhd"
+	done
+	"$here/firmware.sh" "$build" "$dir/mbr.vhd" "$dir/mbr" 'reboot
+poweroff'
+	booted mbr 3000 2048
+	expect 'mbr: a second start in the same run' said "$dir/mbr.console" \
+		'boots xx'
+	in_qemu mbr
+	"$here/firmware.sh" "$build" "$dir/gpt.vhd" "$dir/gpt" poweroff
+	booted gpt 1500 4096
 	[ $failures -ne 0 ] || rm -rf "$dir"
 }
 

@@ -38,6 +38,7 @@ struct reply {
 struct connection {
 	struct fakenbd *s;
 	int fd;
+	unsigned number;
 };
 
 static bool take(int fd, void *buf, size_t len)
@@ -94,6 +95,7 @@ static bool fate(struct fakenbd *s, unsigned op, uint32_t *error)
 	if (!s->die_at || s->commands < s->die_at || !s->die_often)
 		return true;
 	s->die_often--;
+	s->refuse |= s->refuse_dead;
 	lose_cache(s);
 	return false;
 }
@@ -101,6 +103,10 @@ static bool fate(struct fakenbd *s, unsigned op, uint32_t *error)
 static void perform(struct fakenbd *s, unsigned op, bool fua, uint64_t off,
 		    uint32_t len, uint8_t *data)
 {
+	if ((op == FAKENBD_WRITE || op == FAKENBD_ZERO) &&
+	    off < s->guarded_off + s->guarded_bytes &&
+	    s->guarded_off < off + len)
+		s->guarded_writes++;
 	if (op == FAKENBD_READ)
 		memcpy(data, s->cache + off, len);
 	else if (op == FAKENBD_WRITE)
@@ -134,7 +140,7 @@ static bool serve_one(struct connection *c)
 	uint8_t *data = NULL;
 	uint32_t len, error;
 	unsigned op;
-	bool ok;
+	bool ok, silent = false;
 
 	if (!take(c->fd, &q, sizeof(q)))
 		return false;
@@ -149,7 +155,8 @@ static bool serve_one(struct connection *c)
 	     (take(c->fd, data, len) && let_pass(c));
 	pthread_mutex_lock(&s->lock);
 	ok = ok && fate(s, op, &error);
-	if (ok && !error)
+	silent = c->number < s->silent;
+	if (ok && !error && !silent)
 		perform(s, op, be16_get(q.flags) & CMD_FUA, be64_get(q.off),
 			len, data);
 	while (ok && s->hold)
@@ -157,6 +164,10 @@ static bool serve_one(struct connection *c)
 	if (ok && s->bad_magic)
 		r.magic = be32_put(1);
 	pthread_mutex_unlock(&s->lock);
+	if (ok && silent) {
+		free(data);
+		return true;
+	}
 	if (ok) {
 		r.error = be32_put(error);
 		memcpy(r.handle, q.handle, sizeof(r.handle));
@@ -205,7 +216,7 @@ int fakenbd_connect(void *server)
 	if (!s->refuse && s->connections < 64 &&
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0) {
 		c = malloc(sizeof(*c));
-		*c = (struct connection){s, fds[0]};
+		*c = (struct connection){s, fds[0], s->connections};
 		s->fd[s->connections++] = fds[0];
 		s->alive++;
 		if (pthread_create(&thread, NULL, serve, c))

@@ -42,6 +42,10 @@ struct fakenbd {
 	uint32_t fail_error; /* NBD's number */
 	bool bad_magic;	     /* answers are no answers */
 	bool hold;	     /* no answers until it is cleared */
+	bool refuse_dead;    /* ... and dies for good, until this is cleared */
+	unsigned silent;     /* its first so many connections answer nothing */
+	/* Writes that touch these bytes are counted in guarded_writes. */
+	uint64_t guarded_off, guarded_bytes;
 	bool reorder;	     /* a write waits a moment for a later command */
 
 	/* what it saw; under the lock while connections are there */
@@ -54,6 +58,7 @@ struct fakenbd {
 	unsigned commands;
 	unsigned ops[FAKENBD_OPS];
 	unsigned fua;
+	unsigned guarded_writes;
 	int fd[64]; /* of connections, by number */
 };
 

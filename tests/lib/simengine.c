@@ -208,7 +208,7 @@ static bool land(struct simengine *s, unsigned i)
 	} else {
 		draw_fate(s, f->io, &fate);
 		f->lost = fate.lost;
-		if (f->lost)
+		if (f->lost || fate.later)
 			return false;
 		f->io->res = carry_out(f->io, &fate);
 		if (s->allowed != UNLIMITED)

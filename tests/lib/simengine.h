@@ -16,6 +16,7 @@ struct sim_fate {
 	uint64_t most_bytes; /* not 0: it moves at most so many */
 	bool nothing;        /* its result is 0, untouched */
 	bool lost;           /* it never ends unless cancelled */
+	bool later;          /* not now: it is asked again */
 };
 
 struct sim_opts {

@@ -11,12 +11,14 @@ static const char prog[] = "hv run";
 #define MEMORY_DEFAULT (512ull << 20)
 #define MEMORY_UNIT (2ull << 20)
 #define TIMEOUT_MAX_S 10000000u
-#define RECONNECT_MAX_S 86400u
+#define WAIT_MAX_S 86400u
 
 enum {
 	OPT_DISK = 256,
 	OPT_DVD,
 	OPT_KERNEL,
+	OPT_FIRMWARE,
+	OPT_BOOT,
 	OPT_INITRD,
 	OPT_APPEND,
 	OPT_MEMORY,
@@ -29,12 +31,15 @@ enum {
 	OPT_TIMEOUT,
 	OPT_NAME,
 	OPT_NO_REBOOT,
+	OPT_ON_ERROR,
 	OPT_STATS,
 	OPT_PIN,
 };
 
 static const struct cli_option options[] = {
-	{"kernel", OPT_KERNEL, "FILE", "the guest's kernel, a bzImage"},
+	{"kernel", OPT_KERNEL, "FILE",
+	 "the guest's kernel, a bzImage; without it, the disk boots\n"
+	 "by itself, as on a PC with a BIOS"},
 	{"initrd", OPT_INITRD, "FILE", "its initramfs"},
 	{"append", OPT_APPEND, "WORDS",
 	 "its command line (default: console=ttyS0)"},
@@ -46,10 +51,13 @@ static const struct cli_option options[] = {
 	 "unmap or nounmap: whether the guest may give space back;\n"
 	 "direct: past the host's page cache;\n"
 	 "controller=N: on which of four, 0 (the default) to 3;\n"
+	 "ide=N: instead, at position 0 to 3 of an IDE controller,\n"
+	 "which a guest without VMBus drivers finds, too;\n"
 	 "sector=4096, physical=4096: its blocks, else of 512 bytes;\n"
 	 "parent=FILE: of a differencing disk, may be a URI, too;\n"
 	 "reconnect=SECONDS or forever: how long requests wait for\n"
-	 "an NBD server that is gone (default 30);\n"
+	 "an NBD server that is gone (default 30); answer=SECONDS or\n"
+	 "forever: for one that says nothing (default 60);\n"
 	 "pr=FILE: where persistent reservations outlive a run;\n"
 	 "iops=N, bps=SIZE: requests and bytes a second it may do,\n"
 	 "iops-burst=N, bps-burst=SIZE: at once; depth=N: requests\n"
@@ -58,6 +66,11 @@ static const struct cli_option options[] = {
 	{"dvd", OPT_DVD, "FILE[,WORD]...",
 	 "a DVD drive with this ISO image as its disc, or with\n"
 	 "none: empty; the same as --disk FILE,dvd"},
+	{"boot", OPT_BOOT, "WHAT",
+	 "what boots: disk, the first one (the default); dvd; or N,\n"
+	 "the Nth of the disks and DVD drives named here"},
+	{"firmware", OPT_FIRMWARE, "FILE",
+	 "the BIOS (default: SeaBIOS where it is installed)"},
 	{"memory", OPT_MEMORY, "SIZE", "memory of the guest (default 512M)"},
 	{"cpus", OPT_CPUS, "N", "its processors (default 1)"},
 	{"pin", OPT_PIN, "LIST",
@@ -77,6 +90,8 @@ static const struct cli_option options[] = {
 	{"console", OPT_CONSOLE, "FILE",
 	 "the serial console's output goes there"},
 	{"timeout", OPT_TIMEOUT, "SECONDS", "stop the guest after that time"},
+	{"on-error", OPT_ON_ERROR, "WORD",
+	 "report or pause: for disks that do not say it themselves"},
 	{"no-reboot", OPT_NO_REBOOT, NULL,
 	 "end with status 12 where the guest asks for a reset"},
 	{"stats", OPT_STATS, NULL,
@@ -131,9 +146,19 @@ static int controller_take(struct hv_disk_arg *d, const char *text)
 {
 	uint32_t n = 0;
 
-	if (number("--disk: controller", text, 0, HV_CONTROLLERS_MAX - 1, &n))
+	if (number("--disk: controller", text, 0, HV_SCSI_CONTROLLERS - 1, &n))
 		return -1;
 	d->controller = (uint8_t)n;
+	return 1;
+}
+
+static int ide_take(struct hv_disk_arg *d, const char *text)
+{
+	uint32_t n = 0;
+
+	if (number("--disk: ide", text, 0, HV_IDE_POSITIONS - 1, &n))
+		return -1;
+	d->controller = (uint8_t)(HV_IDE_CONTROLLER + n);
 	return 1;
 }
 
@@ -169,22 +194,34 @@ static int parent_take(struct hv_disk_arg *d, const char *text)
 	return 1;
 }
 
-static int reconnect_take(struct hv_disk_arg *d, const char *text)
+/* A time in seconds, none at all, or "forever". */
+static int wait_take(const char *word, const char *text, uint32_t *out_ms)
 {
 	uint32_t n = 0;
 
 	if (strcmp(text, "forever") == 0) {
-		d->reconnect_ms = VHD_NBD_FOREVER;
+		*out_ms = VHD_NBD_FOREVER;
 		return 1;
 	}
-	if (number("--disk: reconnect", text, 0, RECONNECT_MAX_S, &n))
+	if (number(word, text, 0, WAIT_MAX_S, &n))
 		return -1;
-	d->reconnect_ms = n ? n * 1000 : 1;
+	*out_ms = n ? n * 1000 : 1;
 	return 1;
+}
+
+static int reconnect_take(struct hv_disk_arg *d, const char *text)
+{
+	return wait_take("--disk: reconnect", text, &d->reconnect_ms);
+}
+
+static int answer_take(struct hv_disk_arg *d, const char *text)
+{
+	return wait_take("--disk: answer", text, &d->answer_ms);
 }
 
 static int on_error_take(struct hv_disk_arg *d, const char *text)
 {
+	d->on_error_said = true;
 	if (hv_on_error_parse(text, &d->on_error) == 0)
 		return 1;
 	(void)cli_usage(prog, "--disk: on-error=%s: must be report or pause",
@@ -211,10 +248,12 @@ static const struct value_word {
 	int (*take)(struct hv_disk_arg *d, const char *text);
 } value_words[] = {
 	{"controller=", controller_take},
+	{"ide=", ide_take},
 	{"sector=", sector_take},
 	{"physical=", physical_take},
 	{"parent=", parent_take},
 	{"reconnect=", reconnect_take},
+	{"answer=", answer_take},
 	{"on-error=", on_error_take},
 	{"pr=", keeper_take},
 };
@@ -274,6 +313,10 @@ static int disk_place(const struct hv_args *args, struct hv_disk_arg *d)
 
 	for (const struct hv_disk_arg *o = args->disks; o < d; o++)
 		n += o->controller == d->controller;
+	if (n == 1 && hv_is_ide(d->controller))
+		return cli_usage(prog, "--disk %s: IDE position %d has a disk "
+				       "already",
+				 d->path, d->controller - HV_IDE_CONTROLLER);
 	if (n == HV_LUNS_MAX)
 		return cli_usage(prog, "--disk %s: controller %u has %d disks, "
 				       "no more; name another by controller=N",
@@ -304,6 +347,9 @@ int hv_disk_arg_parse(const char *value, struct hv_disk_arg *d)
 	if (hv_limit_fault(&d->limits))
 		return cli_usage(prog, "--disk %s: %s", value,
 				 hv_limit_fault(&d->limits));
+	if (hv_is_ide(d->controller) && d->sector_bytes == 4096)
+		return cli_usage(prog, "--disk %s: an IDE disk has blocks of "
+				       "512 bytes", value);
 	return d->dvd ? dvd_finish(d, value) : CLI_OK;
 }
 
@@ -395,6 +441,32 @@ static int register_set(struct hv_args *args, const char *text)
 			 text);
 }
 
+/* Whether there are so many disks is known at the end. */
+static int boot_set(struct hv_args *args, const char *text)
+{
+	uint64_t n;
+
+	args->boot_named = true;
+	if (strcmp(text, "disk") == 0)
+		args->boot = HV_BOOT_DISK;
+	else if (strcmp(text, "dvd") == 0)
+		args->boot = HV_BOOT_DVD;
+	else if (cli_number_parse(text, 1, HV_DISKS_MAX, &n) == 0)
+		args->boot = (int)n;
+	else
+		return cli_usage(prog, "--boot %s: not one of disk, dvd, or a "
+				       "number from 1 to %d",
+				 text, HV_DISKS_MAX);
+	return CLI_OK;
+}
+
+static int on_error_set(struct hv_args *args, const char *text)
+{
+	if (hv_on_error_parse(text, &args->on_error) == 0)
+		return CLI_OK;
+	return cli_usage(prog, "--on-error %s: must be report or pause", text);
+}
+
 static int pin_set(struct hv_args *args, const char *text)
 {
 	switch (hv_pin_parse(text, &args->pin)) {
@@ -422,6 +494,11 @@ static int apply(struct hv_args *args, int id, const char *value)
 	case OPT_KERNEL:
 		args->kernel = value;
 		return CLI_OK;
+	case OPT_FIRMWARE:
+		args->firmware = value;
+		return CLI_OK;
+	case OPT_BOOT:
+		return boot_set(args, value);
 	case OPT_INITRD:
 		args->initrd = value;
 		return CLI_OK;
@@ -453,6 +530,8 @@ static int apply(struct hv_args *args, int id, const char *value)
 	case OPT_NO_REBOOT:
 		args->no_reboot = true;
 		return CLI_OK;
+	case OPT_ON_ERROR:
+		return on_error_set(args, value);
 	case OPT_NAME:
 		return name_set(args, value);
 	default:
@@ -461,11 +540,56 @@ static int apply(struct hv_args *args, int id, const char *value)
 	}
 }
 
+/* How it boots: by a kernel or by firmware, and what goes with either. */
+static int way_check(struct hv_args *args)
+{
+	const char *stray = args->firmware ? "--firmware"
+			    : args->boot_named ? "--boot" : NULL;
+
+	if (args->kernel) {
+		if (stray)
+			return cli_usage(prog, "%s: not with --kernel, which "
+					       "boots without firmware", stray);
+		if (!args->append)
+			args->append = "console=ttyS0";
+		return CLI_OK;
+	}
+	stray = args->initrd ? "--initrd" : args->append ? "--append" : NULL;
+	if (stray)
+		return cli_usage(prog, "%s: needs --kernel; a disk that boots "
+				       "by itself has its own", stray);
+	if (args->disk_count == 0)
+		return cli_usage(prog, "needs --kernel, or a --disk to boot "
+				       "from");
+	if (args->boot > (int)args->disk_count)
+		return cli_usage(prog, "--boot %d: only %u disk%s named",
+				 args->boot, args->disk_count,
+				 args->disk_count == 1 ? " is" : "s are");
+	return CLI_OK;
+}
+
+/* Disks that do not say it themselves do as all. */
+static int on_error_finish(struct hv_args *args)
+{
+	for (unsigned i = 0; i < args->disk_count; i++) {
+		struct hv_disk_arg *d = &args->disks[i];
+
+		if (!d->on_error_said)
+			d->on_error = args->on_error;
+		if (d->on_error == STORVSP_ON_ERROR_PAUSE && !args->name)
+			return cli_usage(prog, "--disk %s: on-error=pause "
+					       "needs --name, or nobody could "
+					       "resume it", d->path);
+	}
+	return CLI_OK;
+}
+
 int hv_args_parse(int argc, char **argv, struct hv_args *args)
 {
 	struct cli_options o = {
 		.prog = prog,
-		.usage = "[options] --kernel FILE",
+		.usage = "[options] --disk FILE\n"
+			 "[options] --kernel FILE",
 		.about = "Run a Linux guest until it switches itself off.\n"
 			 "On a terminal, Ctrl-A x ends it and Ctrl-A h helps.\n"
 			 "Exit status: 0 the guest powered off, 2 usage, 3 "
@@ -482,7 +606,6 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 	args->memory_bytes = MEMORY_DEFAULT;
 	args->cpus = 1;
 	args->poll_us = HV_POLL_DEFAULT_US;
-	args->append = "console=ttyS0";
 	while ((id = cli_options_next(&o, &status)) > 0) {
 		status = apply(args, id, o.value);
 		if (status)
@@ -493,14 +616,12 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 	if (o.first_operand < argc)
 		return cli_usage(prog, "%s: not an option; disks are named by "
 				       "--disk", argv[o.first_operand]);
-	if (!args->kernel)
-		return cli_usage(prog, "needs --kernel");
-	for (unsigned i = 0; i < args->disk_count && !args->name; i++)
-		if (args->disks[i].on_error == STORVSP_ON_ERROR_PAUSE)
-			return cli_usage(prog, "--disk %s: on-error=pause "
-					       "needs --name, or nobody could "
-					       "resume it",
-					 args->disks[i].path);
+	status = way_check(args);
+	if (status)
+		return status;
+	status = on_error_finish(args);
+	if (status)
+		return status;
 	if (args->channels > args->cpus)
 		return cli_usage(prog, "--channels %u: a guest uses no more "
 				       "than one for each of its processors "

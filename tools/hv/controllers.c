@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The guest's SCSI controllers: which there are, and what each may use of this
- * machine. Only those that have a disk are made.
+/* The guest's SCSI controllers and IDE accelerators: which there are, and what
+ * each may use of this machine. Only those that have a disk are made.
  */
 #include <errno.h>
 #include <sched.h>
@@ -52,13 +52,13 @@ static uint32_t poll_us(const struct hv_args *args)
  * limit and not of the kernel, which lets root lock what it likes: guests that
  * together have more memory than the host are nobody's wish by accident.
  */
-static bool register_memory(const struct hv_args *args, unsigned controllers)
+static bool register_memory(const struct hv_args *args, unsigned channels)
 {
-	uint64_t want = args->memory_bytes * args->channels * controllers;
+	uint64_t want = args->memory_bytes * channels;
 	struct rlimit limit = {0};
 	char line[160];
 
-	if (args->no_register || controllers == 0)
+	if (args->no_register || channels == 0)
 		return false;
 	(void)getrlimit(RLIMIT_MEMLOCK, &limit); /* failed: nothing is allowed */
 	if (limit.rlim_cur == RLIM_INFINITY || want <= limit.rlim_cur)
@@ -66,8 +66,8 @@ static bool register_memory(const struct hv_args *args, unsigned controllers)
 	snprintf(line, sizeof(line),
 		 "guest memory is not registered for I/O: %llu MiB would be "
 		 "locked by %u channel%s, the limit (ulimit -l) is %llu MiB",
-		 (unsigned long long)(want >> 20), args->channels * controllers,
-		 args->channels * controllers == 1 ? "" : "s",
+		 (unsigned long long)(want >> 20), channels,
+		 channels == 1 ? "" : "s",
 		 (unsigned long long)(limit.rlim_cur >> 20));
 	hv_say_line(NULL, line);
 	return false;
@@ -79,7 +79,11 @@ static int create(struct hv_controllers *c, unsigned i, bool registered,
 {
 	const struct hv_args *args = disks->args;
 	struct storvsp_opts o = {
-		.max_subchannels = (uint16_t)(args->channels - 1),
+		.max_subchannels =
+			hv_is_ide(i) ? 0 : (uint16_t)(args->channels - 1),
+		.ide = hv_is_ide(i),
+		.ide_position = (uint8_t)(hv_is_ide(i) ? i - HV_IDE_CONTROLLER
+						       : 0),
 		.poll_us = poll_us(args),
 		.register_memory = registered,
 		.log = hv_say_line,
@@ -115,18 +119,24 @@ int hv_controllers_create(struct hv_controllers *c, struct hv_disks *disks,
 			  struct vhd_err *err)
 {
 	bool used[HV_CONTROLLERS_MAX] = {false};
-	unsigned count = 0;
+	unsigned channels = 0;
 	bool registered;
 	int ret = 0;
 
 	memset(c, 0, sizeof(*c));
 	c->fwdisks = fwdisks;
 	used[0] = disks->args->name != NULL; /* for what may be added */
-	for (unsigned i = 0; i < disks->args->disk_count; i++)
-		used[disks->args->disks[i].controller] = true;
+	for (unsigned i = 0; i < disks->args->disk_count; i++) {
+		const struct hv_disk_arg *d = &disks->args->disks[i];
+
+		if (!d->dvd || !hv_is_ide(d->controller))
+			used[d->controller] = true;
+	}
 	for (unsigned i = 0; i < HV_CONTROLLERS_MAX; i++)
-		count += used[i];
-	registered = register_memory(disks->args, count);
+		channels += !used[i]	   ? 0
+			    : hv_is_ide(i) ? 1
+					   : disks->args->channels;
+	registered = register_memory(disks->args, channels);
 	for (unsigned i = 0; i < HV_CONTROLLERS_MAX && ret == 0; i++)
 		if (used[i])
 			ret = create(c, i, registered, disks, bus, err);

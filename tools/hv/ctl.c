@@ -359,9 +359,10 @@ static int file_words(struct ctl_args *a, struct files *f)
 
 	if (status)
 		return status;
-	if (d->keeper_path || d->parent || d->reconnect_ms || d->direct)
-		return cli_usage(prog, "pr=, parent=, reconnect= and direct are "
-				       "for disks of hv run only");
+	if (d->keeper_path || d->parent || d->reconnect_ms || d->answer_ms ||
+	    d->direct)
+		return cli_usage(prog, "pr=, parent=, reconnect=, answer= and "
+				       "direct are for disks of hv run only");
 	if (vhd_is_nbd_uri(d->path))
 		return cli_usage(prog, "%s: a disk on a server can be given to "
 				       "hv run only", d->path);

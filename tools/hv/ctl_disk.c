@@ -22,6 +22,7 @@
 #define END_MS	  5000  /* for requests to end by themselves */
 #define HURRY_MS  10000 /* ... after they were asked to */
 #define FREEZE_MS 5000
+#define SERVER_MS 2000u /* then, for an NBD server to answer */
 
 /* ------------------------------------------------------------- notices --- */
 
@@ -87,6 +88,7 @@ static int close_old(struct ctl_disk *e, struct vhd_err *err)
 	struct vhd *old = e->old;
 
 	e->old = NULL;
+	hv_disk_wait_less(old);
 	return vhd_close(old, err);
 }
 
@@ -101,7 +103,7 @@ bool ctl_disks_tidy(struct ctl_disks *d)
 	bool waiting = false;
 
 	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++) {
-		for (unsigned l = 0; l < HV_LUNS_MAX; l++) {
+		for (unsigned l = 0; l < hv_luns(c); l++) {
 			struct ctl_disk *e = &d->at[c][l];
 			struct vhd_err err;
 
@@ -154,7 +156,7 @@ static bool in_use(const struct ctl_disks *d, const struct stat *file,
 		   bool writes)
 {
 	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++) {
-		for (unsigned l = 0; l < HV_LUNS_MAX; l++) {
+		for (unsigned l = 0; l < hv_luns(c); l++) {
 			const struct ctl_disk *e = &d->at[c][l];
 			bool e_writes = !e->read_only && !e->dvd;
 
@@ -226,6 +228,27 @@ static int image_open(const struct ctl_disks *d, const struct ctl_request *r,
 	return rc;
 }
 
+/* Guests do not look again at what is on an IDE controller. */
+static int ide_stays(const struct ctl_request *r, struct vhd_err *err)
+{
+	return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+			"what is at IDE position %u stays as it is while the "
+			"guest runs", r->controller - HV_IDE_CONTROLLER);
+}
+
+static int ide_check(struct ctl_disks *d, const struct ctl_request *r,
+		     struct vhd_err *err)
+{
+	if (r->command == CTL_REMOVE)
+		return ide_stays(r, err);
+	if (ctl_controller(d, r))
+		return 0;
+	return vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
+			"the DVD drive at IDE position %u is emulated only: "
+			"nothing is counted or limited there",
+			r->controller - HV_IDE_CONTROLLER);
+}
+
 /* One that no disk had before, or else the one that has been free longest: a
  * guest that has not looked yet would take another disk for the former one.
  */
@@ -244,6 +267,8 @@ static unsigned free_lun(const struct ctl_disks *d, unsigned controller)
 static int place_find(struct ctl_disks *d, struct ctl_request *r,
 		      struct vhd_err *err)
 {
+	if (hv_is_ide(r->controller))
+		return ide_stays(r, err);
 	if (!ctl_controller(d, r))
 		return vhd_fail(err, -ENOENT, VHD_WHY_ARGUMENT, 0,
 				"the guest has no controller %u: one is made "
@@ -264,7 +289,7 @@ static int place_find(struct ctl_disks *d, struct ctl_request *r,
 static bool id_taken(const struct ctl_disks *d, const uint8_t id[16])
 {
 	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++)
-		for (unsigned l = 0; l < HV_LUNS_MAX; l++)
+		for (unsigned l = 0; l < hv_luns(c); l++)
 			if (d->at[c][l].state != CTL_ABSENT &&
 			    memcmp(d->at[c][l].id, id, 16) == 0)
 				return true;
@@ -366,6 +391,7 @@ static struct json_object *remove_disk(struct ctl_disks *d,
 	e->state = CTL_LEAVING;
 	if (r->now || !wait_for(e, &e->free, END_MS)) {
 		storvsp_disk_hurry(ctl_controller(d, r));
+		vhd_hurry(e->img, SERVER_MS);
 		if (!wait_for(e, &e->free, HURRY_MS)) {
 			(void)still_busy(r, &err);
 			return ctl_refusal(&err);
@@ -407,6 +433,12 @@ static struct json_object *change(struct ctl_disks *d,
 	struct vhd_err err;
 	int rc;
 
+	if (hv_is_ide(r.controller)) {
+		for (unsigned i = 0; i < count; i++)
+			close(fds[i]);
+		(void)ide_stays(&r, &err);
+		return ctl_refusal(&err);
+	}
 	r.read_only = true;
 	rc = count ? image_open(d, &r, fds, count, &img, &err) : 0;
 	if (rc == 0)
@@ -470,12 +502,15 @@ static struct json_object *resize(struct ctl_disks *d,
 	if (rc)
 		return ctl_refusal(&err);
 	was = vhd_get_info(e->img)->size_bytes;
-	if (wait_for(e, &e->idle, FREEZE_MS))
+	if (wait_for(e, &e->idle, FREEZE_MS)) {
+		hv_fwdisks_hold(d->controllers->fwdisks);
 		rc = vhd_grow(e->img, size, &err);
-	else
+		hv_fwdisks_let_go(d->controllers->fwdisks);
+	} else {
 		rc = vhd_fail(&err, -EBUSY, VHD_WHY_IO, 0,
 			      "requests in flight did not end within %d s; "
 			      "nothing was changed", FREEZE_MS / 1000);
+	}
 	storvsp_disk_thaw(ctl_controller(d, r));
 	if (rc)
 		return ctl_refusal(&err);
@@ -560,6 +595,8 @@ static struct json_object *on_disk(struct ctl_disks *d,
 			       r->lun, r->controller);
 		return ctl_refusal(&err);
 	}
+	if (hv_is_ide(r->controller) && ide_check(d, r, &err) < 0)
+		return ctl_refusal(&err);
 	switch (r->command) {
 	case CTL_REMOVE:
 		return remove_disk(d, r);
@@ -600,7 +637,7 @@ struct ctl_disks *ctl_disks_create(struct hv_disks *disks,
 	d->disks = disks;
 	d->controllers = controllers;
 	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++)
-		for (unsigned l = 0; l < HV_LUNS_MAX; l++)
+		for (unsigned l = 0; l < hv_luns(c); l++)
 			sem_init(&d->at[c][l].told, 0, 0);
 	for (unsigned i = 0; i < disks->args->disk_count; i++) {
 		const struct hv_disk_arg *a = &disks->args->disks[i];
@@ -624,13 +661,17 @@ int ctl_disks_destroy(struct ctl_disks *d)
 	if (!d)
 		return CLI_OK;
 	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++) {
-		for (unsigned l = 0; l < HV_LUNS_MAX; l++) {
+		for (unsigned l = 0; l < hv_luns(c); l++) {
 			struct ctl_disk *e = &d->at[c][l];
 			struct vhd_err err;
 
-			if (e->state != CTL_ABSENT && e->initial < 0 &&
-			    vhd_close(e->img, &err) < 0)
-				status = cli_fail(hv_prog, e->name, &err);
+			if (e->state != CTL_ABSENT && e->initial < 0) {
+				hv_disk_wait_less(e->img);
+				if (vhd_close(e->img, &err) < 0)
+					status = cli_fail(hv_prog, e->name,
+							  &err);
+			}
+			hv_disk_wait_less(e->old);
 			if (vhd_close(e->old, &err) < 0)
 				status = cli_fail(hv_prog, e->name, &err);
 			sem_destroy(&e->told);

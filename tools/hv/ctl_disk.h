@@ -46,9 +46,17 @@ static inline struct storvsp *ctl_controller(struct ctl_disks *d,
 	return d->controllers->vsp[r->controller];
 }
 
+static inline struct storvsp_address ctl_place(unsigned controller,
+					       unsigned lun)
+{
+	if (hv_is_ide(controller))
+		return hv_ide_address(controller);
+	return (struct storvsp_address){.lun = (uint8_t)lun};
+}
+
 static inline struct storvsp_address ctl_address(const struct ctl_request *r)
 {
-	return (struct storvsp_address){.lun = r->lun};
+	return ctl_place(r->controller, r->lun);
 }
 
 /* ---------------------------------------------------------- ctl_look.c --- */

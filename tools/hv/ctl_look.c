@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What `hv ctl` is told: answers, the list of disks, statistics of one. */
+#include <string.h>
+
 #include "ctl_disk.h"
 #include "tools/cli/json.h"
 
@@ -57,9 +59,11 @@ void ctl_put_limits(struct json_object *o, const struct storvsp_limits *l)
 const struct storvsp_disk_stats *ctl_look_at(struct ctl_disks *d, unsigned c,
 					     unsigned lun)
 {
-	const struct storvsp_address at = {.lun = (uint8_t)lun};
+	struct storvsp *vsp = d->controllers->vsp[c];
 
-	(void)storvsp_disk_get_stats(d->controllers->vsp[c], at, &d->seen);
+	memset(&d->seen, 0, sizeof(d->seen)); /* a drive that is emulated only */
+	if (vsp)
+		(void)storvsp_disk_get_stats(vsp, ctl_place(c, lun), &d->seen);
 	return &d->seen;
 }
 
@@ -79,6 +83,8 @@ static struct json_object *list_one(struct ctl_disks *d, unsigned c, unsigned l)
 	const struct storvsp_disk_stats *s = ctl_look_at(d, c, l);
 
 	ctl_put_place(o, c, l);
+	if (hv_is_ide(c))
+		ctl_put_number(o, "ide", c - HV_IDE_CONTROLLER);
 	cli_json_put(o, "name", cli_json_text(e->name));
 	cli_json_put(o, "format",
 		     cli_json_string(info ? vhd_format_name(info->format)
@@ -95,7 +101,7 @@ struct json_object *ctl_list(struct ctl_disks *d)
 	struct json_object *o = ctl_yes(), *all = cli_json_array();
 
 	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++)
-		for (unsigned l = 0; l < HV_LUNS_MAX; l++)
+		for (unsigned l = 0; l < hv_luns(c); l++)
 			if (d->at[c][l].state != CTL_ABSENT)
 				cli_json_add(all, list_one(d, c, l));
 	cli_json_put(o, "disks", all);

@@ -62,6 +62,7 @@ static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
 	char *dir = parent_dir(arg);
 	const struct vhd_nbd_opts nbd = {
 		.reconnect_ms = arg->reconnect_ms,
+		.answer_ms = arg->answer_ms,
 		.thread_begins = connection,
 		.thread_arg = (void *)(uintptr_t)arg,
 	};
@@ -73,9 +74,13 @@ static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
 		.parent_path = arg->parent,
 		.nbd = &nbd,
 	};
+	bool remote = vhd_is_nbd_uri(arg->path) ||
+		      (arg->parent && vhd_is_nbd_uri(arg->parent));
 	struct vhd *img;
-	int ret = vhd_open(arg->path, &opts, &img, err);
+	int ret = remote ? hv_nbd_load(err) : 0;
 
+	if (ret == 0)
+		ret = vhd_open(arg->path, &opts, &img, err);
 	free(dir);
 	if (ret < 0)
 		return say_parent(arg, err);
@@ -85,6 +90,11 @@ static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
 	else
 		*out = img;
 	return ret;
+}
+
+void hv_disk_wait_less(struct vhd *img)
+{
+	vhd_hurry(img, VHD_NBD_RECONNECT_MS);
 }
 
 int hv_disks_close(struct hv_disks *d)
@@ -98,6 +108,7 @@ int hv_disks_close(struct hv_disks *d)
 		d->img[i] = NULL;
 		hv_keeper_close(d->keeper[i]);
 		d->keeper[i] = NULL;
+		hv_disk_wait_less(img);
 		if (vhd_close(img, &err) < 0)
 			status = cli_fail(hv_prog, d->args->disks[i].path,
 					  &err);
@@ -216,6 +227,10 @@ int hv_disks_attach(struct hv_disks *d, unsigned controller,
 
 		if (arg->controller != controller)
 			continue;
+		if (hv_is_ide(controller)) {
+			o.path = hv_ide_address(controller).path;
+			o.target = hv_ide_address(controller).target;
+		}
 		memcpy(o.unique_id, d->id[i], sizeof(o.unique_id));
 		if (d->keeper[i]) {
 			o.reservations = *hv_keeper_kept(d->keeper[i]);

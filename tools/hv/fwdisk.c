@@ -277,6 +277,18 @@ void hv_fwdisks_guest_has(struct hv_fwdisks *f, unsigned controller, bool yes)
 	end_turn(f);
 }
 
+void hv_fwdisks_hold(struct hv_fwdisks *f)
+{
+	if (f)
+		take_turn(f); /* and keep the lock */
+}
+
+void hv_fwdisks_let_go(struct hv_fwdisks *f)
+{
+	if (f)
+		end_turn(f);
+}
+
 void hv_fwdisks_forget(struct hv_fwdisks *f, unsigned i)
 {
 	struct fwdisk *d;

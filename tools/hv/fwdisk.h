@@ -39,6 +39,11 @@ const struct hv_disk *hv_fwdisk(const struct hv_fwdisks *f, unsigned i);
 
 /* The guest's driver has a controller's disks, or not any more. */
 void hv_fwdisks_guest_has(struct hv_fwdisks *f, unsigned controller, bool yes);
+/* Nobody is at an image by this door from here until `let_go`, which follows
+ * soon: vCPUs wait for it. Not from this file's thread. `f` may be NULL.
+ */
+void hv_fwdisks_hold(struct hv_fwdisks *f);
+void hv_fwdisks_let_go(struct hv_fwdisks *f);
 /* Disk `i`'s image is about to be closed: no medium from now on. Not from
  * this file's thread. `f` may be NULL.
  */

@@ -11,13 +11,15 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "firmware.h"
 
 const char hv_prog[] = "hv";
 
 /* A file named as console output must not be one of the guest's own. */
 static bool is_input(const struct hv_args *args, const struct stat *st)
 {
-	const char *files[2 * HV_DISKS_MAX + 2] = {args->kernel, args->initrd};
+	const char *files[2 * HV_DISKS_MAX + 2] = {
+		args->kernel ? args->kernel : args->firmware, args->initrd};
 	struct stat other;
 
 	for (unsigned i = 0; i < args->disk_count; i++) {
@@ -168,21 +170,48 @@ static int run_with(const struct hv_args *args, struct hv_disks *disks,
 	return status;
 }
 
+/* What cannot work is said before a disk is opened. */
+static int check_start(struct hv_args *args)
+{
+	struct hv_firmware f;
+	struct vhd_err err;
+	bool long_mode = true;
+
+	if (args->kernel) {
+		if (hv_boot_linux_check(args->memory_bytes, args->kernel,
+					args->initrd, args->append, &long_mode,
+					&err) < 0)
+			return cli_fail(hv_prog, NULL, &err);
+		args->kernel_32 = !long_mode;
+		return CLI_OK;
+	}
+	if (!args->firmware)
+		args->firmware = hv_firmware_find();
+	if (!args->firmware)
+		(void)vhd_fail(&err, -ENOENT, VHD_WHY_UNSUPPORTED, 0,
+			       "no BIOS is installed here: install seabios, or "
+			       "name one by --firmware, or a kernel by "
+			       "--kernel");
+	else if (hv_firmware_read(args->firmware, &f, &err) == 0) {
+		hv_firmware_free(&f);
+		return CLI_OK;
+	}
+	return cli_fail(hv_prog, NULL, &err);
+}
+
 static int run(struct hv_args *args)
 {
 	struct hv_disks disks;
-	struct vhd_err err;
-	bool long_mode = true;
 	int console_fd = -1;
-	int status;
+	int status = check_start(args);
 
+	if (status != CLI_OK)
+		return status;
 	if (!machine_has(args))
 		return CLI_REFUSED;
-	if (hv_boot_linux_check(args->memory_bytes, args->kernel, args->initrd,
-				args->append, &long_mode, &err) < 0)
-		return cli_fail(hv_prog, NULL, &err);
-	args->kernel_32 = !long_mode;
 	status = hv_disks_open(&disks, args);
+	if (status == CLI_OK && !args->kernel)
+		status = hv_firmware_check(args, &disks);
 	if (status == CLI_OK && args->console)
 		status = console_open(args, &console_fd);
 	if (status != CLI_OK) {
@@ -239,7 +268,8 @@ int main(int argc, char **argv)
 {
 	struct cli_options o = {
 		.prog = hv_prog,
-		.usage = "run [options] --kernel FILE\n"
+		.usage = "run [options] --disk FILE\n"
+			 "run [options] --kernel FILE\n"
 			 "ctl NAME disk COMMAND [options]\n"
 			 "run --help\n"
 			 "ctl --help",

@@ -6,10 +6,12 @@
  *   limit.c         its words that limit a disk
  *   pin.c           --pin
  *   disk.c          --disk: open, name, close
+ *   nbd_lazy.c      libnbd, where a disk is on a server
  *   keeper.c        its pr=FILE: reservations that outlive a run
  *   ctl*.c          control over a UNIX socket: see ctl.h
  *   controllers.c   SCSI controllers and which disks they have
  *   fwdisk.c        the same disks for firmware and emulated controllers
+ *   firmware.c      boot by firmware: which, and from what
  *   run.c           run a guest on this machine's KVM
  *   terminal.c      raw mode and back; escape.c: Ctrl-A
  *   nested.c        run the same in a QEMU machine: its life and the bytes
@@ -45,10 +47,26 @@ enum hv_exit {
 
 /* -------------------------------------------------------- command line -- */
 
-/* As many as Hyper-V has: four controllers, 64 disks on each. */
-#define HV_CONTROLLERS_MAX 4
+/* As many as Hyper-V has: four SCSI controllers, 64 disks on each; and the
+ * positions of an IDE controller, each of which counts as one with one disk.
+ */
+#define HV_SCSI_CONTROLLERS 4
+#define HV_IDE_CONTROLLER HV_SCSI_CONTROLLERS /* position 0's number */
+#define HV_CONTROLLERS_MAX (HV_SCSI_CONTROLLERS + HV_IDE_POSITIONS)
 #define HV_LUNS_MAX 64
-#define HV_DISKS_MAX (HV_CONTROLLERS_MAX * HV_LUNS_MAX)
+#define HV_DISKS_MAX (HV_SCSI_CONTROLLERS * HV_LUNS_MAX + HV_IDE_POSITIONS)
+static inline bool hv_is_ide(unsigned controller)
+{
+	return controller >= HV_IDE_CONTROLLER;
+}
+static inline struct storvsp_address hv_ide_address(unsigned controller)
+{
+	return storvsp_ide_address(controller - HV_IDE_CONTROLLER);
+}
+static inline unsigned hv_luns(unsigned controller)
+{
+	return hv_is_ide(controller) ? 1 : HV_LUNS_MAX;
+}
 #define HV_POLL_DEFAULT_US 50u
 #define HV_GUEST_NAME_MAX 64
 #define HV_POLL_MAX_US 10000u
@@ -62,15 +80,19 @@ struct hv_disk_arg {
 	enum storvsp_unmap unmap;
 	enum vhd_format format; /* AUTO never means RAW */
 	const char *parent;     /* of a differencing disk; NULL: as it says */
-	uint32_t reconnect_ms;  /* NBD; 0: the library's default */
+	uint32_t reconnect_ms, answer_ms; /* NBD; 0: the library's default */
 	uint32_t sector_bytes, physical_bytes; /* 0: the default */
 	struct storvsp_limits limits;
 	enum storvsp_on_error on_error;
+	bool on_error_said; /* by a word of its own */
 	char *keeper_path; /* pr=FILE, or NULL */
 	bool dvd;	   /* a DVD drive; its disc is the file ... */
 	bool no_disc;	   /* ... or there is none in it */
 	bool direct;	   /* past the page cache */
 };
+
+/* What firmware boots first, where not a disk by its number. */
+enum hv_boot { HV_BOOT_DISK = 0, HV_BOOT_DVD = -1 };
 
 struct hv_pin {
 	unsigned count; /* 0: run where the host likes */
@@ -80,7 +102,12 @@ struct hv_pin {
 struct hv_args {
 	struct hv_disk_arg disks[HV_DISKS_MAX];
 	unsigned disk_count;
-	const char *kernel, *initrd, *append, *console;
+	const char *kernel; /* NULL: by firmware from the disk */
+	const char *initrd, *append, *console;
+	const char *firmware; /* its file, or NULL: the installed one */
+	bool boot_named;
+	int boot; /* enum hv_boot, or from 1: which of `disks` */
+	enum storvsp_on_error on_error;
 	const char *name; /* of the control socket, or NULL: none */
 	uint64_t memory_bytes;
 	uint32_t cpus;
@@ -141,6 +168,10 @@ int hv_disks_open(struct hv_disks *d, const struct hv_args *args);
 int hv_disks_close(struct hv_disks *d);
 /* Let go of all without writing. */
 void hv_disks_abandon(struct hv_disks *d);
+/* Before an image is closed: for a server that was to be waited for for ever,
+ * too, only as long as for any other.
+ */
+void hv_disk_wait_less(struct vhd *img);
 /* Disk `i`, whose image was closed by somebody else, is no more. */
 void hv_disk_forget(struct hv_disks *d, unsigned i);
 /* What a guest knows an image by, unless another one has the same. */
@@ -148,6 +179,9 @@ void hv_disk_id(const char *path, const struct vhd_info *info, uint8_t id[16]);
 /* Those of this controller. */
 int hv_disks_attach(struct hv_disks *d, unsigned controller,
 		    struct storvsp *vsp, struct vhd_err *err);
+
+/* Before an NBD URI is opened. -ENOENT, -ENOTSUP. */
+int hv_nbd_load(struct vhd_err *err);
 
 /* The file of a disk's persistent reservations: opened, made where it does not
  * exist, and locked. -EUCLEAN: not such a file, or another disk's; -EBUSY;
@@ -169,7 +203,9 @@ struct hv_controller_owner {
 	unsigned controller;
 };
 
-/* Each an own VMBus device with own channels; NULL where no disk is. */
+/* Each an own VMBus device with own channels; NULL where no disk is, and where a
+ * DVD drive on IDE is, which is emulated only.
+ */
 struct hv_controllers {
 	struct storvsp *vsp[HV_CONTROLLERS_MAX];
 	struct hv_fwdisks *fwdisks; /* the same disks' other door, or NULL */

@@ -239,8 +239,9 @@ int main(void)
 	int status;
 
 	if (mount("dev", "/dev", "devtmpfs", 0, "") < 0 ||
-	    mount("proc", "/proc", "proc", 0, "") < 0)
-		fail("mount", "/dev or /proc");
+	    mount("proc", "/proc", "proc", 0, "") < 0 ||
+	    mount("sys", "/sys", "sysfs", 0, "") < 0)
+		fail("mount", "/dev, /proc or /sys");
 	read_plan(&plan);
 	loader = load_in_background(&plan);
 	load_all(&plan, 'm');

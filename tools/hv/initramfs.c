@@ -74,13 +74,15 @@ static void disk_words(struct plan *p, const struct hv_disk_arg *d,
 		[STORVSP_UNMAP_OFF] = ",nounmap",
 		[STORVSP_UNMAP_ON] = ",unmap",
 	};
+	bool ide = hv_is_ide(d->controller);
 
 	/* Always a word at the end, so that no name is mistaken for one. */
-	fprintf(p->f, "a%s%s%s%s,controller=%u", inner,
+	fprintf(p->f, "a%s%s%s%s,%s=%u", inner,
 		d->format == VHD_FORMAT_AUTO ? "" : ",",
 		d->format == VHD_FORMAT_AUTO ? ""
 					     : vhd_format_name(d->format),
-		unmap[d->unmap], d->controller);
+		unmap[d->unmap], ide ? "ide" : "controller",
+		d->controller - (ide ? HV_IDE_CONTROLLER : 0));
 	if (d->sector_bytes)
 		fprintf(p->f, ",sector=%u", d->sector_bytes);
 	if (d->physical_bytes)
@@ -96,7 +98,22 @@ static void disk_words(struct plan *p, const struct hv_disk_arg *d,
 	fputc('\0', p->f);
 }
 
-/* `inner`: kernel, initrd (or NULL), then the disks, then their keepers. */
+static void boot_words(struct plan *p, const struct hv_args *args,
+		       const char *inner)
+{
+	entry(p, 'a', args->kernel ? "--kernel" : "--firmware");
+	entry(p, 'a', inner);
+	if (args->kernel)
+		return;
+	if (args->boot > 0) {
+		number_words(p, "--boot", (uint64_t)args->boot);
+		return;
+	}
+	entry(p, 'a', "--boot");
+	entry(p, 'a', args->boot == HV_BOOT_DVD ? "dvd" : "disk");
+}
+
+/* `inner`: kernel or firmware, initrd (or NULL), then the disks, then their keepers. */
 static void command(struct plan *p, const struct hv_args *args,
 		    char *const inner[])
 {
@@ -106,14 +123,15 @@ static void command(struct plan *p, const struct hv_args *args,
 	entry(p, 'a', "kvm");
 	entry(p, 'a', "--sandbox");
 	entry(p, 'a', cli_sandbox_word());
-	entry(p, 'a', "--kernel");
-	entry(p, 'a', inner[0]);
+	boot_words(p, args, inner[0]);
 	if (args->initrd) {
 		entry(p, 'a', "--initrd");
 		entry(p, 'a', inner[1]);
 	}
-	entry(p, 'a', "--append");
-	entry(p, 'a', args->append);
+	if (args->append) {
+		entry(p, 'a', "--append");
+		entry(p, 'a', args->append);
+	}
 	number_words(p, "--memory", args->memory_bytes);
 	number_words(p, "--cpus", args->cpus);
 	number_words(p, "--channels", args->channels);
@@ -197,6 +215,7 @@ static void add_files(struct hv_cpio *c, const struct hv_l1_kernel *k,
 {
 	hv_cpio_dir(c, "dev");
 	hv_cpio_dir(c, "proc");
+	hv_cpio_dir(c, "sys");
 	hv_cpio_data(c, "init", 0755, hv_init_blob,
 		     (size_t)(hv_init_blob_end - hv_init_blob));
 	hv_cpio_data(c, &HV_INIT_PLAN[1], 0644, plan->words.text, plan->words.len);

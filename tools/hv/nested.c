@@ -348,7 +348,7 @@ struct launch {
 	struct hv_shares shares;
 	struct hv_l1_kernel kernel;
 	struct hv_qemu_boot boot;
-	/* names inside: kernel, initrd, disks, their keepers */
+	/* names inside: kernel or firmware, initrd, disks, their keepers */
 	char *inner[2 + 2 * HV_DISKS_MAX];
 };
 
@@ -379,7 +379,9 @@ static int share_all(struct launch *l, const struct hv_args *args,
 						    writable, l->inner[2 + i],
 						    err);
 	if (ret == 0)
-		ret = hv_shares_add(s, args->kernel, false, l->inner[0], err);
+		ret = hv_shares_add(s, args->kernel ? args->kernel
+						    : args->firmware,
+				    false, l->inner[0], err);
 	if (ret == 0 && args->initrd)
 		ret = hv_shares_add(s, args->initrd, false, l->inner[1], err);
 	return ret;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "firmware.h"
 #include "fwdisk.h"
 #include "tools/sandbox/sandbox.h"
 
@@ -103,10 +104,32 @@ static void disks_hurry(void *arg, bool on)
 		hv_fwdisks_hurry(r->fwdisks, on);
 }
 
+static bool has_ide(const struct hv_args *args)
+{
+	for (unsigned i = 0; i < args->disk_count; i++)
+		if (hv_is_ide(args->disks[i].controller))
+			return true;
+	return false;
+}
+
 /* Whether anything but the guest's own driver reaches the disks. */
 static bool wants_fwdisks(const struct hv_args *args)
 {
-	return !args->kernel;
+	return !args->kernel || has_ide(args);
+}
+
+static int add_ide(struct run *r, const struct hv_args *args,
+		   struct vhd_err *err)
+{
+	const struct hv_disk *at[HV_IDE_POSITIONS] = {NULL};
+
+	for (unsigned i = 0; i < args->disk_count; i++) {
+		unsigned c = args->disks[i].controller;
+
+		if (hv_is_ide(c))
+			at[c - HV_IDE_CONTROLLER] = hv_fwdisk(r->fwdisks, i);
+	}
+	return hv_add_ide(r->hv, at, err);
 }
 
 static int create_disks(struct run *r, const struct hv_args *args,
@@ -119,7 +142,41 @@ static int create_disks(struct run *r, const struct hv_args *args,
 	if (ret == 0)
 		ret = hv_controllers_create(&r->controllers, disks, r->fwdisks,
 					    hv_bus(r->hv), err);
+	if (ret == 0 && has_ide(args))
+		ret = add_ide(r, args, err);
 	return ret;
+}
+
+static int load_firmware(struct run *r, const struct hv_args *args,
+			 struct vhd_err *err)
+{
+	const struct hv_disk *disks[HV_DISKS_MAX];
+	unsigned order[HV_DISKS_MAX];
+	struct hv_bios_opts o = {
+		.disks = disks,
+		.disk_count = hv_firmware_order(args, order),
+		.dvd_first = hv_firmware_dvd_first(args),
+	};
+	struct hv_firmware f;
+	int ret = hv_firmware_read(args->firmware, &f, err);
+
+	if (ret < 0)
+		return ret;
+	for (unsigned i = 0; i < o.disk_count; i++)
+		disks[i] = hv_fwdisk(r->fwdisks, order[i]);
+	o.image = f.image;
+	o.image_bytes = f.bytes;
+	ret = hv_boot_bios(r->hv, &o, err);
+	hv_firmware_free(&f);
+	return ret;
+}
+
+static int load(struct run *r, const struct hv_args *args, struct vhd_err *err)
+{
+	if (!args->kernel)
+		return load_firmware(r, args, err);
+	return hv_boot_linux(r->hv, args->kernel, args->initrd, args->append,
+			     err);
 }
 
 /* All is open, for later resets as well: the guest's first instruction comes
@@ -162,8 +219,7 @@ static int create(struct run *r, const struct hv_args *args,
 	if (ret == 0)
 		ret = create_disks(r, args, disks, err);
 	if (ret == 0)
-		ret = hv_boot_linux(r->hv, args->kernel, args->initrd,
-				    args->append, err);
+		ret = load(r, args, err);
 	if (ret == 0 && args->name)
 		ret = ctl_server_create(args->name, r->hv, disks,
 					&r->controllers, &r->ctl, err);
@@ -179,6 +235,23 @@ static void say_where(struct run *r)
 	hv_controllers_say(&r->controllers);
 }
 
+/* How much of the boot went through firmware: a figure to judge it by. */
+static void say_firmware(const struct run *r)
+{
+	struct hv_bios_calls c;
+	char line[160];
+
+	if (!hv_bios_calls(r->hv, &c))
+		return;
+	snprintf(line, sizeof(line),
+		 "firmware: %llu disk calls, %llu failed; %llu KiB read, %llu "
+		 "KiB written",
+		 (unsigned long long)c.calls, (unsigned long long)c.errors,
+		 (unsigned long long)(c.bytes_read >> 10),
+		 (unsigned long long)(c.bytes_written >> 10));
+	hv_say_line(NULL, line);
+}
+
 /* For who asks what a guest costs: its exits above all. */
 static void say_stats(const struct run *r, const struct hv_args *args)
 {
@@ -187,6 +260,7 @@ static void say_stats(const struct run *r, const struct hv_args *args)
 		[HV_CAUSE_CLOCK] = "clock",
 		[HV_CAUSE_POWER] = "power",
 		[HV_CAUSE_PCI] = "PCI ports",
+		[HV_CAUSE_FIRMWARE] = "firmware",
 		[HV_CAUSE_PORT] = "other ports",
 		[HV_CAUSE_MEMORY] = "addresses",
 		[HV_CAUSE_HYPERV] = "Hyper-V",
@@ -211,6 +285,7 @@ static void say_stats(const struct run *r, const struct hv_args *args)
 					"%s %s %llu", i ? "," : "", names[i],
 					(unsigned long long)s.left[i]);
 	hv_say_line(NULL, line);
+	say_firmware(r);
 }
 
 static int end_status(struct run *r, enum hv_end end,
@@ -227,6 +302,7 @@ static int end_status(struct run *r, enum hv_end end,
 	case HV_END_TRIPLE_FAULT:
 		hv_say_line(NULL, "the guest's processor shut down (triple "
 				  "fault)");
+		hv_say_state(r->hv);
 		return HV_EXIT_TRIPLE_FAULT;
 	case HV_END_STOPPED:
 		if (hv_signals_timed_out()) {
