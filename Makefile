@@ -81,9 +81,10 @@ IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_data.c hv/chip/ide_dma.c \
            hv/chip/ide_ata.c hv/chip/ide_identify.c hv/chip/ide_atapi.c \
            hv/chip/ide_packet.c
 
-HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/control.c \
-          hv/ask.c hv/stand.c hv/service.c $(IC_SRC) \
-          hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c hv/board.c hv/acpi.c \
+HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/exits.c \
+          hv/control.c hv/ask.c hv/stand.c hv/service.c $(IC_SRC) \
+          hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c \
+          hv/board.c hv/acpi.c \
           hv/bzimage.c hv/boot_linux.c hv/boot_bios.c hv/int13.c \
           hv/eltorito.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c \
           hv/chip/fwcfg.c \

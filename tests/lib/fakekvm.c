@@ -278,10 +278,10 @@ int fake_reboot(struct kvm_run *run)
 static void say(void *arg, const char *line)
 {
 	(void)arg;
-	if (fake.told < FAKE_LINES)
-		snprintf(fake.line[fake.told], sizeof(fake.line[0]), "%s",
-			 line);
-	fake.told++;
+	unsigned n = atomic_fetch_add(&fake.told, 1);
+
+	if (n < FAKE_LINES)
+		snprintf(fake.line[n], sizeof(fake.line[0]), "%s", line);
 }
 
 static void hurry(void *arg, bool on)

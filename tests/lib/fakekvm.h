@@ -46,7 +46,7 @@ struct fakekvm {
 	int interrupt_fd;      /* a write to it is interrupted once */
 	unsigned hurried;      /* disks were told to ... */
 	bool hurry;	       /* ... and still are */
-	unsigned told;	       /* lines, of which the first are kept */
+	atomic_uint told;      /* lines, of which the first are kept */
 	char line[FAKE_LINES][256];
 };
 extern struct fakekvm fake;
