@@ -483,6 +483,9 @@ case_ic()
 	now=$(cat "$dir/now")
 	expect "its clock is ours ($clock, $now)" \
 		[ $((now - clock)) -ge -2 -a $((now - clock)) -le 5 ]
+	expect 'its own time stood still' [ "$(value "$dir/console" passed)" -lt 25 ]
+	expect 'no processor seems stuck' not said "$dir/console" \
+		'.*(soft lockup|rcu.*stall)'
 	exits early-thaw 1 'not frozen'
 	exits freeze 0 frozen
 	exits frozen 0 'frozen +[0-9]+ s left'

@@ -227,8 +227,16 @@ static int answer(int fd, unsigned long request, void *arg)
 	case KVM_GET_REGS:
 		*regs = (struct kvm_regs){.rip = 0x1234};
 		return 0;
+	case KVM_SET_CLOCK:
+	case KVM_GET_CLOCK:
+		if (fake.clock)
+			fake.clock(request == KVM_SET_CLOCK, arg);
+		return 0;
 	case KVM_SET_MSRS:
 	case KVM_GET_MSRS:
+		if (fake.msr)
+			fake.msr(fd, request == KVM_SET_MSRS,
+				 ((struct kvm_msrs *)arg)->entries);
 		return (int)((struct kvm_msrs *)arg)->nmsrs;
 	case KVM_RUN:
 		return run_cpu(fd);

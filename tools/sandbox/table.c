@@ -55,7 +55,7 @@ static const struct sandbox_value fcntls[] = {
 
 static const struct sandbox_value ioctls[] = {
 	{KVM_RUN, V, "run the guest"},
-	{KVM_GET_MSRS, V, "a guest's crash report"},
+	{KVM_GET_MSRS, V | C, "a guest's crash report; a clock to be held"},
 	{KVM_GET_REGS, V | C, "where a processor stood; a call of firmware"},
 	{KVM_GET_MP_STATE, V | C, "the same, of a guest that hangs"},
 	{KVM_GET_LAPIC, V | C, "the same"},
@@ -75,7 +75,9 @@ static const struct sandbox_value ioctls[] = {
 	{KVM_SET_CPUID2, C, "what the processors say they are"},
 	{KVM_SET_TSC_KHZ, C, "their clock"},
 	{KVM_SET_LAPIC, C, "their APICs as a BIOS leaves them"},
-	{KVM_SET_MSRS, C, "their memory types"},
+	{KVM_SET_MSRS, C, "their memory types; the clock as it was"},
+	{KVM_GET_CLOCK, C, "a paused guest's time"},
+	{KVM_SET_CLOCK, C, "its time as it was"},
 	{KVM_GET_SREGS, V | C,
 	 "where the first one starts; segments of a call of firmware"},
 	{KVM_SET_SREGS, C, "where the first one starts"},
