@@ -391,6 +391,10 @@ static void several_sectors_a_piece(void **state)
 	out(g, COMMAND, 0xec);
 	data_in(g, buf, 512);
 	assert_int_equal(word(59), 0x110);
+	control(g, 4); /* a reset ends it */
+	control(g, 0);
+	cmd28(g, 0, 0xc4, 8, 40);
+	assert_int_equal(in(g, STATUS), 0x51);
 }
 
 static void addresses_by_cylinder(void **state)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* PCI configuration, and the IDE controller behind the board's ports. */
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "hv/chip/pci.h"
@@ -7,6 +8,7 @@
 #include "tests/lib/bytes.h"
 #include "tests/lib/cm.h"
 #include "tests/lib/fakedisk.h"
+#include "tests/lib/random.h"
 
 static uint8_t disk_bytes[64 * 512];
 
@@ -360,6 +362,53 @@ static void every_port_and_width_is_safe(void **state)
 	(void)in(m, 0xcf8, 4);
 }
 
+struct processor {
+	struct machine *m;
+	uint64_t seed;
+};
+
+static void *any_processor(void *arg)
+{
+	static const uint16_t first[] = {0xcf8, 0x1f0, 0x3f6, 0xffa0};
+	struct processor *p = arg;
+	uint8_t v[64];
+
+	for (unsigned i = 0; i < 4000; i++) {
+		uint64_t r = random_next(&p->seed);
+		uint16_t port = (uint16_t)(first[r & 3] + (r >> 2 & 7));
+		unsigned size = 1u << (r >> 5 & 3) % 3;
+		uint32_t count = 1 + (uint32_t)(r >> 7 & 15);
+
+		if (port == 0xcf9)
+			continue;
+		memset(v, (int)(r >> 16 & 0xff), sizeof(v));
+		if (r >> 32 & 1)
+			hv_board_in(p->m->board, port, size, count, v);
+		else
+			hv_board_out(p->m->board, port, size, count, v);
+	}
+	return NULL;
+}
+
+/* What ThreadSanitizer has to look at. */
+static void two_processors_at_once_harm_nobody(void **state)
+{
+	struct machine *m = *state;
+	struct processor p[2] = {{m, 1}, {m, 2}}; /* the same in every run */
+	pthread_t other;
+	uint8_t got[512];
+
+	assert_int_equal(pthread_create(&other, NULL, any_processor, &p[0]), 0);
+	(void)any_processor(&p[1]);
+	assert_int_equal(pthread_join(other, NULL), 0);
+	cfg_set(m, 4, 5);
+	cfg_set(m, 0x40, 0x80008000);
+	out(m, 0x3f6, 1, 4);
+	out(m, 0x3f6, 1, 0);
+	read_sector(m, 6, got);
+	assert_memory_equal(got, disk_bytes + 6 * 512, 512);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -376,6 +425,7 @@ int main(void)
 		T(without_leave_the_master_stays_off_the_bus),
 		T(a_reset_of_the_machine_brings_all_back),
 		T(every_port_and_width_is_safe),
+		T(two_processors_at_once_harm_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -136,9 +136,14 @@ completion()
 	hv run --help | sed -nE 's/^ +(--[a-z-]+).*/\1/p' | sort -u >want
 	complete_words 'hv run --' | sort -u >have
 	diff want have >&2 || fail "completion of hv run has other options"
-	hv ctl --help | sed -nE 's/^ +(--[a-z-]+).*/\1/p' | sort -u >want
-	complete_words 'hv ctl vm disk list --' | sort -u >have
-	diff want have >&2 || fail "completion of hv ctl has other options"
+	for words in 'disk list' info; do
+		# shellcheck disable=SC2086 # words
+		hv ctl vm $words --help |
+			sed -nE 's/^ +(--[a-z-]+).*/\1/p' | sort -u >want
+		complete_words "hv ctl vm $words --" | sort -u >have
+		diff want have >&2 ||
+			fail "completion of hv ctl $words has other options"
+	done
 	: >file.vhd
 	[ "$(complete_words 'vhd map fi')" = file.vhd ] || fail "files"
 	for product in $products; do

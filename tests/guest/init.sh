@@ -301,6 +301,17 @@ test_scsi_again()
 	sg pr-keys sg_persist --in --read-keys $b
 }
 
+# Names again depend on what the kernel gets to first: ide0 is drive 0.
+by_drive()
+{
+	for sys in /sys/block/sd?; do
+		at=$(readlink "$sys/device")
+		at=${at##*/}
+		at=${at#*:*:}
+		ln -s "/dev/${sys##*/}" "/tmp/ide${at%:*}"
+	done
+}
+
 # Disks and a drive on emulated IDE, by the driver of any PC; then the first
 # one is the root (ide.sh).
 test_ide()
@@ -309,19 +320,22 @@ test_ide()
 	for d in sda sdb sr0; do
 		wait_for /dev/$d
 	done
+	by_drive
 	dmesg | grep -E ' ata|scsi host|hv_|Hyper-V' |
 		sed 's/^/guest: dmesg /'
-	say "modes" $(cat /sys/class/ata_device/dev[12].[01]/dma_mode |
-		grep DMA)
+	say "modes $(cat /sys/class/ata_device/dev[12].[01]/dma_mode |
+		grep DMA | xargs echo)"
 	mkdir -p /mnt /new
 	mount -t iso9660 -o ro /dev/sr0 /mnt || say "no disc"
 	say "disc $(md5sum </mnt/file.bin | cut -d' ' -f1)"
 	umount /mnt
-	pattern /dev/sdb "$(word seed)" "$(word operations)" ||
-		say "pattern on sdb failed"
+	pattern /tmp/ide1 "$(word seed)" "$(word operations)" ||
+		say "pattern on ide1 failed"
 	sync
-	sum /dev/sdb
-	mount -t ext4 /dev/sda /new || say "no root"
+	sum /tmp/ide1
+	root=$(readlink /tmp/ide0)
+	say "first $root"
+	mount -t ext4 "$root" /new || say "no root"
 	mount --move /dev /new/dev
 	umount /proc
 	umount /sys
@@ -409,8 +423,10 @@ test_ic()
 	say "the host says no more"
 	date -s 2001-01-01 >/dev/null
 	say "clock set back"
+	since=$(cut -d. -f1 /proc/uptime)
 	while [ "$(date +%Y)" = 2001 ]; do usleep 100000; done
 	say "clock is $(date -u +%s)"
+	say "passed $(($(cut -d. -f1 /proc/uptime) - since))"
 	read -r line
 	say "heard $line"
 	sleep 100000

@@ -75,6 +75,9 @@ static inline void icguest_create(struct icguest *w)
 
 static inline void icguest_destroy(struct icguest *w)
 {
+	for (unsigned s = 0; s < HV_IC_SERVICES; s++)
+		if (w->ch[s])
+			guest_drop(w->ch[s]);
 	guest_destroy(w->g);
 	hv_ic_destroy(w->ic);
 }

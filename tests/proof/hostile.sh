@@ -44,7 +44,7 @@ have_log() # PROGRAM
 awk -F'\t' 'NF != 3 || $3 !~ /^[a-z0-9_]+:[a-z0-9_]+$/ { print FNR ": " $0 }
 	seen[$1 FS $2]++ { print FNR ": twice: " $2 }' "$table" >"$work/wrong"
 [ ! -s "$work/wrong" ] || fault "hostile.tsv: $(cat "$work/wrong")"
-awk -F'\t' 'NF != 3 || $3 !~ /^([a-z_]+\/case-[a-z0-9-]+|- ..........*)$/ {
+awk -F'\t' 'NF != 3 || $3 !~ /^([a-z0-9_]+\/case-[a-z0-9-]+|- ..........*)$/ {
 	print FNR ": " $0 }' "$seeds" >"$work/wrong"
 [ ! -s "$work/wrong" ] || fault "hostile-seeds.tsv: $(cat "$work/wrong")"
 cut -f3 "$seeds" | grep -v '^- ' | sort >"$work/seeds"

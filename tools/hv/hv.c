@@ -270,7 +270,7 @@ int main(int argc, char **argv)
 		.prog = hv_prog,
 		.usage = "run [options] --disk FILE\n"
 			 "run [options] --kernel FILE\n"
-			 "ctl NAME disk COMMAND [options]\n"
+			 "ctl NAME COMMAND [options]\n"
 			 "run --help\n"
 			 "ctl --help",
 		.about = "Run a Linux guest on KVM as Hyper-V would, its disks "
