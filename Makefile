@@ -81,9 +81,10 @@ IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_data.c hv/chip/ide_dma.c \
            hv/chip/ide_ata.c hv/chip/ide_identify.c hv/chip/ide_atapi.c \
            hv/chip/ide_packet.c
 
-HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/control.c \
-          hv/ask.c hv/stand.c hv/service.c $(IC_SRC) \
-          hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c hv/board.c hv/acpi.c \
+HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/exits.c \
+          hv/control.c hv/ask.c hv/stand.c hv/service.c $(IC_SRC) \
+          hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c \
+          hv/board.c hv/acpi.c \
           hv/bzimage.c hv/boot_linux.c hv/boot_bios.c hv/int13.c \
           hv/eltorito.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c \
           hv/chip/fwcfg.c \
@@ -209,7 +210,7 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_hostile vmbus_pass \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
-           hv_hypercall_fetch hv_kvm hv_reset hv_ic hv_ic_hostile \
+           hv_hypercall_fetch hv_kvm hv_reset hv_ask hv_ic hv_ic_hostile \
            hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg hv_int13 hv_bios \
            hv_smbios
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
@@ -600,8 +601,9 @@ $(BUILD)/tests/vhd_bound $(BUILD)/tests/vmbus_bound: \
 FAKE_KVM := -Wl,--wrap=open64,--wrap=ioctl,--wrap=eventfd,--wrap=mmap64 \
   -Wl,--wrap=munmap,--wrap=madvise,--wrap=write,--wrap=pthread_create \
   -Wl,--wrap=hv_cpu_virtualizes
-$(BUILD)/tests/hv_kvm $(BUILD)/tests/hv_reset: LDFLAGS_ALL += $(FAKE_KVM)
-$(BUILD)/tests/hv_kvm $(BUILD)/tests/hv_reset: $(call obj,tests/lib/fakekvm.c)
+FAKED_KVM := $(addprefix $(BUILD)/tests/,hv_kvm hv_reset hv_ask)
+$(FAKED_KVM): LDFLAGS_ALL += $(FAKE_KVM)
+$(FAKED_KVM): $(call obj,tests/lib/fakekvm.c)
 $(BUILD)/tests/hv_bios: LDFLAGS_ALL += -Wl,--wrap=ioctl
 $(BUILD)/obj/tests/hv_bios.o: $(BUILD)/gen/int13_rom.h
 # This one does what a guest may do between two looks at its slot.

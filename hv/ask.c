@@ -110,6 +110,8 @@ void hv_life_go_on(struct hv *hv)
 	struct hv_life *l = &hv->life;
 
 	refuse_all(hv, &l->pausing, -ECANCELED, "the guest goes on, or ends");
+	if (l->paused)
+		hv_time_release(hv);
 	hv_go_on(hv);
 	l->paused = false;
 	hv_ic_paused(l->ic, false);
@@ -173,6 +175,7 @@ static void paused(struct hv *hv)
 	struct hv_ask *a;
 
 	hv->life.paused = true;
+	hv_time_hold(hv);
 	hv_ic_paused(hv->life.ic, true);
 	while ((a = pop(&hv->life.pausing)))
 		tell(hv, a);

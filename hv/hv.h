@@ -211,6 +211,11 @@ int hv_ask(struct hv *hv, struct hv_ask *a, struct vhd_err *err);
 /* INPUT that nobody wants any more: it is done soon. Any thread. */
 void hv_ask_drop(struct hv_ask *a);
 
+/* Have each processor tell the log where it is, in the same way, and go on.
+ * While hv_run runs; from its thread, or a signal handler of it.
+ */
+void hv_tell_state(struct hv *hv);
+
 /* After hv_run: tell the log what each processor was doing, a line each, for
  * somebody who wonders why a guest hung.
  */

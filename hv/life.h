@@ -8,6 +8,7 @@
 #ifndef HV_LIFE_H
 #define HV_LIFE_H
 
+#include <linux/kvm.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -51,14 +52,18 @@ struct hv_life {
 	bool closed;
 	struct hv_ask *pausing, *input;
 
-	/* stand.c; `stand_lock` guards all but the first */
+	/* stand.c; `stand_lock` guards what follows, but for the first */
 	_Atomic uint32_t attend; /* HV_ATTEND_*; written under the lock */
 	pthread_mutex_t stand_lock;
 	pthread_cond_t go;
 	uint32_t standing;
 	bool sampled;
 	uint64_t utc_100ns, ref_100ns;
-	bool paused; /* control thread */
+	/* control thread */
+	bool paused;
+	bool held; /* the guest's time, at these values */
+	uint64_t tsc[HV_CPUS_MAX];
+	struct kvm_clock_data clock;
 };
 
 /* partition.c calls these. */
@@ -88,6 +93,9 @@ void hv_vcpu_attend(struct hv_vcpu *v);
 void hv_stand(struct hv *hv);
 bool hv_all_stand(struct hv *hv);
 void hv_go_on(struct hv *hv);
+/* While all stand: keep the guest's time, and give it back to it. */
+void hv_time_hold(struct hv *hv);
+void hv_time_release(struct hv *hv);
 /* The first processor takes a sample of the time, and wakes the control
  * thread, which takes it: false while there is none.
  */

@@ -56,6 +56,7 @@ struct hv_vcpu {
 	bool able;           /* it has begun well; read after `halted` */
 	bool leave;          /* read after `go` */
 	sem_t go, halted;    /* one each way for each machine */
+	unsigned told;       /* of `tell`; its thread's */
 	_Atomic uint64_t left[HV_CAUSES]; /* written by its thread only */
 	struct vhd_err err;  /* why it failed, where `end` says this one did */
 };
@@ -92,6 +93,7 @@ struct hv {
 	struct hv_bios *bios;
 	unsigned restarts;
 	atomic_bool stop;    /* hv_stop was called */
+	atomic_uint tell;    /* how often hv_tell_state was called */
 	_Atomic uint64_t entered_ns; /* of the first processor; 0: not yet */
 	_Atomic uint32_t end; /* enum hv_end, HV_END_NONE; + vCPU << 8 */
 	struct hv_vcpu vcpu[]; /* opts.cpus */
@@ -137,8 +139,20 @@ void hv_vcpu_kick(struct hv_vcpu *v);
 void hv_vcpu_halt(struct hv_vcpu *v);
 /* End the thread, which is halted. */
 void hv_vcpu_join(struct hv_vcpu *v);
-/* Say where it is; not while its thread runs. */
+/* Say where it is; not while another thread runs it. */
 void hv_vcpu_say_state(struct hv_vcpu *v);
+
+/* exits.c, for the processor's thread: do what the exit asks for; false: it
+ * has decided the end.
+ */
+bool hv_vcpu_exit(struct hv_vcpu *v);
+/* The run has failed; returns false. Only the one that decided the end keeps its
+ * reason: nobody reads others.
+ */
+__attribute__((format(printf, 2, 3))) bool hv_vcpu_fail(struct hv_vcpu *v,
+							 const char *fmt, ...);
+/* Its instruction pointer, or 0. */
+unsigned long long hv_vcpu_where(struct hv_vcpu *v);
 
 /* irq.c */
 int hv_irq_setup(struct hv *hv, struct vhd_err *err);

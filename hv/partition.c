@@ -375,6 +375,16 @@ void hv_get_stats(const struct hv *hv, struct hv_stats *out)
 				&hv->vcpu[i].left[c], memory_order_relaxed);
 }
 
+void hv_tell_state(struct hv *hv)
+{
+	int saved = errno;
+
+	atomic_fetch_add(&hv->tell, 1);
+	for (uint32_t i = 0; i < hv->opts.cpus; i++)
+		hv_vcpu_kick(&hv->vcpu[i]);
+	errno = saved;
+}
+
 void hv_say_state(struct hv *hv)
 {
 	for (uint32_t i = 0; i < hv->opts.cpus; i++)

@@ -14,7 +14,13 @@
 #include "part.h"
 
 #define MSR_TIME_REF_COUNT 0x40000020u
+#define MSR_TSC		   0x10u
 #define UNIX_EPOCH_100NS   116444736000000000ull /* since 1601 */
+
+struct one_msr {
+	uint32_t nmsrs, pad;
+	struct kvm_msr_entry entry;
+};
 
 static uint64_t utc_100ns(void)
 {
@@ -28,10 +34,7 @@ static uint64_t utc_100ns(void)
 /* The moment is the middle between two looks at the host's clock. */
 static bool sample(struct hv_vcpu *v, uint64_t *utc, uint64_t *ref)
 {
-	struct {
-		uint32_t nmsrs, pad;
-		struct kvm_msr_entry entry;
-	} m = {.nmsrs = 1, .entry = {.index = MSR_TIME_REF_COUNT}};
+	struct one_msr m = {.nmsrs = 1, .entry.index = MSR_TIME_REF_COUNT};
 	uint64_t before = utc_100ns(), after;
 
 	if (ioctl(v->fd, KVM_GET_MSRS, &m) != 1)
@@ -78,6 +81,52 @@ void hv_vcpu_attend(struct hv_vcpu *v)
 	if (bits & HV_ATTEND_STAND)
 		stand(l, v->hv);
 }
+
+/* ---------------------------------------------------- time stands still -- */
+
+/* No processor runs: KVM's answers are those of one moment, and what is set
+ * holds from the next instruction on. A guest whose time went on would find its
+ * processors stuck, and timers of all sorts due at once.
+ */
+void hv_time_hold(struct hv *hv)
+{
+	struct hv_life *l = &hv->life;
+	bool ok = ioctl(hv->vm_fd, KVM_GET_CLOCK, &l->clock) == 0;
+
+	for (uint32_t i = 0; i < hv->opts.cpus && ok; i++) {
+		struct one_msr m = {.nmsrs = 1, .entry.index = MSR_TSC};
+
+		ok = ioctl(hv->vcpu[i].fd, KVM_GET_MSRS, &m) == 1;
+		l->tsc[i] = m.entry.data;
+	}
+	l->held = ok;
+}
+
+/* The TSCs before KVM's clock, from which KVM makes the guest's page of
+ * reference time anew. KVM takes TSCs that are set to about the same for
+ * synchronous ones.
+ */
+void hv_time_release(struct hv *hv)
+{
+	struct hv_life *l = &hv->life;
+	struct kvm_clock_data clock = {.clock = l->clock.clock};
+	bool ok = l->held;
+
+	for (uint32_t i = 0; i < hv->opts.cpus && ok; i++) {
+		struct one_msr m = {.nmsrs = 1,
+				    .entry = {.index = MSR_TSC,
+					      .data = l->tsc[i]}};
+
+		ok = ioctl(hv->vcpu[i].fd, KVM_SET_MSRS, &m) == 1;
+	}
+	if (ok)
+		ok = ioctl(hv->vm_fd, KVM_SET_CLOCK, &clock) == 0;
+	if (!ok)
+		hv_say(hv, "KVM did not let the guest's time stand still");
+	l->held = false;
+}
+
+/* ----------------------------------------------------- control thread ---- */
 
 static void attend(struct hv *hv, uint32_t bits)
 {

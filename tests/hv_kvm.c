@@ -4,6 +4,7 @@
  * behind; what a processor's exits mean goes with it.
  */
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 
 #include "tests/lib/cm.h"
@@ -339,6 +340,48 @@ static void what_cannot_start_ends_the_run(void **state)
 	}
 }
 
+static struct hv *to_tell; /* once */
+
+/* The other processor's: asks, and is asked itself. */
+static int ask_once(struct kvm_run *run)
+{
+	struct hv *hv = to_tell;
+
+	to_tell = NULL;
+	if (hv)
+		hv_tell_state(hv);
+	return fake_until_kicked(run);
+}
+
+static int off_when_told(struct kvm_run *run)
+{
+	while (fake.told < FAKE_CPUS)
+		sched_yield();
+	return fake_off(run);
+}
+
+static void processors_say_where_they_are_and_go_on(void **state)
+{
+	static const fake_step steps[] = {fake_until_kicked, off_when_told,
+					  NULL};
+	unsigned files = fake_open_files();
+	struct vhd_err err;
+	struct hv *hv;
+
+	(void)state;
+	fake_reset();
+	assert_int_equal(fake_make(&hv, false, &err), 0);
+	fake.step = steps;
+	fake.other = ask_once;
+	to_tell = hv;
+	assert_int_equal(hv_run(hv, &err), HV_END_POWEROFF);
+	assert_int_equal(fake.told, FAKE_CPUS);
+	for (unsigned i = 0; i < FAKE_CPUS; i++)
+		assert_non_null(strstr(fake.line[i], "running at rip 0x1234"));
+	hv_destroy(hv);
+	fake_gone(files);
+}
+
 static void state_that_cannot_be_read_is_left_out(void **state)
 {
 	static const unsigned long needed[] = {KVM_GET_REGS, KVM_GET_MP_STATE,
@@ -398,6 +441,7 @@ int main(void)
 		T(a_kvm_that_lacks_something_is_not_used),
 		T(every_exit_has_its_end),
 		T(what_cannot_start_ends_the_run),
+		T(processors_say_where_they_are_and_go_on),
 		T(state_that_cannot_be_read_is_left_out),
 		T(doorbells_that_kvm_refuses_are_told),
 	};

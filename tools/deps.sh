@@ -80,6 +80,8 @@ packages()
 	afl   afl++             the fuzz targets under a second fuzzer
 	demo  mmdebstrap        makes the Debian root
 	demo  e2fsprogs         its ext4
+	demo  grub-pc-bin       its boot loader
+	demo  grub-common       grub-mkimage
 	demo  fdisk             its partition table
 	demo  qemu-utils        reads the disk back independently
 	EOF

@@ -47,6 +47,9 @@ while getopts t:l:s:a:b:m:e:o: o; do
 	s) size=$OPTARG ;;
 	a) words=$OPTARG ;;
 	b) busybox=$OPTARG ;;
+	m) wanted=$OPTARG ;;
+	e) extra=$OPTARG ;;
+	o) beside=$OPTARG ;;
 	*) exit 2 ;;
 	esac
 done

@@ -69,7 +69,7 @@ await 'clock set back'
 ctl pause pause
 ctl paused info
 before=$(wc -c <"$dir/console")
-sleep 3
+sleep 30
 [ "$(wc -c <"$dir/console")" -eq "$before" ] && echo still >"$dir/still"
 ctl denied kvp list
 ctl resume resume

@@ -37,8 +37,8 @@ for cell; do
 	esac
 	[ "${L1-}" != 1 ] || paging "$kernel" || exit 1
 	start=$(date +%s)
-	timeout -k 5 120 "$build/bin/hv" run --accel kvm --no-reboot \
-		--cpus "$cpus" --memory 256M --timeout 80 "$@" \
+	timeout -k 5 170 "$build/bin/hv" run --accel kvm --no-reboot \
+		--cpus "$cpus" --memory 256M --timeout 150 "$@" \
 		--console "$dir/$name.console" </dev/null 2>"$dir/$name.err"
 	echo $? >"$dir/$name.status"
 	echo "cell $cell $(($(date +%s) - start))"

@@ -114,7 +114,7 @@ written and read back
 end"
 	[ "$(cat "$work/$name.status")" = 0 ] || bad="status $(cat \
 		"$work/$name.status")"
-	told=$(tr -d '\r' <"$log" | sed -n 's/^guest: //p')
+	told=$(tr -d '\r' <"$log" | sed -n '/^guest: initramfs/d; s/^guest: //p')
 	[ "$told" = "$wanted" ] || bad="$bad; it said: $told"
 	"$build/bin/vhd" check "$work/$name.vhd" >"$work/$name.check" 2>&1 ||
 		bad="$bad; vhd check: $(cat "$work/$name.check")"
@@ -151,7 +151,7 @@ left=$cells
 while [ -n "$left" ]; do
 	# shellcheck disable=SC2086 # cells are words
 	set -- $left
-	"$here/l1.sh" -t $((60 + 45 * $#)) -m 1536 -w "$work" \
+	"$here/l1.sh" -t $((60 + 70 * $#)) -m 1536 -w "$work" \
 		"$here/matrix-run.sh" "$build" "$work" "$@" >>"$work/log" 2>&1
 	left=
 	for cell; do

@@ -483,6 +483,9 @@ case_ic()
 	now=$(cat "$dir/now")
 	expect "its clock is ours ($clock, $now)" \
 		[ $((now - clock)) -ge -2 -a $((now - clock)) -le 5 ]
+	expect 'its own time stood still' [ "$(value "$dir/console" passed)" -lt 25 ]
+	expect 'no processor seems stuck' not said "$dir/console" \
+		'.*(soft lockup|rcu.*stall)'
 	exits early-thaw 1 'not frozen'
 	exits freeze 0 frozen
 	exits frozen 0 'frozen +[0-9]+ s left'
@@ -621,12 +624,17 @@ case_life()
 		qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
 			"$dir/${disk%:*}.vhd" "${disk#*:}"
 	done
+	qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
+		"$dir/base.vhd" 4M
+	"$build/bin/vhd-create" -q --parent "$dir/base.vhd" "$dir/child.vhd"
 	"$here/l1.sh" -t 300 -m 1024 -w "$dir" "$here/life.sh" "$build" \
 		"$dir" "$seed" $operations
 	expect 'all commands' equal $? 0
 	cat "$dir/ctl"
 	log=$dir/console
 	expect 'ends with 0' equal "$(cat "$dir/status")" 0
+	expect 'a child whose parent was moved is added' \
+		grep -q '^disk 0:5, 4 MiB' "$dir/ctl"
 	expect 'the guest finds it' said "$log" 'sdb has 16384'
 	expect 'it sees it grow' said "$log" 'sdb has 32768'
 	expect 'it sees it go' said "$log" 'sdb is gone'

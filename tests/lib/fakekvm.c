@@ -227,8 +227,16 @@ static int answer(int fd, unsigned long request, void *arg)
 	case KVM_GET_REGS:
 		*regs = (struct kvm_regs){.rip = 0x1234};
 		return 0;
+	case KVM_SET_CLOCK:
+	case KVM_GET_CLOCK:
+		if (fake.clock)
+			fake.clock(request == KVM_SET_CLOCK, arg);
+		return 0;
 	case KVM_SET_MSRS:
 	case KVM_GET_MSRS:
+		if (fake.msr)
+			fake.msr(fd, request == KVM_SET_MSRS,
+				 ((struct kvm_msrs *)arg)->entries);
 		return (int)((struct kvm_msrs *)arg)->nmsrs;
 	case KVM_RUN:
 		return run_cpu(fd);
@@ -278,10 +286,10 @@ int fake_reboot(struct kvm_run *run)
 static void say(void *arg, const char *line)
 {
 	(void)arg;
-	if (fake.told < FAKE_LINES)
-		snprintf(fake.line[fake.told], sizeof(fake.line[0]), "%s",
-			 line);
-	fake.told++;
+	unsigned n = atomic_fetch_add(&fake.told, 1);
+
+	if (n < FAKE_LINES)
+		snprintf(fake.line[n], sizeof(fake.line[0]), "%s", line);
 }
 
 static void hurry(void *arg, bool on)

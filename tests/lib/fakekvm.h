@@ -42,11 +42,14 @@ struct fakekvm {
 	bool counts;	       /* calls are counted while `step` is set, too */
 	fake_step other;       /* of the others; NULL: until kicked */
 	void (*creates)(void); /* at each KVM_CREATE_VM; may be NULL */
+	/* sees and answers the first register; the clock. May be NULL. */
+	void (*msr)(int fd, bool set, struct kvm_msr_entry *e);
+	void (*clock)(bool set, struct kvm_clock_data *c);
 	size_t mapped_bytes;
 	int interrupt_fd;      /* a write to it is interrupted once */
 	unsigned hurried;      /* disks were told to ... */
 	bool hurry;	       /* ... and still are */
-	unsigned told;	       /* lines, of which the first are kept */
+	atomic_uint told;      /* lines, of which the first are kept */
 	char line[FAKE_LINES][256];
 };
 extern struct fakekvm fake;

@@ -45,6 +45,28 @@ void hv_signals_watch(void (*wake)(void *arg), void *arg, uint32_t timeout_s)
 		watcher = NULL;
 }
 
+/* The same for SIGQUIT, which ends nothing. */
+static void (*volatile looker)(void *arg);
+static void *volatile looker_arg;
+
+static void on_look(int sig)
+{
+	(void)sig;
+	if (looker)
+		looker(looker_arg);
+}
+
+static void signals_look(void (*look)(void *arg), void *arg)
+{
+	struct sigaction sa = {.sa_handler = look ? on_look : SIG_IGN,
+			       .sa_flags = SA_RESTART};
+
+	sigemptyset(&sa.sa_mask);
+	looker_arg = arg;
+	looker = look;
+	(void)sigaction(SIGQUIT, &sa, NULL);
+}
+
 bool hv_signals_timed_out(void)
 {
 	return timed_out != 0;
@@ -63,6 +85,11 @@ struct run {
 static void stop(void *arg)
 {
 	hv_stop(arg);
+}
+
+static void look(void *arg)
+{
+	hv_tell_state(arg);
 }
 
 static size_t filter(void *arg, uint8_t *bytes, size_t len)
@@ -349,8 +376,10 @@ int hv_run_kvm(const struct hv_args *args, struct hv_disks *disks,
 		status = cli_fail(hv_prog, NULL, &err);
 	} else {
 		hv_signals_watch(stop, r.hv, args->timeout_s);
+		signals_look(look, r.hv);
 		end = hv_run(r.hv, &err);
 		status = end_status(&r, end, &err);
+		signals_look(NULL, NULL);
 		hv_signals_watch(NULL, NULL, 0);
 		if (args->stats)
 			say_stats(&r, args);

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What other threads ask of a running guest, on a KVM that is not there: each
+ * is told once, whenever it is asked; a paused guest stands still, and its time
+ * with it.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <string.h>
+
+#include "tests/lib/cm.h"
+#include "tests/lib/fakekvm.h"
+
+static const fake_step idle[] = {fake_until_kicked, NULL};
+
+struct asked {
+	struct hv_ask a;
+	sem_t told;
+	unsigned times;
+};
+
+static void told(struct hv_ask *a)
+{
+	struct asked *q = a->arg;
+
+	q->times++;
+	sem_post(&q->told);
+}
+
+static int begin(struct hv *hv, struct asked *q, enum hv_ask_what what)
+{
+	sem_init(&q->told, 0, 0);
+	q->times = 0;
+	q->a.what = what;
+	q->a.done = told;
+	q->a.arg = q;
+	return hv_ask(hv, &q->a, &q->a.err);
+}
+
+static int ask(struct hv *hv, struct asked *q, enum hv_ask_what what)
+{
+	int rc = begin(hv, q, what);
+
+	if (rc)
+		return rc;
+	sem_wait(&q->told);
+	return q->a.result;
+}
+
+static void *run(void *hv)
+{
+	struct vhd_err err;
+
+	assert_int_equal(hv_run(hv, &err), HV_END_STOPPED);
+	return NULL;
+}
+
+static uint64_t tsc[FAKE_CPUS], set_tsc[FAKE_CPUS], set_clock;
+static unsigned sets;
+
+static void msr(int fd, bool set, struct kvm_msr_entry *e)
+{
+	for (unsigned i = 0; i < FAKE_CPUS; i++) {
+		if (fake.fd[i] != fd || e->index != 0x10)
+			continue;
+		if (set) {
+			set_tsc[i] = e->data;
+			assert_int_equal(set_clock, 0); /* TSCs first */
+			sets++;
+		} else {
+			e->data = tsc[i];
+		}
+	}
+}
+
+static void clock_is(bool set, struct kvm_clock_data *c)
+{
+	if (set)
+		set_clock = c->clock;
+	else
+		c->clock = 4711;
+}
+
+/* The fake is filled while nothing runs. */
+static pthread_t start(struct hv **hv, unsigned long refuse)
+{
+	struct vhd_err err = {0};
+	pthread_t t;
+
+	assert_int_equal(fake_make(hv, false, &err), 0);
+	fake.step = idle;
+	set_clock = 0;
+	fake.msr = refuse ? NULL : msr;
+	fake.clock = refuse ? NULL : clock_is;
+	fake.refuse = refuse;
+	fake.refuse_errno = EIO;
+	assert_int_equal(pthread_create(&t, NULL, run, *hv), 0);
+	return t;
+}
+
+static void end(struct hv *hv, pthread_t t, unsigned files)
+{
+	hv_stop(hv);
+	pthread_join(t, NULL);
+	hv_destroy(hv);
+	fake_gone(files);
+}
+
+static void a_paused_guest_stands_still_and_its_time_does(void **state)
+{
+	static struct asked info, pause, go, service;
+	unsigned files = fake_open_files();
+	struct hv *hv;
+	pthread_t t;
+
+	(void)state;
+	fake_reset();
+	t = start(&hv, 0);
+	assert_int_equal(ask(hv, &info, HV_ASK_INFO), 0);
+	assert_false(info.a.info.paused);
+	assert_int_equal(info.a.info.cpus, FAKE_CPUS);
+	for (unsigned round = 0; round < 3; round++) {
+		sets = 0;
+		set_clock = 0;
+		tsc[0] = 1000 + round;
+		tsc[1] = 2000 + round;
+		assert_int_equal(ask(hv, &pause, HV_ASK_PAUSE), 0);
+		assert_int_equal(ask(hv, &pause, HV_ASK_PAUSE), 0); /* is so */
+		assert_int_equal(ask(hv, &info, HV_ASK_INFO), 0);
+		assert_true(info.a.info.paused);
+		service.a.service.op = HV_IC_OP_THAW;
+		assert_int_equal(ask(hv, &service, HV_ASK_SERVICE), -EBUSY);
+		assert_int_equal(sets, 0);
+		tsc[0] = tsc[1] = 9000000;
+		assert_int_equal(ask(hv, &go, HV_ASK_RESUME), 0);
+		assert_int_equal(sets, FAKE_CPUS);
+		assert_int_equal(set_tsc[0], 1000 + round);
+		assert_int_equal(set_tsc[1], 2000 + round);
+		assert_int_equal(set_clock, 4711);
+		assert_int_equal(ask(hv, &go, HV_ASK_RESUME), 0); /* is so */
+		assert_int_equal(sets, FAKE_CPUS);
+		assert_int_equal(ask(hv, &service, HV_ASK_SERVICE), -ENOTCONN);
+	}
+	assert_int_equal(fake.told, 0);
+	end(hv, t, files);
+}
+
+static void time_that_cannot_be_held_is_told_and_goes_on(void **state)
+{
+	static const unsigned long calls[] = {KVM_GET_CLOCK, KVM_GET_MSRS,
+					      KVM_SET_MSRS, KVM_SET_CLOCK};
+	static struct asked pause, go;
+	unsigned files = fake_open_files();
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct hv *hv;
+		pthread_t t;
+
+		fake_reset();
+		t = start(&hv, calls[i]);
+		assert_int_equal(ask(hv, &pause, HV_ASK_PAUSE), 0);
+		assert_int_equal(ask(hv, &go, HV_ASK_RESUME), 0);
+		assert_int_equal(fake.told, 1);
+		assert_non_null(strstr(fake.line[0], "stand still"));
+		end(hv, t, files);
+	}
+}
+
+static void a_paused_guest_can_be_ended(void **state)
+{
+	static struct asked pause;
+	unsigned files = fake_open_files();
+	struct hv *hv;
+	pthread_t t;
+
+	(void)state;
+	fake_reset();
+	t = start(&hv, 0);
+	assert_int_equal(ask(hv, &pause, HV_ASK_PAUSE), 0);
+	end(hv, t, files);
+}
+
+/* ----------------------------------------------------------------- asks -- */
+
+/* Before the run, while it goes, and when it is over. */
+static void each_is_told_once_whenever_it_is_asked(void **state)
+{
+	static struct asked early, many[40], input, late;
+	unsigned files = fake_open_files(), refused = 0, full = 0;
+	struct vhd_err err = {0};
+	struct hv *hv;
+	pthread_t t;
+
+	(void)state;
+	fake_reset();
+	assert_int_equal(fake_make(&hv, false, &err), 0);
+	fake.step = idle;
+	assert_int_equal(begin(hv, &early, HV_ASK_INFO), 0);
+	for (unsigned i = 0; i < 40; i++)
+		full += begin(hv, &many[i], HV_ASK_INFO) == -EAGAIN;
+	assert_int_equal(full, 40 - (HV_ASKS_MAX - 1));
+	assert_int_equal(pthread_create(&t, NULL, run, hv), 0);
+	sem_wait(&early.told);
+	for (unsigned i = 0; i < HV_ASKS_MAX - 1; i++)
+		sem_wait(&many[i].told);
+	/* the guest listens to no console: this waits to the end */
+	input.a.bytes = (const uint8_t *)"x";
+	input.a.len = 1;
+	assert_int_equal(begin(hv, &input, HV_ASK_INPUT), 0);
+	assert_int_equal(ask(hv, &late, HV_ASK_INFO), 0);
+	assert_int_equal(input.times, 0);
+	hv_stop(hv);
+	pthread_join(t, NULL);
+	assert_int_equal(input.times, 1);
+	assert_int_equal(input.a.result, -ECONNRESET);
+	assert_int_equal(begin(hv, &late, HV_ASK_INFO), -ECONNRESET);
+	for (unsigned i = 0; i < 40; i++)
+		refused += many[i].times != (i < HV_ASKS_MAX - 1);
+	assert_int_equal(refused, 0);
+	assert_int_equal(early.times, 1);
+	hv_destroy(hv);
+	fake_gone(files);
+}
+
+static void input_that_is_dropped_is_told_at_once(void **state)
+{
+	static struct asked a, b;
+	unsigned files = fake_open_files();
+	struct hv *hv;
+	pthread_t t;
+
+	(void)state;
+	fake_reset();
+	t = start(&hv, 0);
+	a.a.bytes = b.a.bytes = (const uint8_t *)"abc";
+	a.a.len = b.a.len = 3;
+	assert_int_equal(begin(hv, &a, HV_ASK_INPUT), 0);
+	assert_int_equal(begin(hv, &b, HV_ASK_INPUT), 0);
+	hv_ask_drop(&a.a);
+	sem_wait(&a.told);
+	assert_int_equal(b.times, 0);
+	hv_ask_drop(&b.a);
+	sem_wait(&b.told);
+	assert_int_equal(a.a.given + b.a.given, 0);
+	end(hv, t, files);
+}
+
+/* A run that never begins tells them, too. */
+static void a_run_that_fails_tells_who_asked(void **state)
+{
+	static struct asked a;
+	unsigned files = fake_open_files();
+	struct vhd_err err = {0};
+	struct hv *hv;
+
+	(void)state;
+	fake_reset();
+	assert_int_equal(fake_make(&hv, false, &err), 0);
+	assert_int_equal(begin(hv, &a, HV_ASK_PAUSE), 0);
+	fake.step = idle;
+	fake.calls = 0;
+	fake.fail_at = HV_IC_SERVICES + 1;
+	fake.fail_errno = EAGAIN;
+	assert_int_equal(hv_run(hv, &err), HV_END_FAILED);
+	assert_int_equal(a.times, 1);
+	assert_int_equal(a.a.result, -ECONNRESET);
+	hv_destroy(hv);
+	fake_gone(files);
+}
+
+#define T(name) cmocka_unit_test(name)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_paused_guest_stands_still_and_its_time_does),
+		T(time_that_cannot_be_held_is_told_and_goes_on),
+		T(a_paused_guest_can_be_ended),
+		T(each_is_told_once_whenever_it_is_asked),
+		T(input_that_is_dropped_is_told_at_once),
+		T(a_run_that_fails_tells_who_asked),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
