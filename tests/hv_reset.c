@@ -9,6 +9,7 @@
 
 #include "tests/lib/cm.h"
 #include "tests/lib/fakedev.h"
+#include "tests/lib/fakedisk.h"
 #include "tests/lib/fakekvm.h"
 
 #define RESETS 20
@@ -167,6 +168,56 @@ static void the_next_machine_starts_as_the_first_did(void **state)
 	fake_gone(files);
 }
 
+static int set_sectors(struct kvm_run *run)
+{
+	port(run, KVM_EXIT_IO_OUT, 0x1f2, 0x55);
+	return 0;
+}
+
+static int get_sectors(struct kvm_run *run)
+{
+	port(run, KVM_EXIT_IO_IN, 0x1f2, 0xee);
+	return 0;
+}
+
+static int reset_if_set(struct kvm_run *run)
+{
+	assert_int_equal(((uint8_t *)run)[4096], 0x55);
+	return reset_by_cf9(run);
+}
+
+static int off_if_signed(struct kvm_run *run)
+{
+	assert_int_equal(((uint8_t *)run)[4096], 1);
+	return fake_off(run);
+}
+
+static void a_disk_on_ide_is_there_in_each_machine(void **state)
+{
+	static const fake_step steps[] = {set_sectors, get_sectors,
+					  reset_if_set, get_sectors,
+					  off_if_signed, NULL};
+	static uint8_t bytes[16 * 512];
+	unsigned files = fake_open_files();
+	struct vhd_err err = {0};
+	struct fakedisk disk;
+	const struct hv_disk *at[HV_IDE_POSITIONS] = {&disk.disk};
+	struct hv *hv;
+
+	(void)state;
+	begin(&hv);
+	fakedisk_init(&disk, false, bytes, 16);
+	disk.disk.block_bytes = 4096;
+	assert_refused(hv_add_ide(hv, at, &err), &err, EINVAL,
+		       VHD_WHY_ARGUMENT);
+	disk.disk.block_bytes = 512;
+	assert_int_equal(hv_add_ide(hv, at, &err), 0);
+	fake.step = steps;
+	assert_int_equal(hv_run(hv, &err), HV_END_POWEROFF);
+	hv_destroy(hv);
+	fake_gone(files);
+}
+
 static void offers_stay_and_the_connection_goes(void **state)
 {
 	static const fake_step steps[] = {fake_reboot, fake_off, NULL};
@@ -311,6 +362,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_guest_may_reset_again_and_again_and_nothing_adds_up),
 		T(the_next_machine_starts_as_the_first_did),
+		T(a_disk_on_ide_is_there_in_each_machine),
 		T(offers_stay_and_the_connection_goes),
 		T(without_reboots_a_reset_is_the_end),
 		T(a_triple_fault_is_no_reset),

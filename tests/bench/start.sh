@@ -107,7 +107,8 @@ if [ "${1-}" = --inside ]; then
 		--kernel "$tmp/tiny" <"$tmp/silence")" || exit 1
 	"$@" --stats --kernel "$kernel" --initrd "$initrd" --append \
 		"$words bench=off" <"$tmp/silence" 2>&1 | tr -d '\r' |
-		sed -n 's/^hv: left the guest \([0-9]*\) times: serial port \([0-9]*\),.*/exits \1 \2/p'
+		sed -n -e 's/^hv: left the guest \([0-9]*\) times: serial port \([0-9]*\),.*/exits \1 \2/p' \
+			-e 's/^hv: entered the guest \([0-9.]*\) ms.*/entered \1/p'
 	for vmm in hv microvm q35; do	# warms the caches, is not counted
 		measure $vmm >/dev/null || exit 1
 	done

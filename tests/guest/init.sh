@@ -323,8 +323,8 @@ test_ide()
 	by_drive
 	dmesg | grep -E ' ata|scsi host|hv_|Hyper-V' |
 		sed 's/^/guest: dmesg /'
-	say "modes" $(cat /sys/class/ata_device/dev[12].[01]/dma_mode |
-		grep DMA)
+	say "modes $(cat /sys/class/ata_device/dev[12].[01]/dma_mode |
+		grep DMA | xargs echo)"
 	mkdir -p /mnt /new
 	mount -t iso9660 -o ro /dev/sr0 /mnt || say "no disc"
 	say "disc $(md5sum </mnt/file.bin | cut -d' ' -f1)"

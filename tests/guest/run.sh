@@ -631,12 +631,17 @@ case_life()
 		qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
 			"$dir/${disk%:*}.vhd" "${disk#*:}"
 	done
+	qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
+		"$dir/base.vhd" 4M
+	"$build/bin/vhd-create" -q --parent "$dir/base.vhd" "$dir/child.vhd"
 	"$here/l1.sh" -t 300 -m 1024 -w "$dir" "$here/life.sh" "$build" \
 		"$dir" "$seed" $operations
 	expect 'all commands' equal $? 0
 	cat "$dir/ctl"
 	log=$dir/console
 	expect 'ends with 0' equal "$(cat "$dir/status")" 0
+	expect 'a child whose parent was moved is added' \
+		grep -q '^disk 0:5, 4 MiB' "$dir/ctl"
 	expect 'the guest finds it' said "$log" 'sdb has 16384'
 	expect 'it sees it grow' said "$log" 'sdb has 32768'
 	expect 'it sees it go' said "$log" 'sdb is gone'
@@ -885,6 +890,8 @@ booted() # NAME CALLS
 	expect "$1: root on a disk of VMBus" said "$log" \
 		'driver storvsc_host'
 	expect "$1: the root" said "$log" 'root /dev/sda[12]'
+	expect "$1: the maker" said "$log" 'made by Microsoft Corporation'
+	expect "$1: the boot loader wrote" said "$log" 'loader starts x'
 	calls=$(sed -n 's/.*firmware: \([0-9]*\) disk calls.*/\1/p' \
 		"$dir/$1.err")
 	sed -n 's/^hv: \(firmware: .*\)/\1/p' "$dir/$1.err"
