@@ -8,6 +8,8 @@
 #include "hv.h"
 #include "tools/sandbox/sandbox.h"
 
+#define DISC_BYTES_MIN 2048u
+
 /* A raw disk is opened as such only when it was named so: a guest can write
  * to it whatever looks like a VHD, and the next look would believe it.
  */
@@ -85,6 +87,11 @@ static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
 	if (ret < 0)
 		return say_parent(arg, err);
 	ret = check_probed(arg, img, err);
+	if (ret == 0 && arg->dvd &&
+	    vhd_get_info(img)->size_bytes < DISC_BYTES_MIN)
+		ret = vhd_fail(err, -EINVAL, VHD_WHY_UNSUPPORTED, 0,
+			       "is no disc: shorter than one block of %u bytes",
+			       DISC_BYTES_MIN);
 	if (ret < 0)
 		vhd_abandon(img);
 	else
