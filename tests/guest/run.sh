@@ -927,6 +927,8 @@ poweroff'
 	booted mbr 3000 2048
 	expect 'mbr: a second start in the same run' said "$dir/mbr.console" \
 		'boots xx'
+	expect 'mbr: before which the boot loader could write' said \
+		"$dir/mbr.console" 'loader starts xx'
 	in_qemu mbr
 	"$here/firmware.sh" "$build" "$dir/gpt.vhd" "$dir/gpt" poweroff
 	booted gpt 1500 4096
