@@ -196,6 +196,7 @@ static void *run(void *arg)
 		if (!storvsp_channel_step(ch))
 			wait_for_work(ch);
 	queue_stop(ch);
+	sem_post(&ch->ended);
 	return NULL;
 }
 
@@ -230,14 +231,17 @@ static int start(struct channel *ch, const struct storvsp_luns *luns)
 	return ch->start_result;
 }
 
-static bool join_within(struct channel *ch, time_t seconds)
+static bool ends_within(struct channel *ch, time_t seconds)
 {
 	struct timespec due;
+	int rc;
 
 	clock_gettime(CLOCK_MONOTONIC, &due);
 	due.tv_sec += seconds;
-	return pthread_clockjoin_np(ch->thread, NULL, CLOCK_MONOTONIC,
-				    &due) == 0;
+	do
+		rc = sem_clockwait(&ch->ended, CLOCK_MONOTONIC, &due);
+	while (rc < 0 && errno == EINTR);
+	return rc == 0;
 }
 
 /* The thread ends what is in flight. Where that is for servers to do, and they
@@ -245,11 +249,13 @@ static bool join_within(struct channel *ch, time_t seconds)
  */
 static void thread_join(struct channel *ch)
 {
-	if (join_within(ch, STOP_S))
-		return;
-	storvsp_disks_wait_less(ch->vsp, HURRY_MS);
+	bool late = !ends_within(ch, STOP_S);
+
+	if (late)
+		storvsp_disks_wait_less(ch->vsp, HURRY_MS);
 	pthread_join(ch->thread, NULL);
-	storvsp_disks_wait_less(ch->vsp, VHD_NBD_FOREVER);
+	if (late)
+		storvsp_disks_wait_less(ch->vsp, VHD_NBD_FOREVER);
 }
 
 /* ---------------------------------------------------- open and close ----- */
@@ -257,6 +263,7 @@ static void thread_join(struct channel *ch)
 static void channel_free(struct channel *ch)
 {
 	sem_destroy(&ch->started);
+	sem_destroy(&ch->ended);
 	storvsp_gate_free(ch);
 	free(ch->slots);
 	free(ch->iovs);
@@ -282,6 +289,7 @@ static struct channel *channel_alloc(const struct storvsp_opts *opts)
 	ch->iov_max = storvsp_buffer_pages(HV_PAGE_BYTES - 1,
 					   opts->max_transfer_bytes);
 	sem_init(&ch->started, 0, 0);
+	sem_init(&ch->ended, 0, 0);
 	ch->slots = calloc(ch->slot_count, sizeof(*ch->slots));
 	ch->iovs = calloc((size_t)ch->slot_count * ch->iov_max,
 			  sizeof(*ch->iovs));

@@ -128,9 +128,9 @@ struct channel {
 	/* set after posting mail, cleared before reading it */
 	atomic_bool mail_waiting;
 
-	/* the thread's start */
+	/* the thread's start and end */
 	pthread_t thread;
-	sem_t started;
+	sem_t started, ended;
 	int start_result;
 	struct vhd_err start_err;
 

@@ -260,6 +260,24 @@ gone_too_long()
 	grep -q 'a flush failed' out
 }
 
+# It takes connections, as the kernel does that for it, and says nothing. The
+# work ends long before it goes on.
+says_nothing()
+{
+	fresh_vhd 40M --size 64M --block-size 512K || return 1
+	cached || return 1
+	work --seconds 60 --reconnect 300 --answer 300 --errors --again 10 \
+		"$uri" >out &
+	worker=$!
+	sleep 1
+	kill -STOP "$server"
+	(sleep 3; kill -CONT "$server") &
+	began=$(date +%s)
+	wait $worker || return 1
+	cat out
+	grep -q 'a flush failed' out && [ $(($(date +%s) - began)) -lt 20 ]
+}
+
 too_coarse()
 {
 	kit --filter=blocksize-policy memory 16M blocksize-minimum=4096 \
@@ -294,6 +312,7 @@ check error-zero fails_sometimes EIO error-zero-rate=5%
 check killed-raw killed raw $((2 * times))
 check killed-dynamic killed dynamic $((2 * times))
 check gone gone_too_long
+check silent says_nothing
 check coarse too_coarse
 check read-only read_only
 exit $bad

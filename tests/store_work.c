@@ -13,6 +13,7 @@
  *   --direct         O_DIRECT
  *   --parent P       of a differencing disk
  *   --reconnect MS   see vhd_nbd_opts
+ *   --answer MS      likewise
  *   --sandbox        the connection's thread is in the one that hv has for it
  *   --again SECONDS  how long to try to open it again (0)
  *   --errors         requests may fail; a flush that fails ends the work
@@ -509,7 +510,7 @@ int main(int argc, char **argv)
 		{"engine", 1, NULL, 'e'},  {"direct", 0, NULL, 'D'},
 		{"parent", 1, NULL, 'p'},  {"reconnect", 1, NULL, 'r'},
 		{"again", 1, NULL, 'a'},   {"errors", 0, NULL, 'E'},
-		{"sandbox", 0, NULL, 'S'},
+		{"sandbox", 0, NULL, 'S'}, {"answer", 1, NULL, 'w'},
 		{0},
 	};
 	static const char *const formats[] = {"auto", "raw", "fixed",
@@ -538,6 +539,7 @@ int main(int argc, char **argv)
 		case 'D': w.open.direct = true; break;
 		case 'p': w.open.parent_path = optarg; break;
 		case 'r': w.nbd.reconnect_ms = (uint32_t)n; break;
+		case 'w': w.nbd.answer_ms = (uint32_t)n; break;
 		case 'a': w.again_s = n; break;
 		case 'E': w.errors = true; break;
 		case 'S': w.nbd.thread_begins = in_sandbox; break;

@@ -38,8 +38,8 @@ static void every_request_is_the_same_written_and_read_again(void **state)
 	static const char *const texts[] = {
 		"{\"command\":\"list\"}",
 		"{\"command\":\"add\",\"controller\":3,\"lun\":63,\"name\":"
-		"\"/a/b.vhd\",\"read-only\":true,\"format\":\"raw\",\"unmap\":"
-		"\"on\",\"sector\":4096,\"physical\":4096}",
+		"\"/a/b.vhd\",\"read-only\":true,\"format\":\"raw\",\"direct\":"
+		"false,\"unmap\":\"on\",\"sector\":4096,\"physical\":4096}",
 		"{\"command\":\"remove\",\"controller\":0,\"lun\":1,\"now\":"
 		"true}",
 		"{\"command\":\"resize\",\"controller\":0,\"lun\":1,\"by\":"
@@ -474,6 +474,33 @@ static void a_child_comes_with_its_parent(void **state)
 	assert_int_equal(last_lba(&w, 1), DISK_BYTES / 512 - 1);
 	expect(w.fd, "{\"command\":\"resize\",\"lun\":1,\"size\":8388608}",
 	       NULL, 0, "parent's size");
+	stop(&w);
+}
+
+static void a_disk_for_direct_transfers_comes_with_two_descriptors(
+	void **state)
+{
+	struct world w;
+	int fds[3];
+
+	(void)state;
+	start(&w);
+	fds[0] = opened(w.path[1], O_RDWR);
+	fds[1] = opened(w.path[2], O_RDWR);
+	fds[2] = open(w.path[1], O_RDWR | O_DIRECT);
+	expect(w.fd, "{\"command\":\"add\",\"name\":\"x\",\"direct\":true}",
+	       fds, 1, "second descriptor");
+	expect(w.fd, "{\"command\":\"add\",\"name\":\"x\",\"direct\":true}",
+	       fds, 2, "not x opened with O_DIRECT");
+	if (fds[2] >= 0) { /* not every file system has it */
+		fds[1] = (close(fds[1]), fds[2]);
+		expect(w.fd, "{\"command\":\"add\",\"name\":\"x\","
+			     "\"direct\":true}",
+		       fds, 2, OK);
+		appears(&w, 1, true);
+	}
+	close(fds[0]);
+	close(fds[1]);
 	stop(&w);
 }
 
@@ -939,6 +966,8 @@ int main(void)
 		cmocka_unit_test(
 			ide_positions_are_looked_at_and_stay_as_they_are),
 		cmocka_unit_test(a_child_comes_with_its_parent),
+		cmocka_unit_test(
+			a_disk_for_direct_transfers_comes_with_two_descriptors),
 		cmocka_unit_test(a_disc_is_exchanged_in_its_drive),
 		cmocka_unit_test(limits_change_and_others_stay),
 		cmocka_unit_test(

@@ -36,7 +36,7 @@ static void the_next_connection_is_given_what_had_no_answer(void **state)
 	f->server.silent = 2;
 	open_export(f);
 	write_at(f, 512, 6, 1024);
-	assert_int_equal(f->server.connections, 3);
+	assert_int_equal(fakenbd_connections(&f->server), 3);
 	assert_int_equal(vhd_file_flush(&f->file, NULL), 0);
 	check_medium(f, 512, 6, 1024);
 }
@@ -50,7 +50,7 @@ static void an_answer_starts_the_time_anew(void **state)
 	open_export(f);
 	for (unsigned i = 0; i < 100; i++)
 		write_at(f, 512u * i, 1, 512);
-	assert_int_equal(f->server.connections, 1);
+	assert_int_equal(fakenbd_connections(&f->server), 1);
 }
 
 struct reader {
@@ -77,7 +77,7 @@ static void who_waits_for_ever_can_be_hurried(void **state)
 
 	f->how.answer_ms = f->how.reconnect_ms = VHD_NBD_FOREVER;
 	open_export(f);
-	f->server.silent = 64;
+	fakenbd_hush(&f->server, 64);
 	if (pthread_create(&thread, NULL, read_one, &r))
 		abort();
 	fakenbd_await(&f->server, FAKENBD_READ, 1);
@@ -86,7 +86,7 @@ static void who_waits_for_ever_can_be_hurried(void **state)
 	assert_int_equal(r.result, -ENOTCONN);
 	/* and as it was */
 	vhd_nbd_hurry(vhd_nbd_of(&f->file), VHD_NBD_FOREVER);
-	f->server.silent = 0;
+	fakenbd_hush(&f->server, 0);
 	assert_int_equal(vhd_file_read(&f->file, buf, 512, 0, NULL), 0);
 	vhd_file_close(&f->file);
 	f->open = false;
@@ -265,7 +265,7 @@ static void random_losses_undo_nothing_that_is_durable(void **state)
 	struct model m = {0};
 
 	qtest_attach(q, img);
-	while (f->server.connections < 40)
+	while (fakenbd_connections(&f->server) < 40)
 		step(f, q, img, &m, random_next(&seed));
 	assert_int_equal(qtest_flush(q, img), 0);
 	for (unsigned i = 0; i < SPAN; i++)
@@ -313,8 +313,6 @@ static bool flush_meets_a_death(struct fixture *f, unsigned n)
 
 	lay_dynamic(f, 64u << 20);
 	f->how.reconnect_ms = 1;
-	f->server.refuse = false;
-	f->server.connections = 0;
 	img = open_image(f, VHD_FORMAT_DYNAMIC);
 	qtest_attach(q, img);
 	for (unsigned b = 0; b < 3; b++) {
@@ -328,10 +326,14 @@ static bool flush_meets_a_death(struct fixture *f, unsigned n)
 	f->server.refuse_dead = true;
 	pthread_mutex_unlock(&f->server.lock);
 	rc = qtest_flush(q, img);
+	pthread_mutex_lock(&f->server.lock);
 	died = !f->server.die_often;
+	pthread_mutex_unlock(&f->server.lock);
 	assert_int_equal(rc, died ? -ENOTCONN : 0);
+	pthread_mutex_lock(&f->server.lock);
 	f->server.die_at = f->server.die_often = 0;
 	f->server.refuse = false;
+	pthread_mutex_unlock(&f->server.lock);
 	do
 		rc = qtest_flush(q, img);
 	while (rc == -ENOTCONN);

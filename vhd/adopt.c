@@ -23,7 +23,9 @@ static int appends(int fd, const char *path, struct vhd_err *err)
 			path);
 }
 
-static int open_layer(int fd, const char *path, const struct vhd *child,
+/* `direct`: a second descriptor, taken whatever happens, or -1. */
+static int open_layer(int fd, int direct, const char *path,
+		      const struct vhd *child,
 		      const struct vhd_open_opts *opts, struct vhd **out,
 		      struct vhd_err *err)
 {
@@ -45,14 +47,19 @@ static int open_layer(int fd, const char *path, const struct vhd *child,
 	struct vhd_file f;
 	int rc = how.writable ? appends(fd, path, err) : 0;
 
-	if (rc) {
+	if (rc)
 		close(fd);
+	else
+		rc = vhd_file_adopt(fd, path, &how, &f, err);
+	if (rc) {
+		if (direct >= 0)
+			close(direct);
 		return rc;
 	}
-	rc = vhd_file_adopt(fd, path, &how, &f, err);
-	if (rc)
-		return rc;
-	rc = vhd_open_file(&f, &o, out, err);
+	if (direct >= 0)
+		rc = vhd_file_direct(&f, direct, path, err);
+	if (!rc)
+		rc = vhd_open_file(&f, &o, out, err);
 	if (rc)
 		vhd_file_close(&f);
 	return rc;
@@ -72,14 +79,20 @@ int vhd_open_fds(const int *fds, unsigned count, const char *path,
 		 struct vhd_err *err)
 {
 	struct vhd *top = NULL, *last = NULL, *img = NULL;
+	bool direct = opts->direct && count > 1;
 	unsigned at = 0;
 	int rc = 0;
 
-	if (count == 0 || opts->inspect)
+	if (count == 0 || opts->inspect || (opts->direct && count == 1))
 		rc = vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
-			      "no files to open an image from");
+			      count ? "no second descriptor for direct "
+				      "transfers"
+				    : "no files to open an image from");
 	while (!rc && at < count) {
-		rc = open_layer(fds[at++], path, last, opts, &img, err);
+		int fd = fds[at++];
+
+		rc = open_layer(fd, !top && direct ? fds[at++] : -1, path,
+				last, opts, &img, err);
 		if (rc)
 			break;
 		if (top)

@@ -441,6 +441,34 @@ int vhd_file_adopt(int fd, const char *path, const struct vhd_file_open *how,
 	return adopt(fd, path, NULL, how, out, err);
 }
 
+int vhd_file_direct(struct vhd_file *f, int fd, const char *path,
+		    struct vhd_err *err)
+{
+	struct stat a, b;
+	int flags = fcntl(fd, F_GETFL), own = fcntl(f->fd, F_GETFL);
+
+	if (flags < 0 || own < 0 || !(flags & O_DIRECT) ||
+	    (flags & O_ACCMODE) != (own & O_ACCMODE) || flags & O_APPEND ||
+	    fstat(fd, &a) < 0 || fstat(f->fd, &b) < 0 ||
+	    a.st_dev != b.st_dev || a.st_ino != b.st_ino) {
+		close(fd);
+		return vhd_fail(err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+				"the descriptor for direct transfers is not "
+				"%.80s opened with O_DIRECT", path);
+	}
+	if (fcntl(fd, F_SETFL, O_DIRECT) < 0) { /* and blocking */
+		int rc = -errno;
+
+		close(fd);
+		return vhd_fail(err, rc, vhd_system_why(rc), 0,
+				"cannot set up %.80s: %s", path,
+				vhd_errno_text(rc));
+	}
+	f->direct_fd = fd;
+	learn_alignment(f);
+	return 0;
+}
+
 int vhd_file_open(const char *path, const struct vhd_file_open *how,
 		  struct vhd_file *out, struct vhd_err *err)
 {

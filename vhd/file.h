@@ -83,6 +83,11 @@ int vhd_file_open(const char *path, const struct vhd_file_open *how,
  */
 int vhd_file_adopt(int fd, const char *path, const struct vhd_file_open *how,
 		   struct vhd_file *out, struct vhd_err *err);
+/* `fd`, which is taken whatever happens, is the same file, opened with O_DIRECT
+ * and as it is otherwise: data goes through it from now on. -EINVAL (ARGUMENT).
+ */
+int vhd_file_direct(struct vhd_file *f, int fd, const char *path,
+		    struct vhd_err *err);
 void vhd_file_close(struct vhd_file *f);
 
 /* The same as vhd_open and vhd_create over a medium the caller has. On

@@ -129,7 +129,9 @@ int vhd_open(const char *path, const struct vhd_open_opts *opts,
 
 /* The same from descriptors that somebody opened: `fds[0]` is the image, for
  * reading and writing where it is to be `writable`, and then not for
- * appending; its parents come in order, `count` in all. Takes all of them,
+ * appending; its parents come in order, `count` in all. With `direct`, `fds[1]`
+ * is the image opened with O_DIRECT, and parents come after it. Takes all of
+ * them,
  * whatever happens. `path` is for messages; no name is followed, whatever
  * `parent_dir` says. A lock that came with a descriptor is kept or made what
  * it must be.

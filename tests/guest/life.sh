@@ -11,12 +11,16 @@ dir=$2
 . "$(dirname "$0")/inside.sh"
 extra=$XDG_RUNTIME_DIR/extra.vhd
 # Landlock knows no files of 9p, which is what DIR may be: hv ctl opens none.
-cp "$dir/extra.vhd" "$extra" || exit 1
+cp "$dir/extra.vhd" "$dir/child.vhd" "$XDG_RUNTIME_DIR/" &&
+	mkdir "$XDG_RUNTIME_DIR/other" &&
+	mv "$dir/base.vhd" "$XDG_RUNTIME_DIR/other/" || exit 1
 
 start life "test=life seed=$3 operations=$4" --initrd "$work/initrd" \
 	--memory 256M --timeout 240 --disk "$dir/work.vhd"
 await 'ready for a disk' && ctl disk list && ctl disk add "$extra"
-await 'ready for more' && ctl disk resize 1 16M
+await 'ready for more' && ctl disk resize 1 16M &&
+	ctl disk add --lun 5 "$XDG_RUNTIME_DIR/child.vhd,parent=\
+$XDG_RUNTIME_DIR/other/base.vhd"
 await 'ready to lose it' && ctl disk stats && ctl disk list --json &&
 	ctl disk remove 1
 ended

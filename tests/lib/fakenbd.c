@@ -243,6 +243,23 @@ void fakenbd_release(struct fakenbd *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
+unsigned fakenbd_connections(struct fakenbd *s)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->connections;
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+void fakenbd_hush(struct fakenbd *s, unsigned silent)
+{
+	pthread_mutex_lock(&s->lock);
+	s->silent = silent;
+	pthread_mutex_unlock(&s->lock);
+}
+
 unsigned fakenbd_count(struct fakenbd *s, unsigned op)
 {
 	unsigned n;

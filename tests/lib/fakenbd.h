@@ -70,6 +70,10 @@ int fakenbd_connect(void *server);
 /* Kill it: the cache is lost, connections break. */
 void fakenbd_kill(struct fakenbd *s);
 void fakenbd_release(struct fakenbd *s);
+/* How many connections were made. */
+unsigned fakenbd_connections(struct fakenbd *s);
+/* While it runs: `silent`. */
+void fakenbd_hush(struct fakenbd *s, unsigned silent);
 /* How many commands of a kind it took. */
 unsigned fakenbd_count(struct fakenbd *s, unsigned op);
 /* Wait until it took that many commands of a kind. */

@@ -300,7 +300,7 @@ struct files {
 	unsigned count;
 };
 
-static int file_open(struct files *f, const char *path, bool writable,
+static int file_open(struct files *f, const char *path, int mode,
 		     struct vhd_err *err)
 {
 	int fd;
@@ -309,12 +309,15 @@ static int file_open(struct files *f, const char *path, bool writable,
 		return vhd_fail(err, -EUCLEAN, VHD_WHY_CHAIN_DEPTH, 0,
 				"a running guest takes no more than %u images "
 				"that stand on one another", CTL_FILES_MAX);
-	fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY |
-				O_NONBLOCK);
+	fd = open(path, mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
-				"cannot open %.100s: %s", path,
-				strerror(errno));
+				"cannot open %.100s: %s%s", path,
+				strerror(errno),
+				mode & O_DIRECT && errno == EINVAL
+					? "; its file system has no direct "
+					  "transfers"
+					: "");
 	f->fd[f->count++] = fd;
 	return 0;
 }
@@ -324,12 +327,14 @@ static int file_open(struct files *f, const char *path, bool writable,
  */
 static int files_find(struct files *f, struct vhd_err *err)
 {
-	const char *path = f->disk.path;
+	const char *path = f->disk.path, *parent = f->disk.parent;
 	char *dir = cli_parent_dir(path);
+	const int mode = f->disk.read_only ? O_RDONLY : O_RDWR;
 	const struct vhd_open_opts o = {
 		.format = f->disk.format,
 		.force_read = true,
 		.parent_dir = dir,
+		.parent_path = parent,
 	};
 	struct vhd *img = NULL;
 	struct vhd_layer l;
@@ -337,12 +342,14 @@ static int files_find(struct files *f, struct vhd_err *err)
 
 	free(dir);
 	if (rc == 0)
-		rc = file_open(f, path, !f->disk.read_only, err);
+		rc = file_open(f, path, mode, err);
+	if (rc == 0 && f->disk.direct)
+		rc = file_open(f, path, mode | O_DIRECT, err);
 	if (rc == 0 && vhd_get_info(img)->notes & VHD_NOTE_SPLIT)
 		rc = vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
 			      "a split set cannot be added to a running guest");
 	for (unsigned i = 1; rc == 0 && vhd_layer(img, i, &l) == 0; i++)
-		rc = file_open(f, l.path, false, err);
+		rc = file_open(f, l.path, O_RDONLY, err);
 	vhd_abandon(img);
 	return rc;
 }
@@ -359,13 +366,16 @@ static int file_words(struct ctl_args *a, struct files *f)
 
 	if (status)
 		return status;
-	if (d->keeper_path || d->parent || d->reconnect_ms || d->answer_ms ||
-	    d->direct)
-		return cli_usage(prog, "pr=, parent=, reconnect=, answer= and "
-				       "direct are for disks of hv run only");
-	if (vhd_is_nbd_uri(d->path))
+	if (d->keeper_path || d->reconnect_ms || d->answer_ms)
+		return cli_usage(prog, "pr=, reconnect= and answer= are for "
+				       "disks of hv run only");
+	if (vhd_is_nbd_uri(d->path) ||
+	    (d->parent && vhd_is_nbd_uri(d->parent)))
 		return cli_usage(prog, "%s: a disk on a server can be given to "
 				       "hv run only", d->path);
+	if (d->direct && r->command == CTL_CHANGE)
+		return cli_usage(prog, "%s: direct is for disks", d->path);
+	r->direct = d->direct;
 	if (d->controller)
 		r->controller = d->controller;
 	r->read_only = d->read_only;
@@ -592,7 +602,7 @@ int ctl_open(const char *name, int *status)
 
 static int talk(struct ctl_args *a, const struct files *f)
 {
-	int status, fd = ctl_open(a->name, &status);
+	int status = CLI_IO, fd = ctl_open(a->name, &status);
 
 	if (fd < 0)
 		return status;

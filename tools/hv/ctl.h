@@ -78,6 +78,7 @@ struct ctl_request {
 	/* ADD; CHANGE: name and format, if any */
 	char name[CTL_TEXT_MAX]; /* of the image, for people */
 	bool read_only;
+	bool direct; /* ADD: the second file is for direct transfers */
 	enum vhd_format format; /* AUTO never means RAW */
 	enum storvsp_unmap unmap;
 	uint32_t sector_bytes, physical_bytes; /* 0: the default */

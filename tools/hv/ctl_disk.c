@@ -208,6 +208,7 @@ static int image_open(const struct ctl_disks *d, const struct ctl_request *r,
 	const struct vhd_open_opts o = {
 		.format = r->format,
 		.writable = !r->read_only,
+		.direct = r->direct,
 	};
 	int rc = files_check(d, fds, count, r, err);
 

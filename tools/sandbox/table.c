@@ -199,7 +199,7 @@ static const struct sandbox_rule rules[] = {
 	ANY(openat2, TOOL, "parents, below one directory"),
 	ANY(newfstatat, TOOL | C | K, "what a file is"),
 	ANY(fstat, TOOL | C | K, "the same"),
-	ANY(statx, TOOL | C, "alignment of direct transfers"),
+	ANY(statx, TOOL | C | K, "alignment of direct transfers"),
 	ANY(fstatfs, WN, "what the file system is good at"),
 	ANY(access, TOOL, "is there such a file"),
 	ANY(faccessat2, TOOL,
