@@ -19,7 +19,7 @@ endif
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
         -Wmissing-prototypes -Wvla -Wimplicit-fallthrough -Werror
-BASE := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -I$(BUILD)/gen \
+BASE  = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -I$(BUILD)/gen \
         -MMD -MP -pthread -fPIC -fvisibility=default
 ifeq ($(SAN),1)
 BUILD := build-san
@@ -34,6 +34,9 @@ OPT  := -O0 -g --coverage
 else
 OPT  := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
 endif
+# One name for one folder: prerequisites that were recorded under another one
+# would not count.
+override BUILD := $(patsubst $(CURDIR)/%,%,$(abspath $(BUILD)))
 CFLAGS_ALL  := $(BASE) $(OPT) $(WARN) $(CFLAGS)
 LDFLAGS_ALL := $(OPT) -pthread $(LDFLAGS)
 ifeq ($(COV),1)

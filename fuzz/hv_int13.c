@@ -38,8 +38,10 @@ static int ask(struct world *w, const struct hv_disk *d, uint64_t lba,
 	for (unsigned i = 0; i < count; i++)
 		*bytes += iov[i].iov_len;
 	must(*bytes > 0 && *bytes % d->block_bytes == 0);
-	if (lba >= d->blocks || *bytes / d->block_bytes > d->blocks - lba)
+	if (lba >= d->blocks || *bytes / d->block_bytes > d->blocks - lba) {
+		must(d->dvd); /* whose boot record says where */
 		return -EINVAL;
+	}
 	return w->calls > w->fail_after ? w->fail : 0;
 }
 

@@ -242,10 +242,10 @@ static void hv_line(struct words *w)
 		must(a.disks[i].path[0] != '\0');
 		must(a.disks[i].format != VHD_FORMAT_DIFF);
 		must(a.disks[i].controller < HV_CONTROLLERS_MAX);
-		must(a.disks[i].lun < HV_LUNS_MAX);
+		must(a.disks[i].lun < hv_luns(a.disks[i].controller));
 	}
 	if (ret == -1) {
-		must(a.kernel && a.append);
+		must(a.kernel ? a.append != NULL : a.disk_count > 0);
 		must(a.memory_bytes >= HV_MEMORY_MIN &&
 		     a.memory_bytes <= HV_MEMORY_MAX &&
 		     a.memory_bytes % (2u << 20) == 0);

@@ -71,15 +71,17 @@ packages()
 	test  genisoimage       a disc for its DVD drive
 	test  grub-pc-bin       the boot loader of a disk that boots by itself
 	test  grub-common       puts its parts together
-	test  syslinux          another one
+	test  syslinux          another one, in the long column
 	test  syslinux-common   its boot sectors
-	test  isolinux          one for discs
+	test  isolinux          one for discs, in the long column
 	test  kmod              its modules, and those of tests/guest/l1.sh
 	test  cpio              packs its first file system
 	test  python3           reads llvm-cov's figures
 	afl   afl++             the fuzz targets under a second fuzzer
 	demo  mmdebstrap        makes the Debian root
 	demo  e2fsprogs         its ext4
+	demo  grub-pc-bin       its boot loader
+	demo  grub-common       grub-mkimage
 	demo  fdisk             its partition table
 	demo  qemu-utils        reads the disk back independently
 	EOF

@@ -351,7 +351,8 @@ int vmbus_ring_put(struct vmbus_ring *r, uint16_t type, uint16_t flags,
 	if (len <= SMALL_BYTES) {
 		/* every answer: as one piece */
 		memcpy(whole, &desc, PACKET_HEADER);
-		memcpy(whole + PACKET_HEADER, payload, len);
+		if (len > 0)
+			memcpy(whole + PACKET_HEADER, payload, len);
 		memcpy(whole + PACKET_HEADER + len, tail, sizeof(tail));
 		if (data_write(r, &at, whole, total + VMBUS_TRAILER_BYTES))
 			return -EBADMSG;

@@ -154,6 +154,8 @@ root_tree()
 	echo "guest: root $dev"
 	echo "guest: driver $(cat /sys/class/scsi_host/*/proc_name | sed -n '1p')"
 	echo "guest: kernel $(cat /proc/sys/kernel/osrelease)"
+	echo "guest: made by $(cat /sys/class/dmi/id/sys_vendor)"
+	echo "guest: loader starts $(sed -n 's/^starts=//p' /boot/grub/grubenv)"
 	echo "guest: boots $(cat /boots 2>/dev/null)x"
 	echo "$(cat /boots 2>/dev/null)x" >/boots
 	sync
@@ -166,6 +168,9 @@ root_tree()
 	cat >"$r/boot/grub/grub.cfg" <<-END
 	set timeout=1
 	set default=0
+	load_env
+	set starts=\${starts}x
+	save_env starts
 	menuentry 'small guest' {
 		linux /boot/vmlinuz $command_line
 		initrd /boot/initrd
@@ -174,6 +179,7 @@ root_tree()
 		halt
 	}
 	END
+	grub-editenv "$r/boot/grub/grubenv" create || return 1
 	cat >"$r/boot/syslinux/syslinux.cfg" <<-END
 	default small
 	prompt 1

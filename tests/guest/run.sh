@@ -453,6 +453,8 @@ case_ic()
 	mke2fs -q -t ext4 "$dir/raw"
 	qemu-img convert -f raw -O vpc -o subformat=dynamic,force_size=on \
 		"$dir/raw" "$dir/disk.vhd"
+	qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
+		"$dir/killed.vhd" 64M
 	expect 'an initramfs' ic_initrd "$dir/initrd"
 	"$here/l1.sh" -t 500 -m 1024 -w "$dir" "$here/ic.sh" "$build" "$dir"
 	expect 'the machine' equal $? 0
@@ -505,10 +507,15 @@ case_ic()
 	exits shutdown 0 'has ended'
 	expect 'in order, too' said "$dir/console" 'asked to poweroff'
 	expect 'hv ends with 0' equal "$(ctl_status guest)" 0
+	exits none-there 3 'no driver for this'
+	exits kill 0 'has ended'
+	expect 'killed: hv says so' equal "$(ctl_status killed)" 14
+	for name in disk killed; do
+		expect "$name: sound" "$build/bin/vhd-check" "$dir/$name.vhd"
+	done
 	expect 'the socket is gone' equal "$(cat "$dir/left")" ''
 	exits gone 3 'no guest ic is running'
 	expect 'its disk is clean' clean disk
-	expect 'the image is sound' "$build/bin/vhd-check" "$dir/disk.vhd"
 	[ $failures -ne 0 ] || rm -rf "$dir"
 }
 
@@ -883,6 +890,8 @@ booted() # NAME CALLS
 	expect "$1: root on a disk of VMBus" said "$log" \
 		'driver storvsc_host'
 	expect "$1: the root" said "$log" 'root /dev/sda[12]'
+	expect "$1: the maker" said "$log" 'made by Microsoft Corporation'
+	expect "$1: the boot loader wrote" said "$log" 'loader starts x'
 	calls=$(sed -n 's/.*firmware: \([0-9]*\) disk calls.*/\1/p' \
 		"$dir/$1.err")
 	sed -n 's/^hv: \(firmware: .*\)/\1/p' "$dir/$1.err"

@@ -36,7 +36,7 @@ same_parent()
 }
 
 rm -f "$parent" "$child"
-cp --sparse=always "$out/debian.vhd" "$parent" || exit 1
+cp --sparse=always "$out/auto.vhd" "$parent" || exit 1
 before=$(sha256sum <"$parent")
 before=${before%% *}
 must 'child over the demo disk' \
@@ -57,6 +57,7 @@ must 'merged into the parent' "$build/bin/vhd" merge --delete "$child"
 must 'check of the result' "$build/bin/vhd" check "$parent"
 judge_image "$parent"
 log=$out/merged.log
+direct=yes # the other way in
 run_auto "$parent"
 echo
 echo "chain: from the merged disk ($(($(date +%s) - began)) s, log: $log)"

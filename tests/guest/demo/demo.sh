@@ -34,13 +34,13 @@ interactive()
 		cp --sparse=always "$out/debian.vhd" "$disk" || return 1
 	fi
 	echo "demo: booting Debian 12 from $disk (user root, password root)"
-	run_guest "$disk" systemd.show_status=1
+	run_guest "$disk"
 }
 
 automatic()
 {
-	disk=$out/auto.vhd
-	cp --sparse=always "$out/debian.vhd" "$disk" || return 1
+	disk=$out/run.vhd
+	cp --sparse=always "$out/auto.vhd" "$disk" || return 1
 	failed=0
 	began=$(date +%s)
 	log=$out/auto.log

@@ -1,23 +1,27 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# Make the demo's disk: Debian 12 in ext4 in a GPT partition, as a dynamic VHD.
+# Make the demo's disk: Debian 12 in ext4 in a GPT partition, with GRUB in front
+# of it, as a dynamic VHD.
 #
 # usage: image.sh BUILD
 #
-# Leaves in BUILD/demo: debian.vhd (a template: nobody boots it, runs take a
-# copy), vmlinuz and initrd.img (the guest's own), disk.raw. All is kept and
-# made again only when this script, the files under root/ or vhd-convert are
-# newer in substance. Needs root, for the chroot; no loop device, no mount.
+# Leaves in BUILD/demo: debian.vhd and auto.vhd (templates: nobody boots them,
+# runs take a copy; the second one's boot menu chooses the demo's own script),
+# vmlinuz and initrd.img (the guest's own), disk.raw. All is kept and made again
+# only when this script, the files under root/ or vhd-convert are newer in
+# substance. Needs root, for the chroot; no loop device, no mount.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 build=${1:?usage: image.sh BUILD}
 out=$build/demo
 
-# The root partition; it begins where partitioning tools begin, and the disk
-# ends one MiB behind it for the second partition table.
-start_mib=1
-root_mib=2046
+# GRUB's partition begins where partitioning tools begin; the root, after it,
+# ends one MiB before the disk does, for the second partition table.
+grub_mib=1
+start_mib=2
+root_mib=2045
 disk_mib=2048
+grub=/usr/lib/grub/i386-pc
 
 # No recommended packages, no documentation: what a Debian needs to boot with
 # systemd from a disk, and what the demo shows it with.
@@ -115,6 +119,67 @@ make_root()
 	{ cp "$root"/boot/vmlinuz-* "$out/vmlinuz" &&
 	  cp "$root"/boot/initrd.img-* "$out/initrd.img"; } ||
 		die "the root has no kernel or no initramfs"
+	make_menu "$root"
+}
+
+# The boot menu; on the auto.vhd a file says which entry is chosen.
+make_menu() # ROOT
+{
+	mkdir -p "$1/boot/grub" || die "no boot menu"
+	kernel=$(basename "$1"/boot/vmlinuz-*)
+	initrd=$(basename "$1"/boot/initrd.img-*)
+	words="root=UUID=$root_uuid ro console=ttyS0 quiet"
+	auto='demo.auto systemd.mask=systemd-logind.service'
+	cat >"$1/boot/grub/grub.cfg" <<-END
+	set timeout=3
+	set default=0
+	if [ -e /boot/grub/demo-auto ]; then
+		set default=1
+		set timeout=1
+	fi
+	menuentry 'Debian GNU/Linux 12' {
+		linux /boot/$kernel $words systemd.show_status=1
+		initrd /boot/$initrd
+	}
+	menuentry 'Debian GNU/Linux 12, the demo by itself' {
+		linux /boot/$kernel $words $auto
+		initrd /boot/$initrd
+	}
+	END
+}
+
+# number BYTES OFFSET VALUE FILE: little-endian, into it.
+number()
+{
+	n=$3
+	i=0
+	while [ $i -lt "$1" ]; do
+		# shellcheck disable=SC2059 # the format is the byte
+		printf "\\$(printf %03o $((n % 256)))"
+		n=$((n / 256))
+		i=$((i + 1))
+	done | dd of="$4" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# What grub-install does on a disk with a BIOS boot partition: boot.img in the
+# first sector says where core.img begins, core.img's first sector where it goes
+# on.
+make_bootable() # DISK
+{
+	sector=$((grub_mib * 2048))
+	grub-mkimage -O i386-pc -o "$out/core.img" \
+		-p '(hd0,gpt2)/boot/grub' biosdisk part_gpt ext2 normal linux \
+		test echo ls configfile >"$out/grub.log" 2>&1 || {
+		tail -n 5 "$out/grub.log" >&2
+		die "grub-mkimage failed"
+	}
+	head -c 440 $grub/boot.img >"$out/boot.img" &&
+		number 8 92 $sector "$out/boot.img" &&
+		number 8 500 $((sector + 1)) "$out/core.img" &&
+		dd if="$out/boot.img" of="$1" conv=notrunc status=none &&
+		dd if="$out/core.img" of="$1" bs=1M seek=$grub_mib \
+			conv=notrunc status=none || die "no boot loader"
+	rm -f "$out/boot.img" "$out/core.img"
 }
 
 # A partition table and a file system with the root in it, as plain files.
@@ -126,6 +191,7 @@ make_disk()
 	sfdisk -q "$raw" <<-EOF || die "sfdisk failed"
 	label: gpt
 	label-id: $disk_uuid
+	start=${grub_mib}MiB, size=1MiB, type=21686148-6449-6E6F-744E-656564454649, name=grub
 	start=${start_mib}MiB, size=${root_mib}MiB, type=linux, name=root
 	EOF
 	mke2fs -q -F -t ext4 -L root -U "$root_uuid" -m 1 \
@@ -135,6 +201,7 @@ make_disk()
 		die "mke2fs failed"
 	}
 	rm -rf "$out/root"
+	make_bootable "$raw"
 }
 
 mkdir -p "$out" || exit 1
@@ -149,11 +216,23 @@ then
 	make_disk
 	echo "$key" >"$out/key"
 fi
-if [ ! -s "$out/debian.vhd" ] ||
-   [ -n "$(find "$out/key" "$build/bin/vhd-convert" -newer "$out/debian.vhd")" ]
+
+# template NAME RAW: as a dynamic VHD.
+template()
+{
+	rm -f "$out/$1"
+	"$build/bin/vhd-convert" --from raw --to dynamic "$2" "$out/$1"
+}
+
+if [ ! -s "$out/debian.vhd" ] || [ ! -s "$out/auto.vhd" ] ||
+   [ -n "$(find "$out/key" "$build/bin/vhd-convert" -newer "$out/auto.vhd")" ]
 then
-	rm -f "$out/debian.vhd"
 	echo "demo: converting it to a dynamic VHD"
-	"$build/bin/vhd-convert" --from raw --to dynamic "$out/disk.raw" \
-		"$out/debian.vhd" || exit 1
+	template debian.vhd "$out/disk.raw" || exit 1
+	cp --sparse=always "$out/disk.raw" "$out/auto.raw" || exit 1
+	debugfs -w -R 'write /dev/null boot/grub/demo-auto' \
+		"$out/auto.raw?offset=$((start_mib << 20))" >"$out/grub.log" 2>&1 ||
+		die "debugfs failed"
+	template auto.vhd "$out/auto.raw" || exit 1
+	rm -f "$out/auto.raw"
 fi

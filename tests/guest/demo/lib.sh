@@ -2,25 +2,25 @@
 # Boot the demo's Debian from an image and judge what it did: shared by the
 # scripts here, which set build, out and limit first.
 
-run_guest() # DISK WORDS-FOR-THE-KERNEL HV-ARGUMENT...
+# By the disk's own boot loader; where `direct` is set, by the kernel's file.
+run_guest() # DISK HV-ARGUMENT...
 {
 	disk=$1
-	words=$2
-	shift 2
-	"$build/bin/hv" run --disk "$disk" --memory 512M \
-		--kernel "$out/vmlinuz" --initrd "$out/initrd.img" \
-		--append "root=/dev/sda1 ro console=ttyS0 quiet $words" "$@"
+	shift
+	[ -z "${direct-}" ] || set -- "$@" \
+		--kernel "$out/vmlinuz" --initrd "$out/initrd.img" --append \
+		"root=/dev/sda2 ro console=ttyS0 quiet demo.auto $masked"
+	"$build/bin/hv" run --disk "$disk" --memory 512M "$@"
 }
+masked=systemd.mask=systemd-logind.service
 
-# Boot with the demo's own script (root/usr/local/sbin/demo-auto); what is
-# seen goes to $log, the exit status to $status.
+# Boot a copy of auto.vhd, whose own script (root/usr/local/sbin/demo-auto) runs
+# then; what is seen goes to $log, the exit status to $status.
 run_auto() # DISK
 {
 	: >"$log"
 	{
-		run_guest "$1" \
-			'demo.auto systemd.mask=systemd-logind.service' \
-			--timeout $limit </dev/null 2>&1
+		run_guest "$1" --timeout $limit </dev/null 2>&1
 		echo $? >"$out/status"
 	} | tee "$log"
 	status=$(cat "$out/status")
@@ -58,7 +58,7 @@ judge_guest()
 	row 'VMBus version' "$(equal "$(said vmbus)" 5.3)" "$(said vmbus)"
 	row 'disk driver' "$(equal "$(said driver)" hv_storvsc)" \
 		"$(said driver)"
-	row 'root' "$(equal "$(said root)" /dev/sda1)" "$(said root)"
+	row 'root' "$(equal "$(said root)" /dev/sda2)" "$(said root)"
 	row 'vendor' "$(equal "$(said vendor)" Msft)" "$(said vendor)"
 	row 'model' "$(equal "$(said model)" 'Virtual Disk')" "$(said model)"
 	row '64 MiB written and read back' \
@@ -75,7 +75,7 @@ judge_guest()
 judge_image()
 {
 	raw=$out/auto.raw
-	part="$raw?offset=1048576"
+	part="$raw?offset=2097152"
 	why=$(qemu-img convert -q -f vpc -O raw "$1" "$raw" 2>&1)
 	row 'qemu-img reads the image' $? "${why:-$(stat -c %s "$raw") bytes}"
 	why=$(e2fsck -fn "$part" 2>&1)
