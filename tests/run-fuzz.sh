@@ -17,7 +17,7 @@ jobs=${FUZZ_JOBS:-2}
 mkdir -p "$build/logs" "$build/fuzz"
 
 # Targets in which one input is a whole conversation; the others are parsers.
-sessions=' storvsp_packet storvsp_session vmbus_message hv_hypercall vhd_ops '
+sessions=' storvsp_packet storvsp_session vmbus_message hv_hypercall vhd_ops hv_ic '
 
 # Executions after which $1 ends, whatever the time; -1: none. With a seed a
 # faster machine must not go further than a slower one did.

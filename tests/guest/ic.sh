@@ -111,6 +111,22 @@ ctl second info
 ctl shutdown shutdown --timeout 100
 wait $guest
 echo "guest $?" >>"$dir/status"
+
+# Ended at once, while it writes.
+"$hv" run --accel kvm --name ic --kernel "$work/vmlinuz" \
+	--initrd "$work/initrd" --memory 256M --timeout 200 --append \
+	"console=ttyS0 quiet mitigations=off panic=-1 test=endless seed=7" \
+	--disk "$dir/killed.vhd" --console "$dir/endless" \
+	</dev/null 2>"$dir/err2" &
+guest=$!
+until [ "$(grep -cs 'guest: durable' "$dir/endless")" -ge 2 ]; do
+	kill -0 $guest 2>/dev/null || break
+	sleep 0.2
+done
+ctl none-there kvp list
+ctl kill kill
+wait $guest
+echo "killed $?" >>"$dir/status"
 ls "$XDG_RUNTIME_DIR/hv" >"$dir/left"
 "$hv" ctl ic info >"$dir/gone.out" 2>&1
 echo "gone $?" >>"$dir/status"

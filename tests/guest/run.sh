@@ -20,7 +20,7 @@ operations=400
 hostile_operations=120 # of the guest beside the hostile one
 hostile_seed=${SEED:-7}
 limit=240
-all_cases='ends torture pattern hostile scsi ic firmware life full ide flush locks refusals'
+all_cases='ends torture pattern matrix hostile scsi ic firmware life full ide flush locks refusals'
 # Minutes of a nested machine for what tests/nbd.sh shows without a guest.
 [ "${PROOF_LONG-}" != 1 ] || all_cases="$all_cases nbd"
 PATH=$PATH:/usr/sbin:/sbin
@@ -453,6 +453,8 @@ case_ic()
 	mke2fs -q -t ext4 "$dir/raw"
 	qemu-img convert -f raw -O vpc -o subformat=dynamic,force_size=on \
 		"$dir/raw" "$dir/disk.vhd"
+	qemu-img create -q -f vpc -o subformat=dynamic,force_size=on \
+		"$dir/killed.vhd" 64M
 	expect 'an initramfs' ic_initrd "$dir/initrd"
 	"$here/l1.sh" -t 500 -m 1024 -w "$dir" "$here/ic.sh" "$build" "$dir"
 	expect 'the machine' equal $? 0
@@ -505,10 +507,15 @@ case_ic()
 	exits shutdown 0 'has ended'
 	expect 'in order, too' said "$dir/console" 'asked to poweroff'
 	expect 'hv ends with 0' equal "$(ctl_status guest)" 0
+	exits none-there 3 'no driver for this'
+	exits kill 0 'has ended'
+	expect 'killed: hv says so' equal "$(ctl_status killed)" 14
+	for name in disk killed; do
+		expect "$name: sound" "$build/bin/vhd-check" "$dir/$name.vhd"
+	done
 	expect 'the socket is gone' equal "$(cat "$dir/left")" ''
 	exits gone 3 'no guest ic is running'
 	expect 'its disk is clean' clean disk
-	expect 'the image is sound' "$build/bin/vhd-check" "$dir/disk.vhd"
 	[ $failures -ne 0 ] || rm -rf "$dir"
 }
 
@@ -558,6 +565,13 @@ await() # PID FILE PATTERN
 gone() # PID
 {
 	[ -z "$1" ] || ! kill -0 "$1" 2>/dev/null
+}
+
+# A few of the guests of `make check-guests`.
+case_matrix()
+{
+	"$here/matrix.sh" "$build" quick
+	expect 'each boots, writes, and leaves a clean disk' equal $? 0
 }
 
 # While a guest runs, its images belong to it: on this host, whatever runs it.

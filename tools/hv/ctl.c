@@ -602,7 +602,7 @@ int ctl_open(const char *name, int *status)
 
 static int talk(struct ctl_args *a, const struct files *f)
 {
-	int status, fd = ctl_open(a->name, &status);
+	int status = CLI_IO, fd = ctl_open(a->name, &status);
 
 	if (fd < 0)
 		return status;

@@ -420,7 +420,8 @@ static int run_freeze(struct args *a, int fd)
 	if (status != CLI_OK || !a->request.hold)
 		return end(a, o, status);
 	status = end(a, o, status);
-	(void)fflush(stdout);
+	if (status != CLI_OK)
+		return status; /* whoever reads us would not know: it thaws */
 	until_input_ends(fd);
 	o = ask(&thaw, fd);
 	if (!o)
