@@ -99,8 +99,11 @@ enum hv_end {
 
 /* True when the processor and kernel can run a partition; otherwise err says
  * what is missing. Requires the CPU flag as well as a working /dev/kvm.
+ * `hv_present` does not try, which spares the time of a virtual machine's coming
+ * and going: hv_create will tell.
  */
 bool hv_available(struct vhd_err *err);
+bool hv_present(struct vhd_err *err);
 
 int hv_create(const struct hv_opts *opts, struct hv **out, struct vhd_err *err);
 void hv_destroy(struct hv *hv);

@@ -114,6 +114,16 @@ int hv_kvm_create_vm(int kvm_fd)
 	return fd;
 }
 
+bool hv_present(struct vhd_err *err)
+{
+	int kvm_fd;
+
+	if (hv_kvm_open(&kvm_fd, err) < 0)
+		return false;
+	(void)close(kvm_fd);
+	return true;
+}
+
 bool hv_available(struct vhd_err *err)
 {
 	int kvm_fd, vm_fd, ret = hv_kvm_open(&kvm_fd, err);

@@ -91,6 +91,7 @@ static void a_kvm_that_lacks_something_is_not_used(void **state)
 	fake.no_flag = true;
 	assert_int_equal(fake_make(&hv, false, &err), -ENODEV);
 	assert_false(hv_available(&err));
+	assert_false(hv_present(&err));
 	fake_reset();
 	fake.version = KVM_API_VERSION + 1;
 	assert_int_equal(fake_make(&hv, false, &err), -ENOTSUP);
@@ -103,6 +104,7 @@ static void a_kvm_that_lacks_something_is_not_used(void **state)
 	fake.refuse_errno = EBUSY;
 	assert_false(hv_available(&err));
 	assert_int_equal(err.code, -EBUSY);
+	assert_true(hv_present(&err));
 	fake_reset();
 	assert_true(hv_available(&err));
 	assert_int_equal(fake_open_files(), files);

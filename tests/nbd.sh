@@ -27,14 +27,20 @@ trap 'exit 130' INT TERM
 cd "$dir" || exit 1
 uri="nbd+unix:///?socket=$dir/socket"
 
+# A socket is there before anybody listens on it.
+listening()
+{
+	grep -q " 00010000 .* $dir/socket\$" /proc/net/unix
+}
+
 up() # COMMAND...: start a server on the socket
 {
 	rm -f socket
 	"$@" >server.log 2>&1 &
 	server=$!
 	i=0
-	while [ ! -S socket ] && [ $((i += 1)) -lt 200 ]; do sleep 0.02; done
-	[ -S socket ] || { echo "no server: $*"; cat server.log; return 1; }
+	while ! listening && [ $((i += 1)) -lt 500 ]; do sleep 0.02; done
+	listening || { echo "no server: $*"; cat server.log; return 1; }
 }
 
 kit() # ARGUMENT...

@@ -71,9 +71,8 @@ packages()
 	test  genisoimage       a disc for its DVD drive
 	test  grub-pc-bin       the boot loader of a disk that boots by itself
 	test  grub-common       puts its parts together
-	test  syslinux          another one, in the long column
+	test  syslinux          another one, for disks made by hand
 	test  syslinux-common   its boot sectors
-	test  isolinux          one for discs, in the long column
 	test  kmod              its modules, and those of tests/guest/l1.sh
 	test  cpio              packs its first file system
 	test  python3           reads llvm-cov's figures

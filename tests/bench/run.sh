@@ -3,7 +3,7 @@
 # Run the benchmarks, print a table, write BUILD/bench/results.json.
 #
 # usage: run.sh [NAME]...        (default: queue vsc scale chain convert doors nbd
-#                                 start)
+#                                 start guest)
 #
 # Environment: BUILD, MAKE. A benchmark NAME is tests/bench/NAME.sh: it gets
 # the build folder as its argument and prints one JSON object a line, with the
@@ -27,7 +27,7 @@ mkdir -p "$out" || exit 1
 
 failed=
 : >"$out/results.jsonl"
-[ $# -gt 0 ] || set -- queue vsc scale chain convert doors nbd start
+[ $# -gt 0 ] || set -- queue vsc scale chain convert doors nbd start guest
 for name; do
 	echo "== $name"
 	"tests/bench/$name.sh" "$build" >"$out/$name.out" ||

@@ -152,3 +152,63 @@ test_torture()
 	done
 	dmesg | tail -n 40 | sed 's/^/guest: dmesg /'
 }
+
+# A look at the counters of the bench, for the host to look at its own.
+look() # begin|end JOB
+{
+	read -r up _ </proc/uptime
+	read -r reads _ read_sectors _ writes _ write_sectors _ \
+		<"/sys/block/$disk/stat"
+	interrupts=$(awk '/^ *HYP:|virtio/ { n += $2 } END { print n + 0 }' \
+		/proc/interrupts)
+	say "mark $1 $2 $up $((reads + writes))" \
+		"$((read_sectors + write_sectors)) $interrupts"
+}
+
+# Counters are looked at while it runs, so that its start is no part of it.
+bench_job() # NAME RW BLOCK DEPTH
+{
+	read -r from _ _ _ writes _ <"/sys/block/$disk/stat"
+	from=$((from + writes + 50))
+	now=0
+	run_tool fio --name="$1" --filename="/dev/$disk" --rw="$2" --bs="$3" \
+		--iodepth="$4" --ioengine=libaio --direct=1 --norandommap \
+		--time_based --runtime=30 --size=100% >/tmp/out 2>&1 &
+	while [ $now -lt $from ] && [ -e /proc/$! ]; do
+		usleep 300000
+		read -r now _ _ _ writes _ <"/sys/block/$disk/stat"
+		now=$((now + writes))
+	done
+	look begin "$1"
+	sleep "$(word seconds)"
+	look end "$1"
+	kill $! || sed 's/^/guest: fio /' /tmp/out
+	wait
+}
+
+# What tests/bench/guest.sh measures, on the disk of 128 MiB; the programs are
+# on any other.
+test_bench()
+{
+	load
+	while read -r module; do
+		insmod "/mod/$module" || say "cannot load $module"
+	done </mod/more
+	mkdir -p /tmp /tools
+	usleep 1000000
+	for sys in /sys/block/sd* /sys/block/vd*; do
+		[ -e "$sys" ] || continue
+		if [ "$(cat "$sys/size")" = 262144 ]; then
+			disk=${sys##*/}
+		else
+			mount -t iso9660 -o ro "/dev/${sys##*/}" /tools
+		fi
+	done
+	for job in $(word jobs | tr , ' '); do
+		case $job in
+		rand*) bench_job "$job" "${job%-*}" 4k "${job#*-}" ;;
+		*) bench_job "$job" "${job%-*}" 1m 4 ;;
+		esac
+	done
+	grep -v ' 0$' /proc/interrupts | sed 's/^/guest: interrupts /'
+}

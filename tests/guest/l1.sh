@@ -13,6 +13,8 @@
 # ours; the command's exit status becomes ours. 124: the time was over;
 # 125: the machine did not come up.
 #
+# L1_PID, if set, names a file for the process id of the nested machine.
+#
 # Why these settings: with two emulated processors Linux distrusts the TSC
 # unless told (tsc=reliable), and then every clock read of a guest would be an
 # exit; emulated SVM does not intercept XSETBV, hence no xsave, and with it
@@ -201,6 +203,9 @@ timeout -k 5 "$limit" qemu-system-x86_64 \
 	-virtfs "local,path=$work/ctl,mount_tag=ctl,security_model=none" \
 	$set_shares </dev/null &
 pid=$!
+while [ -n "${L1_PID-}" ] && kill -0 $pid && ! pgrep -P $pid >"$L1_PID"; do
+	sleep 0.1
+done
 wait $pid
 status=$?
 pid=

@@ -41,7 +41,7 @@ all_cells()
 # Without what must be fetched first; one of each way into the guest.
 quick_cells()
 {
-	echo cloud/direct/4 generic/firmware/2 plain/firmware/1
+	echo cloud/direct/4 cloud/firmware/2 plain/firmware/1
 }
 
 # What the guest does once it has a shell.

@@ -20,7 +20,7 @@ operations=400
 hostile_operations=120 # of the guest beside the hostile one
 hostile_seed=${SEED:-7}
 limit=240
-all_cases='ends torture pattern hostile scsi ic firmware life full ide flush locks refusals'
+all_cases='ends torture pattern matrix hostile scsi ic firmware life full ide flush locks refusals'
 # Minutes of a nested machine for what tests/nbd.sh shows without a guest.
 [ "${PROOF_LONG-}" != 1 ] || all_cases="$all_cases nbd"
 PATH=$PATH:/usr/sbin:/sbin
@@ -567,6 +567,13 @@ gone() # PID
 	[ -z "$1" ] || ! kill -0 "$1" 2>/dev/null
 }
 
+# A few of the guests of `make check-guests`.
+case_matrix()
+{
+	"$here/matrix.sh" "$build" quick
+	expect 'each boots, writes, and leaves a clean disk' equal $? 0
+}
+
 # While a guest runs, its images belong to it: on this host, whatever runs it.
 case_locks()
 {
@@ -934,6 +941,8 @@ poweroff'
 	booted mbr 3000 2048
 	expect 'mbr: a second start in the same run' said "$dir/mbr.console" \
 		'boots xx'
+	expect 'mbr: before which the boot loader could write' said \
+		"$dir/mbr.console" 'loader starts xx'
 	in_qemu mbr
 	"$here/firmware.sh" "$build" "$dir/gpt.vhd" "$dir/gpt" poweroff
 	booted gpt 1500 4096

@@ -78,12 +78,14 @@ static int choose_kvm(const struct hv_args *args)
 
 	if (args->accel == HV_ACCEL_TCG)
 		return 0;
-	if (hv_available(&err))
-		return 1;
 	if (args->accel == HV_ACCEL_KVM) {
+		if (hv_present(&err))
+			return 1;
 		fprintf(stderr, "%s: --accel kvm: %s\n", hv_prog, err.text);
 		return -1;
 	}
+	if (hv_available(&err))
+		return 1;
 	fprintf(stderr, "%s: %s: the guest runs in an emulated machine (QEMU), "
 		"slowly\n", hv_prog, err.text);
 	return 0;
