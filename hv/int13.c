@@ -58,6 +58,7 @@ struct hv_int13 {
 	pthread_mutex_t lock; /* all below, and a call as a whole */
 	unsigned first; /* number of the first disk; 0: not started */
 	unsigned count; /* disks that have a number */
+	bool counted;   /* since all have one */
 	bool from_disc; /* `boot` is what it was started from */
 	struct hv_eltorito boot;
 	uint8_t boot_drive;
@@ -602,17 +603,43 @@ static bool drive_find(const struct hv_int13 *h, uint8_t number,
 	return true;
 }
 
+/* Numbers behind ours: no drives. The firmware gives them to what it finds
+ * itself, drives of the emulated IDE controller, which are ours once more.
+ */
+static bool is_twice(const struct hv_int13 *h, uint8_t number)
+{
+	return h->first && number >= h->first + h->count &&
+	       number < HV_INT13_DVD_FIRST;
+}
+
+/* The same for how many there are: the first call comes when all have their
+ * numbers; later the word is the guest's.
+ */
+static void count_once(struct hv_int13 *h)
+{
+	uint8_t count = (uint8_t)(h->first - DISK_FIRST + h->count);
+
+	if (!h->first || h->counted)
+		return;
+	h->counted = true;
+	if (h->count > 0)
+		(void)hv_gpa_write(h->mem, BDA_COUNT, &count, 1);
+}
+
 static enum hv_int13_result call(struct hv_int13 *h, struct hv_int13_regs *r)
 {
-	const struct function *f;
+	const struct function *f = NULL;
 	struct drive d;
 	enum status st = ST_PARAMETER;
+	bool twice = is_twice(h, low(r->dx));
 	uint8_t byte;
 
-	if (!drive_find(h, low(r->dx), &d))
+	count_once(h);
+	if (!twice && !drive_find(h, low(r->dx), &d))
 		return HV_INT13_NOT_OURS;
 	h->stats.calls++;
-	f = find(high(r->ax), d.disk->dvd);
+	if (!twice)
+		f = find(high(r->ax), d.disk->dvd);
 	set_high(&r->ax, 0);
 	if (f)
 		st = f->run(h, &d, r);
@@ -625,7 +652,9 @@ static enum hv_int13_result call(struct hv_int13 *h, struct hv_int13_regs *r)
 	return HV_INT13_ERROR;
 }
 
-/* Disks come behind those that the firmware has found by itself. */
+/* Disks come behind those that the firmware has by now: none, as it is told to
+ * begin with ours.
+ */
 static void start(struct hv_int13 *h)
 {
 	uint8_t found = 0;
@@ -664,7 +693,7 @@ void hv_int13_reset(struct hv_int13 *h)
 {
 	pthread_mutex_lock(&h->lock);
 	h->first = h->count = 0;
-	h->from_disc = false;
+	h->counted = h->from_disc = false;
 	pthread_mutex_unlock(&h->lock);
 }
 

@@ -49,7 +49,7 @@ struct hv_int13_regs {
 enum hv_int13_result {
 	HV_INT13_OK,
 	HV_INT13_ERROR,    /* the caller is to see the carry flag */
-	HV_INT13_NOT_OURS, /* a drive of whoever had the vector before */
+	HV_INT13_NOT_OURS, /* a drive that is none of hv's: a floppy, say */
 };
 
 struct hv_int13_stats {

@@ -445,8 +445,8 @@ void hv_vcpu_join(struct hv_vcpu *v)
 {
 	if (!v->started)
 		return;
+	v->started = false; /* no kick, by a signal's handler say, from now on */
 	v->leave = true;
 	(void)sem_post(&v->go);
 	(void)pthread_join(v->thread, NULL);
-	v->started = false;
 }

@@ -461,7 +461,7 @@ static void every_function_of_every_drive_has_an_answer(void **state)
 
 	for (unsigned ah = 0; ah < 256; ah++)
 		for (unsigned dl = 0; dl < 256; dl++) {
-			bool ours = dl == 0x80 || dl == 0x81 || dl == 0xe0;
+			bool ours = dl >= 0x80 && dl <= 0xe0;
 			enum hv_int13_result got;
 
 			w->r = (struct hv_int13_regs){
@@ -506,6 +506,31 @@ static void disks_come_behind_those_that_are_there(void **state)
 						: n == 95 ? 96
 							  : n);
 	}
+}
+
+/* SeaBIOS finds drives of the IDE controller by itself, after ours. */
+static void disks_that_the_firmware_finds_once_more_are_none(void **state)
+{
+	struct world *w = *state;
+
+	w->ram[0x475] += 2;
+	assert_int_equal(call(w, 0x0800, 0x80), 0);
+	assert_int_equal(w->r.dx & 0xff, 2);
+	assert_int_equal(w->ram[0x475], 2);
+	for (unsigned dl = 0x82; dl < 0xe0; dl++) {
+		assert_int_equal(call(w, 0x0201, (uint16_t)dl), 1);
+		assert_int_equal(call(w, 0x1500, (uint16_t)dl), 1);
+	}
+	/* what a boot loader says later stays */
+	w->ram[0x475] = 7;
+	assert_int_equal(call(w, 0x0800, 0x80), 0);
+	assert_int_equal(w->ram[0x475], 7);
+	hv_int13_reset(w->h);
+	w->ram[0x475] = 0;
+	(void)hv_int13_exit(w->h, HV_INT13_START, &w->r);
+	w->ram[0x475] = 3;
+	assert_int_equal(call(w, 0x0800, 0x80), 0);
+	assert_int_equal(w->ram[0x475], 2);
 }
 
 /* ------------------------------------------------------------------ discs -- */
@@ -635,6 +660,7 @@ int main(void)
 		TEST(memory_that_is_none_is_refused),
 		TEST(every_function_of_every_drive_has_an_answer),
 		TEST(disks_come_behind_those_that_are_there),
+		TEST(disks_that_the_firmware_finds_once_more_are_none),
 		TEST(a_disc_boots),
 		TEST(a_disc_that_does_not_boot_is_left),
 	};

@@ -11,7 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include <seccomp.h>
+#include <stdatomic.h>
 
+#include "tests/lib/nbdtest.h"
 #include "tools/hv/fwdisk.h"
 
 #define SIZE_BYTES (8u << 20)
@@ -268,8 +271,170 @@ static void several_processors_take_turns(void **state)
 	}
 }
 
+/* ------------------------------------------- servers that do not answer - */
+
+/* Disk 0 is on a server. */
+struct served {
+	struct world *w;
+	struct fixture f;
+	pthread_t thread;
+	enum vhd_op op;
+	int result;
+	atomic_bool over;
+};
+
+static int serve(void **state)
+{
+	struct served *s = calloc(1, sizeof(*s));
+	struct vhd_err err;
+	void *world;
+
+	set_up(&world);
+	s->w = world;
+	hv_fwdisks_destroy(s->w->f);
+	assert_int_equal(vhd_close(s->w->disks.img[0], &err), 0);
+	fakenbd_init(&s->f.server, ROOM);
+	s->f.how = (struct nbd_how){
+		.reconnect_ms = VHD_NBD_FOREVER,
+		.answer_ms = VHD_NBD_FOREVER,
+		.writable = true,
+		.socket = fakenbd_connect,
+		.socket_arg = &s->f.server,
+	};
+	s->w->disks.img[0] = open_image(&s->f, VHD_FORMAT_RAW);
+	if (hv_fwdisks_create(&s->w->disks, &s->w->f, &err) < 0)
+		fail_msg("%s", err.text);
+	*state = s;
+	return 0;
+}
+
+static int serve_no_more(void **state)
+{
+	struct served *s = *state;
+	void *world = s->w;
+
+	hv_fwdisks_destroy(s->w->f);
+	s->w->f = NULL;
+	vhd_hurry(s->w->disks.img[0], 1);
+	(void)vhd_close(s->w->disks.img[0], NULL); /* the server may be lost */
+	s->w->disks.img[0] = NULL;
+	tear_down(&world);
+	fakenbd_fini(&s->f.server);
+	free(s);
+	return 0;
+}
+
+/* No call that a thread in the sandbox may not have. */
+static int confined(enum vhd_engine engine, struct vhd_err *err)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+
+	(void)engine;
+	(void)err;
+	if (!ctx ||
+	    seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS,
+			     SCMP_SYS(epoll_create1), 0) ||
+	    seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, SCMP_SYS(epoll_ctl),
+			     0) ||
+	    seccomp_load(ctx))
+		return vhd_fail(err, -EPERM, VHD_WHY_SYSTEM, 0, "no filter");
+	seccomp_release(ctx);
+	return 0;
+}
+
+static void *ask_one(void *arg)
+{
+	struct served *s = arg;
+	uint8_t b[512] = {0};
+
+	s->result = s->op == VHD_OP_READ ? get(s->w, 0, 0, b, 512)
+					 : put(s->w, 0, 0, b, 512);
+	atomic_store(&s->over, true);
+	return NULL;
+}
+
+/* The answer is waited for: it does not come before it is. */
+static void a_disk_on_a_server_is_read_in_the_sandbox(void **state)
+{
+	struct served *s = *state;
+	struct vhd_err err;
+
+	assert_int_equal(hv_fwdisks_start(s->w->f, confined, &err), 0);
+	pthread_mutex_lock(&s->f.server.lock);
+	s->f.server.hold = true;
+	pthread_mutex_unlock(&s->f.server.lock);
+	s->op = VHD_OP_READ;
+	assert_int_equal(pthread_create(&s->thread, NULL, ask_one, s), 0);
+	fakenbd_await(&s->f.server, FAKENBD_READ, 1);
+	fakenbd_release(&s->f.server);
+	assert_int_equal(pthread_join(s->thread, NULL), 0);
+	assert_int_equal(s->result, 0);
+}
+
+/* A request that the server has, and keeps. */
+static void hang(struct served *s, enum vhd_op op)
+{
+	bool write = op == VHD_OP_WRITE;
+	unsigned n = write ? FAKENBD_WRITE : FAKENBD_READ;
+	unsigned before = fakenbd_count(&s->f.server, n);
+
+	fakenbd_hush(&s->f.server, 64);
+	s->op = op;
+	atomic_store(&s->over, false);
+	assert_int_equal(pthread_create(&s->thread, NULL, ask_one, s), 0);
+	fakenbd_await(&s->f.server, n, before + 1);
+}
+
+static int hung_result(struct served *s)
+{
+	assert_int_equal(pthread_join(s->thread, NULL), 0);
+	fakenbd_hush(&s->f.server, 0);
+	return s->result;
+}
+
+static void a_guest_opens_a_controller_while_another_s_disk_hangs(void **state)
+{
+	struct served *s = *state;
+
+	started(s->w);
+	hang(s, VHD_OP_WRITE);
+	hv_fwdisks_guest_has(s->w->f, 1, true);
+	assert_false(atomic_load(&s->over));
+	hv_fwdisks_hurry(s->w->f, true); /* the machine stops */
+	assert_true(hung_result(s) < 0);
+	hv_fwdisks_hurry(s->w->f, false);
+	assert_int_equal(put(s->w, 0, 0, (uint8_t[512]){0}, 512), 0);
+}
+
+static void a_write_that_hangs_ends_before_the_guest_s_begin(void **state)
+{
+	struct served *s = *state;
+
+	started(s->w);
+	hang(s, VHD_OP_WRITE);
+	hv_fwdisks_guest_has(s->w->f, 0, true);
+	assert_true(hung_result(s) < 0);
+	assert_int_equal(put(s->w, 0, 0, (uint8_t[512]){0}, 512), -EBUSY);
+}
+
+static void an_image_leaves_where_a_request_hangs(void **state)
+{
+	struct served *s = *state;
+
+	started(s->w);
+	hang(s, VHD_OP_READ);
+	hv_fwdisks_hold(s->w->f);
+	hv_fwdisks_let_go(s->w->f);
+	assert_true(hung_result(s) < 0);
+	assert_int_equal(get(s->w, 0, 0, (uint8_t[512]){0}, 512), 0);
+	hang(s, VHD_OP_READ);
+	hv_fwdisks_forget(s->w->f, 0);
+	assert_true(hung_result(s) < 0);
+}
+
 int main(void)
 {
+#define SERVED(f) cmocka_unit_test_setup_teardown(f, serve, serve_no_more)
 #define WORLD(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		WORLD(what_is_written_is_read_back),
@@ -281,6 +446,10 @@ int main(void)
 		WORLD(in_a_hurry_nothing_is_begun),
 		WORLD(a_thread_that_may_not_begin_is_told),
 		WORLD(several_processors_take_turns),
+		SERVED(a_disk_on_a_server_is_read_in_the_sandbox),
+		SERVED(a_guest_opens_a_controller_while_another_s_disk_hangs),
+		SERVED(a_write_that_hangs_ends_before_the_guest_s_begin),
+		SERVED(an_image_leaves_where_a_request_hangs),
 	};
 	int failed;
 

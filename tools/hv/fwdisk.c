@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One request at a time: firmware waits for each anyway. A caller leaves its
  * request under the lock, wakes the thread, which owns the queue, and waits.
- * See fwdisk.h.
+ * Who asks for more than a request (see `urgent`) is never held up for long by
+ * one whose medium does not answer. See fwdisk.h.
  */
 #include "fwdisk.h"
 
@@ -13,7 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
+
+/* For a request to end by itself when somebody waits who has to go on. */
+#define GRACE_S 1
+/* ... and for one that was cancelled, where it is for an NBD server to end it;
+ * then for the server, which is given up.
+ */
+#define HURRY_MS 500
 
 struct fwdisk {
 	struct hv_fwdisks *all;
@@ -41,7 +50,10 @@ struct hv_fwdisks {
 	pthread_cond_t moved; /* something of it changed */
 	enum turn turn;
 	struct vhd_req req;
+	struct fwdisk *at;      /* whose `req` is; NULL: nobody's */
 	struct fwdisk *leaving; /* to be detached, in place of a request */
+	unsigned urgent; /* wait for the turn, and have it before others */
+	bool evict;      /* the request in flight ends early */
 	bool hurry, stop;
 	bool ready; /* the thread is, or never will be: `begin_err` */
 	struct vhd_err begin_err;
@@ -83,26 +95,46 @@ static bool hurried(struct hv_fwdisks *f)
 	bool yes;
 
 	pthread_mutex_lock(&f->lock);
-	yes = f->hurry || f->stop;
+	yes = f->hurry || f->stop || f->evict;
 	pthread_mutex_unlock(&f->lock);
 	return yes;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* To its end; a request that is hurried still ends once, by the queue. */
 static void carry_out(struct hv_fwdisks *f, struct vhd_req *req)
 {
+	enum { GOES_ON, CANCELLED, GIVEN_UP } how = GOES_ON;
 	struct vhd_req *done;
-	bool cancelled = false;
+	int64_t due_ms = 0;
 
 	vhd_queue_submit(f->queue, req);
 	while (vhd_queue_reap(f->queue, &done, 1) == 0) {
-		(void)vhd_queue_wait(f->queue, f->wake_fd, -1);
+		int64_t left = due_ms - now_ms();
+
+		(void)vhd_queue_wait(f->queue, f->wake_fd,
+				     how != CANCELLED ? -1
+				     : left > 0	      ? (int)left
+						      : 0);
 		drain(f);
-		if (!cancelled && hurried(f)) {
+		if (how == GOES_ON && hurried(f)) {
 			vhd_queue_cancel(f->queue, req);
-			cancelled = true;
+			due_ms = now_ms() + HURRY_MS;
+			how = CANCELLED;
+		} else if (how == CANCELLED && now_ms() >= due_ms) {
+			vhd_hurry(req->img, HURRY_MS);
+			how = GIVEN_UP;
 		}
 	}
+	if (how == GIVEN_UP) /* others wait as long as they like */
+		vhd_hurry(req->img, VHD_NBD_FOREVER);
 }
 
 static void leave(struct hv_fwdisks *f, struct fwdisk *d)
@@ -142,6 +174,10 @@ static void *thread_main(void *arg)
 	int rc = 0;
 
 	(void)pthread_setname_np(pthread_self(), "firmware-disk");
+	/* A queue with disks on servers puts what it waits for in one place, by
+	 * a call that is given up next.
+	 */
+	(void)vhd_queue_wait(f->queue, f->wake_fd, 0);
 	if (f->begins)
 		rc = f->begins(vhd_queue_engine(f->queue), &err);
 	pthread_mutex_lock(&f->lock);
@@ -163,13 +199,62 @@ static void *thread_main(void *arg)
 static void take_turn(struct hv_fwdisks *f)
 {
 	pthread_mutex_lock(&f->lock);
-	while (f->turn != TURN_FREE)
+	while (f->turn != TURN_FREE || f->urgent)
 		pthread_cond_wait(&f->moved, &f->lock);
+}
+
+/* With the lock: until it is so. What is in flight has its time to end by
+ * itself, and is then ended: whoever calls serves the whole guest, or a person.
+ */
+static void until(struct hv_fwdisks *f,
+		  bool (*so)(const struct hv_fwdisks *f, unsigned controller),
+		  unsigned controller)
+{
+	struct timespec due;
+	bool late = false;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &due);
+	due.tv_sec += GRACE_S;
+	while (!so(f, controller)) {
+		if (!late) {
+			late = pthread_cond_clockwait(&f->moved, &f->lock,
+						      CLOCK_MONOTONIC,
+						      &due) == ETIMEDOUT;
+			continue;
+		}
+		f->evict = true;
+		wake(f);
+		pthread_cond_wait(&f->moved, &f->lock);
+	}
+}
+
+static bool is_free(const struct hv_fwdisks *f, unsigned unused)
+{
+	(void)unused;
+	return f->turn == TURN_FREE;
+}
+
+static bool writes_nothing(const struct hv_fwdisks *f, unsigned controller)
+{
+	bool in_flight = f->turn == TURN_ASKED || f->turn == TURN_WORKING;
+
+	return !in_flight || !f->at || f->req.op != VHD_OP_WRITE ||
+	       f->at->controller != controller;
+}
+
+/* As take_turn, before all who ask for a request only. */
+static void take_turn_first(struct hv_fwdisks *f)
+{
+	pthread_mutex_lock(&f->lock);
+	f->urgent++;
+	until(f, is_free, 0);
+	f->urgent--;
 }
 
 static void end_turn(struct hv_fwdisks *f)
 {
 	f->turn = TURN_FREE;
+	f->at = NULL;
 	f->leaving = NULL;
 	pthread_cond_broadcast(&f->moved);
 	pthread_mutex_unlock(&f->lock);
@@ -178,6 +263,7 @@ static void end_turn(struct hv_fwdisks *f)
 static void ask(struct hv_fwdisks *f)
 {
 	f->turn = TURN_ASKED;
+	f->evict = false; /* it was meant for one that has ended */
 	wake(f);
 	while (f->turn != TURN_DONE)
 		pthread_cond_wait(&f->moved, &f->lock);
@@ -208,6 +294,7 @@ static int submit(struct fwdisk *d, struct vhd_req *req)
 	if (rc == 0) {
 		f->req = *req;
 		f->req.img = d->img;
+		f->at = d;
 		ask(f);
 		rc = f->req.result;
 	}
@@ -272,15 +359,17 @@ const struct hv_disk *hv_fwdisk(const struct hv_fwdisks *f, unsigned i)
 
 void hv_fwdisks_guest_has(struct hv_fwdisks *f, unsigned controller, bool yes)
 {
-	take_turn(f);
-	f->guest_has[controller] = yes;
-	end_turn(f);
+	pthread_mutex_lock(&f->lock);
+	f->guest_has[controller] = yes; /* no write begins any more */
+	if (yes)
+		until(f, writes_nothing, controller);
+	pthread_mutex_unlock(&f->lock);
 }
 
 void hv_fwdisks_hold(struct hv_fwdisks *f)
 {
 	if (f)
-		take_turn(f); /* and keep the lock */
+		take_turn_first(f); /* and keep the lock */
 }
 
 void hv_fwdisks_let_go(struct hv_fwdisks *f)
@@ -296,7 +385,7 @@ void hv_fwdisks_forget(struct hv_fwdisks *f, unsigned i)
 	if (!f)
 		return;
 	d = &f->disks[i];
-	take_turn(f);
+	take_turn_first(f);
 	if (d->img && f->started && !f->stop) {
 		f->leaving = d;
 		ask(f);

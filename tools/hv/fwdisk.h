@@ -7,7 +7,7 @@
  * storage controller: from then on it is the guest's driver that writes, and
  * the door says -EBUSY, until the controller's last channel is closed again.
  * The two are never at it together: opening waits for a write that is on its
- * way here.
+ * way here, for no longer than it takes to end it early.
  */
 #ifndef TOOLS_HV_FWDISK_H
 #define TOOLS_HV_FWDISK_H
@@ -40,12 +40,13 @@ const struct hv_disk *hv_fwdisk(const struct hv_fwdisks *f, unsigned i);
 /* The guest's driver has a controller's disks, or not any more. */
 void hv_fwdisks_guest_has(struct hv_fwdisks *f, unsigned controller, bool yes);
 /* Nobody is at an image by this door from here until `let_go`, which follows
- * soon: vCPUs wait for it. Not from this file's thread. `f` may be NULL.
+ * soon: vCPUs wait for it. A request that does not end within seconds is ended
+ * (-ECANCELED). Not from this file's thread. `f` may be NULL.
  */
 void hv_fwdisks_hold(struct hv_fwdisks *f);
 void hv_fwdisks_let_go(struct hv_fwdisks *f);
-/* Disk `i`'s image is about to be closed: no medium from now on. Not from
- * this file's thread. `f` may be NULL.
+/* Disk `i`'s image is about to be closed: no medium from now on. Waits as
+ * `hold` does. Not from this file's thread. `f` may be NULL.
  */
 void hv_fwdisks_forget(struct hv_fwdisks *f, unsigned i);
 
