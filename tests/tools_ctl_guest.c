@@ -679,9 +679,16 @@ static void the_program_says_how_it_went(void **state)
 	assert_non_null(strstr(out, "\"pairs\":["));
 	assert_int_equal(program("vm", "kvp", "get", "key11", NULL), 0);
 	assert_string_equal(out, "value\n");
+	assert_int_equal(program("vm", "kvp", "get", "key11", "--json", NULL),
+			 0);
+	assert_non_null(strstr(out, "\"ok\":true"));
 	assert_int_equal(program("vm", "kvp", "get", "--pool", "auto", "key11",
 				 NULL),
 			 1);
+	assert_int_equal(program("vm", "kvp", "get", "key99", "--json", NULL),
+			 1);
+	assert_non_null(strstr(out, "\"ok\":false"));
+	assert_non_null(strstr(out, "\"error\":"));
 	assert_int_equal(program("vm", "kvp", "set", "a", "b", NULL), 0);
 	assert_int_equal(program("vm", "kvp", "delete", "a", NULL), 0);
 	assert_int_equal(program("vm", "freeze", "--limit", "9", NULL), 0);
@@ -691,6 +698,21 @@ static void the_program_says_how_it_went(void **state)
 	assert_int_equal(program("vm", "shutdown", "--timeout", "1", NULL), 1);
 	assert_int_equal(program("nobody", "info", NULL), 3);
 	stop(&w);
+}
+
+/* An hv that a guest has taken over may answer anything. */
+static void an_answer_of_other_kinds_ends_no_client(void **state)
+{
+	struct json_object *o = json_tokener_parse(
+		"{\"ok\":true,\"state\":5,\"services\":7,\"disks\":\"x\","
+		"\"memory\":[],\"heartbeat\":{}}");
+
+	(void)state;
+	assert_non_null(o);
+	ctl_show_info(o);
+	ctl_show_list(o);
+	ctl_show_stats(json_object_object_get(o, "state"), NULL, 1);
+	json_object_put(o);
 }
 
 static void *end_soon(void *arg)
@@ -761,6 +783,7 @@ int main(void)
 		cmocka_unit_test(
 			a_slow_console_loses_output_and_is_told_how_much),
 		cmocka_unit_test(the_program_says_how_it_went),
+		cmocka_unit_test(an_answer_of_other_kinds_ends_no_client),
 		cmocka_unit_test(a_shutdown_is_over_when_the_guest_is_gone),
 		cmocka_unit_test(what_makes_no_sense_is_usage),
 	};

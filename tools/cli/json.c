@@ -82,7 +82,9 @@ void cli_json_add(struct json_object *array, struct json_object *value)
 
 size_t cli_json_count(const struct json_object *array)
 {
-	return array ? json_object_array_length(array) : 0;
+	return json_object_is_type(array, json_type_array)
+		       ? json_object_array_length(array)
+		       : 0;
 }
 
 const char *cli_json_at(struct json_object *array, size_t i)

@@ -26,6 +26,7 @@ void cli_json_put(struct json_object *o, const char *key,
 		  struct json_object *value);
 void cli_json_add(struct json_object *array, struct json_object *value);
 
+/* 0 of what is no array: an answer may come from a guest's hv. */
 size_t cli_json_count(const struct json_object *array);
 /* A text of the array. */
 const char *cli_json_at(struct json_object *array, size_t i);

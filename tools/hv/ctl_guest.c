@@ -561,12 +561,30 @@ static int show_value(const struct args *a, struct json_object *o)
 	const char *s = json_object_get_string(get(o, "value"));
 	char value[HV_IC_VALUE_BYTES];
 
-	if (a->json)
+	if (a->json) {
+		cli_json_put(o, "ok", cli_json_bool(true));
 		return cli_json_end(prog, json_object_get(o), CLI_OK);
+	}
 	snprintf(value, sizeof(value), "%s", s ? s : "");
 	cli_text_clean(value);
 	puts(value);
 	return cli_json_end(prog, NULL, CLI_OK);
+}
+
+static int no_key(const struct args *a)
+{
+	char text[HV_IC_KEY_BYTES + 32];
+	struct json_object *o;
+
+	snprintf(text, sizeof(text), "the guest has no key %s", a->request.key);
+	if (!a->json) {
+		cli_tell("%s: %s\n", prog, text);
+		return CLI_DIFFERENT;
+	}
+	o = cli_json_object();
+	cli_json_put(o, "ok", cli_json_bool(false));
+	cli_json_put(o, "error", cli_json_string(text));
+	return cli_json_end(prog, o, CLI_DIFFERENT);
 }
 
 static int run_kvp_get(struct args *a, int fd)
@@ -578,10 +596,8 @@ static int run_kvp_get(struct args *a, int fd)
 	o = find(all, a->request.key);
 	if (status == CLI_OK && o)
 		status = show_value(a, o);
-	else if (status == CLI_OK) {
-		status = CLI_DIFFERENT;
-		cli_tell("%s: the guest has no key %s\n", prog, a->request.key);
-	}
+	else if (status == CLI_OK)
+		status = no_key(a);
 	json_object_put(all);
 	return status;
 }
