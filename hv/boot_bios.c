@@ -39,9 +39,9 @@ int hv_bios_check(const uint8_t *image, size_t bytes, struct vhd_err *err)
 {
 	if (bytes > ROM_BYTES_MAX)
 		return vhd_fail(err, -EUCLEAN, VHD_WHY_UNSUPPORTED, 0,
-				"has %zu bytes, a BIOS at most %u; UEFI "
+				"has more than the %u bytes of a BIOS; UEFI "
 				"firmware (OVMF) has no driver for these disks",
-				bytes, ROM_BYTES_MAX);
+				ROM_BYTES_MAX);
 	if (bytes < ROM_BYTES_MIN || bytes % HV_PAGE_BYTES != 0 ||
 	    (image[bytes - 16] != 0xea && image[bytes - 16] != 0xe9))
 		return vhd_fail(err, -EUCLEAN, VHD_WHY_UNSUPPORTED, 0,
