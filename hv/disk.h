@@ -37,4 +37,7 @@ struct hv_disk {
 	uint8_t id[16]; /* stable */
 };
 
+/* Whether a disc has what a BIOS boots (El Torito, no emulation). */
+bool hv_disc_boots(const struct hv_disk *disc);
+
 #endif

@@ -97,3 +97,10 @@ int hv_eltorito_find(const struct hv_disk *disc, struct hv_eltorito *out)
 		out->segment = SEGMENT;
 	return out->sectors ? 0 : -EINVAL;
 }
+
+bool hv_disc_boots(const struct hv_disk *disc)
+{
+	struct hv_eltorito e;
+
+	return hv_eltorito_find(disc, &e) == 0;
+}

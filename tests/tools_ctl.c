@@ -952,6 +952,10 @@ static void what_makes_no_sense_is_usage(void **state)
 	assert_int_equal(program("vm", "disk", "limit", "1", NULL), 2);
 	assert_int_equal(program("vm", "disk", "list", "--now", NULL), 2);
 	assert_int_equal(program("vm", "disk", "add", "a,sector=3", NULL), 2);
+	assert_int_equal(program("vm", "disk", "add", "a,dvd", NULL), 2);
+	assert_int_equal(program("vm", "disk", "add", "a,ide=1", NULL), 2);
+	assert_int_equal(program("vm", "disk", "insert", "1", "a,controller=1",
+				 NULL), 2);
 }
 
 int main(void)

@@ -734,6 +734,8 @@ static void what_makes_no_sense_is_usage(void **state)
 			 2);
 	assert_int_equal(program("vm", "kvp", "list", "--pool", "x", NULL), 2);
 	assert_int_equal(program("vm", "freeze", "--limit", "901", NULL), 2);
+	assert_int_equal(program("vm", "freeze", "--limit", "0", NULL), 2);
+	assert_int_equal(program("vm", "console", "--json", NULL), 2);
 	assert_int_equal(program("vm", "shutdown", "--timeout", "x", NULL), 2);
 	assert_int_equal(program("vm", "pause", "--hold", NULL), 2);
 	assert_int_equal(program("../vm", "info", NULL), 2);

@@ -62,6 +62,8 @@ static void what_does_not_go_together_is_usage(void **state)
 	assert_int_equal(parse("--disk", "a", "--boot", "0", NULL), 2);
 	assert_int_equal(parse("--disk", "a", "--boot", "257", NULL), 2);
 	assert_int_equal(parse("--disk", "a", "--boot", "floppy", NULL), 2);
+	assert_int_equal(parse("--disk", "a", "--boot", "dvd", NULL), 2);
+	assert_int_equal(parse("--dvd", "a", "--boot", "disk", NULL), 2);
 }
 
 static void assert_order(const unsigned *want, unsigned count, bool dvd)
@@ -148,6 +150,70 @@ static void a_disk_that_cannot_boot_is_refused_before_the_start(void **state)
 	assert_int_equal(check("d.vhd", 0xeb, ",sector=4096"), CLI_REFUSED);
 }
 
+enum disc { NO_DISC, SHORT, PLAIN, EMULATING, BOOTS };
+
+/* A disc of 20 blocks, with a boot record or without. */
+static void disc_make(const char *path, enum disc what)
+{
+	static const char record[] = "\0CD001\1EL TORITO SPECIFICATION";
+	static const uint8_t catalogue[64] = {
+		1, [28] = 0xaa, 0x55, 0x55, 0xaa, 0x88, [38] = 4, [40] = 18};
+	const uint8_t emulates = 2, where = 19;
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, what == SHORT ? 1536 : 20 * 2048), 0);
+	if (what >= EMULATING) {
+		assert_int_equal(pwrite(fd, record, sizeof(record) - 1,
+					17 * 2048), sizeof(record) - 1);
+		assert_int_equal(pwrite(fd, &where, 1, 17 * 2048 + 0x47), 1);
+		assert_int_equal(pwrite(fd, catalogue, sizeof(catalogue),
+					19 * 2048), sizeof(catalogue));
+	}
+	if (what == EMULATING)
+		assert_int_equal(pwrite(fd, &emulates, 1, 19 * 2048 + 33), 1);
+	close(fd);
+}
+
+/* What is said of this disc, alone or beside a disk that is blank. */
+static int check_disc(enum disc what, bool beside)
+{
+	struct vhd_create_opts o = {.format = VHD_FORMAT_DYNAMIC,
+				    .size_bytes = 4u << 20};
+	struct hv_disks disks;
+	struct vhd *img;
+	struct vhd_err err;
+	char iso[64], vhd[64];
+	int status;
+
+	snprintf(iso, sizeof(iso), "%s/iso", dir);
+	snprintf(vhd, sizeof(vhd), "%s/vhd", dir);
+	disc_make(iso, what);
+	assert_int_equal(vhd_create(vhd, &o, &img, &err), 0);
+	assert_int_equal(vhd_close(img, &err), 0);
+	assert_int_equal(parse("--dvd", what == NO_DISC ? "none" : iso,
+			       beside ? "--disk" : NULL, vhd, NULL), -1);
+	status = hv_disks_open(&disks, &args);
+	if (status == CLI_OK)
+		status = hv_firmware_check(&args, &disks);
+	hv_disks_abandon(&disks);
+	assert_int_equal(unlink(iso), 0);
+	assert_int_equal(unlink(vhd), 0);
+	return status;
+}
+
+static void one_of_disk_and_disc_must_boot(void **state)
+{
+	(void)state;
+	for (int beside = 0; beside < 2; beside++) {
+		assert_int_equal(check_disc(NO_DISC, beside), CLI_REFUSED);
+		assert_int_equal(check_disc(SHORT, beside), CLI_REFUSED);
+		assert_int_equal(check_disc(PLAIN, beside), CLI_REFUSED);
+		assert_int_equal(check_disc(EMULATING, beside), CLI_REFUSED);
+		assert_int_equal(check_disc(BOOTS, beside), CLI_OK);
+	}
+}
+
 static void what_is_no_firmware_is_refused_by_name(void **state)
 {
 	struct hv_firmware f;
@@ -200,6 +266,7 @@ int main(void)
 		cmocka_unit_test(a_boot_sector_is_judged),
 		cmocka_unit_test(
 			a_disk_that_cannot_boot_is_refused_before_the_start),
+		cmocka_unit_test(one_of_disk_and_disc_must_boot),
 		cmocka_unit_test(what_is_no_firmware_is_refused_by_name),
 	};
 

@@ -177,6 +177,41 @@ static void an_ide_position_has_one_disk_of_512_bytes_a_block(void **state)
 	hv_args_free(&args);
 }
 
+static void a_disk_has_one_place(void **state)
+{
+	static const char *const bad[] = {
+		"a,ide=0,controller=1", "a,controller=1,ide=0",
+		"a,ide=0,ide=1", "a,controller=0,controller=1",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(parse("--kernel", "k", "--disk", bad[i], NULL),
+				 CLI_USAGE);
+		hv_args_free(&args);
+	}
+}
+
+/* There is no storage controller that would see to them. */
+static void a_dvd_drive_on_ide_has_no_limits(void **state)
+{
+	static const char *const words[] = {"iops=9", "bps=9", "depth=9",
+					    "on-error=report"};
+	char disc[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		snprintf(disc, sizeof(disc), "a.iso,%s", words[i]);
+		assert_int_equal(parse("--kernel", "k", "--dvd", disc, NULL),
+				 -1);
+		hv_args_free(&args);
+		snprintf(disc, sizeof(disc), "a.iso,ide=2,%s", words[i]);
+		assert_int_equal(parse("--kernel", "k", "--dvd", disc, NULL),
+				 CLI_USAGE);
+		hv_args_free(&args);
+	}
+}
+
 static void a_place_for_reservations_is_a_name_without_comma(void **state)
 {
 	(void)state;
@@ -890,6 +925,8 @@ int main(void)
 			a_controller_has_64_disks_and_a_guest_four_controllers),
 		cmocka_unit_test(
 			an_ide_position_has_one_disk_of_512_bytes_a_block),
+		cmocka_unit_test(a_disk_has_one_place),
+		cmocka_unit_test(a_dvd_drive_on_ide_has_no_limits),
 		cmocka_unit_test(
 			there_are_as_many_channels_as_processors_unless_told),
 		cmocka_unit_test(a_name_is_a_plain_word),

@@ -118,6 +118,12 @@ case_refusals()
 	refused 3 'is empty' --kernel "$k" --initrd "$dir/empty"
 	refused 3 'does not fit' --kernel "$k" --initrd "$dir/huge"
 	refused 3 'No such file' --kernel "$k" --disk "$dir/none.vhd"
+	refused 3 'frob is not a word' --kernel "$k" --disk "$dir/good.vhd,frob"
+	refused 3 'no boot sector' --disk "$dir/good.vhd"
+	refused 3 'no boot record' --dvd "$dir/raw"
+	refused 3 'no disk here boots' --dvd "$dir/raw" --disk "$dir/good.vhd" \
+		--boot dvd
+	refused 2 'no DVD drive' --disk "$dir/good.vhd" --boot dvd
 	refused 3 'directory' --kernel "$k" --disk "$dir"
 	refused 3 'cut.vhd' --kernel "$k" --disk "$dir/cut.vhd"
 	refused 3 'FILE,raw' --kernel "$k" --disk "$dir/raw"

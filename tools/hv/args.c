@@ -142,14 +142,26 @@ static int number(const char *option, const char *text, uint32_t min,
 	return CLI_OK;
 }
 
+/* A disk is in one place. */
+static int place_take(struct hv_disk_arg *d, uint32_t controller)
+{
+	if (d->placed) {
+		(void)cli_usage(prog, "--disk: a disk has one place: "
+				      "controller= or ide=, and once");
+		return -1;
+	}
+	d->placed = true;
+	d->controller = (uint8_t)controller;
+	return 1;
+}
+
 static int controller_take(struct hv_disk_arg *d, const char *text)
 {
 	uint32_t n = 0;
 
 	if (number("--disk: controller", text, 0, HV_SCSI_CONTROLLERS - 1, &n))
 		return -1;
-	d->controller = (uint8_t)n;
-	return 1;
+	return place_take(d, n);
 }
 
 static int ide_take(struct hv_disk_arg *d, const char *text)
@@ -158,8 +170,7 @@ static int ide_take(struct hv_disk_arg *d, const char *text)
 
 	if (number("--disk: ide", text, 0, HV_IDE_POSITIONS - 1, &n))
 		return -1;
-	d->controller = (uint8_t)(HV_IDE_CONTROLLER + n);
-	return 1;
+	return place_take(d, HV_IDE_CONTROLLER + n);
 }
 
 /* The size of a block. */
@@ -299,6 +310,11 @@ static int dvd_finish(struct hv_disk_arg *d, const char *value)
 	if (d->sector_bytes || d->physical_bytes || d->keeper_path)
 		return cli_usage(prog, "%s: a DVD drive takes no sector=, "
 				       "physical= or pr=", value);
+	if (hv_is_ide(d->controller) &&
+	    (d->limits.iops || d->limits.bps || d->limits.depth ||
+	     d->on_error_said))
+		return cli_usage(prog, "%s: a DVD drive on IDE takes no limit "
+				       "and no on-error=", value);
 	d->read_only = true;
 	if (d->format == VHD_FORMAT_AUTO)
 		d->format = VHD_FORMAT_RAW;
@@ -343,7 +359,8 @@ int hv_disk_arg_parse(const char *value, struct hv_disk_arg *d)
 		*comma = '\0';
 	}
 	if (!*d->path)
-		return cli_usage(prog, "--disk %s: names no file", value);
+		return cli_usage(prog, "%s '%s': names no file",
+				 d->dvd ? "--dvd" : "--disk", value);
 	if (hv_limit_fault(&d->limits))
 		return cli_usage(prog, "--disk %s: %s", value,
 				 hv_limit_fault(&d->limits));
@@ -540,6 +557,14 @@ static int apply(struct hv_args *args, int id, const char *value)
 	}
 }
 
+static bool has(const struct hv_args *args, bool dvd)
+{
+	for (unsigned i = 0; i < args->disk_count; i++)
+		if (args->disks[i].dvd == dvd)
+			return true;
+	return false;
+}
+
 /* How it boots: by a kernel or by firmware, and what goes with either. */
 static int way_check(struct hv_args *args)
 {
@@ -561,6 +586,13 @@ static int way_check(struct hv_args *args)
 	if (args->disk_count == 0)
 		return cli_usage(prog, "needs --kernel, or a --disk to boot "
 				       "from");
+	if (args->boot == HV_BOOT_DVD && !has(args, true))
+		return cli_usage(prog, "--boot dvd: no DVD drive is named; "
+				       "add --dvd FILE");
+	if (args->boot == HV_BOOT_DISK && args->boot_named &&
+	    !has(args, false))
+		return cli_usage(prog, "--boot disk: no disk is named; add "
+				       "--disk FILE");
 	if (args->boot > (int)args->disk_count)
 		return cli_usage(prog, "--boot %d: only %u disk%s named",
 				 args->boot, args->disk_count,
@@ -630,9 +662,10 @@ int hv_args_parse(int argc, char **argv, struct hv_args *args)
 	if (args->channels == 0)
 		args->channels = args->cpus;
 	if (args->pin.count && args->pin.count != args->cpus)
-		return cli_usage(prog, "--pin: names %u processors, and the "
+		return cli_usage(prog, "--pin: names %u processor%s, and the "
 				       "guest has %u (--cpus)",
-				 args->pin.count, args->cpus);
+				 args->pin.count,
+				 args->pin.count == 1 ? "" : "s", args->cpus);
 	return -1;
 }
 

@@ -276,7 +276,8 @@ static int parse(int argc, char **argv, struct ctl_args *a)
 	n = argc - o.first_operand;
 	argv += o.first_operand;
 	if (n < 3)
-		return cli_usage(prog, "needs NAME disk COMMAND");
+		return cli_usage(prog, "needs NAME disk and a command, such as "
+				       "list");
 	a->name = argv[0];
 	if (!hv_name_ok(a->name))
 		return cli_usage(prog, "%s: not a name that a guest can have",
@@ -373,6 +374,15 @@ static int file_words(struct ctl_args *a, struct files *f)
 	    (d->parent && vhd_is_nbd_uri(d->parent)))
 		return cli_usage(prog, "%s: a disk on a server can be given to "
 				       "hv run only", d->path);
+	if (r->command == CTL_CHANGE && d->placed)
+		return cli_usage(prog, "%s: DISK says which drive; no "
+				       "controller= or ide=", d->path);
+	if (hv_is_ide(d->controller))
+		return cli_usage(prog, "%s: a disk on IDE can be given to hv "
+				       "run only", d->path);
+	if (d->dvd && r->command == CTL_ADD)
+		return cli_usage(prog, "%s: a DVD drive can be given to hv run "
+				       "only", d->path);
 	if (d->direct && r->command == CTL_CHANGE)
 		return cli_usage(prog, "%s: direct is for disks", d->path);
 	r->direct = d->direct;
@@ -636,16 +646,16 @@ static int enter(const struct ctl_args *a, const struct files *f)
 static bool is_for_guest(int argc, char **argv)
 {
 	int words = 0;
+	bool disk = false;
 
 	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--json") == 0)
-			continue;
 		if (*argv[i] == '-')
-			return words == 0 && argc == 2;
-		if (++words == 2)
-			return ctl_guest_verb(argv[i]);
+			continue;
+		if (++words == 2 && ctl_guest_verb(argv[i]))
+			return true;
+		disk |= words >= 2 && strcmp(argv[i], "disk") == 0;
 	}
-	return false;
+	return !disk;
 }
 
 int ctl_main(int argc, char **argv)

@@ -112,14 +112,14 @@ bool ctl_guest_verb(const char *name)
 
 /* --------------------------------------------------------- command line -- */
 
-static int seconds(const char *what, const char *text, uint32_t max,
-		   uint32_t *out)
+static int seconds(const char *what, const char *text, uint32_t min,
+		   uint32_t max, uint32_t *out)
 {
 	uint64_t n;
 
-	if (cli_number_parse(text, 0, max, &n))
-		return cli_usage(prog, "%s %s: not a number from 0 to %u", what,
-				 text, max);
+	if (cli_number_parse(text, min, max, &n))
+		return cli_usage(prog, "%s %s: not a number from %u to %u",
+				 what, text, min, max);
 	*out = (uint32_t)n;
 	return CLI_OK;
 }
@@ -149,9 +149,9 @@ static int apply(void *into, int id, const char *v)
 		a->request.force = true;
 		break;
 	case OPT_TIMEOUT:
-		return seconds("--timeout", v, TIMEOUT_MAX, &a->timeout_s);
+		return seconds("--timeout", v, 0, TIMEOUT_MAX, &a->timeout_s);
 	case OPT_LIMIT:
-		return seconds("--limit", v, HV_IC_FREEZE_S_MAX,
+		return seconds("--limit", v, 1, HV_IC_FREEZE_S_MAX,
 			       &a->request.limit_s);
 	case OPT_HOLD:
 		a->request.hold = true;
@@ -176,6 +176,31 @@ static int text_take(const char *what, const char *text, char *to, size_t bytes)
 	return CLI_OK;
 }
 
+static int verb_missing(int n, char **op)
+{
+	if (strcmp(op[0], "kvp") != 0)
+		return cli_usage(prog, "%s: no such command", op[0]);
+	if (n < 2)
+		return cli_usage(prog, "kvp: needs list, get, set or delete");
+	return cli_usage(prog, "kvp %s: not list, get, set or delete", op[1]);
+}
+
+/* An option of another command would be silently without effect. */
+static int options_check(const struct args *a)
+{
+	const struct verb *v = a->verb;
+	unsigned known = v->options;
+
+	if (v->command != CTL_CONSOLE)
+		known |= BIT(OPT_JSON);
+	for (const struct cli_option *o = options; o->name; o++)
+		if (a->given & ~known & BIT(o->id))
+			return cli_usage(prog, "%s%s%s has no option --%s",
+					 v->name, v->sub ? " " : "",
+					 v->sub ? v->sub : "", o->name);
+	return CLI_OK;
+}
+
 static int verb_take(struct args *a, int n, char **op)
 {
 	const struct verb *v = NULL;
@@ -188,8 +213,7 @@ static int verb_take(struct args *a, int n, char **op)
 		     (n > 1 && strcmp(verbs[i].sub, op[1]) == 0)))
 			v = &verbs[i];
 	if (!v)
-		return cli_usage(prog, "%s %s: no such command", op[0],
-				 n > 1 ? op[1] : "");
+		return verb_missing(n, op);
 	sub = v->sub;
 	a->verb = v;
 	a->request.command = v->command;
@@ -201,10 +225,8 @@ static int verb_take(struct args *a, int n, char **op)
 				 v->operands == 0   ? "no operands"
 				 : v->operands == 1 ? "KEY"
 						    : "KEY VALUE");
-	if (a->given & ~v->options & ~BIT(OPT_JSON))
-		return cli_usage(prog, "%s%s%s has no such option", v->name,
-				 sub ? " " : "", sub ? v->sub : "");
-	if (n > 0)
+	status = options_check(a);
+	if (n > 0 && status == CLI_OK)
 		status = text_take("key", op[0], a->request.key,
 				   sizeof(a->request.key));
 	if (n > 0 && status == CLI_OK && !*op[0])

@@ -4,9 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "hv.h"
 #include "tools/sandbox/sandbox.h"
+
+#define DISC_BYTES_MIN 2048u
 
 /* A raw disk is opened as such only when it was named so: a guest can write
  * to it whatever looks like a VHD, and the next look would believe it.
@@ -85,6 +88,11 @@ static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
 	if (ret < 0)
 		return say_parent(arg, err);
 	ret = check_probed(arg, img, err);
+	if (ret == 0 && arg->dvd &&
+	    vhd_get_info(img)->size_bytes < DISC_BYTES_MIN)
+		ret = vhd_fail(err, -EINVAL, VHD_WHY_UNSUPPORTED, 0,
+			       "is no disc: shorter than one block of %u bytes",
+			       DISC_BYTES_MIN);
 	if (ret < 0)
 		vhd_abandon(img);
 	else
@@ -185,6 +193,18 @@ static void name(struct hv_disks *d, unsigned i)
 		d->id[i][15]++;
 }
 
+/* What is no word is part of the name, and then there is no such file. */
+static void say_word(const char *path, struct vhd_err *err)
+{
+	const char *comma = vhd_is_nbd_uri(path) ? NULL : strrchr(path, ',');
+
+	if (comma && !strchr(comma, '/') && err->code == -ENOENT &&
+	    access(path, F_OK) < 0)
+		(void)vhd_fail(err, -ENOENT, err->why, 0,
+			       "no such file, and %.40s is not a word of --disk",
+			       comma + 1);
+}
+
 int hv_disks_open(struct hv_disks *d, const struct hv_args *args)
 {
 	struct vhd_err err;
@@ -193,9 +213,12 @@ int hv_disks_open(struct hv_disks *d, const struct hv_args *args)
 	memset(d, 0, sizeof(*d));
 	d->args = args;
 	for (unsigned i = 0; i < args->disk_count; i++) {
+		path = args->disks[i].path;
 		if (!args->disks[i].no_disc &&
-		    open_one(&args->disks[i], &d->img[i], &err) < 0)
-			return cli_fail(hv_prog, args->disks[i].path, &err);
+		    open_one(&args->disks[i], &d->img[i], &err) < 0) {
+			say_word(path, &err);
+			return cli_fail(hv_prog, path, &err);
+		}
 		name(d, i);
 	}
 	/* the only ones that may be new: after all that may be refused */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "firmware.h"
+#include "hv/disk.h"
 
 /* Larger than any BIOS, so that what is too large can be told. */
 #define READ_MAX (512u << 10)
@@ -148,38 +149,82 @@ const char *hv_firmware_fault(const uint8_t sector[512])
 	return "has partitions, but no boot code";
 }
 
-static int first_disk(const struct hv_args *args)
+#define BLOCK 2048u /* of a disc */
+
+/* The first one of its kind in the order of booting, or -1. */
+static int first(const struct hv_args *args, bool dvd)
 {
 	unsigned order[HV_DISKS_MAX];
 	unsigned n = hv_firmware_order(args, order);
 
 	for (unsigned i = 0; i < n; i++)
-		if (!args->disks[order[i]].dvd)
+		if (args->disks[order[i]].dvd == dvd)
 			return (int)order[i];
 	return -1;
 }
 
-/* With a disc there is one more thing to boot; the firmware tells. */
-int hv_firmware_check(const struct hv_args *args, struct hv_disks *disks)
+/* A fault, or NULL; `err` is set where it cannot be read. */
+static const char *disk_fault(const struct hv_disk_arg *arg, struct vhd *img,
+			      struct vhd_err *err)
 {
 	uint8_t sector[SECTOR];
-	const char *fault = NULL;
-	struct vhd_err err;
-	int i = first_disk(args);
 
-	if (i < 0 || any(args, true))
-		return CLI_OK;
-	if (args->disks[i].sector_bytes > SECTOR)
-		fault = "has blocks of 4096 bytes: no BIOS boots from such";
-	else if (vhd_get_info(disks->img[i])->size_bytes < SECTOR)
-		fault = "is empty";
-	else if (vhd_read(disks->img[i], 0, sector, sizeof(sector), &err) < 0)
-		return cli_fail(hv_prog, args->disks[i].path, &err);
-	else
-		fault = hv_firmware_fault(sector);
-	if (!fault)
+	if (arg->sector_bytes > SECTOR)
+		return "has blocks of 4096 bytes: no BIOS boots from such";
+	if (vhd_get_info(img)->size_bytes < SECTOR)
+		return "is empty";
+	if (vhd_read(img, 0, sector, sizeof(sector), err) < 0)
+		return NULL;
+	return hv_firmware_fault(sector);
+}
+
+static int disc_read(void *arg, uint64_t lba, const struct iovec *iov,
+		     unsigned count)
+{
+	uint64_t blocks = vhd_get_info(arg)->size_bytes / BLOCK;
+	struct vhd_err err;
+
+	if (count != 1 || iov->iov_len != BLOCK || lba >= blocks)
+		return -EINVAL;
+	return vhd_read(arg, lba * BLOCK, iov->iov_base, BLOCK, &err);
+}
+
+static const char *disc_fault(struct vhd *img)
+{
+	static const struct hv_disk_ops ops = {.read = disc_read};
+	const struct hv_disk disc = {
+		.ops = &ops, .arg = img, .block_bytes = BLOCK, .dvd = true};
+
+	if (!img)
+		return "is an empty drive";
+	return hv_disc_boots(&disc) ? NULL
+				    : "has no boot record for a BIOS (El "
+				      "Torito)";
+}
+
+/* One of the two that are tried must boot, or nothing does. */
+int hv_firmware_check(const struct hv_args *args, struct hv_disks *disks)
+{
+	bool dvd = hv_firmware_dvd_first(args);
+	const int disk = first(args, false), disc = first(args, true);
+	const char *disk_is = NULL, *disc_is = NULL;
+	struct vhd_err err = {0};
+	int told = dvd ? disc : disk;
+
+	if (disk >= 0)
+		disk_is = disk_fault(&args->disks[disk], disks->img[disk],
+				     &err);
+	if (err.code)
+		return cli_fail(hv_prog, args->disks[disk].path, &err);
+	if (disc >= 0)
+		disc_is = disc_fault(disks->img[disc]);
+	if ((disk >= 0 && !disk_is) || (disc >= 0 && !disc_is))
 		return CLI_OK;
 	(void)vhd_fail(&err, -EUCLEAN, VHD_WHY_UNSUPPORTED, 0,
-		       "%s; name a kernel by --kernel", fault);
-	return cli_fail(hv_prog, args->disks[i].path, &err);
+		       "%s%s; name a kernel by --kernel",
+		       dvd ? disc_is : disk_is,
+		       disk < 0 || disc < 0 ? ""
+		       : dvd		    ? ", and no disk here boots"
+					    : ", and no disc here boots");
+	return cli_fail(hv_prog, args->disks[told].path, &err);
 }

@@ -77,6 +77,7 @@ struct hv_disk_arg {
 	char *path;
 	bool read_only;
 	uint8_t controller, lun;
+	bool placed; /* by controller= or ide= */
 	enum storvsp_unmap unmap;
 	enum vhd_format format; /* AUTO never means RAW */
 	const char *parent;     /* of a differencing disk; NULL: as it says */

@@ -87,7 +87,8 @@ static void disk_words(struct plan *p, const struct hv_disk_arg *d,
 		fprintf(p->f, ",sector=%u", d->sector_bytes);
 	if (d->physical_bytes)
 		fprintf(p->f, ",physical=%u", d->physical_bytes);
-	limit_words(p, d);
+	if (!ide || !d->dvd) /* such a drive is not asked by the VSP */
+		limit_words(p, d);
 	if (d->keeper_path)
 		fprintf(p->f, ",pr=%s", keeper);
 	if (d->direct)
@@ -109,8 +110,10 @@ static void boot_words(struct plan *p, const struct hv_args *args,
 		number_words(p, "--boot", (uint64_t)args->boot);
 		return;
 	}
-	entry(p, 'a', "--boot");
-	entry(p, 'a', args->boot == HV_BOOT_DVD ? "dvd" : "disk");
+	if (args->boot == HV_BOOT_DVD) {
+		entry(p, 'a', "--boot");
+		entry(p, 'a', "dvd");
+	}
 }
 
 /* `inner`: kernel or firmware, initrd (or NULL), then the disks, then their keepers. */
