@@ -367,12 +367,27 @@ static void put(__u64 *reg, uint16_t val)
 	*reg = (*reg & ~0xffffull) | val;
 }
 
+/* In virtual-8086 mode (a memory manager of DOS) addresses are not the
+ * machine's: a call for a disk is refused, where without an answer the ROM would
+ * go on with flags that say anything.
+ */
+static enum hv_int13_result refuse_virtual(struct hv_int13_regs *r)
+{
+	enum { FIRST_DISK = 0x80, CONTROLLER_FAILED = 0x20 };
+
+	if ((r->dx & 0xff) < FIRST_DISK)
+		return HV_INT13_NOT_OURS;
+	r->ax = (uint16_t)(CONTROLLER_FAILED << 8 | (r->ax & 0xff));
+	return HV_INT13_ERROR;
+}
+
 /* Registers, not where it goes on: KVM moves on behind the OUT when the guest
- * is entered again. Elsewhere than in real mode it is nobody's call.
+ * is entered again. In protected mode it is nobody's call.
  */
 int hv_bios_exit(struct hv_vcpu *v, uint16_t port)
 {
-	enum { CR0_PE = 1u << 0, CARRY = 1u << 0, ZERO = 1u << 6 };
+	enum { CR0_PE = 1u << 0, CARRY = 1u << 0, ZERO = 1u << 6,
+	       VIRTUAL_8086 = 1u << 17 };
 	struct kvm_regs regs;
 	struct kvm_sregs s;
 	struct hv_int13_regs r;
@@ -381,7 +396,8 @@ int hv_bios_exit(struct hv_vcpu *v, uint16_t port)
 	if (ioctl(v->fd, KVM_GET_SREGS, &s) < 0 ||
 	    ioctl(v->fd, KVM_GET_REGS, &regs) < 0)
 		return -errno;
-	if (s.cr0 & CR0_PE)
+	if ((s.cr0 & CR0_PE) &&
+	    (!(regs.rflags & VIRTUAL_8086) || port != HV_INT13_CALL))
 		return 0;
 	r = (struct hv_int13_regs){
 		.ax = (uint16_t)regs.rax, .bx = (uint16_t)regs.rbx,
@@ -389,8 +405,10 @@ int hv_bios_exit(struct hv_vcpu *v, uint16_t port)
 		.si = (uint16_t)regs.rsi, .ds = s.ds.selector,
 		.es = s.es.selector,
 	};
-	result = hv_int13_exit(v->hv->bios->int13, (enum hv_int13_port)port,
-			       &r);
+	result = s.cr0 & CR0_PE
+			 ? refuse_virtual(&r)
+			 : hv_int13_exit(v->hv->bios->int13,
+					 (enum hv_int13_port)port, &r);
 	put(&regs.rax, r.ax);
 	put(&regs.rbx, r.bx);
 	put(&regs.rcx, r.cx);

@@ -434,6 +434,31 @@ static void outside_of_real_mode_it_is_no_call(void **state)
 	assert_int_equal(w->ram[0x7c00], 0);
 }
 
+/* Addresses are a memory manager's: no data, and no word that there were. */
+static void in_virtual_8086_mode_a_call_fails(void **state)
+{
+	enum { VM = 1u << 17 };
+	struct world *w = *state;
+	struct hv_vcpu *v = &w->hv->vcpu[0];
+
+	boot(w);
+	assert_int_equal(hv_bios_exit(v, HV_INT13_START), 0);
+	kvm.sregs.cr0 = 1;
+	kvm.regs = some;
+	kvm.regs.rflags |= VM;
+	assert_int_equal(hv_bios_exit(v, HV_INT13_CALL), 0);
+	assert_int_equal(kvm.regs.rflags, VM | 7); /* carry, not zero */
+	assert_int_equal(kvm.regs.rax, 0x1122334455662001);
+	assert_int_equal(w->ram[0x7c00], 0);
+	/* a floppy: somebody else's */
+	kvm.regs = some;
+	kvm.regs.rdx = 0;
+	kvm.regs.rflags = VM | 3;
+	assert_int_equal(hv_bios_exit(v, HV_INT13_CALL), 0);
+	assert_int_equal(kvm.regs.rflags, VM | 0x42);
+	assert_int_equal(kvm.regs.rax, some.rax);
+}
+
 static void a_processor_that_kvm_keeps_is_told_of(void **state)
 {
 	static const unsigned long requests[] = {KVM_GET_REGS, KVM_GET_SREGS,
@@ -463,6 +488,7 @@ int main(void)
 		TEST(the_option_rom_is_sound),
 		TEST(an_exit_is_a_call_with_the_guests_registers),
 		TEST(outside_of_real_mode_it_is_no_call),
+		TEST(in_virtual_8086_mode_a_call_fails),
 		TEST(a_processor_that_kvm_keeps_is_told_of),
 	};
 
