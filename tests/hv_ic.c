@@ -686,6 +686,29 @@ static void a_freeze_that_is_not_answered_is_followed_by_a_thaw(void **state)
 	assert_false(info(w).frozen);
 }
 
+static void a_thaw_that_finds_no_room_comes_again(void **state)
+{
+	enum { WAITING = 16 }; /* as many as wait at most */
+	static struct answered a, more[WAITING];
+	struct icguest *w = *state;
+
+	icguest_ready(w, HV_IC_VSS);
+	ask(w, &a, HV_IC_OP_FREEZE);
+	heard_vss(w, 0);
+	assert_int_equal(icguest_hear(w, HV_IC_VSS), 5);
+	for (unsigned i = 0; i < WAITING; i++)
+		ask(w, &more[i], HV_IC_OP_FREEZE);
+	(void)icguest_pass(w, 120000);
+	assert_int_equal(a.r.result, -ETIMEDOUT);
+	for (unsigned i = 0; i < WAITING; i++)
+		assert_int_equal(more[i].r.result, -EBUSY);
+	assert_true(info(w).frozen);
+	assert_int_equal(heard_vss(w, 0), -1);
+	(void)icguest_pass(w, 1000);
+	assert_int_equal(heard_vss(w, 0), 6);
+	assert_false(info(w).frozen);
+}
+
 static void a_guest_that_goes_is_frozen_no_more(void **state)
 {
 	static struct answered a;
@@ -734,6 +757,7 @@ int main(void)
 		T(a_freeze_ends_by_itself),
 		T(a_guest_that_cannot_freeze_says_so),
 		T(a_freeze_that_is_not_answered_is_followed_by_a_thaw),
+		T(a_thaw_that_finds_no_room_comes_again),
 		T(a_guest_that_goes_is_frozen_no_more),
 	};
 

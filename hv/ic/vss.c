@@ -10,11 +10,18 @@
 
 #include "ic.h"
 
+#define AGAIN_MS 1000u
+
+/* Where there was no room for it, in the queue or the guest's ring, it comes
+ * again: nobody else remembers.
+ */
 static void thawed(struct hv_ic_request *r)
 {
 	struct hv_ic *ic = r->arg;
 
 	ic->vss.queued = false;
+	if (r->result == -EAGAIN)
+		ic->vss.thaw_ms = ic_now(ic) + AGAIN_MS;
 	if (r->result && r->result != -ECONNRESET)
 		ic_say(ic, "ic: vss: the guest was not thawed: %s",
 		       r->err.text);
@@ -123,9 +130,9 @@ static void late(struct ic_channel *c, struct hv_ic_request *r)
 	struct hv_ic *ic = c->ic;
 
 	ic->vss.checked = false;
-	if (r->op == HV_IC_OP_THAW)
+	if (r->op == HV_IC_OP_THAW && r->result != -EAGAIN)
 		ic->vss.frozen = false;
-	else if (ic->vss.frozen)
+	else if (r->op == HV_IC_OP_FREEZE && ic->vss.frozen)
 		thaw(c);
 }
 
@@ -138,9 +145,8 @@ static uint64_t tick(struct ic_channel *c, uint64_t now_ms)
 		return 0;
 	if (now_ms < ic->vss.thaw_ms)
 		return ic->vss.thaw_ms;
-	if (ic->opts.log)
-		ic->opts.log(ic->opts.arg, "ic: vss: the guest was frozen as "
-					   "long as it may be: it is thawed");
+	ic_say(ic, "ic: vss: the guest was frozen as long as it may be: it is "
+		   "thawed");
 	thaw(c);
 	return 0;
 }
