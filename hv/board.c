@@ -319,6 +319,13 @@ size_t hv_board_input(struct hv_board *b, const uint8_t *buf, size_t len)
 	return n;
 }
 
+void hv_board_console_polled(struct hv_board *b)
+{
+	pthread_mutex_lock(&b->lock);
+	hv_uart_polled(&b->uart);
+	pthread_mutex_unlock(&b->lock);
+}
+
 void hv_board_stop(struct hv_board *b)
 {
 	pthread_mutex_lock(&b->lock);

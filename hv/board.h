@@ -83,6 +83,9 @@ void hv_board_reset(struct hv_board *b);
 /* Let no thread wait for the console any more; what does not fit is lost. */
 void hv_board_stop(struct hv_board *b);
 
+/* Firmware is started, which reads the console without interrupts. */
+void hv_board_console_polled(struct hv_board *b);
+
 /* Take up to `cap` bytes that the guest wrote. */
 size_t hv_board_output(struct hv_board *b, uint8_t *buf, size_t cap);
 bool hv_board_has_output(struct hv_board *b);

@@ -279,6 +279,7 @@ static int bios_load(struct hv *hv, struct vhd_err *err)
 	if (ret < 0)
 		return ret;
 	fill_cmos(hv);
+	hv_board_console_polled(hv->board);
 	hv_fwcfg_reset(b->fwcfg);
 	hv_int13_reset(b->int13);
 	return 0;

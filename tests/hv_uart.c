@@ -256,6 +256,49 @@ static void nobody_listens_before_a_byte_can_interrupt(void **state)
 	assert_int_equal(hv_uart_rx_room(&w.u), 16);
 }
 
+/* A boot loader's menu takes keys; and what is typed while the kernel starts
+ * is not lost to a driver that looks for its chip.
+ */
+static void firmware_polls_and_leaves_the_rest_to_the_driver(void **state)
+{
+	(void)state;
+	struct world w;
+
+	start(&w);
+	hv_uart_polled(&w.u);
+	assert_int_equal(hv_uart_rx_room(&w.u), 1);
+	hv_uart_write(&w.u, IER, 0x02); /* as SeaBIOS looks for it */
+	hv_uart_write(&w.u, IER, 0);
+	hv_uart_write(&w.u, FCR, 0x01);
+	assert_int_equal(hv_uart_rx_room(&w.u), 16);
+	hv_uart_rx(&w.u, 'k');
+	assert_false(w.line);
+	assert_int_equal(hv_uart_read(&w.u, LSR) & 1, 1);
+	assert_int_equal(hv_uart_read(&w.u, DATA), 'k');
+	hv_uart_rx(&w.u, 'a');
+	hv_uart_rx(&w.u, 'b');
+	hv_uart_write(&w.u, IER, 0x0f); /* as Linux does */
+	hv_uart_write(&w.u, IER, 0);
+	assert_int_equal(hv_uart_rx_room(&w.u), 0);
+	hv_uart_write(&w.u, MCR, 0x1a);
+	hv_uart_write(&w.u, MCR, 0);
+	hv_uart_write(&w.u, FCR, 0x07);
+	assert_int_equal(hv_uart_read(&w.u, LSR) & 1, 0);
+	assert_int_equal(hv_uart_read(&w.u, DATA), 0);
+	hv_uart_write(&w.u, FCR, 0);
+	hv_uart_write(&w.u, MCR, MCR_ON);
+	hv_uart_write(&w.u, IER, 0x05); /* before the FIFO */
+	assert_true(w.line);
+	assert_int_equal(hv_uart_rx_room(&w.u), 0);
+	assert_int_equal(hv_uart_read(&w.u, DATA), 'a');
+	hv_uart_write(&w.u, FCR, 0x01);
+	assert_int_equal(hv_uart_rx_room(&w.u), 15);
+	assert_int_equal(hv_uart_read(&w.u, DATA), 'b');
+	assert_int_equal(hv_uart_read(&w.u, LSR) & 1, 0);
+	hv_uart_write(&w.u, IER, 0); /* nobody polls any more */
+	assert_int_equal(hv_uart_rx_room(&w.u), 0);
+}
+
 static void enabling_the_fifo_keeps_what_was_received(void **state)
 {
 	(void)state;
@@ -300,6 +343,8 @@ int main(void)
 			there_is_room_for_sixteen_with_and_one_without_fifo),
 		cmocka_unit_test(
 			nobody_listens_before_a_byte_can_interrupt),
+		cmocka_unit_test(
+			firmware_polls_and_leaves_the_rest_to_the_driver),
 		cmocka_unit_test(enabling_the_fifo_keeps_what_was_received),
 		cmocka_unit_test(clearing_the_fifo_drops_what_was_received),
 	};

@@ -85,15 +85,27 @@ static void update_line(struct hv_uart *u)
 	}
 }
 
-unsigned hv_uart_rx_room(const struct hv_uart *u)
+void hv_uart_polled(struct hv_uart *u)
+{
+	u->polled = true;
+}
+
+static bool listening(const struct hv_uart *u)
 {
 	/* In loopback the outside is not heard. Before a driver listens, a
 	 * byte would be lost when it clears the FIFO: the line waits until a
 	 * received byte can interrupt, which takes OUT2 as well. Linux sets
 	 * all interrupt bits for a moment when it looks for the chip.
 	 */
-	if ((u->mcr & (MCR_LOOP | MCR_OUT2)) != MCR_OUT2 ||
-	    !(u->ier & IER_RX))
+	return (u->mcr & (MCR_LOOP | MCR_OUT2)) == MCR_OUT2 &&
+	       (u->ier & IER_RX);
+}
+
+unsigned hv_uart_rx_room(const struct hv_uart *u)
+{
+	if (!listening(u) && (!u->polled || (u->mcr & MCR_LOOP)))
+		return 0;
+	if (u->held_count > 0) /* first */
 		return 0;
 	return u->rx_count < capacity(u) ? capacity(u) - u->rx_count : 0;
 }
@@ -126,6 +138,24 @@ static uint8_t read_data(struct hv_uart *u)
 	u->rx_first = (u->rx_first + 1) % HV_UART_FIFO;
 	u->rx_count--;
 	return byte;
+}
+
+/* Firmware tries the transmit interrupt and no loopback; a driver looks for the
+ * chip by both that and the receive interrupt, and then throws away what is in
+ * it. What came after the boot loader's last look is for the driver: it is held
+ * until that listens.
+ */
+static void tell_driver(struct hv_uart *u)
+{
+	if (u->polled && ((u->ier & IER_RX) || (u->mcr & MCR_LOOP))) {
+		u->polled = false;
+		while (u->rx_count > 0)
+			u->held[u->held_count++] = read_data(u);
+	}
+	while (u->held_count > 0 && listening(u) && u->rx_count < capacity(u)) {
+		receive(u, u->held[0]);
+		memmove(u->held, u->held + 1, --u->held_count);
+	}
 }
 
 static uint8_t read_iir(struct hv_uart *u)
@@ -198,6 +228,7 @@ uint8_t hv_uart_read(struct hv_uart *u, unsigned reg)
 		v = u->scr;
 		break;
 	}
+	tell_driver(u);
 	update_line(u);
 	return v;
 }
@@ -268,5 +299,6 @@ void hv_uart_write(struct hv_uart *u, unsigned reg, uint8_t val)
 		u->scr = val;
 		break;
 	}
+	tell_driver(u);
 	update_line(u);
 }

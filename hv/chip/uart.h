@@ -31,16 +31,24 @@ struct hv_uart {
 	bool line;        /* the interrupt line as last reported */
 	uint8_t rx[HV_UART_FIFO];
 	unsigned rx_first, rx_count;
+	bool polled; /* firmware reads it, without interrupts */
+	uint8_t held[HV_UART_FIFO]; /* what it left for the driver */
+	unsigned held_count;
 };
 
 void hv_uart_init(struct hv_uart *u, const struct hv_uart_ops *ops, void *arg);
+
+/* Firmware and boot loaders look for bytes and enable no interrupt: from now
+ * on they are heard, until a driver comes.
+ */
+void hv_uart_polled(struct hv_uart *u);
 
 /* `reg` is 0..7. */
 uint8_t hv_uart_read(struct hv_uart *u, unsigned reg);
 void hv_uart_write(struct hv_uart *u, unsigned reg, uint8_t val);
 
 /* How many bytes may be received now without losing one; 0 as well while the
- * guest does not listen (no receive interrupt would reach it).
+ * guest does not listen (no receive interrupt would reach it, and nobody polls).
  */
 unsigned hv_uart_rx_room(const struct hv_uart *u);
 void hv_uart_rx(struct hv_uart *u, uint8_t byte);
