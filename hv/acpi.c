@@ -44,9 +44,17 @@ struct rsdp {
 };
 static_assert(sizeof(struct rsdp) == 36, "RSDP");
 
+#define TABLES_MAX 3 /* the last one for a PCI bus */
+
 struct xsdt {
 	struct sdt_header h;
-	le64 entry[3]; /* the last one for a PCI bus */
+	le64 entry[TABLES_MAX];
+};
+
+/* The same list for who knows no other, as GRUB's halt. */
+struct rsdt {
+	struct sdt_header h;
+	le32 entry[TABLES_MAX];
 };
 
 struct gas { /* generic address */
@@ -274,12 +282,13 @@ static void fill_madt(struct madt *m, uint32_t cpus)
 	finish(&m->h);
 }
 
-static void fill_rsdp(struct rsdp *r, uint64_t xsdt)
+static void fill_rsdp(struct rsdp *r, uint64_t rsdt, uint64_t xsdt)
 {
 	copy_text(r->signature, "RSD PTR ", 8);
 	copy_text(r->oem_id, "VHDTK ", 6);
 	r->revision = 2;
 	r->length = le32_put(sizeof(*r));
+	r->rsdt = le32_put((uint32_t)rsdt);
 	r->xsdt = le64_put(xsdt);
 	r->checksum = (uint8_t)-sum(r, 20);
 	r->extended_checksum = (uint8_t)-sum(r, sizeof(*r));
@@ -294,14 +303,24 @@ static void fill_xsdt(struct xsdt *x, const uint64_t *table, unsigned count)
 	finish(&x->h);
 }
 
+static void fill_rsdt(struct rsdt *x, const uint64_t *table, unsigned count)
+{
+	start(&x->h, "RSDT", 1,
+	      sizeof(x->h) + count * sizeof(x->entry[0]));
+	for (unsigned i = 0; i < count; i++)
+		x->entry[i] = le32_put((uint32_t)table[i]);
+	finish(&x->h);
+}
+
 int hv_acpi_build(uint8_t *buf, size_t cap, uint64_t gpa, uint32_t cpus,
 		  bool pci)
 {
 	struct room room = {buf, cap, 0, gpa};
-	uint64_t rsdp_at, xsdt_at, facs_at, dsdt_at;
-	uint64_t table[3]; /* as the XSDT lists them */
+	uint64_t rsdp_at, rsdt_at, xsdt_at, facs_at, dsdt_at;
+	uint64_t table[TABLES_MAX]; /* as they are listed */
 	struct rsdp *rsdp = take(&room, sizeof(*rsdp), &rsdp_at);
 	struct xsdt *xsdt = take(&room, sizeof(*xsdt), &xsdt_at);
+	struct rsdt *rsdt = take(&room, sizeof(*rsdt), &rsdt_at);
 	struct fadt *fadt = take(&room, sizeof(*fadt), &table[0]);
 	struct facs *facs = take(&room, sizeof(*facs), &facs_at);
 	struct madt *madt = take(&room, madt_bytes(cpus), &table[1]);
@@ -309,7 +328,7 @@ int hv_acpi_build(uint8_t *buf, size_t cap, uint64_t gpa, uint32_t cpus,
 	uint8_t *ssdt = pci ? take(&room, sizeof(ssdt_pci_aml_code), &table[2])
 			    : NULL;
 
-	if (!rsdp || !xsdt || !fadt || !facs || !madt || !dsdt ||
+	if (!rsdp || !xsdt || !rsdt || !fadt || !facs || !madt || !dsdt ||
 	    (pci && !ssdt))
 		return -ENOSPC;
 	memcpy(dsdt, dsdt_aml_code, sizeof(dsdt_aml_code));
@@ -321,6 +340,7 @@ int hv_acpi_build(uint8_t *buf, size_t cap, uint64_t gpa, uint32_t cpus,
 	fill_madt(madt, cpus);
 	fill_fadt(fadt, facs_at, dsdt_at);
 	fill_xsdt(xsdt, table, pci ? 3 : 2);
-	fill_rsdp(rsdp, xsdt_at);
+	fill_rsdt(rsdt, table, pci ? 3 : 2);
+	fill_rsdp(rsdp, rsdt_at, xsdt_at);
 	return (int)room.used;
 }

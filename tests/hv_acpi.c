@@ -64,7 +64,12 @@ static const uint8_t *xsdt_entry(unsigned i, const char *name)
 {
 	const uint8_t *xsdt = table(num(tables + 24, 8), "XSDT");
 
+	const uint8_t *rsdt = table(num(tables + 16, 4), "RSDT");
+
 	assert_int_equal(num(xsdt + 4, 4), 36 + (pci ? 3 : 2) * 8);
+	/* the list for older readers is the same */
+	assert_int_equal(num(rsdt + 4, 4), 36 + (pci ? 3 : 2) * 4);
+	assert_int_equal(num(rsdt + 36 + 4 * i, 4), num(xsdt + 36 + 8 * i, 8));
 	return table(num(xsdt + 36 + 8 * i, 8), name);
 }
 
