@@ -239,11 +239,11 @@ static unsigned run_two(uint64_t seed, struct run_stats *s)
 	double began = seconds();
 
 	if (proof_long()) {
-		o.samples[CRASH_STRICT_512] = 250;
+		o.samples[CRASH_STRICT_512] = 400;
 		for (unsigned k = CRASH_STRICT_512 + 1; k < CRASH_MODES; k++)
-			o.samples[k] = 12;
-		o.depth2 = 8;
-		o.depth2_samples = 16;
+			o.samples[k] = 20;
+		o.depth2 = 10;
+		o.depth2_samples = 20;
 	}
 	bad = two_ops(&o, s, seed, &generated);
 	printf("two operations: %u of %u workloads, %llu visits, %zu states, "
