@@ -79,7 +79,7 @@ static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
 	};
 	bool remote = vhd_is_nbd_uri(arg->path) ||
 		      (arg->parent && vhd_is_nbd_uri(arg->parent));
-	struct vhd *img;
+	struct vhd *img = NULL;
 	int ret = remote ? hv_nbd_load(err) : 0;
 
 	if (ret == 0)

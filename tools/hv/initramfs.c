@@ -82,7 +82,7 @@ static void disk_words(struct plan *p, const struct hv_disk_arg *d,
 		d->format == VHD_FORMAT_AUTO ? ""
 					     : vhd_format_name(d->format),
 		unmap[d->unmap], ide ? "ide" : "controller",
-		d->controller - (ide ? HV_IDE_CONTROLLER : 0));
+		(unsigned)(d->controller - (ide ? HV_IDE_CONTROLLER : 0)));
 	if (d->sector_bytes)
 		fprintf(p->f, ",sector=%u", d->sector_bytes);
 	if (d->physical_bytes)
