@@ -224,6 +224,9 @@ static void access_any(struct world *w, struct input *in, bool out)
 	for (unsigned i = 1; i < 4 && i < size * count; i++)
 		data[i] = (uint8_t)take(in, 1);
 	hv_board_out(w->board, (uint16_t)port, size, count, data);
+	/* to the console: the next would wait for somebody to take it */
+	while (hv_board_output(w->board, data, sizeof(data)) > 0)
+		;
 }
 
 /* ------------------------------------------------------------- actions -- */
