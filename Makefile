@@ -93,19 +93,17 @@ HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/exits.c \
           hv/chip/fwcfg.c \
           hv/piix.c hv/smbios.c $(IDE_SRC)
 
+# What a SCSI device does; no rings, no threads.
+SCSI_SRC := $(addprefix storvsp/scsi/,target.c command.c disk_commands.c \
+            opcodes.c inquiry.c mode.c select.c logsense.c capacity.c \
+            readwrite.c provision.c sense.c attention.c reserve.c \
+            reserve_in.c dvd.c dvd_info.c dvd_mode.c dvd_commands.c)
 STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
                storvsp/mail.c storvsp/log.c storvsp/session.c \
                storvsp/channel.c storvsp/drain.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
-               storvsp/scsi/target.c storvsp/scsi/command.c storvsp/scsi/inquiry.c \
-               storvsp/scsi/mode.c storvsp/scsi/capacity.c storvsp/scsi/readwrite.c \
-               storvsp/scsi/sense.c storvsp/scsi/attention.c storvsp/scsi/provision.c \
-               storvsp/blocks.c storvsp/scsi/disk_commands.c storvsp/scsi/opcodes.c \
-               storvsp/scsi/select.c storvsp/scsi/logsense.c storvsp/scsi/reserve.c \
-               storvsp/scsi/reserve_in.c storvsp/compare.c storvsp/turn.c \
-               storvsp/scsi/dvd.c storvsp/scsi/dvd_info.c storvsp/scsi/dvd_mode.c \
-               storvsp/scsi/dvd_commands.c \
-               storvsp/clock.c \
+               $(SCSI_SRC) storvsp/blocks.c storvsp/compare.c \
+               storvsp/turn.c storvsp/clock.c \
                storvsp/gate.c storvsp/histogram.c storvsp/limit.c \
                storvsp/policy.c storvsp/stats.c
 
@@ -168,18 +166,15 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/convert/share.c tools/convert/diff.c \
                    tools/convert/journal.c tools/convert/resume.c \
                    tools/verb/words.c tools/verb/preset.c
-SRC_hv := tools/hv/hv.c tools/hv/args.c tools/hv/limit.c tools/hv/pin.c \
-          tools/hv/disk.c tools/hv/nbd_lazy.c \
-          tools/hv/keeper.c tools/hv/run.c tools/hv/controllers.c \
-          tools/hv/fwdisk.c tools/hv/firmware.c \
-          tools/hv/terminal.c tools/hv/escape.c tools/hv/nested.c \
-          tools/hv/qemu.c tools/hv/modules.c tools/hv/vmlinux.c \
-          tools/hv/shares.c tools/hv/initramfs.c tools/hv/cpio.c \
-          tools/hv/blob.c tools/hv/ctl.c tools/hv/ctl_show.c \
-          tools/hv/ctl_request.c tools/hv/ctl_socket.c \
-          tools/hv/ctl_server.c tools/hv/ctl_disk.c tools/hv/ctl_look.c \
-          tools/hv/ctl_life.c tools/hv/ctl_console.c tools/hv/ctl_guest.c \
-          tools/hv/ctl_attach.c
+# hv: its command line and disks; its control socket.
+HV_ARGS_SRC := $(addprefix tools/hv/,args.c limit.c pin.c disk.c nbd_lazy.c \
+               keeper.c terminal.c)
+HV_CTL_SRC := $(addprefix tools/hv/,ctl.c ctl_show.c ctl_request.c \
+              ctl_socket.c ctl_server.c ctl_disk.c ctl_look.c ctl_life.c \
+              ctl_console.c ctl_guest.c ctl_attach.c)
+SRC_hv := $(HV_ARGS_SRC) $(HV_CTL_SRC) $(addprefix tools/hv/,hv.c run.c \
+          controllers.c fwdisk.c firmware.c escape.c nested.c qemu.c \
+          modules.c vmlinux.c shares.c initramfs.c cpio.c blob.c)
 
 SRC_vhd-mount := tools/serve/vhd-mount.c tools/serve/mount_fs.c \
                  tools/serve/mount_part.c tools/serve/mount_overlay.c \
@@ -244,23 +239,10 @@ SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
 SRC_tools_fwdisk  := tools/hv/fwdisk.c
-SRC_tools_firmware := tools/hv/firmware.c tools/hv/args.c tools/hv/limit.c \
-                      tools/hv/pin.c tools/hv/disk.c tools/hv/nbd_lazy.c \
-                      tools/hv/keeper.c tools/hv/terminal.c
-SRC_tools_hv      := tools/hv/args.c tools/hv/limit.c tools/hv/pin.c \
-                     tools/hv/disk.c tools/hv/nbd_lazy.c \
-                     tools/hv/keeper.c tools/hv/escape.c \
-                     tools/hv/terminal.c tools/hv/modules.c \
-                     tools/hv/shares.c tools/hv/cpio.c
-SRC_tools_ctl     := tools/hv/args.c tools/hv/limit.c tools/hv/pin.c \
-                     tools/hv/disk.c tools/hv/nbd_lazy.c \
-                     tools/hv/keeper.c tools/hv/fwdisk.c \
-                     tools/hv/terminal.c tools/hv/ctl.c \
-                     tools/hv/ctl_show.c tools/hv/ctl_request.c \
-                     tools/hv/ctl_socket.c tools/hv/ctl_server.c \
-                     tools/hv/ctl_disk.c tools/hv/ctl_look.c \
-                     tools/hv/ctl_life.c tools/hv/ctl_console.c \
-                     tools/hv/ctl_guest.c tools/hv/ctl_attach.c \
+SRC_tools_firmware := tools/hv/firmware.c $(HV_ARGS_SRC)
+SRC_tools_hv      := $(HV_ARGS_SRC) $(addprefix tools/hv/,escape.c modules.c \
+                     shares.c cpio.c)
+SRC_tools_ctl     := $(HV_ARGS_SRC) $(HV_CTL_SRC) tools/hv/fwdisk.c \
                      tools/hv/escape.c tests/lib/fakehv.c
 SRC_tools_ctl_guest := $(SRC_tools_ctl)
 SRC_tools_gpt     := tools/verb/gpt.c
@@ -388,16 +370,8 @@ FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
 FUZZ_SRC_storvsp_packet := $(FUZZ_SRC_storvsp_session)
 FUZZ_LIBS_storvsp_packet := $(LIBS_VHD)
 FUZZ_LIBS_scsi_cdb := $(LIBS_VHD)
-FUZZ_SRC_scsi_cdb := storvsp/scsi/command.c storvsp/scsi/disk_commands.c \
-                     storvsp/scsi/opcodes.c storvsp/scsi/select.c storvsp/scsi/logsense.c \
-                     storvsp/scsi/reserve.c storvsp/scsi/reserve_in.c storvsp/compare.c \
-                     storvsp/scsi/dvd.c storvsp/scsi/dvd_info.c storvsp/scsi/dvd_mode.c \
-                     storvsp/scsi/dvd_commands.c \
-                     storvsp/scsi/inquiry.c \
-                     storvsp/scsi/mode.c \
-                     storvsp/scsi/provision.c $(VHD_SRC) tests/lib/memfile.c \
-                     storvsp/scsi/capacity.c storvsp/scsi/readwrite.c storvsp/scsi/sense.c \
-                     storvsp/scsi/attention.c storvsp/scsi/target.c
+FUZZ_SRC_scsi_cdb := $(SCSI_SRC) storvsp/compare.c $(VHD_SRC) \
+                     tests/lib/memfile.c
 
 # Where foreign bytes come in, FILE:TARGET; fuzz-build fails where a target is
 # missing or is not built from its file.

@@ -34,18 +34,22 @@ static bool qemu_writes(int fd)
 	return false;
 }
 
-int vhd_lock(int fd, bool exclusive, const char *path, struct vhd_err *err)
+static int set_lock(int fd, short type)
 {
-	struct flock fl = {
-		.l_type = exclusive ? F_WRLCK : F_RDLCK,
-		.l_whence = SEEK_SET,
-	};
+	struct flock fl = {.l_type = type, .l_whence = SEEK_SET};
 	unsigned tries = 0;
 	int rc;
 
 	do
 		rc = fcntl(fd, F_OFD_SETLK, &fl);
 	while (rc < 0 && errno == EINTR && ++tries <= RETRIES_MAX);
+	return rc;
+}
+
+int vhd_lock(int fd, bool exclusive, const char *path, struct vhd_err *err)
+{
+	int rc = set_lock(fd, exclusive ? F_WRLCK : F_RDLCK);
+
 	if (rc == 0 && (exclusive || !qemu_writes(fd)))
 		return 0;
 	rc = rc == 0 ? -EAGAIN : -errno;
@@ -60,8 +64,8 @@ int vhd_lock(int fd, bool exclusive, const char *path, struct vhd_err *err)
 
 void vhd_unlock(int fd)
 {
-	struct flock fl = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
-
-	/* Where this fails, the last close releases the lock. */
-	(void)fcntl(fd, F_OFD_SETLK, &fl);
+	/* Where this fails, the last close releases the lock: a ring's end may
+	 * hold the file for a moment longer than its descriptor is there.
+	 */
+	(void)set_lock(fd, F_UNLCK);
 }
