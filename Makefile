@@ -84,7 +84,8 @@ IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_data.c hv/chip/ide_dma.c \
            hv/chip/ide_ata.c hv/chip/ide_identify.c hv/chip/ide_atapi.c \
            hv/chip/ide_packet.c
 
-HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/exits.c \
+HV_SRC := hv/kvm.c hv/notice.c hv/partition.c hv/restart.c hv/machine.c \
+          hv/vcpu.c hv/exits.c \
           hv/control.c hv/ask.c hv/stand.c hv/service.c $(IC_SRC) \
           hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c \
           hv/board.c hv/acpi.c \
