@@ -229,10 +229,11 @@ UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storv
                 storvsp_ide
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
-UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper \
-              tools_fwdisk tools_firmware tools_inspect \
+UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_nested \
+              tools_keeper tools_fwdisk tools_firmware tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
-              tools_gpt tools_sandbox tools_ctl tools_ctl_guest
+              tools_gpt tools_sandbox tools_ctl tools_ctl_request \
+              tools_ctl_disk tools_ctl_guest
 SRC_tools_bench := tools/verb/bench_run.c
 SRC_tools_stream  := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
@@ -241,10 +242,13 @@ SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
 SRC_tools_fwdisk  := tools/hv/fwdisk.c
 SRC_tools_firmware := tools/hv/firmware.c $(HV_ARGS_SRC)
-SRC_tools_hv      := $(HV_ARGS_SRC) $(addprefix tools/hv/,escape.c modules.c \
-                     shares.c cpio.c)
+SRC_tools_hv      := $(addprefix tools/hv/,args.c limit.c pin.c escape.c terminal.c)
+SRC_tools_nested  := $(addprefix tools/hv/,disk.c nbd_lazy.c keeper.c \
+                     terminal.c modules.c shares.c cpio.c)
 SRC_tools_ctl     := $(HV_ARGS_SRC) $(HV_CTL_SRC) tools/hv/fwdisk.c \
                      tools/hv/escape.c tests/lib/fakehv.c
+SRC_tools_ctl_request := tools/hv/ctl_request.c
+SRC_tools_ctl_disk  := $(SRC_tools_ctl)
 SRC_tools_ctl_guest := $(SRC_tools_ctl)
 SRC_tools_gpt     := tools/verb/gpt.c
 SRC_tools_inspect := $(filter-out tools/inspect/vhd-%,$(SRC_vhd-inspect))
