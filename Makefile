@@ -73,9 +73,10 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
            vhd/salvage_parent.c vhd/set.c vhd/merge.c vhd/merge_plan.c \
            vhd/merge_copy.c
 
-VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \
-             hv/vmbus/connection.c hv/vmbus/offer.c hv/vmbus/gpadl.c \
-             hv/vmbus/channel.c hv/vmbus/ring.c hv/vmbus/packet.c
+VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/queue.c \
+             hv/vmbus/message.c hv/vmbus/connection.c hv/vmbus/offer.c \
+             hv/vmbus/open.c hv/vmbus/gpadl.c hv/vmbus/channel.c \
+             hv/vmbus/ring.c hv/vmbus/packet.c
 
 IC_SRC := hv/ic/ic.c hv/ic/icmsg.c hv/ic/text.c hv/ic/shutdown.c \
           hv/ic/heartbeat.c hv/ic/timesync.c hv/ic/kvp.c hv/ic/vss.c
@@ -403,6 +404,8 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  storvsp/channel.c:storvsp_session \
                  hv/vmbus/ring.c:vmbus_ring hv/vmbus/packet.c:vmbus_ring \
                  hv/vmbus/message.c:vmbus_message \
+                 hv/vmbus/queue.c:vmbus_message \
+                 hv/vmbus/open.c:vmbus_message \
                  hv/vmbus/gpadl.c:vmbus_message \
                  hv/hypercall.c:hv_hypercall hv/board.c:hv_pio_mmio \
                  hv/chip/uart.c:hv_pio_mmio hv/chip/cmos.c:hv_pio_mmio \
