@@ -28,7 +28,7 @@ vhd_written_flush vhd_engine vhd_model vhd_nbd_wait storvsp_thread
 storvsp_channels storvsp_reset storvsp_full storvsp_remove storvsp_ide
 storvsp_attention storvsp_compare vmbus_stress vmbus_fence hv_chips hv_pci
 hv_synic hv_kvm hv_reset hv_ask tools_digest tools_fwdisk tools_ctl
-tools_ctl_guest'
+tools_ctl_disk tools_ctl_guest'
 # Short ones, of each library: valgrind takes its time.
 sample='vhd_repair vmbus_gpadl storvsp_vsp'
 
@@ -84,7 +84,7 @@ threads_check()
 {
 	listed=$(echo "$threaded" | tr '\n' ' ')
 	for test in $("$make" -s --no-print-directory unit-names); do
-		grep -qE 'pthread_create|hv_run\(|ctl_server_start' \
+		grep -qE 'pthread_create|hv_run\(|lib/ctlworld.h|ctl_server_start' \
 			"tests/$test.c" || continue
 		case " $listed " in
 		*" $test "*) ;;
