@@ -5,13 +5,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "tests/lib/ctlprogram.h"
 #include "tests/lib/ctlworld.h"
 #include "tests/lib/random.h"
 
@@ -237,28 +237,6 @@ static void the_guest_works_on_while_disks_come_grow_and_go(void **state)
 }
 
 /* ----------------------------------------------------------- the program -- */
-
-static int program(const char *first, ...)
-{
-	char *argv[16] = {(char *)(uintptr_t)"ctl"};
-	int argc = 1, status, saved, null = open("/dev/null", O_WRONLY);
-	va_list ap;
-
-	va_start(ap, first);
-	for (const char *s = first; s; s = va_arg(ap, const char *))
-		argv[argc++] = (char *)(uintptr_t)s;
-	va_end(ap);
-	fflush(stdout);
-	saved = dup(1);
-	dup2(null, 1);
-	optind = 0; /* getopt starts anew */
-	status = ctl_main(argc, argv);
-	fflush(stdout);
-	dup2(saved, 1);
-	close(saved);
-	close(null);
-	return status;
-}
 
 static void the_program_does_it_all_and_says_how_it_went(void **state)
 {

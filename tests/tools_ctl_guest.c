@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "tests/lib/cm.h"
+#include "tests/lib/ctlprogram.h"
 #include "tests/lib/fakehv.h"
 #include "tools/hv/ctl.h"
 
@@ -538,37 +538,6 @@ static void guest(struct hv_ask *a)
 	if (a->what == HV_ASK_SERVICE && a->service.op == HV_IC_OP_THAW)
 		rc = -EALREADY;
 	fakehv_done(a, rc, "no such thing");
-}
-
-/* Its status; what it prints into `out`. */
-static char out[8192];
-
-static int program(const char *first, ...)
-{
-	char *argv[16] = {(char *)(uintptr_t)"ctl"};
-	char path[] = "/tmp/vhdctl.out.XXXXXX";
-	int argc = 1, status, saved, fd = mkstemp(path);
-	va_list ap;
-	ssize_t n;
-
-	assert_true(fd >= 0);
-	(void)unlink(path);
-	va_start(ap, first);
-	for (const char *s = first; s; s = va_arg(ap, const char *))
-		argv[argc++] = (char *)(uintptr_t)s;
-	va_end(ap);
-	fflush(stdout);
-	saved = dup(1);
-	dup2(fd, 1);
-	optind = 0; /* getopt starts anew */
-	status = ctl_main(argc, argv);
-	fflush(stdout);
-	dup2(saved, 1);
-	close(saved);
-	n = pread(fd, out, sizeof(out) - 1, 0);
-	out[n > 0 ? n : 0] = '\0';
-	close(fd);
-	return status;
 }
 
 static void the_program_says_how_it_went(void **state)
