@@ -148,6 +148,10 @@ static void exit_at(struct world *w, enum hv_int13_port port)
 	w->bytes = 0;
 	got = hv_int13_exit(w->h, port, &w->r);
 	must(w->r.ds == was.ds && w->r.es == was.es && w->r.si == was.si);
+	if (port == HV_INT13_DVD && got == HV_INT13_OK) {
+		w->fail_after = CALLS_MAX;
+		must(hv_disc_boots(&w->dvd));
+	}
 	if (port != HV_INT13_CALL)
 		return;
 	if (got == HV_INT13_NOT_OURS) {

@@ -178,9 +178,11 @@ static int run_cpu(int fd)
 	int rc;
 
 	if (fd == fake.fd[0]) {
-		step = *fake.step;
-		if (fake.step[1])
-			fake.step++;
+		const fake_step *at = fake.step;
+
+		step = *at;
+		if (at[1])
+			fake.step = at + 1;
 	}
 	rc = step(fake.run[fd == fake.fd[0] ? 0 : 1]);
 	if (!rc)
