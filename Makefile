@@ -198,9 +198,10 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_queue_alloc vhd_queue_nomem vhd_queue_zero vhd_queue_memory \
             vhd_model \
             vhd_check vhd_check_data \
-            vhd_check_target vhd_chain vhd_layer vhd_written vhd_written_flush \
-            vhd_written_crash vhd_create_child vhd_rebase vhd_resize vhd_grow \
-            vhd_compact vhd_malformed vhd_split vhd_keep vhd_check_chain \
+            vhd_check_target vhd_chain vhd_parent vhd_layer vhd_written \
+            vhd_written_flush vhd_written_crash vhd_create_child vhd_rebase vhd_resize vhd_grow \
+            vhd_compact vhd_malformed_table vhd_malformed_footer \
+            vhd_malformed_parent vhd_split vhd_keep vhd_check_chain \
             vhd_merge vhd_merge_file vhd_random vhd_set vhd_repair vhd_undo \
             vhd_salvage vhd_oracle vhd_zero vhd_bound vhd_confine vhd_fault \
             vhd_nbd vhd_nbd_wait vhd_written_nbd
