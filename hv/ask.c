@@ -154,17 +154,29 @@ static void carry_out(struct hv *hv, struct hv_ask *a)
 	refuse(hv, a, -EINVAL, "no such request");
 }
 
+static void forget_input(struct hv *hv)
+{
+	struct hv_ask **at = &hv->life.input, *a;
+
+	while ((a = *at)) {
+		if (!atomic_load(&a->dropped)) {
+			at = &a->next;
+			continue;
+		}
+		*at = a->next;
+		tell(hv, a);
+	}
+}
+
 /* As much as the guest takes; the board wakes us when there is room. */
 static void give_input(struct hv *hv)
 {
 	struct hv_ask *a;
 
 	while ((a = hv->life.input)) {
-		if (!atomic_load(&a->dropped))
-			a->given += hv_board_input(hv->board,
-						   a->bytes + a->given,
-						   a->len - a->given);
-		if (a->given < a->len && !atomic_load(&a->dropped))
+		a->given += hv_board_input(hv->board, a->bytes + a->given,
+					   a->len - a->given);
+		if (a->given < a->len)
 			return;
 		tell(hv, pop(&hv->life.input));
 	}
@@ -196,6 +208,7 @@ void hv_asks_serve(struct hv *hv)
 			break;
 		carry_out(hv, a);
 	}
+	forget_input(hv);
 	give_input(hv);
 	if (l->pausing && hv_all_stand(hv))
 		paused(hv);
