@@ -175,8 +175,9 @@ HV_CTL_SRC := $(addprefix tools/hv/,ctl.c ctl_show.c ctl_request.c \
               ctl_socket.c ctl_server.c ctl_disk.c ctl_look.c ctl_life.c \
               ctl_console.c ctl_guest.c ctl_attach.c)
 SRC_hv := $(HV_ARGS_SRC) $(HV_CTL_SRC) $(addprefix tools/hv/,hv.c run.c \
-          controllers.c fwdisk.c firmware.c escape.c nested.c qemu.c \
-          modules.c vmlinux.c shares.c initramfs.c cpio.c blob.c)
+          controllers.c fwdisk.c fwdisk_place.c firmware.c escape.c \
+          nested.c qemu.c modules.c vmlinux.c shares.c initramfs.c \
+          cpio.c blob.c)
 
 SRC_vhd-mount := tools/serve/vhd-mount.c tools/serve/mount_fs.c \
                  tools/serve/mount_part.c tools/serve/mount_overlay.c \
@@ -242,12 +243,12 @@ SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
 SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
-SRC_tools_fwdisk  := tools/hv/fwdisk.c
+SRC_tools_fwdisk  := tools/hv/fwdisk.c tools/hv/fwdisk_place.c
 SRC_tools_firmware := tools/hv/firmware.c $(HV_ARGS_SRC)
 SRC_tools_hv      := $(addprefix tools/hv/,args.c limit.c pin.c escape.c terminal.c)
 SRC_tools_nested  := $(addprefix tools/hv/,disk.c nbd_lazy.c keeper.c \
                      terminal.c modules.c shares.c cpio.c)
-SRC_tools_ctl     := $(HV_ARGS_SRC) $(HV_CTL_SRC) tools/hv/fwdisk.c \
+SRC_tools_ctl     := $(HV_ARGS_SRC) $(HV_CTL_SRC) $(SRC_tools_fwdisk) \
                      tools/hv/escape.c tests/lib/fakehv.c
 SRC_tools_ctl_request := tools/hv/ctl_request.c
 SRC_tools_ctl_disk  := $(SRC_tools_ctl)

@@ -301,6 +301,14 @@ static void hurry(void *arg, bool on)
 	fake.hurry = on;
 }
 
+/* Between two machines: the former is gone, the next one was not loaded. */
+static void renew(void *arg)
+{
+	assert_ptr_equal(arg, &fake);
+	assert_true(fake.hurry);
+	fake.renewed++;
+}
+
 void fake_reset(void)
 {
 	memset(&fake, 0, sizeof(fake));
@@ -345,6 +353,7 @@ int fake_make(struct hv **hv, bool no_reboot, struct vhd_err *err)
 		.console_out_fd = -1,
 		.log = say,
 		.disks_hurry = hurry,
+		.disks_renew = renew,
 		.disks_arg = &fake,
 	};
 	int rc = hv_create(&o, hv, err);

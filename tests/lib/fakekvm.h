@@ -50,6 +50,7 @@ struct fakekvm {
 	int interrupt_fd;      /* a write to it is interrupted once */
 	unsigned hurried;      /* disks were told to ... */
 	bool hurry;	       /* ... and still are */
+	unsigned renewed;      /* disks were asked for what they are now */
 	atomic_uint told;      /* lines, of which the first are kept */
 	char line[FAKE_LINES][256];
 };
