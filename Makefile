@@ -85,7 +85,8 @@ IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_data.c hv/chip/ide_dma.c \
            hv/chip/ide_packet.c
 
 HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/exits.c \
-          hv/control.c hv/ask.c hv/stand.c hv/service.c $(IC_SRC) \
+          hv/control.c hv/console.c hv/outlet.c hv/ask.c hv/stand.c \
+          hv/service.c $(IC_SRC) \
           hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c \
           hv/board.c hv/acpi.c \
           hv/bzimage.c hv/boot_linux.c hv/boot_bios.c hv/int13.c \
@@ -168,11 +169,11 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/verb/words.c tools/verb/preset.c
 # hv: its command line and disks; its control socket.
 HV_ARGS_SRC := $(addprefix tools/hv/,args.c limit.c pin.c disk.c nbd_lazy.c \
-               keeper.c terminal.c)
+               keeper.c terminal.c say.c) hv/outlet.c
 HV_CTL_SRC := $(addprefix tools/hv/,ctl.c ctl_show.c ctl_request.c \
               ctl_socket.c ctl_server.c ctl_disk.c ctl_look.c ctl_life.c \
               ctl_console.c ctl_guest.c ctl_attach.c)
-SRC_hv := $(HV_ARGS_SRC) $(HV_CTL_SRC) $(addprefix tools/hv/,hv.c run.c \
+SRC_hv := $(filter tools/%,$(HV_ARGS_SRC)) $(HV_CTL_SRC) $(addprefix tools/hv/,hv.c run.c \
           controllers.c fwdisk.c firmware.c escape.c nested.c qemu.c \
           modules.c vmlinux.c shares.c initramfs.c cpio.c blob.c)
 
@@ -208,7 +209,7 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_hostile vmbus_pass \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
-           hv_hypercall_fetch hv_kvm hv_reset hv_ask hv_ic hv_ic_hostile \
+           hv_hypercall_fetch hv_kvm hv_reset hv_ask hv_outlet hv_ic hv_ic_hostile \
            hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg hv_int13 hv_bios \
            hv_smbios
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \

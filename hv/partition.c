@@ -119,7 +119,9 @@ static int create_parts(struct hv *hv, struct vhd_err *err)
 	    hv_board_create(&board_ops, hv, &hv->board) < 0)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
-	ret = hv_ram_create(&hv->ram, &hv->layout, hv->mem, err);
+	ret = hv_console_create(hv, err);
+	if (ret == 0)
+		ret = hv_ram_create(&hv->ram, &hv->layout, hv->mem, err);
 	if (ret == 0)
 		ret = create_bus(hv, err);
 	return ret == 0 ? hv_machine_build(hv, err) : ret;
@@ -159,6 +161,7 @@ void hv_destroy(struct hv *hv)
 		return;
 	vmbus_destroy(hv->bus); /* with channels that the machine knows of */
 	hv_machine_destroy(hv);
+	hv_console_end(hv);
 	hv_life_fini(hv);
 	for (uint32_t i = 0; i < hv->opts.cpus; i++)
 		hv_vcpu_fini(&hv->vcpu[i]);
@@ -296,6 +299,7 @@ bool hv_restart(struct hv *hv)
 	if (hv_ended(hv))
 		return false;
 	say_restart(hv);
+	hv_console_say_lost(hv);
 	if (next_machine(hv, &hv->vcpu[0].err) < 0)
 		hv_end_set(hv, HV_END_FAILED, 0);
 	if (hv_ended(hv))
@@ -320,7 +324,7 @@ static int control_begins(struct hv *hv, struct vhd_err *err)
 /* All threads are through their beginning before a guest has its first. */
 static int begin(struct hv *hv, struct vhd_err *err)
 {
-	int ret = 0;
+	int ret = hv_console_begin(hv, err);
 
 	for (uint32_t i = 0; i < hv->opts.cpus && ret == 0; i++)
 		ret = hv_vcpu_start(&hv->vcpu[i], err);
@@ -347,6 +351,7 @@ static enum hv_end run(struct hv *hv, struct vhd_err *err)
 	}
 	for (uint32_t i = 0; i < hv->opts.cpus; i++)
 		hv_vcpu_join(&hv->vcpu[i]);
+	hv_console_end(hv);
 	end = atomic_load(&hv->end) & 0xff;
 	vcpu = atomic_load(&hv->end) >> 8;
 	if (end == HV_END_FAILED && err)

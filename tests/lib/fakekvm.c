@@ -105,7 +105,7 @@ int __wrap_madvise(void *at, size_t n, int advice)
 ssize_t __wrap_write(int fd, const void *buf, size_t n)
 {
 	if (fd == fake.interrupt_fd) {
-		fake.interrupt_fd = -1;
+		fake.interrupt_fd = fake.console_fd = -1;
 		errno = EINTR;
 		return -1;
 	}
@@ -281,6 +281,20 @@ int fake_reboot(struct kvm_run *run)
 	return 0;
 }
 
+int fake_writes(struct kvm_run *run)
+{
+	enum { BYTES = 4096, AT = FAKE_RUN_BYTES - BYTES };
+
+	run->exit_reason = KVM_EXIT_IO;
+	run->io.direction = KVM_EXIT_IO_OUT;
+	run->io.size = 1;
+	run->io.port = HV_PORT_COM1;
+	run->io.count = BYTES;
+	run->io.data_offset = AT;
+	memset((uint8_t *)run + AT, '.', BYTES);
+	return 0;
+}
+
 /* -------------------------------------------------------------- helpers -- */
 
 static void say(void *arg, const char *line)
@@ -303,7 +317,7 @@ void fake_reset(void)
 {
 	memset(&fake, 0, sizeof(fake));
 	fake.version = KVM_API_VERSION;
-	fake.interrupt_fd = -1;
+	fake.interrupt_fd = fake.console_fd = -1;
 	fake.lacks = -1;
 }
 
@@ -340,7 +354,8 @@ int fake_make(struct hv **hv, bool no_reboot, struct vhd_err *err)
 		.memory_bytes = HV_MEMORY_MIN,
 		.no_reboot = no_reboot,
 		.console_in_fd = -1,
-		.console_out_fd = -1,
+		.console_out_fd = fake.console_fd,
+		.console_ms = 1,
 		.log = say,
 		.disks_hurry = hurry,
 		.disks_arg = &fake,

@@ -46,6 +46,7 @@ struct fakekvm {
 	void (*msr)(int fd, bool set, struct kvm_msr_entry *e);
 	void (*clock)(bool set, struct kvm_clock_data *c);
 	size_t mapped_bytes;
+	int console_fd;	       /* of fake_make's partitions; -1: none */
 	int interrupt_fd;      /* a write to it is interrupted once */
 	unsigned hurried;      /* disks were told to ... */
 	bool hurry;	       /* ... and still are */
@@ -65,5 +66,6 @@ void fake_gone(unsigned files_before);
 int fake_until_kicked(struct kvm_run *run);
 int fake_off(struct kvm_run *run);
 int fake_reboot(struct kvm_run *run);
+int fake_writes(struct kvm_run *run); /* 4 KiB to the console */
 
 #endif

@@ -14,6 +14,7 @@
  *   firmware.c      boot by firmware: which, and from what
  *   run.c           run a guest on this machine's KVM
  *   terminal.c      raw mode and back; escape.c: Ctrl-A
+ *   say.c           messages, which wait for no terminal
  *   nested.c        run the same in a QEMU machine: its life and the bytes
  *   qemu.c          the QEMU process
  *   modules.c       which kernel and modules; vmlinux.c: unpack it
@@ -235,8 +236,16 @@ void hv_controllers_say(const struct hv_controllers *c);
  */
 bool hv_terminal_raw(void);
 void hv_terminal_restore(void);
-/* A line on stderr that looks right on a raw terminal, too. */
+bool hv_terminal_is_raw(void);
+
+/* A line on stderr that looks right on a raw terminal, too. Any thread. From
+ * hv_say_begin on until hv_say_end nobody waits for the terminal; _create comes
+ * before the sandbox, _end may come in any case.
+ */
 void hv_say_line(void *unused, const char *line);
+int hv_say_create(struct vhd_err *err);
+int hv_say_begin(struct vhd_err *err);
+void hv_say_end(void);
 
 /* Ctrl-A x, Ctrl-A h, Ctrl-A Ctrl-A in console input. */
 struct hv_escape {

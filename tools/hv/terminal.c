@@ -27,7 +27,8 @@ void hv_terminal_restore(void)
 	if (!is_raw)
 		return;
 	is_raw = 0;
-	(void)tcsetattr(STDIN_FILENO, TCSADRAIN, &saved);
+	/* Not when all is written: that may never be. */
+	(void)tcsetattr(STDIN_FILENO, TCSANOW, &saved);
 }
 
 /* SA_RESETHAND: raised again, the signal does what it always did. */
@@ -75,10 +76,9 @@ bool hv_terminal_raw(void)
 	return is_raw != 0;
 }
 
-void hv_say_line(void *unused, const char *line)
+bool hv_terminal_is_raw(void)
 {
-	(void)unused;
-	fprintf(stderr, "%s: %s%s\n", hv_prog, line, is_raw ? "\r" : "");
+	return is_raw != 0;
 }
 
 void hv_escape_show_help(void)
