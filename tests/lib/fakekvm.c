@@ -38,6 +38,7 @@ int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *a,
 bool __wrap_hv_cpu_virtualizes(void);
 
 struct fakekvm fake;
+atomic_int fake_interrupt_fd = -1;
 
 /* True: this call shall fail, and errno says how. */
 static bool fails(unsigned long request, int cap)
@@ -104,8 +105,8 @@ int __wrap_madvise(void *at, size_t n, int advice)
 
 ssize_t __wrap_write(int fd, const void *buf, size_t n)
 {
-	if (fd == fake.interrupt_fd) {
-		fake.interrupt_fd = fake.console_fd = -1;
+	if (fd == atomic_load(&fake_interrupt_fd)) {
+		atomic_store(&fake_interrupt_fd, -1);
 		errno = EINTR;
 		return -1;
 	}
@@ -317,7 +318,8 @@ void fake_reset(void)
 {
 	memset(&fake, 0, sizeof(fake));
 	fake.version = KVM_API_VERSION;
-	fake.interrupt_fd = fake.console_fd = -1;
+	fake.console_fd = -1;
+	atomic_store(&fake_interrupt_fd, -1);
 	fake.lacks = -1;
 }
 

@@ -47,13 +47,14 @@ struct fakekvm {
 	void (*clock)(bool set, struct kvm_clock_data *c);
 	size_t mapped_bytes;
 	int console_fd;	       /* of fake_make's partitions; -1: none */
-	int interrupt_fd;      /* a write to it is interrupted once */
 	unsigned hurried;      /* disks were told to ... */
 	bool hurry;	       /* ... and still are */
 	atomic_uint told;      /* lines, of which the first are kept */
 	char line[FAKE_LINES][256];
 };
 extern struct fakekvm fake;
+/* A write to it is interrupted once. A thread of the run before may look. */
+extern atomic_int fake_interrupt_fd;
 
 void fake_reset(void);
 /* A partition on it that boots from nothing: 0 or a negative errno. */
