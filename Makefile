@@ -73,9 +73,10 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
            vhd/salvage_parent.c vhd/set.c vhd/merge.c vhd/merge_plan.c \
            vhd/merge_copy.c
 
-VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/message.c \
-             hv/vmbus/connection.c hv/vmbus/offer.c hv/vmbus/gpadl.c \
-             hv/vmbus/channel.c hv/vmbus/ring.c hv/vmbus/packet.c
+VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/queue.c \
+             hv/vmbus/message.c hv/vmbus/connection.c hv/vmbus/offer.c \
+             hv/vmbus/open.c hv/vmbus/gpadl.c hv/vmbus/channel.c \
+             hv/vmbus/ring.c hv/vmbus/packet.c
 
 IC_SRC := hv/ic/ic.c hv/ic/icmsg.c hv/ic/text.c hv/ic/shutdown.c \
           hv/ic/heartbeat.c hv/ic/timesync.c hv/ic/kvp.c hv/ic/vss.c
@@ -84,9 +85,9 @@ IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_data.c hv/chip/ide_dma.c \
            hv/chip/ide_ata.c hv/chip/ide_identify.c hv/chip/ide_atapi.c \
            hv/chip/ide_packet.c
 
-HV_SRC := hv/kvm.c hv/partition.c hv/machine.c hv/vcpu.c hv/exits.c \
-          hv/control.c hv/console.c hv/outlet.c hv/ask.c hv/stand.c \
-          hv/service.c $(IC_SRC) \
+HV_SRC := hv/kvm.c hv/notice.c hv/partition.c hv/restart.c hv/machine.c \
+          hv/vcpu.c hv/exits.c hv/control.c hv/console.c hv/outlet.c \
+          hv/ask.c hv/stand.c hv/service.c $(IC_SRC) \
           hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c \
           hv/board.c hv/acpi.c \
           hv/bzimage.c hv/boot_linux.c hv/boot_bios.c hv/int13.c \
@@ -168,12 +169,14 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/convert/journal.c tools/convert/resume.c \
                    tools/verb/words.c tools/verb/preset.c
 # hv: its command line and disks; its control socket.
+HV_TERMINAL_SRC := tools/hv/terminal.c tools/hv/say.c hv/outlet.c
 HV_ARGS_SRC := $(addprefix tools/hv/,args.c limit.c pin.c disk.c nbd_lazy.c \
-               keeper.c terminal.c say.c) hv/outlet.c
+               keeper.c) $(HV_TERMINAL_SRC)
 HV_CTL_SRC := $(addprefix tools/hv/,ctl.c ctl_show.c ctl_request.c \
               ctl_socket.c ctl_server.c ctl_disk.c ctl_look.c ctl_life.c \
               ctl_console.c ctl_guest.c ctl_attach.c)
-SRC_hv := $(filter tools/%,$(HV_ARGS_SRC)) $(HV_CTL_SRC) $(addprefix tools/hv/,hv.c run.c \
+SRC_hv := $(filter tools/%,$(HV_ARGS_SRC)) $(HV_CTL_SRC) \
+          $(addprefix tools/hv/,hv.c run.c \
           controllers.c fwdisk.c firmware.c escape.c nested.c qemu.c \
           modules.c vmlinux.c shares.c initramfs.c cpio.c blob.c)
 
@@ -229,10 +232,11 @@ UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storv
                 storvsp_ide
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
-UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_keeper \
-              tools_fwdisk tools_firmware tools_inspect \
+UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_nested \
+              tools_keeper tools_fwdisk tools_firmware tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
-              tools_gpt tools_sandbox tools_ctl tools_ctl_guest
+              tools_gpt tools_sandbox tools_ctl tools_ctl_request \
+              tools_ctl_disk tools_ctl_guest
 SRC_tools_bench := tools/verb/bench_run.c
 SRC_tools_stream  := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
@@ -241,10 +245,14 @@ SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
 SRC_tools_fwdisk  := tools/hv/fwdisk.c
 SRC_tools_firmware := tools/hv/firmware.c $(HV_ARGS_SRC)
-SRC_tools_hv      := $(HV_ARGS_SRC) $(addprefix tools/hv/,escape.c modules.c \
-                     shares.c cpio.c)
+SRC_tools_hv      := $(addprefix tools/hv/,args.c limit.c pin.c escape.c) \
+                     $(HV_TERMINAL_SRC)
+SRC_tools_nested  := $(addprefix tools/hv/,disk.c nbd_lazy.c keeper.c \
+                     modules.c shares.c cpio.c) $(HV_TERMINAL_SRC)
 SRC_tools_ctl     := $(HV_ARGS_SRC) $(HV_CTL_SRC) tools/hv/fwdisk.c \
                      tools/hv/escape.c tests/lib/fakehv.c
+SRC_tools_ctl_request := tools/hv/ctl_request.c
+SRC_tools_ctl_disk  := $(SRC_tools_ctl)
 SRC_tools_ctl_guest := $(SRC_tools_ctl)
 SRC_tools_gpt     := tools/verb/gpt.c
 SRC_tools_inspect := $(filter-out tools/inspect/vhd-%,$(SRC_vhd-inspect))
@@ -399,6 +407,8 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  storvsp/channel.c:storvsp_session \
                  hv/vmbus/ring.c:vmbus_ring hv/vmbus/packet.c:vmbus_ring \
                  hv/vmbus/message.c:vmbus_message \
+                 hv/vmbus/queue.c:vmbus_message \
+                 hv/vmbus/open.c:vmbus_message \
                  hv/vmbus/gpadl.c:vmbus_message \
                  hv/hypercall.c:hv_hypercall hv/board.c:hv_pio_mmio \
                  hv/chip/uart.c:hv_pio_mmio hv/chip/cmos.c:hv_pio_mmio \

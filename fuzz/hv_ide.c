@@ -18,6 +18,7 @@
 
 #include "hv/piix.h"
 #include "tests/lib/fuzzin.h"
+#include "tests/lib/quietboard.h"
 
 #define RAM_BYTES   (512u << 10)
 #define BLOCKS	    1024u
@@ -43,33 +44,6 @@ static uint8_t ram[RAM_BYTES] __attribute__((aligned(4096)));
 static uint8_t bytes[HV_IDE_DRIVES][BLOCKS * 512];
 
 /* ----------------------------------------------------------- the machine -- */
-
-static void on_board_irq(void *arg, unsigned line, bool level)
-{
-	(void)arg;
-	(void)line;
-	(void)level;
-}
-
-static void on_power(void *arg, enum hv_pm_request what)
-{
-	(void)arg;
-	(void)what;
-}
-
-static void on_wake(void *arg)
-{
-	(void)arg;
-}
-
-static int64_t on_now(void *arg)
-{
-	(void)arg;
-	return 0;
-}
-
-static const struct hv_board_ops board_ops = {on_board_irq, on_power, on_wake,
-					      on_now};
 
 static void on_irq(void *arg, unsigned channel, bool level)
 {
@@ -158,7 +132,7 @@ static void begin(struct world *w, unsigned missing)
 	must(hv_mem_add(w->mem, 0, RAM_BYTES / 2, ram) == 0);
 	must(hv_mem_add(w->mem, 0x100000, RAM_BYTES / 2, ram + RAM_BYTES / 2) ==
 	     0);
-	must(hv_board_create(&board_ops, w, &w->board) == 0);
+	must(hv_board_create(&quietboard_ops, w, &w->board) == 0);
 	must(hv_piix_create(w->board, w->mem, disks, on_irq, w, &w->piix) == 0);
 }
 

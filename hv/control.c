@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "part.h"
@@ -28,14 +27,6 @@ static void drain_eventfd(int fd)
 
 	while (read(fd, &count, sizeof(count)) < 0 && errno == EINTR)
 		;
-}
-
-int64_t hv_now_ms(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* ------------------------------------------------------------- console -- */
@@ -70,16 +61,6 @@ static void read_input(struct control *c)
 
 enum { WAIT_WAKE, WAIT_BUS, WAIT_ACK, WAIT_IN, WAIT_SOURCES,
        WAIT_COUNT = WAIT_SOURCES + HV_SOURCES_MAX };
-
-int hv_source_add(struct hv *hv, struct hv_source *s)
-{
-	struct hv_life *l = &hv->life;
-
-	if (l->source_count == HV_SOURCES_MAX)
-		return -ENOSPC;
-	l->source[l->source_count++] = s;
-	return 0;
-}
 
 static void poll_once(struct control *c, int timeout_ms,
 		      struct pollfd p[WAIT_COUNT])

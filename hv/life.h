@@ -74,7 +74,7 @@ struct hv_life {
 void hv_life_init(struct hv *hv);
 void hv_life_fini(struct hv *hv); /* bus is gone */
 
-/* control.c; before hv_run or by the control thread. -ENOSPC. */
+/* notice.c; before hv_run or by the control thread. -ENOSPC. */
 int hv_source_add(struct hv *hv, struct hv_source *s);
 int64_t hv_now_ms(void);
 

@@ -101,7 +101,8 @@ struct hv {
 
 #define HV_END_NONE 0xffu
 
-/* Decide how the run ends, unless that is decided; wake the control thread.
+/* notice.c.
+ * Decide how the run ends, unless that is decided; wake the control thread.
  * Async-signal-safe.
  */
 void hv_end_set(struct hv *hv, enum hv_end end, uint32_t vcpu);
@@ -110,6 +111,9 @@ static inline bool hv_ended(struct hv *hv)
 	return (atomic_load(&hv->end) & 0xff) != HV_END_NONE;
 }
 void hv_wake(struct hv *hv);
+/* Make it leave the guest; it may enter again. Any thread. */
+void hv_vcpu_kick(struct hv_vcpu *v);
+#define HV_KICK_SIGNAL SIGUSR1
 /* Tell the person in front of it; printf-like, one line. Any thread. */
 __attribute__((format(printf, 2, 3))) void hv_say(struct hv *hv,
 						  const char *fmt, ...);
@@ -133,8 +137,6 @@ int hv_vcpu_start(struct hv_vcpu *v, struct vhd_err *err);
 int hv_vcpu_ready(struct hv_vcpu *v, struct vhd_err *err);
 /* Run the machine that there is now. */
 void hv_vcpu_go(struct hv_vcpu *v);
-/* Make it leave the guest; it may enter again. Any thread. */
-void hv_vcpu_kick(struct hv_vcpu *v);
 /* After the end was decided: make it leave the guest, and wait for that. */
 void hv_vcpu_halt(struct hv_vcpu *v);
 /* End the thread, which is halted. */
@@ -172,9 +174,9 @@ void hv_synic_update(struct hv_vcpu *v, uint64_t control,
 void hv_synic_enter(struct hv_synic *s);
 void hv_synic_leave(struct hv_synic *s);
 
-/* partition.c, for the control thread: after the end was decided, wait until
- * no processor runs ...
- */
+/* restart.c, for the control thread: let all processors run ... */
+void hv_vcpus_go(struct hv *hv);
+/* ... after the end was decided, wait until none does ... */
 void hv_vcpus_halt(struct hv *hv);
 /* ... and then, where the guest asked for a reset, build the next machine and
  * let it run. False: there is none, and `end` says why.

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A partition from its creation to its end: what outlives its machines, and the
- * way from one to the next.
- */
+/* A partition from its creation to its end: what outlives its machines. */
 #include "part.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -15,45 +12,6 @@
 #include "boot_linux.h"
 #include "kvm.h"
 #include "piix.h"
-
-void hv_wake(struct hv *hv)
-{
-	uint64_t one = 1;
-
-	while (write(hv->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
-}
-
-void hv_end_set(struct hv *hv, enum hv_end end, uint32_t vcpu)
-{
-	uint32_t none = HV_END_NONE;
-
-	if (atomic_compare_exchange_strong(&hv->end, &none,
-					   (uint32_t)end | vcpu << 8))
-		hv_wake(hv);
-}
-
-void hv_stop(struct hv *hv)
-{
-	int saved = errno;
-
-	atomic_store(&hv->stop, true);
-	hv_end_set(hv, HV_END_STOPPED, 0);
-	errno = saved;
-}
-
-void hv_say(struct hv *hv, const char *fmt, ...)
-{
-	char line[256];
-	va_list ap;
-
-	if (!hv->opts.log)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	hv->opts.log(hv->opts.log_arg, line);
-}
 
 /* ---------------------------------------------------- board callbacks --- */
 
@@ -239,77 +197,6 @@ struct vmbus *hv_bus(struct hv *hv)
 	return hv->bus;
 }
 
-void hv_vcpus_halt(struct hv *hv)
-{
-	hv_board_stop(hv->board);
-	if (hv->opts.disks_hurry)
-		hv->opts.disks_hurry(hv->opts.disks_arg, true);
-	for (uint32_t i = 0; i < hv->opts.cpus; i++)
-		hv_vcpu_halt(&hv->vcpu[i]);
-}
-
-/* The first one last: it wakes the others. */
-static void vcpus_go(struct hv *hv)
-{
-	for (uint32_t i = hv->opts.cpus; i-- > 0;)
-		hv_vcpu_go(&hv->vcpu[i]);
-}
-
-/* ------------------------------------------------------------ restart --- */
-
-/* A guest can reset for ever: a line each for the first times, then for each
- * power of two.
- */
-static void say_restart(struct hv *hv)
-{
-	enum { ALL_UP_TO = 8 };
-	unsigned n = ++hv->restarts;
-
-	if (n == 1)
-		hv_say(hv, "the guest restarts");
-	else if (n <= ALL_UP_TO || (n & (n - 1)) == 0)
-		hv_say(hv, "the guest restarts (%u times by now)", n);
-}
-
-static int next_machine(struct hv *hv, struct vhd_err *err)
-{
-	int ret;
-
-	hv_machine_destroy(hv);
-	ret = hv_ram_clear(&hv->ram, err);
-	if (ret == 0)
-		ret = hv_machine_build(hv, err);
-	if (ret < 0)
-		return ret;
-	hv_board_reset(hv->board);
-	return hv->boot->load(hv, err);
-}
-
-bool hv_restart(struct hv *hv)
-{
-	/* Channels first: they end what they do with the old memory. */
-	vmbus_reset(hv->bus);
-	if ((atomic_load(&hv->end) & 0xff) != HV_END_RESET ||
-	    hv->opts.no_reboot)
-		return false;
-	/* A stop that came after the reset was asked for is not lost. */
-	atomic_store(&hv->end, HV_END_NONE);
-	if (atomic_load(&hv->stop))
-		hv_end_set(hv, HV_END_STOPPED, 0);
-	if (hv_ended(hv))
-		return false;
-	say_restart(hv);
-	hv_console_say_lost(hv);
-	if (next_machine(hv, &hv->vcpu[0].err) < 0)
-		hv_end_set(hv, HV_END_FAILED, 0);
-	if (hv_ended(hv))
-		return false;
-	if (hv->opts.disks_hurry)
-		hv->opts.disks_hurry(hv->opts.disks_arg, false);
-	vcpus_go(hv);
-	return true;
-}
-
 /* ---------------------------------------------------------------- run --- */
 
 static int control_begins(struct hv *hv, struct vhd_err *err)
@@ -346,7 +233,7 @@ static enum hv_end run(struct hv *hv, struct vhd_err *err)
 		atomic_store(&hv->end, HV_END_FAILED);
 		err = NULL; /* it is told */
 	} else {
-		vcpus_go(hv);
+		hv_vcpus_go(hv);
 		hv_control_run(hv);
 	}
 	for (uint32_t i = 0; i < hv->opts.cpus; i++)

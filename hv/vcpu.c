@@ -3,8 +3,9 @@
  * exits.c.
  *
  * To leave the guest: every signal is blocked in the thread; while in KVM_RUN,
- * KICK_SIGNAL alone is not. So a kick that comes at any moment ends the current
- * or the next KVM_RUN, and no handler ever runs: it is taken off by hand.
+ * HV_KICK_SIGNAL alone is not. So a kick that comes at any moment ends the
+ * current or the next KVM_RUN, and no handler ever runs: it is taken off by
+ * hand.
  * Source: Linux Documentation/virt/kvm/api.rst, section 5.
  */
 #include <errno.h>
@@ -20,7 +21,6 @@
 #include "boot_linux.h"
 #include "part.h"
 
-#define KICK_SIGNAL SIGUSR1
 #define SIGSET_KERNEL_BYTES 8
 
 static int refused(struct hv_vcpu *v, const char *what, struct vhd_err *err)
@@ -40,8 +40,8 @@ static int set_signal_mask(struct hv_vcpu *v, struct vhd_err *err)
 	} mask = {.len = SIGSET_KERNEL_BYTES};
 
 	memset(mask.set, 0xff, sizeof(mask.set));
-	mask.set[(KICK_SIGNAL - 1) / 8] &=
-		(uint8_t)~(1u << (KICK_SIGNAL - 1) % 8);
+	mask.set[(HV_KICK_SIGNAL - 1) / 8] &=
+		(uint8_t)~(1u << (HV_KICK_SIGNAL - 1) % 8);
 	if (ioctl(v->fd, KVM_SET_SIGNAL_MASK, &mask) < 0)
 		return refused(v, "the signal mask", err);
 	return 0;
@@ -250,7 +250,7 @@ static void take_kick(void)
 	sigset_t kick;
 
 	sigemptyset(&kick);
-	sigaddset(&kick, KICK_SIGNAL);
+	sigaddset(&kick, HV_KICK_SIGNAL);
 	(void)sigtimedwait(&kick, NULL, &now);
 }
 
@@ -408,12 +408,6 @@ int hv_vcpu_start(struct hv_vcpu *v, struct vhd_err *err)
 				"cannot start a thread: %s", strerror(ret));
 	v->started = true;
 	return 0;
-}
-
-void hv_vcpu_kick(struct hv_vcpu *v)
-{
-	if (v->started)
-		(void)pthread_kill(v->thread, KICK_SIGNAL);
 }
 
 int hv_vcpu_ready(struct hv_vcpu *v, struct vhd_err *err)

@@ -15,6 +15,7 @@
 #include "hv/part.h"
 #include "int13_rom.h"
 #include "tests/lib/cm.h"
+#include "tests/lib/quietboard.h"
 #include "vhd/endian.h"
 
 int __wrap_ioctl(int fd, unsigned long request, ...);
@@ -62,33 +63,6 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 
 /* -------------------------------------------------------------- a machine */
 
-static void on_irq(void *arg, unsigned line, bool level)
-{
-	(void)arg;
-	(void)line;
-	(void)level;
-}
-
-static void on_power(void *arg, enum hv_pm_request what)
-{
-	(void)arg;
-	(void)what;
-}
-
-static void on_wake(void *arg)
-{
-	(void)arg;
-}
-
-static int64_t on_now(void *arg)
-{
-	(void)arg;
-	return 0;
-}
-
-static const struct hv_board_ops board_ops = {on_irq, on_power, on_wake,
-					      on_now};
-
 static int disk_read(void *arg, uint64_t lba, const struct iovec *iov,
 		     unsigned count)
 {
@@ -123,7 +97,7 @@ static int set_up(void **state)
 	memset(w->ram, 0, RAM_BYTES);
 	assert_int_equal(hv_mem_create(&hv->mem), 0);
 	assert_int_equal(hv_mem_add(hv->mem, 0, RAM_BYTES, w->ram), 0);
-	assert_int_equal(hv_board_create(&board_ops, hv, &hv->board), 0);
+	assert_int_equal(hv_board_create(&quietboard_ops, hv, &hv->board), 0);
 	w->rom = malloc(ROM_BYTES);
 	memset(w->rom, 0xc3, ROM_BYTES);
 	w->rom[ROM_BYTES - 16] = 0xea;

@@ -3,31 +3,9 @@
  * hostile one does is in hv_ic_hostile.c.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "tests/lib/cm.h"
-#include "tests/lib/icguest.h"
-
-struct answered {
-	struct hv_ic_request r;
-	unsigned times;
-};
-
-static void count(struct hv_ic_request *r)
-{
-	struct answered *a = r->arg;
-
-	a->times++;
-}
-
-static void ask(struct icguest *w, struct answered *a, enum hv_ic_op op)
-{
-	a->times = 0;
-	a->r.op = op;
-	a->r.done = count;
-	a->r.arg = a;
-	hv_ic_submit(w->ic, &a->r);
-}
+#include "tests/lib/ictest.h"
 
 static struct hv_ic_info info(struct icguest *w)
 {
@@ -35,22 +13,6 @@ static struct hv_ic_info info(struct icguest *w)
 
 	hv_ic_get_info(w->ic, &i);
 	return i;
-}
-
-static int setup(void **state)
-{
-	struct icguest *w = calloc(1, sizeof(*w));
-
-	icguest_create(w);
-	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	icguest_destroy(*state);
-	free(*state);
-	return 0;
 }
 
 /* ---------------------------------------------------------- negotiation -- */

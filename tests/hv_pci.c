@@ -8,6 +8,7 @@
 #include "tests/lib/bytes.h"
 #include "tests/lib/cm.h"
 #include "tests/lib/fakedisk.h"
+#include "tests/lib/quietboard.h"
 #include "tests/lib/random.h"
 
 static uint8_t disk_bytes[64 * 512];
@@ -22,29 +23,11 @@ struct machine {
 	bool line[2];
 };
 
-static void on_board_irq(void *arg, unsigned line, bool level)
-{
-	(void)arg;
-	(void)line;
-	(void)level;
-}
-
 static void on_power(void *arg, enum hv_pm_request what)
 {
 	struct machine *m = arg;
 
 	m->resets += what == HV_PM_RESET;
-}
-
-static void on_wake(void *arg)
-{
-	(void)arg;
-}
-
-static int64_t on_now(void *arg)
-{
-	(void)arg;
-	return 0;
 }
 
 static void on_irq(void *arg, unsigned channel, bool level)
@@ -54,8 +37,8 @@ static void on_irq(void *arg, unsigned channel, bool level)
 	m->line[channel] = level;
 }
 
-static const struct hv_board_ops ops = {on_board_irq, on_power, on_wake,
-					on_now};
+static const struct hv_board_ops ops = {quietboard_irq, on_power,
+					quietboard_wake, quietboard_now};
 
 static int begin(void **state)
 {

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* hv ctl: what is asked of the guest itself, with a guest that is only asked
- * (tests/lib/fakehv.h); the disks' part is in tools_ctl.c.
+ * (tests/lib/fakehv.h); the disks' part is in tools_ctl_disk.c.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "tests/lib/cm.h"
+#include "tests/lib/ctlprogram.h"
 #include "tests/lib/fakehv.h"
 #include "tools/hv/ctl.h"
 
@@ -113,93 +113,6 @@ static bool silent(int fd)
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 
 	return poll(&p, 1, 100) == 0;
-}
-
-/* ------------------------------------------------------------- requests -- */
-
-static void every_request_is_the_same_written_and_read_again(void **state)
-{
-	static const char *const texts[] = {
-		"{\"command\":\"info\"}",
-		"{\"command\":\"shutdown\",\"force\":true,\"wait\":false}",
-		"{\"command\":\"reboot\",\"force\":false}",
-		"{\"command\":\"kill\"}",
-		"{\"command\":\"pause\"}",
-		"{\"command\":\"continue\"}",
-		"{\"command\":\"time\"}",
-		"{\"command\":\"freeze\",\"limit\":900,\"hold\":true}",
-		"{\"command\":\"thaw\"}",
-		"{\"command\":\"kvp-get\",\"pool\":\"guest\",\"key\":\"a\"}",
-		"{\"command\":\"kvp-set\",\"pool\":\"external\",\"key\":"
-		"\"\\n\",\"value\":\"\"}",
-		"{\"command\":\"kvp-delete\",\"pool\":\"auto\",\"key\":\"b\"}",
-		"{\"command\":\"kvp-enumerate\",\"pool\":\"auto-internal\","
-		"\"index\":4294967295}",
-		"{\"command\":\"console\",\"read-only\":true}",
-		"{\"command\":\"wait\"}",
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-		struct json_object *o;
-		struct ctl_request r;
-		struct vhd_err err;
-
-		if (ctl_request_parse(texts[i], strlen(texts[i]), &r, &err))
-			fail_msg("%s: %s", texts[i], err.text);
-		o = ctl_request_json(&r);
-		assert_string_equal(json_object_to_json_string_ext(
-					    o, JSON_C_TO_STRING_PLAIN),
-				    texts[i]);
-		json_object_put(o);
-	}
-}
-
-static void what_is_no_request_is_refused(void **state)
-{
-	static const char *const texts[] = {
-		"{\"command\":\"info\",\"lun\":0}",
-		"{\"command\":\"pause\",\"force\":true}",
-		"{\"command\":\"freeze\",\"limit\":901}",
-		"{\"command\":\"freeze\",\"limit\":-1}",
-		"{\"command\":\"kvp-get\"}",
-		"{\"command\":\"kvp-get\",\"key\":\"\"}",
-		"{\"command\":\"kvp-get\",\"key\":\"a\",\"pool\":\"mine\"}",
-		"{\"command\":\"kvp-get\",\"key\":\"a\",\"value\":\"b\"}",
-		"{\"command\":\"kvp-set\",\"key\":\"a\\u0000b\"}",
-		"{\"command\":\"kvp-enumerate\",\"index\":4294967296}",
-		"{\"command\":\"shutdown\",\"force\":1}",
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-		struct ctl_request r;
-		struct vhd_err err;
-
-		if (ctl_request_parse(texts[i], strlen(texts[i]), &r, &err) !=
-		    -EINVAL)
-			fail_msg("%s", texts[i]);
-	}
-}
-
-static void a_key_is_as_long_as_can_be_and_no_longer(void **state)
-{
-	char text[2 * HV_IC_KEY_BYTES];
-	struct ctl_request r;
-	struct vhd_err err;
-	int n;
-
-	(void)state;
-	n = snprintf(text, sizeof(text),
-		     "{\"command\":\"kvp-get\",\"key\":\"%0*d\"}",
-		     (int)HV_IC_KEY_BYTES - 1, 7);
-	assert_int_equal(ctl_request_parse(text, (size_t)n, &r, &err), 0);
-	assert_int_equal(strlen(r.key), HV_IC_KEY_BYTES - 1);
-	n = snprintf(text, sizeof(text),
-		     "{\"command\":\"kvp-get\",\"key\":\"%0*d\"}",
-		     (int)HV_IC_KEY_BYTES, 7);
-	assert_int_equal(ctl_request_parse(text, (size_t)n, &r, &err),
-			 -EINVAL);
 }
 
 /* -------------------------------------------------------------- answers -- */
@@ -630,37 +543,6 @@ static void guest(struct hv_ask *a)
 	fakehv_done(a, rc, "no such thing");
 }
 
-/* Its status; what it prints into `out`. */
-static char out[8192];
-
-static int program(const char *first, ...)
-{
-	char *argv[16] = {(char *)(uintptr_t)"ctl"};
-	char path[] = "/tmp/vhdctl.out.XXXXXX";
-	int argc = 1, status, saved, fd = mkstemp(path);
-	va_list ap;
-	ssize_t n;
-
-	assert_true(fd >= 0);
-	(void)unlink(path);
-	va_start(ap, first);
-	for (const char *s = first; s; s = va_arg(ap, const char *))
-		argv[argc++] = (char *)(uintptr_t)s;
-	va_end(ap);
-	fflush(stdout);
-	saved = dup(1);
-	dup2(fd, 1);
-	optind = 0; /* getopt starts anew */
-	status = ctl_main(argc, argv);
-	fflush(stdout);
-	dup2(saved, 1);
-	close(saved);
-	n = pread(fd, out, sizeof(out) - 1, 0);
-	out[n > 0 ? n : 0] = '\0';
-	close(fd);
-	return status;
-}
-
 static void the_program_says_how_it_went(void **state)
 {
 	struct world w;
@@ -769,10 +651,6 @@ static void what_makes_no_sense_is_usage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(
-			every_request_is_the_same_written_and_read_again),
-		cmocka_unit_test(what_is_no_request_is_refused),
-		cmocka_unit_test(a_key_is_as_long_as_can_be_and_no_longer),
 		cmocka_unit_test(info_tells_all_of_it),
 		cmocka_unit_test(what_is_asked_reaches_the_guest),
 		cmocka_unit_test(refusals_have_their_reason_and_exit_code),

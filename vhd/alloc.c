@@ -43,7 +43,7 @@ int vhd_alloc_open(struct vhd *img, uint64_t used_end_bytes,
 	img->used = img->info.blocks_used;
 	img->fifo_head = img->fifo_tail = VHD_BAT_NONE;
 	img->head_seq = 1;
-	img->redo_first = 1; /* none */
+	img->dirty_first = UINT32_MAX;
 	img->new_map = malloc(img->info.bitmap_bytes);
 	img->next = malloc(blocks * sizeof(*img->next));
 	img->dirty = calloc((sectors + 63) / 64, sizeof(*img->dirty));

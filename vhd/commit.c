@@ -37,13 +37,10 @@ bool vhd_commit_needed(struct vhd *img, const struct vhd_commit *c)
 /* Take the blocks that are due off the FIFO and put them into the table.
  * Returns the last sequence number so treated.
  */
-static uint64_t take_due(struct vhd *img, uint64_t ticket, uint32_t *first,
-			 uint32_t *last)
+static uint64_t take_due(struct vhd *img, uint64_t ticket)
 {
 	uint64_t seq;
 
-	*first = UINT32_MAX;
-	*last = 0;
 	pthread_mutex_lock(&img->alloc_lock);
 	while (img->fifo_head != VHD_BAT_NONE && img->head_seq <= ticket) {
 		uint32_t block = img->fifo_head;
@@ -52,10 +49,10 @@ static uint64_t take_due(struct vhd *img, uint64_t ticket, uint32_t *first,
 		img->table[block] = be32_put(atomic_load_explicit(
 			&img->bat[block], memory_order_relaxed));
 		img->dirty[sector / 64] |= 1ull << (sector % 64);
-		if (sector < *first)
-			*first = sector;
-		if (sector > *last)
-			*last = sector;
+		if (sector < img->dirty_first)
+			img->dirty_first = sector;
+		if (sector > img->dirty_last)
+			img->dirty_last = sector;
 		img->fifo_head = img->next[block];
 		img->head_seq++;
 	}
@@ -107,26 +104,18 @@ static int write_dirty(struct vhd *img, uint32_t first, uint32_t last,
 
 static int publish_locked(struct vhd *img, uint64_t ticket, struct vhd_err *err)
 {
-	uint32_t first, last;
-	uint64_t seq;
+	uint64_t seq = take_due(img, ticket);
 	int rc;
 
-	seq = take_due(img, ticket, &first, &last);
-	/* and what no server took the last time */
-	if (img->redo_last >= img->redo_first) {
-		if (img->redo_first < first)
-			first = img->redo_first;
-		if (img->redo_last > last)
-			last = img->redo_last;
-	}
-	if (first == UINT32_MAX)
+	if (img->dirty_first > img->dirty_last)
 		return 0;
-	rc = write_dirty(img, first, last, err);
-	img->redo_first = rc ? first : 1;
-	img->redo_last = rc ? last : 0;
-	if (!rc)
-		atomic_store(&img->published_seq, seq);
-	return rc;
+	rc = write_dirty(img, img->dirty_first, img->dirty_last, err);
+	if (rc) /* they stay dirty */
+		return rc;
+	img->dirty_first = UINT32_MAX;
+	img->dirty_last = 0;
+	atomic_store(&img->published_seq, seq);
+	return 0;
 }
 
 int vhd_commit_publish(struct vhd *img, const struct vhd_commit *c,

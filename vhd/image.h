@@ -125,8 +125,8 @@ struct vhd {
 	pthread_mutex_t commit_lock;
 	be32 *table;		    /* BAT as on disk; under commit_lock */
 	uint64_t *dirty;	    /* its touched sectors; under commit_lock */
-	uint32_t redo_first, redo_last; /* of them, on a server that was gone;
-					 * under commit_lock */
+	/* none is outside; none at all: UINT32_MAX, 0; under commit_lock */
+	uint32_t dirty_first, dirty_last;
 	_Atomic uint64_t alloc_seq; /* blocks allocated so far */
 	_Atomic uint64_t published_seq; /* ... written to the disk's BAT */
 	_Atomic uint64_t durable_seq;	/* ... and synced */

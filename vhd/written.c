@@ -200,17 +200,16 @@ static int publish_one(struct vhd *img, struct vhd_bitmap *b,
 	for (uint32_t i = 0; i < b->len_bytes; i += VHD_SECTOR_BYTES) {
 		uint32_t left = b->len_bytes - i;
 		uint32_t n = left < VHD_SECTOR_BYTES ? left : VHD_SECTOR_BYTES;
-		uint8_t was[VHD_SECTOR_BYTES];
-		int rc = 0;
+		uint8_t sector[VHD_SECTOR_BYTES];
+		int rc;
 
-		memcpy(was, b->disk + i, n);
-		if (add_bits(b->disk + i, copy + i, n))
-			rc = vhd_file_write(&img->file, b->disk + i, n, at + i,
-					    err);
-		if (rc) { /* not known to be there: to be written again */
-			memcpy(b->disk + i, was, n);
+		memcpy(sector, b->disk + i, n);
+		if (!add_bits(sector, copy + i, n))
+			continue;
+		rc = vhd_file_write(&img->file, sector, n, at + i, err);
+		if (rc) /* not known to be there: to be written again */
 			return rc;
-		}
+		memcpy(b->disk + i, sector, n);
 	}
 	return 0;
 }

@@ -18,7 +18,10 @@
 #define IC_REQUESTS_MAX	 16u /* waiting on one channel */
 #define IC_PACKET_BYTES	 16384u
 #define IC_VERSIONS_MAX	 4u
-#define IC_PATIENCE_MS	 35000u /* for an answer, where nothing else is said */
+/* For an answer, where nothing else is said: longer than the guest waits for
+ * its daemon (30 s).
+ */
+#define IC_PATIENCE_MS	 35000u
 #define IC_SILENCE_MS	 10000u /* of heartbeats, until contact is lost */
 
 enum ic_turn {
@@ -44,7 +47,7 @@ struct ic_service {
 	 */
 	int (*build)(struct ic_channel *c, struct hv_ic_request *r,
 		     uint8_t *body);
-	/* How long an answer may take. */
+	/* How long an answer may take; NULL: IC_PATIENCE_MS. */
 	unsigned (*patience_ms)(const struct hv_ic_request *r);
 	/* The answer: `len` bytes, foreign. ic_refuse, or DONE is success. */
 	enum ic_turn (*answer)(struct ic_channel *c, struct hv_ic_request *r,
@@ -133,6 +136,9 @@ void ic_go(struct ic_channel *c);
 void ic_fail_all(struct ic_channel *c, int code, const char *text);
 /* Note why; returns `code`. The first reason stays. */
 int ic_refuse(struct hv_ic_request *r, int code, const char *text);
+/* As service.answer, where only the status says something. */
+enum ic_turn ic_answer_status(struct ic_channel *c, struct hv_ic_request *r,
+			      uint32_t status, const uint8_t *body, size_t len);
 /* One line, printf-like; limited. */
 __attribute__((format(printf, 2, 3))) void ic_say(struct hv_ic *ic,
 						  const char *fmt, ...);

@@ -58,6 +58,17 @@ int ic_refuse(struct hv_ic_request *r, int code, const char *text)
 	return code;
 }
 
+enum ic_turn ic_answer_status(struct ic_channel *c, struct hv_ic_request *r,
+			      uint32_t status, const uint8_t *body, size_t len)
+{
+	(void)c;
+	(void)body;
+	(void)len;
+	if (status != IC_STATUS_OK)
+		(void)ic_refuse(r, -EREMOTEIO, "the guest refuses");
+	return IC_TURN_DONE;
+}
+
 static void finish(struct hv_ic_request *r)
 {
 	r->done(r);
@@ -217,7 +228,7 @@ static void send_request(struct ic_channel *c, struct hv_ic_request *r)
 		finish(r);
 		return;
 	}
-	patience = s->patience_ms(r);
+	patience = s->patience_ms ? s->patience_ms(r) : IC_PATIENCE_MS;
 	c->current = r;
 	c->waiting = true;
 	c->due_ms = patience ? ic_now(c->ic) + patience : 0;

@@ -91,13 +91,6 @@ static int build(struct ic_channel *c, struct hv_ic_request *r, uint8_t *body)
 	return build_value(r, head, body);
 }
 
-/* Longer than the guest waits for its daemon (30 s). */
-static unsigned patience_ms(const struct hv_ic_request *r)
-{
-	(void)r;
-	return 35000;
-}
-
 /* --------------------------------------------------------------- answers - */
 
 static int take_number(const struct ic_wire_kvp_value *v, size_t bytes,
@@ -173,6 +166,5 @@ const struct ic_service ic_kvp = {
 	.type = IC_TYPE_KVP,
 	.versions = {IC_VERSION(4, 0), IC_VERSION(3, 0)},
 	.build = build,
-	.patience_ms = patience_ms,
 	.answer = answer,
 };

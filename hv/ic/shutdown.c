@@ -32,23 +32,6 @@ static int build(struct ic_channel *c, struct hv_ic_request *r, uint8_t *body)
 	return (int)sizeof(m);
 }
 
-static unsigned patience_ms(const struct hv_ic_request *r)
-{
-	(void)r;
-	return IC_PATIENCE_MS;
-}
-
-static enum ic_turn answer(struct ic_channel *c, struct hv_ic_request *r,
-			   uint32_t status, const uint8_t *body, size_t len)
-{
-	(void)c;
-	(void)body;
-	(void)len;
-	if (status != IC_STATUS_OK)
-		(void)ic_refuse(r, -EREMOTEIO, "the guest refuses");
-	return IC_TURN_DONE;
-}
-
 const struct ic_service ic_shutdown = {
 	.name = "shutdown",
 	.type_id = "0e0b6031-5213-4934-818b-38d90ced39db",
@@ -57,6 +40,5 @@ const struct ic_service ic_shutdown = {
 	.versions = {IC_VERSION(3, 2), IC_VERSION(3, 1), IC_VERSION(3, 0),
 		     IC_VERSION(1, 0)},
 	.build = build,
-	.patience_ms = patience_ms,
-	.answer = answer,
+	.answer = ic_answer_status,
 };

@@ -6,7 +6,6 @@
  * nothing: the two must be taken together, which opts.sample does.
  * Source: Linux drivers/hv/hv_util.c, timesync_onchannelcallback.
  */
-#include <errno.h>
 #include <string.h>
 
 #include "ic.h"
@@ -79,24 +78,6 @@ static int build(struct ic_channel *c, struct hv_ic_request *r, uint8_t *body)
 	return (int)sizeof(v1);
 }
 
-static unsigned patience_ms(const struct hv_ic_request *r)
-{
-	(void)r;
-	return IC_PATIENCE_MS;
-}
-
-/* The guest's status says nothing: Linux leaves it as it was. */
-static enum ic_turn answer(struct ic_channel *c, struct hv_ic_request *r,
-			   uint32_t status, const uint8_t *body, size_t len)
-{
-	(void)c;
-	(void)body;
-	(void)len;
-	if (status != IC_STATUS_OK)
-		(void)ic_refuse(r, -EREMOTEIO, "the guest refuses");
-	return IC_TURN_DONE;
-}
-
 static uint64_t tick(struct ic_channel *c, uint64_t now_ms)
 {
 	struct hv_ic *ic = c->ic;
@@ -123,7 +104,7 @@ const struct ic_service ic_timesync = {
 	.closed = closed,
 	.can_build = can_build,
 	.build = build,
-	.patience_ms = patience_ms,
-	.answer = answer,
+	/* It says nothing: Linux leaves our own status in the message. */
+	.answer = ic_answer_status,
 	.tick = tick,
 };

@@ -72,7 +72,7 @@ static int build(struct ic_channel *c, struct hv_ic_request *r, uint8_t *body)
 /* The guest's daemon has its 30 s, and writing out what is dirty takes time. */
 static unsigned patience_ms(const struct hv_ic_request *r)
 {
-	return r->op == HV_IC_OP_FREEZE ? 120000 : 35000;
+	return r->op == HV_IC_OP_FREEZE ? 120000 : IC_PATIENCE_MS;
 }
 
 static enum ic_turn on_thaw(struct hv_ic *ic, struct hv_ic_request *r,

@@ -137,12 +137,24 @@ __attribute__((format(printf, 2, 3))) void vmbus_log(struct vmbus *bus,
 						     const char *fmt, ...);
 uint64_t vmbus_now_ms(const struct vmbus *bus);
 
-/* message.c */
+/* queue.c */
 void vmbus_wake(struct vmbus *bus); /* any thread */
+uint32_t vmbus_kind_of(const struct vmbus_in_msg *msg);
+void vmbus_in_clear(struct vmbus *bus);
+bool vmbus_in_pop(struct vmbus *bus, struct vmbus_in_msg *msg);
+bool vmbus_in_waiting(struct vmbus *bus);
+/* The guest's slot is stuck: look whether it starts anew. True when an
+ * INITIATE_CONTACT is now first in the queue.
+ */
+bool vmbus_in_skip_to_contact(struct vmbus *bus);
+void vmbus_log_refused_posts(struct vmbus *bus);
 /* Queue a host message; the caller knows that there is room. */
 void vmbus_say(struct vmbus *bus, const void *msg, size_t len);
 void vmbus_out_clear(struct vmbus *bus);
-void vmbus_in_clear(struct vmbus *bus);
+/* Write messages into the guest's slot until it is busy or all are out. */
+void vmbus_out_post(struct vmbus *bus);
+
+/* message.c */
 
 /* One guest message of a kind: what it needs and who answers. `handle` sees
  * at least `min_len` bytes of it. A shorter one that still names what it is
@@ -169,16 +181,12 @@ void vmbus_on_tl_connect(struct vmbus *bus, const struct vmbus_in_msg *msg);
 /* offer.c */
 void vmbus_on_request_offers(struct vmbus *bus, const struct vmbus_in_msg *msg);
 void vmbus_on_released(struct vmbus *bus, const struct vmbus_in_msg *msg);
-/* The channel that the guest knows by this relid, or NULL. */
-struct vmbus_channel *vmbus_channel_find(struct vmbus *bus, uint32_t relid);
 /* Queue offers and rescinds that are due; true when there was no room for
  * all.
  */
 bool vmbus_send_notices(struct vmbus *bus);
 /* Carry out vmbus_offer_sub. */
 void vmbus_make_subs(struct vmbus *bus);
-/* The device is closed: what it asked for and did not get yet is void. */
-void vmbus_cancel_subs(struct vmbus_channel *ch);
 /* The primary was closed: its sub-channels go. */
 void vmbus_drop_subs(struct vmbus_channel *primary);
 /* Close everything, forget what the guest knew; primaries stay. */
@@ -194,12 +202,25 @@ struct vmbus_gpadl *vmbus_gpadl_find(const struct vmbus_channel *ch,
 				     uint32_t handle);
 void vmbus_gpadl_free_all(struct vmbus_channel *ch, bool only_created);
 
-/* channel.c */
+/* open.c */
 void vmbus_on_open(struct vmbus *bus, const struct vmbus_in_msg *msg);
 void vmbus_refuse_open(struct vmbus *bus, const struct vmbus_in_msg *msg);
 void vmbus_on_close(struct vmbus *bus, const struct vmbus_in_msg *msg);
 void vmbus_on_modify(struct vmbus *bus, const struct vmbus_in_msg *msg);
 void vmbus_refuse_modify(struct vmbus *bus, const struct vmbus_in_msg *msg);
+
+/* channel.c
+ * Numbers for channels to come, sub-channels asked for included. Any thread.
+ */
+bool vmbus_reserve_relids(struct vmbus *bus, unsigned count);
+void vmbus_release_relids(struct vmbus *bus, unsigned count);
+/* The channel that the guest knows by this relid, or NULL. */
+struct vmbus_channel *vmbus_channel_find(struct vmbus *bus, uint32_t relid);
+/* Where its interrupts go, if anywhere. */
+void vmbus_channel_target(struct vmbus_channel *ch, uint32_t vp,
+			  bool signalling);
+/* The device is closed: what it asked for and did not get yet is void. */
+void vmbus_cancel_subs(struct vmbus_channel *ch);
 /* Close if open; synchronous. */
 void vmbus_channel_shut(struct vmbus_channel *ch);
 void vmbus_channel_signal(struct vmbus_channel *ch); /* any thread */

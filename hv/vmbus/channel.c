@@ -1,26 +1,43 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A channel's life between OPENCHANNEL and CLOSECHANNEL, and what its device
- * does with it meanwhile.
+/* A channel: its number, its interrupts, how it is shut, and what its device
+ * does with it while it is open.
  *
- * Opening: rings are adopted, the connection id is bound to the eventfd, the
- * device is told, and only then does the guest hear the result; 100 ms later
- * it is signalled once, because an interrupt raised before it digested the
- * result may have been ignored.
- * Closing: the device stops first, then interrupts, then the connection id.
+ * Shutting: the device stops first, then interrupts, then the connection id.
  * Sources: Linux drivers/hv/channel.c; OpenVMM vmbus_server/src/channels.rs.
  */
 #include "bus.h"
 
 #include <errno.h>
-#include <string.h>
-#include <sys/eventfd.h>
 
-#define RING_PAGES_MIN 2u /* control page and one of data, each way */
+/* -------------------------------------------------------------- relids -- */
 
-static bool target_ok(const struct vmbus *bus, uint32_t vp)
+bool vmbus_reserve_relids(struct vmbus *bus, unsigned count)
 {
-	return vp == VMBUS_VP_NONE ||
-	       vp < bus->opts.ops->vp_count(bus->opts.host);
+	bool ok;
+
+	pthread_mutex_lock(&bus->lock);
+	ok = count <= VMBUS_CHANNELS_MAX - bus->relids_used;
+	if (ok)
+		bus->relids_used += count;
+	pthread_mutex_unlock(&bus->lock);
+	return ok;
+}
+
+void vmbus_release_relids(struct vmbus *bus, unsigned count)
+{
+	pthread_mutex_lock(&bus->lock);
+	bus->relids_used -= count;
+	pthread_mutex_unlock(&bus->lock);
+}
+
+struct vmbus_channel *vmbus_channel_find(struct vmbus *bus, uint32_t relid)
+{
+	struct vmbus_channel *ch;
+
+	if (relid > VMBUS_CHANNELS_MAX)
+		return NULL;
+	ch = bus->by_relid[relid];
+	return ch && ch->offered && ch->state != VMBUS_CH_DECLINED ? ch : NULL;
 }
 
 /* ------------------------------------------------------------- signals -- */
@@ -36,7 +53,8 @@ void vmbus_channel_signal(struct vmbus_channel *ch)
 	pthread_mutex_unlock(&ch->signal_lock);
 }
 
-static void set_target(struct vmbus_channel *ch, uint32_t vp, bool signalling)
+void vmbus_channel_target(struct vmbus_channel *ch, uint32_t vp,
+			  bool signalling)
 {
 	pthread_mutex_lock(&ch->signal_lock);
 	ch->target_vp = vp;
@@ -77,143 +95,17 @@ int vmbus_unstick(struct vmbus *bus)
 	return first == UINT64_MAX ? -1 : (int)(first - now);
 }
 
-/* ---------------------------------------------------------------- open -- */
+/* ---------------------------------------------------------------- shut -- */
 
-/* Why this GPADL cannot be two rings split at `split` pages, or NULL. */
-static const char *ring_fault(const struct vmbus_gpadl *g, uint32_t split)
+void vmbus_cancel_subs(struct vmbus_channel *ch)
 {
-	uint32_t pages;
+	struct vmbus *bus = ch->bus;
 
-	if (!g)
-		return "its GPADL does not exist on this channel";
-	if (g->ranges != 1)
-		return "its rings are not one range";
-	/* One word of lengths, then the pages. */
-	pages = g->words_want - 1;
-	if ((g->words[0] >> 32) != 0 ||
-	    (uint32_t)g->words[0] % HV_PAGE_BYTES != 0)
-		return "its rings are not whole pages";
-	if (split < RING_PAGES_MIN || split > pages ||
-	    pages - split < RING_PAGES_MIN)
-		return "its rings are split where one gets below two pages";
-	return NULL;
+	pthread_mutex_lock(&bus->lock);
+	bus->relids_used -= ch->subs_wanted;
+	ch->subs_wanted = 0;
+	pthread_mutex_unlock(&bus->lock);
 }
-
-/* Adopt both rings. The GPADL's PFNs, known to be RAM, are their page tables.
- */
-static int rings_open(struct vmbus_channel *ch, const struct vmbus_gpadl *g,
-		      uint32_t split)
-{
-	const struct hv_mem *mem = ch->bus->opts.mem;
-	const uint64_t *pfns = g->words + 1;
-	uint32_t pages = g->words_want - 1;
-	int rc;
-
-	rc = vmbus_ring_open_in(&ch->in, mem, pfns[0] * HV_PAGE_BYTES, pfns + 1,
-				(split - 1) * HV_PAGE_BYTES);
-	if (rc)
-		return rc;
-	return vmbus_ring_open_out(&ch->out, mem, pfns[split] * HV_PAGE_BYTES,
-				   pfns + split + 1,
-				   (pages - split - 1) * HV_PAGE_BYTES);
-}
-
-/* Rings are good: bind, tell the device. Nothing remains on failure. */
-static const char *start(struct vmbus_channel *ch, struct vmbus_gpadl *g,
-			 uint32_t vp, const uint8_t *user)
-{
-	const struct vmbus_opts *opts = &ch->bus->opts;
-	uint32_t id = VMBUS_CONN_CHANNEL(ch->relid);
-
-	if (opts->ops->bind(opts->host, id, ch->eventfd))
-		return "its connection id cannot be bound";
-	ch->ring_gpadl = g;
-	ch->complained = false;
-	ch->state = VMBUS_CH_OPEN;
-	set_target(ch, vp, true);
-	if (ch->offer.ops->open(ch->offer.dev, ch, user) == 0)
-		return NULL;
-	set_target(ch, VMBUS_VP_NONE, false);
-	ch->state = VMBUS_CH_CLOSED;
-	ch->ring_gpadl = NULL;
-	vmbus_cancel_subs(ch);
-	opts->ops->unbind(opts->host, id, ch->eventfd);
-	return "its device refuses";
-}
-
-static const char *try_open(struct vmbus *bus, struct vmbus_channel *ch,
-			    const struct vmbus_wire_open *m)
-{
-	uint32_t split = le32_get(m->downstream_page);
-	struct vmbus_gpadl *g;
-	const char *fault;
-
-	if (!ch)
-		return "it is not offered";
-	if (ch->state != VMBUS_CH_CLOSED)
-		return "it is open already";
-	if (!target_ok(bus, le32_get(m->target_vp)))
-		return "its target VP does not exist";
-	g = vmbus_gpadl_find(ch, le32_get(m->gpadl));
-	fault = ring_fault(g, split);
-	if (fault)
-		return fault;
-	if (rings_open(ch, g, split))
-		return "its ring indices are impossible";
-	return start(ch, g, le32_get(m->target_vp), m->user);
-}
-
-static void say_open_result(struct vmbus *bus, const struct vmbus_wire_open *m,
-			    uint32_t status)
-{
-	struct vmbus_wire_open_result answer = {
-		.hdr.type = le32_put(VMBUS_MSG_OPENCHANNEL_RESULT),
-		.relid = m->relid,
-		.open_id = m->open_id,
-		.status = le32_put(status),
-	};
-
-	vmbus_say(bus, &answer, sizeof(answer));
-}
-
-void vmbus_on_open(struct vmbus *bus, const struct vmbus_in_msg *msg)
-{
-	struct vmbus_wire_open m;
-	struct vmbus_channel *ch;
-	const char *fault;
-
-	memcpy(&m, msg->data, sizeof(m));
-	ch = vmbus_channel_find(bus, le32_get(m.relid));
-	if (ch && ch->state == VMBUS_CH_REVOKED)
-		return; /* the rescind on its way is the answer (Linux) */
-	fault = try_open(bus, ch, &m);
-	if (fault) {
-		vmbus_log(bus, "refused OPENCHANNEL of channel %u: %s",
-			  le32_get(m.relid), fault);
-		say_open_result(bus, &m, VMBUS_STATUS_FAILED);
-		return;
-	}
-	say_open_result(bus, &m, VMBUS_STATUS_OK);
-	ch->unstick_at_ms = vmbus_now_ms(bus) + VMBUS_UNSTICK_MS;
-	bus->unstick_count++;
-	/* Wake the device for what came before it unmasked. */
-	(void)eventfd_write(ch->eventfd, 1);
-	vmbus_log(bus,
-		  "channel %u (%s, index %u) open: rings %u + %u bytes, "
-		  "interrupts to VP %d",
-		  ch->relid, ch->offer.ops->name, ch->sub_index, ch->in.size,
-		  ch->out.size, (int)le32_get(m.target_vp));
-}
-
-void vmbus_refuse_open(struct vmbus *bus, const struct vmbus_in_msg *msg)
-{
-	struct vmbus_wire_open m;
-
-	memcpy(&m, msg->data, sizeof(m));
-	say_open_result(bus, &m, VMBUS_STATUS_FAILED);
-}
-
-/* --------------------------------------------------------------- close -- */
 
 void vmbus_channel_shut(struct vmbus_channel *ch)
 {
@@ -222,7 +114,7 @@ void vmbus_channel_shut(struct vmbus_channel *ch)
 	if (ch->state != VMBUS_CH_OPEN)
 		return;
 	ch->offer.ops->close(ch->offer.dev, ch);
-	set_target(ch, VMBUS_VP_NONE, false);
+	vmbus_channel_target(ch, VMBUS_VP_NONE, false);
 	bus->opts.ops->unbind(bus->opts.host, VMBUS_CONN_CHANNEL(ch->relid),
 			      ch->eventfd);
 	vmbus_cancel_subs(ch);
@@ -233,68 +125,6 @@ void vmbus_channel_shut(struct vmbus_channel *ch)
 	ch->state = VMBUS_CH_CLOSED;
 	vmbus_log(bus, "channel %u (%s, index %u) closed", ch->relid,
 		  ch->offer.ops->name, ch->sub_index);
-}
-
-void vmbus_on_close(struct vmbus *bus, const struct vmbus_in_msg *msg)
-{
-	struct vmbus_wire_relid m;
-	struct vmbus_channel *ch;
-
-	memcpy(&m, msg->data, sizeof(m));
-	ch = vmbus_channel_find(bus, le32_get(m.relid));
-	if (ch && ch->state == VMBUS_CH_REVOKED)
-		return; /* Linux closes what was rescinded while open */
-	if (!ch || ch->state != VMBUS_CH_OPEN) {
-		vmbus_log(bus, "dropped CLOSECHANNEL of channel %u: not open",
-			  le32_get(m.relid));
-		return;
-	}
-	vmbus_drop_subs(ch);
-	vmbus_channel_shut(ch);
-}
-
-/* -------------------------------------------------------------- modify -- */
-
-static void say_modify_response(struct vmbus *bus, le32 relid, uint32_t status)
-{
-	struct vmbus_wire_modify_response answer = {
-		.hdr.type = le32_put(VMBUS_MSG_MODIFYCHANNEL_RESPONSE),
-		.relid = relid,
-		.status = le32_put(status),
-	};
-
-	/* Unknown to guests below 5.3, vital from there on. */
-	if (bus->version >= VMBUS_VERSION_5_3)
-		vmbus_say(bus, &answer, sizeof(answer));
-}
-
-void vmbus_on_modify(struct vmbus *bus, const struct vmbus_in_msg *msg)
-{
-	struct vmbus_wire_modify m;
-	struct vmbus_channel *ch;
-	uint32_t vp;
-
-	memcpy(&m, msg->data, sizeof(m));
-	vp = le32_get(m.target_vp);
-	ch = vmbus_channel_find(bus, le32_get(m.relid));
-	if (!ch || ch->state != VMBUS_CH_OPEN || !target_ok(bus, vp)) {
-		vmbus_log(bus, "refused MODIFYCHANNEL of channel %u to VP %d",
-			  le32_get(m.relid), (int)vp);
-		say_modify_response(bus, m.relid, VMBUS_STATUS_FAILED);
-		return;
-	}
-	set_target(ch, vp, true);
-	/* Makes up for one that may have gone to the old VP unseen. */
-	vmbus_channel_signal(ch);
-	say_modify_response(bus, m.relid, VMBUS_STATUS_OK);
-}
-
-void vmbus_refuse_modify(struct vmbus *bus, const struct vmbus_in_msg *msg)
-{
-	struct vmbus_wire_modify m;
-
-	memcpy(&m, msg->data, sizeof(m));
-	say_modify_response(bus, m.relid, VMBUS_STATUS_FAILED);
 }
 
 /* ------------------------------------------------- what devices ask for -- */

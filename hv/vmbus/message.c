@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Messages in and out: the bounded queue that vCPU threads fill, the table of
- * guest messages, and the queue towards the guest's slot.
+/* The table of guest messages, and when they are handled.
  *
  * Guest messages are handled strictly in order, each only while there is room
  * for its answer; a guest that does not empty its slot therefore stops being
@@ -8,132 +7,13 @@
  * void (a kdump kernel must get through to a bus that the crashed one left
  * stuck).
  *
- * All host messages of one connection go to one VP, so one queue keeps them
- * in order. Offers and rescinds are not queued but due: they are written when
- * there is room (offer.c), so their number needs no bound here.
- * Sources: Linux drivers/hv/{connection.c,channel_mgmt.c}; TLFS HvPostMessage.
+ * Offers and rescinds are not queued but due: they are written when there is
+ * room (offer.c), so their number needs no bound here.
+ * Sources: Linux drivers/hv/{connection.c,channel_mgmt.c}.
  */
 #include "bus.h"
 
-#include <assert.h>
-#include <errno.h>
-#include <string.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
-
-void vmbus_wake(struct vmbus *bus)
-{
-	/* Fails only when the counter is full: then it is readable. */
-	(void)eventfd_write(bus->wake_fd, 1);
-}
-
-int vmbus_eventfd(const struct vmbus *bus)
-{
-	return bus->wake_fd;
-}
-
-void vmbus_kick(struct vmbus *bus)
-{
-	vmbus_wake(bus);
-}
-
-/* ---------------------------------------------------- from the guest ---- */
-
-static uint32_t kind_of(const struct vmbus_in_msg *msg)
-{
-	struct vmbus_wire_header hdr;
-
-	memcpy(&hdr, msg->data, sizeof(hdr));
-	return le32_get(hdr.type);
-}
-
-static bool is_contact(const struct vmbus_in_msg *msg)
-{
-	return msg->len >= sizeof(struct vmbus_wire_initiate_contact) &&
-	       kind_of(msg) == VMBUS_MSG_INITIATE_CONTACT;
-}
-
-/* Under the lock. */
-static bool in_push(struct vmbus *bus, const struct vmbus_in_msg *msg)
-{
-	if (bus->in_count == VMBUS_QUEUE_IN) {
-		if (!is_contact(msg))
-			return false;
-		bus->in_count = 0;
-	}
-	bus->in[(bus->in_first + bus->in_count) % VMBUS_QUEUE_IN] = *msg;
-	bus->in_count++;
-	return true;
-}
-
-uint64_t vmbus_post_message(struct vmbus *bus, uint32_t connection_id,
-			    uint32_t message_type, const void *payload,
-			    size_t len)
-{
-	struct vmbus_in_msg msg = {.connection_id = connection_id};
-	uint64_t status = VMBUS_HV_SUCCESS;
-
-	if (len > VMBUS_MESSAGE_BYTES_MAX || message_type != VMBUS_MESSAGE_TYPE)
-		status = VMBUS_HV_INVALID_PARAMETER;
-	else if (connection_id != VMBUS_CONN_OLD &&
-		 connection_id != VMBUS_CONN_NEW)
-		status = VMBUS_HV_INVALID_CONNECTION_ID;
-	if (status == VMBUS_HV_SUCCESS) {
-		msg.len = (uint32_t)len;
-		memcpy(msg.data, payload, len);
-	}
-	pthread_mutex_lock(&bus->lock);
-	if (status != VMBUS_HV_SUCCESS)
-		bus->posts_refused++;
-	else if (!in_push(bus, &msg))
-		status = VMBUS_HV_INSUFFICIENT_BUFFERS;
-	pthread_mutex_unlock(&bus->lock);
-	vmbus_wake(bus);
-	return status;
-}
-
-void vmbus_in_clear(struct vmbus *bus)
-{
-	pthread_mutex_lock(&bus->lock);
-	bus->in_count = 0;
-	pthread_mutex_unlock(&bus->lock);
-}
-
-static bool in_pop(struct vmbus *bus, struct vmbus_in_msg *msg)
-{
-	bool any;
-
-	pthread_mutex_lock(&bus->lock);
-	any = bus->in_count > 0;
-	if (any) {
-		*msg = bus->in[bus->in_first];
-		bus->in_first = (bus->in_first + 1) % VMBUS_QUEUE_IN;
-		bus->in_count--;
-	}
-	pthread_mutex_unlock(&bus->lock);
-	return any;
-}
-
-/* The guest's slot is stuck: look whether it starts anew. True when an
- * INITIATE_CONTACT is now first in the queue.
- */
-static bool in_skip_to_contact(struct vmbus *bus)
-{
-	bool found = false;
-
-	pthread_mutex_lock(&bus->lock);
-	for (unsigned i = 0; i < bus->in_count && !found; i++) {
-		unsigned at = (bus->in_first + i) % VMBUS_QUEUE_IN;
-
-		if (is_contact(&bus->in[at])) {
-			bus->in_first = at;
-			bus->in_count -= i;
-			found = true;
-		}
-	}
-	pthread_mutex_unlock(&bus->lock);
-	return found;
-}
 
 static const struct vmbus_handler handlers[VMBUS_MSG_COUNT] = {
 	[VMBUS_MSG_REQUESTOFFERS] = {"REQUESTOFFERS", 8, 0, 0, false,
@@ -170,7 +50,7 @@ static const struct vmbus_handler handlers[VMBUS_MSG_COUNT] = {
 void vmbus_dispatch(struct vmbus *bus, const struct vmbus_in_msg *msg)
 {
 	const struct vmbus_handler *h;
-	uint32_t type = kind_of(msg);
+	uint32_t type = vmbus_kind_of(msg);
 
 	if (msg->len < sizeof(struct vmbus_wire_header)) {
 		vmbus_log(bus, "dropped a guest message of %u bytes", msg->len);
@@ -201,78 +81,14 @@ void vmbus_dispatch(struct vmbus *bus, const struct vmbus_in_msg *msg)
 		h->refuse(bus, msg);
 }
 
-/* ------------------------------------------------------ to the guest ---- */
-
-void vmbus_say(struct vmbus *bus, const void *msg, size_t len)
-{
-	struct vmbus_out_msg *out;
-
-	assert(bus->out_count < VMBUS_QUEUE_OUT && len <= sizeof(out->data));
-	out = &bus->out[(bus->out_first + bus->out_count) % VMBUS_QUEUE_OUT];
-	memcpy(out->data, msg, len);
-	out->len = (uint32_t)len;
-	bus->out_count++;
-}
-
-void vmbus_out_clear(struct vmbus *bus)
-{
-	bus->out_count = 0;
-	bus->out_blocked = false;
-}
-
-/* Write messages into the guest's slot until it is busy or all are out. */
-static void out_post(struct vmbus *bus)
-{
-	while (bus->out_count > 0 && !bus->out_blocked) {
-		struct vmbus_out_msg *m = &bus->out[bus->out_first];
-		int rc = bus->opts.ops->post(bus->opts.host, bus->target_vp,
-					     VMBUS_SINT, m->data, m->len);
-
-		if (rc == -EAGAIN) {
-			bus->out_blocked = true;
-			return;
-		}
-		if (rc)
-			vmbus_log(bus, "lost a message for VP %u: %s",
-				  bus->target_vp, strerror(-rc));
-		bus->out_first = (bus->out_first + 1) % VMBUS_QUEUE_OUT;
-		bus->out_count--;
-	}
-}
-
 static void out_flush(struct vmbus *bus)
 {
 	bool more;
 
 	do {
 		more = vmbus_send_notices(bus);
-		out_post(bus);
+		vmbus_out_post(bus);
 	} while (more && !bus->out_blocked);
-}
-
-static void log_refused_posts(struct vmbus *bus)
-{
-	unsigned n;
-
-	pthread_mutex_lock(&bus->lock);
-	n = bus->posts_refused;
-	bus->posts_refused = 0;
-	pthread_mutex_unlock(&bus->lock);
-	if (n > 0)
-		vmbus_log(bus,
-			  "refused %u HvPostMessage calls: unknown "
-			  "connection id, type or length",
-			  n);
-}
-
-static bool in_waiting(struct vmbus *bus)
-{
-	bool any;
-
-	pthread_mutex_lock(&bus->lock);
-	any = bus->in_count > 0;
-	pthread_mutex_unlock(&bus->lock);
-	return any;
 }
 
 /* True when there is more to do at once. */
@@ -282,15 +98,15 @@ static bool handle_queue(struct vmbus *bus)
 
 	for (unsigned n = 0; n < VMBUS_SERVICE_MAX; n++) {
 		if (bus->out_count == VMBUS_QUEUE_OUT)
-			out_post(bus);
+			vmbus_out_post(bus);
 		if (bus->out_count == VMBUS_QUEUE_OUT &&
-		    !in_skip_to_contact(bus))
+		    !vmbus_in_skip_to_contact(bus))
 			return false;
-		if (!in_pop(bus, &msg))
+		if (!vmbus_in_pop(bus, &msg))
 			return false;
 		vmbus_dispatch(bus, &msg);
 	}
-	return in_waiting(bus);
+	return vmbus_in_waiting(bus);
 }
 
 int vmbus_service(struct vmbus *bus)
@@ -300,7 +116,7 @@ int vmbus_service(struct vmbus *bus)
 
 	/* Fails with EAGAIN when called without a wake: nothing lost. */
 	(void)eventfd_read(bus->wake_fd, &ignored);
-	log_refused_posts(bus);
+	vmbus_log_refused_posts(bus);
 	bus->out_blocked = false;
 	vmbus_make_subs(bus);
 	out_flush(bus);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Offers: which channels exist, what the guest knows of them, and how they go.
  *
- *   CLOSED <-> OPEN           channel.c
+ *   CLOSED <-> OPEN           open.c
  *   any    --> REVOKED        rescinded; the relid stays taken until the guest
  *                             says RELID_RELEASED or the connection ends
  *   CLOSED --> DECLINED       the guest gave the offer back; until the
@@ -22,37 +22,6 @@
 
 #define MONITOR_NONE 0xFF
 
-/* -------------------------------------------------------------- relids -- */
-
-static bool reserve_relids(struct vmbus *bus, unsigned count)
-{
-	bool ok;
-
-	pthread_mutex_lock(&bus->lock);
-	ok = count <= VMBUS_CHANNELS_MAX - bus->relids_used;
-	if (ok)
-		bus->relids_used += count;
-	pthread_mutex_unlock(&bus->lock);
-	return ok;
-}
-
-static void release_relids(struct vmbus *bus, unsigned count)
-{
-	pthread_mutex_lock(&bus->lock);
-	bus->relids_used -= count;
-	pthread_mutex_unlock(&bus->lock);
-}
-
-struct vmbus_channel *vmbus_channel_find(struct vmbus *bus, uint32_t relid)
-{
-	struct vmbus_channel *ch;
-
-	if (relid > VMBUS_CHANNELS_MAX)
-		return NULL;
-	ch = bus->by_relid[relid];
-	return ch && ch->offered && ch->state != VMBUS_CH_DECLINED ? ch : NULL;
-}
-
 /* ------------------------------------------------------------ channels -- */
 
 /* A reserved relid is used up, or given back on failure. */
@@ -67,7 +36,7 @@ static struct vmbus_channel *channel_new(struct vmbus *bus,
 	if (!ch) {
 		vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 			 "no memory for a channel");
-		release_relids(bus, 1);
+		vmbus_release_relids(bus, 1);
 		return NULL;
 	}
 	ch->eventfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -76,7 +45,7 @@ static struct vmbus_channel *channel_new(struct vmbus *bus,
 			 "cannot make an eventfd for a channel: %s",
 			 strerror(errno));
 		free(ch);
-		release_relids(bus, 1);
+		vmbus_release_relids(bus, 1);
 		return NULL;
 	}
 	while (bus->by_relid[relid])
@@ -92,16 +61,6 @@ static struct vmbus_channel *channel_new(struct vmbus *bus,
 	*end = ch;
 	bus->notices_due = true;
 	return ch;
-}
-
-void vmbus_cancel_subs(struct vmbus_channel *ch)
-{
-	struct vmbus *bus = ch->bus;
-
-	pthread_mutex_lock(&bus->lock);
-	bus->relids_used -= ch->subs_wanted;
-	ch->subs_wanted = 0;
-	pthread_mutex_unlock(&bus->lock);
 }
 
 /* A descriptor is for living channels only: what a guest leaves revoked must
@@ -126,7 +85,7 @@ static void channel_free(struct vmbus_channel *ch)
 	vmbus_cancel_subs(ch);
 	vmbus_gpadl_free_all(ch, false);
 	channel_close_eventfd(ch);
-	release_relids(bus, 1);
+	vmbus_release_relids(bus, 1);
 	pthread_mutex_destroy(&ch->signal_lock);
 	free(ch);
 }
@@ -150,7 +109,7 @@ int vmbus_offer_add(struct vmbus *bus, const struct vmbus_offer *offer,
 			return vhd_fail(err, -EEXIST, VHD_WHY_ARGUMENT, 0,
 					"a device of this type and instance "
 					"is on the bus already");
-	if (!reserve_relids(bus, 1))
+	if (!vmbus_reserve_relids(bus, 1))
 		return vhd_fail(err, -ENOSPC, VHD_WHY_ARGUMENT, 0,
 				"the bus has no room for more than %d channels",
 				VMBUS_CHANNELS_MAX);
@@ -171,7 +130,7 @@ int vmbus_offer_sub(struct vmbus_channel *primary, uint16_t count)
 
 	if (primary->primary)
 		return -EINVAL;
-	if (!reserve_relids(bus, count))
+	if (!vmbus_reserve_relids(bus, count))
 		return -ENOSPC;
 	pthread_mutex_lock(&bus->lock);
 	primary->subs_wanted += count;
@@ -192,7 +151,7 @@ static void make_subs_of(struct vmbus_channel *primary)
 	pthread_mutex_unlock(&bus->lock);
 	/* Asked for by a device that has been closed since: no more. */
 	if (primary->state != VMBUS_CH_OPEN) {
-		release_relids(bus, count);
+		vmbus_release_relids(bus, count);
 		return;
 	}
 	for (; count > 0; count--) {
@@ -203,7 +162,7 @@ static void make_subs_of(struct vmbus_channel *primary)
 		if (!ch) {
 			vmbus_log(bus, "sub-channels of channel %u missing: %s",
 				  primary->relid, err.text);
-			release_relids(bus, count - 1);
+			vmbus_release_relids(bus, count - 1);
 			return;
 		}
 		ch->primary = primary;

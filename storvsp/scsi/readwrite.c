@@ -20,176 +20,118 @@
 #define VERIFY_FLAGS_REFUSED 0xEF
 #define IMMED		     0x02 /* of PRE-FETCH */
 
-static enum scsi_verdict transfer(struct scsi_task *t, enum vhd_op op,
-				  uint64_t lba, uint64_t blocks, bool fua)
+/* Groups of opcodes: their upper three bits. */
+enum { GROUP_6 = 0, GROUP_16 = 4, GROUP_12 = 5 };
+
+struct blocks {
+	uint64_t lba, count;
+};
+
+/* Which blocks a CDB names. Where they stand goes by its length, and that by
+ * the group that its opcode belongs to (SPC-3 4.3.4). The form of 6 bytes has
+ * 21 bits of address, and its count of 0 means 256.
+ */
+static struct blocks named(const uint8_t *cdb)
 {
+	switch (cdb[0] >> 5) {
+	case GROUP_6:
+		return (struct blocks){scsi_get32(cdb) & 0x1FFFFF,
+				       cdb[4] ? cdb[4] : 256};
+	case GROUP_12:
+		return (struct blocks){scsi_get32(cdb + 2),
+				       scsi_get32(cdb + 6)};
+	case GROUP_16:
+		return (struct blocks){scsi_get64(cdb + 2),
+				       scsi_get32(cdb + 10)};
+	default: /* 10 bytes */
+		return (struct blocks){scsi_get32(cdb + 2),
+				       scsi_get16(cdb + 7)};
+	}
+}
+
+static enum scsi_verdict transfer(struct scsi_task *t, enum vhd_op op, bool fua)
+{
+	struct blocks b = named(t->cdb);
 	uint64_t bytes;
 
-	if (!range_ok(lba, blocks, t->blocks))
+	if (!range_ok(b.lba, b.count, t->blocks))
 		return SCSI_LBA_RANGE;
 	if (op == VHD_OP_WRITE && t->disk->read_only)
 		return SCSI_WRITE_PROTECTED;
-	if (blocks == 0)
+	if (b.count == 0)
 		return SCSI_GOOD;
-	if (mul_ovf(blocks, scsi_block_bytes(t->disk), &bytes) ||
+	if (mul_ovf(b.count, scsi_block_bytes(t->disk), &bytes) ||
 	    bytes > t->buffer_bytes || bytes > t->max_transfer_bytes)
 		return SCSI_BAD_FIELD;
 	t->io.op = op;
 	t->io.fua = op == VHD_OP_WRITE &&
 		    (fua || atomic_load(&t->disk->switches->cache_off));
-	t->io.lba = scsi_sectors(t, lba);
+	t->io.lba = scsi_sectors(t, b.lba);
 	t->io.bytes = bytes;
 	return SCSI_IO;
 }
 
-/* The 6-byte form: 21 bits of address; a count of 0 means 256. */
-static enum scsi_verdict transfer_6(struct scsi_task *t, enum vhd_op op)
+/* The form of 6 bytes has no flags. */
+static enum scsi_verdict plain_transfer(struct scsi_task *t, enum vhd_op op)
 {
-	uint64_t lba = scsi_get32(t->cdb) & 0x1FFFFF;
-	uint64_t blocks = t->cdb[4] ? t->cdb[4] : 256;
+	uint8_t flags = t->cdb[0] >> 5 == GROUP_6 ? 0 : t->cdb[1];
 
-	return transfer(t, op, lba, blocks, false);
-}
-
-static enum scsi_verdict transfer_long(struct scsi_task *t, enum vhd_op op,
-				       uint64_t lba, uint64_t blocks)
-{
-	if (t->cdb[1] & RW_FLAGS_REFUSED)
+	if (flags & RW_FLAGS_REFUSED)
 		return SCSI_BAD_FIELD;
-	return transfer(t, op, lba, blocks, t->cdb[1] & RW_FLAG_FUA);
+	return transfer(t, op, flags & RW_FLAG_FUA);
 }
 
-static enum scsi_verdict transfer_10(struct scsi_task *t, enum vhd_op op)
+enum scsi_verdict scsi_read(struct scsi_task *t)
 {
-	return transfer_long(t, op, scsi_get32(t->cdb + 2),
-			     scsi_get16(t->cdb + 7));
+	return plain_transfer(t, VHD_OP_READ);
 }
 
-static enum scsi_verdict transfer_12(struct scsi_task *t, enum vhd_op op)
+enum scsi_verdict scsi_write(struct scsi_task *t)
 {
-	return transfer_long(t, op, scsi_get32(t->cdb + 2),
-			     scsi_get32(t->cdb + 6));
+	return plain_transfer(t, VHD_OP_WRITE);
 }
 
-static enum scsi_verdict transfer_16(struct scsi_task *t, enum vhd_op op)
-{
-	return transfer_long(t, op, scsi_get64(t->cdb + 2),
-			     scsi_get32(t->cdb + 10));
-}
-
-enum scsi_verdict scsi_read_6(struct scsi_task *t)
-{
-	return transfer_6(t, VHD_OP_READ);
-}
-
-enum scsi_verdict scsi_read_10(struct scsi_task *t)
-{
-	return transfer_10(t, VHD_OP_READ);
-}
-
-enum scsi_verdict scsi_read_12(struct scsi_task *t)
-{
-	return transfer_12(t, VHD_OP_READ);
-}
-
-enum scsi_verdict scsi_read_16(struct scsi_task *t)
-{
-	return transfer_16(t, VHD_OP_READ);
-}
-
-enum scsi_verdict scsi_write_6(struct scsi_task *t)
-{
-	return transfer_6(t, VHD_OP_WRITE);
-}
-
-enum scsi_verdict scsi_write_10(struct scsi_task *t)
-{
-	return transfer_10(t, VHD_OP_WRITE);
-}
-
-enum scsi_verdict scsi_write_12(struct scsi_task *t)
-{
-	return transfer_12(t, VHD_OP_WRITE);
-}
-
-enum scsi_verdict scsi_write_16(struct scsi_task *t)
-{
-	return transfer_16(t, VHD_OP_WRITE);
-}
-
-static void add_extent(struct scsi_task *t, uint64_t lba, uint64_t blocks)
+static void add_extent(struct scsi_task *t, struct blocks b)
 {
 	t->extent[t->extent_count++] = (struct scsi_extent){
-		scsi_sectors(t, lba), scsi_sectors(t, blocks)};
+		scsi_sectors(t, b.lba), scsi_sectors(t, b.count)};
 }
 
 /* Read a range that is there, to nowhere. */
-static enum scsi_verdict look_at(struct scsi_task *t, uint64_t lba,
-				 uint64_t blocks)
+static enum scsi_verdict look_at(struct scsi_task *t, struct blocks b)
 {
-	if (blocks == 0)
+	if (b.count == 0)
 		return SCSI_GOOD;
 	t->io.op = VHD_OP_READ;
 	t->io.verify = true;
-	add_extent(t, lba, blocks);
+	add_extent(t, b);
 	return SCSI_IO;
 }
 
-static enum scsi_verdict verify(struct scsi_task *t, uint64_t lba,
-				uint64_t blocks)
+enum scsi_verdict scsi_verify(struct scsi_task *t)
 {
+	struct blocks b = named(t->cdb);
+
 	if (t->cdb[1] & VERIFY_FLAGS_REFUSED)
 		return SCSI_BAD_FIELD;
-	if (!range_ok(lba, blocks, t->blocks))
+	if (!range_ok(b.lba, b.count, t->blocks))
 		return SCSI_LBA_RANGE;
-	return look_at(t, lba, blocks);
-}
-
-enum scsi_verdict scsi_verify_10(struct scsi_task *t)
-{
-	return verify(t, scsi_get32(t->cdb + 2), scsi_get16(t->cdb + 7));
-}
-
-enum scsi_verdict scsi_verify_12(struct scsi_task *t)
-{
-	return verify(t, scsi_get32(t->cdb + 2), scsi_get32(t->cdb + 6));
-}
-
-enum scsi_verdict scsi_verify_16(struct scsi_task *t)
-{
-	return verify(t, scsi_get64(t->cdb + 2), scsi_get32(t->cdb + 10));
+	return look_at(t, b);
 }
 
 /* Verified is what is on the medium: the write has to be durable first. */
-static enum scsi_verdict write_verify(struct scsi_task *t, uint64_t lba,
-				      uint64_t blocks)
+enum scsi_verdict scsi_write_verify(struct scsi_task *t)
 {
 	enum scsi_verdict v;
 
 	if (t->cdb[1] & VERIFY_FLAGS_REFUSED)
 		return SCSI_BAD_FIELD;
-	v = transfer(t, VHD_OP_WRITE, lba, blocks, true);
+	v = transfer(t, VHD_OP_WRITE, true);
 	if (v != SCSI_IO)
 		return v;
 	t->io.verify = true;
-	add_extent(t, lba, blocks);
+	add_extent(t, named(t->cdb));
 	return SCSI_IO;
-}
-
-enum scsi_verdict scsi_write_verify_10(struct scsi_task *t)
-{
-	return write_verify(t, scsi_get32(t->cdb + 2), scsi_get16(t->cdb + 7));
-}
-
-enum scsi_verdict scsi_write_verify_12(struct scsi_task *t)
-{
-	return write_verify(t, scsi_get32(t->cdb + 2), scsi_get32(t->cdb + 6));
-}
-
-enum scsi_verdict scsi_write_verify_16(struct scsi_task *t)
-{
-	return write_verify(t, scsi_get64(t->cdb + 2),
-			    scsi_get32(t->cdb + 10));
 }
 
 /* Into the host's cache, which is what serves later reads unless the image was
@@ -197,28 +139,18 @@ enum scsi_verdict scsi_write_verify_16(struct scsi_task *t)
  * the host's affair. With IMMED nothing is promised and nothing done. A count
  * of 0 is the rest of the disk, of which as much as the block limits tell.
  */
-static enum scsi_verdict pre_fetch(struct scsi_task *t, uint64_t lba,
-				   uint64_t blocks)
+enum scsi_verdict scsi_pre_fetch(struct scsi_task *t)
 {
 	uint64_t most = SCSI_PREFETCH_SECTORS_MAX >> t->disk->block_log2;
+	struct blocks b = named(t->cdb);
 
-	if (!range_ok(lba, blocks, t->blocks))
+	if (!range_ok(b.lba, b.count, t->blocks))
 		return SCSI_LBA_RANGE;
-	if (blocks > most)
+	if (b.count > most)
 		return SCSI_BAD_FIELD;
-	if (blocks == 0)
-		blocks = t->blocks - lba < most ? t->blocks - lba : most;
-	return t->cdb[1] & IMMED ? SCSI_GOOD : look_at(t, lba, blocks);
-}
-
-enum scsi_verdict scsi_pre_fetch_10(struct scsi_task *t)
-{
-	return pre_fetch(t, scsi_get32(t->cdb + 2), scsi_get16(t->cdb + 7));
-}
-
-enum scsi_verdict scsi_pre_fetch_16(struct scsi_task *t)
-{
-	return pre_fetch(t, scsi_get64(t->cdb + 2), scsi_get32(t->cdb + 10));
+	if (b.count == 0)
+		b.count = t->blocks - b.lba < most ? t->blocks - b.lba : most;
+	return t->cdb[1] & IMMED ? SCSI_GOOD : look_at(t, b);
 }
 
 /* Nothing has to move; the place must be there. */
@@ -240,22 +172,13 @@ static enum scsi_verdict flush(struct scsi_task *t)
 /* The whole cache whatever range is named, which the standard allows; IMMED
  * may be answered late.
  */
-static enum scsi_verdict synchronize(struct scsi_task *t, uint64_t lba,
-				     uint64_t blocks)
+enum scsi_verdict scsi_synchronize_cache(struct scsi_task *t)
 {
-	if (!range_ok(lba, blocks, t->blocks))
+	struct blocks b = named(t->cdb);
+
+	if (!range_ok(b.lba, b.count, t->blocks))
 		return SCSI_LBA_RANGE;
 	return flush(t);
-}
-
-enum scsi_verdict scsi_synchronize_cache_10(struct scsi_task *t)
-{
-	return synchronize(t, scsi_get32(t->cdb + 2), scsi_get16(t->cdb + 7));
-}
-
-enum scsi_verdict scsi_synchronize_cache_16(struct scsi_task *t)
-{
-	return synchronize(t, scsi_get64(t->cdb + 2), scsi_get32(t->cdb + 10));
 }
 
 /* Stopping flushes; the disk stays ready. Nothing can be ejected, and there
