@@ -30,6 +30,7 @@ enum {
 	OPT_BPS_BURST,
 	OPT_DEPTH,
 	OPT_ON_ERROR,
+	OPT_TIMEOUT,
 };
 
 static const struct cli_option options[] = {
@@ -48,6 +49,8 @@ static const struct cli_option options[] = {
 	{"on-error", OPT_ON_ERROR, "WORD",
 	 "limit: report failures of the host to the guest, or\n"
 	 "pause the disk until it is resumed"},
+	{"timeout", OPT_TIMEOUT, "SECONDS",
+	 "wait so long for an answer (default 60; 0: for ever)"},
 	{0},
 };
 
@@ -55,6 +58,7 @@ struct ctl_args {
 	const char *name;
 	struct ctl_request request;
 	const char *file; /* add: FILE[,WORD]... */
+	uint32_t timeout_s;
 	bool json, watch, all; /* all: stats of every disk */
 };
 
@@ -67,6 +71,16 @@ static int number(const char *what, const char *text, uint64_t max,
 		return cli_usage(prog, "%s %s: not a number from 0 to %llu",
 				 what, text, (unsigned long long)max);
 	return CLI_OK;
+}
+
+int ctl_timeout_take(const char *text, uint32_t *out)
+{
+	enum { MAX = 86400 };
+	uint64_t n = 0;
+	int status = number("--timeout", text, MAX, &n);
+
+	*out = (uint32_t)n;
+	return status;
 }
 
 static int on_error(struct ctl_request *r, const char *text)
@@ -117,6 +131,8 @@ static int apply(void *into, int id, const char *v)
 	case OPT_WATCH:
 		a->watch = true;
 		return CLI_OK;
+	case OPT_TIMEOUT:
+		return ctl_timeout_take(v, &a->timeout_s);
 	case OPT_NOW:
 		a->request.now = true;
 		return CLI_OK;
@@ -270,6 +286,7 @@ static int parse(int argc, char **argv, struct ctl_args *a)
 	int n, status;
 
 	a->request.next_lun = true;
+	a->timeout_s = CTL_ANSWER_S;
 	status = cli_options_all(&o);
 	if (status >= 0)
 		return status;
@@ -405,6 +422,18 @@ static int file_words(struct ctl_args *a, struct files *f)
 
 /* ------------------------------------------------------------- talking --- */
 
+/* A negative errno, or 0: the other side is gone. */
+static void no_answer(int fd, int rc)
+{
+	if (rc == -EAGAIN)
+		cli_tell("%s: no answer in %u s: is that hv stopped, or busy? "
+			 "What was asked may still be done\n", prog,
+			 ctl_patience_ms(fd) / 1000);
+	else
+		cli_tell("%s: no answer: %s\n", prog,
+			 rc ? strerror(-rc) : "the guest has ended");
+}
+
 struct json_object *ctl_ask(int fd, const struct ctl_request *r,
 			    const int *files, unsigned files_count)
 {
@@ -423,9 +452,7 @@ struct json_object *ctl_ask(int fd, const struct ctl_request *r,
 	for (unsigned i = 0; i < count; i++)
 		close(fds[i]); /* nobody sends any */
 	if (rc || n <= 0) {
-		cli_tell("%s: no answer: %s\n", prog,
-			 rc || n ? strerror(rc ? -rc : (int)-n)
-				 : "the guest has ended");
+		no_answer(fd, rc ? rc : (int)n);
 		return NULL;
 	}
 	text[n] = '\0';
@@ -588,7 +615,7 @@ static int stats(const struct ctl_args *a, int fd)
 
 /* ----------------------------------------------------------- the program -- */
 
-int ctl_open(const char *name, int *status)
+int ctl_open(const char *name, uint32_t answer_s, int *status)
 {
 	struct ctl_place place;
 	struct vhd_err err;
@@ -599,8 +626,14 @@ int ctl_open(const char *name, int *status)
 		ctl_place_close(&place);
 	}
 	if (rc == 0)
+		rc = ctl_patience(fd, answer_s * 1000);
+	if (rc == 0)
 		return fd;
-	if (rc == -ENOENT || rc == -ECONNREFUSED) {
+	if (rc == -EAGAIN) {
+		cli_tell("%s: the hv of guest %s takes no call: is it "
+			 "stopped?\n", prog, name);
+		*status = CLI_IO;
+	} else if (rc == -ENOENT || rc == -ECONNREFUSED) {
 		cli_tell("%s: no guest %s is running (hv run --name %s)\n",
 			 prog, name, name);
 		*status = CLI_REFUSED;
@@ -612,7 +645,7 @@ int ctl_open(const char *name, int *status)
 
 static int talk(struct ctl_args *a, const struct files *f)
 {
-	int status = CLI_IO, fd = ctl_open(a->name, &status);
+	int status = CLI_IO, fd = ctl_open(a->name, a->timeout_s, &status);
 
 	if (fd < 0)
 		return status;

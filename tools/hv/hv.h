@@ -237,6 +237,8 @@ void hv_controllers_say(const struct hv_controllers *c);
 bool hv_terminal_raw(void);
 void hv_terminal_restore(void);
 bool hv_terminal_is_raw(void);
+/* Whether its keys, such as Ctrl-C, are signals although it is raw. */
+void hv_terminal_signals(bool on);
 
 /* A line on stderr that looks right on a raw terminal, too. Any thread. From
  * hv_say_begin on until hv_say_end nobody waits for the terminal; _create comes

@@ -76,6 +76,17 @@ bool hv_terminal_raw(void)
 	return is_raw != 0;
 }
 
+void hv_terminal_signals(bool on)
+{
+	if (!is_raw)
+		return;
+	if (on)
+		raw.c_lflag |= ISIG;
+	else
+		raw.c_lflag &= ~(tcflag_t)ISIG;
+	(void)tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+}
+
 bool hv_terminal_is_raw(void)
 {
 	return is_raw != 0;
