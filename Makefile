@@ -176,7 +176,7 @@ HV_CTL_SRC := $(addprefix tools/hv/,ctl.c ctl_show.c ctl_request.c \
               ctl_socket.c ctl_server.c ctl_disk.c ctl_look.c ctl_life.c \
               ctl_console.c ctl_guest.c ctl_attach.c)
 SRC_hv := $(filter tools/%,$(HV_ARGS_SRC)) $(HV_CTL_SRC) \
-          $(addprefix tools/hv/,hv.c run.c \
+          $(addprefix tools/hv/,hv.c run.c accel.c \
           controllers.c fwdisk.c firmware.c escape.c nested.c qemu.c \
           modules.c vmlinux.c shares.c initramfs.c cpio.c blob.c)
 
@@ -236,7 +236,7 @@ UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_nested \
               tools_keeper tools_fwdisk tools_firmware tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt tools_sandbox tools_ctl tools_ctl_request \
-              tools_ctl_disk tools_ctl_guest tools_ctl_patience
+              tools_ctl_disk tools_ctl_guest tools_ctl_patience tools_accel
 SRC_tools_bench := tools/verb/bench_run.c
 SRC_tools_stream  := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
@@ -254,6 +254,7 @@ SRC_tools_ctl     := $(HV_ARGS_SRC) $(HV_CTL_SRC) tools/hv/fwdisk.c \
 SRC_tools_ctl_request := tools/hv/ctl_request.c
 SRC_tools_ctl_disk  := $(SRC_tools_ctl)
 SRC_tools_ctl_guest := $(SRC_tools_ctl)
+SRC_tools_accel   := $(addprefix tools/hv/,accel.c ctl_socket.c pin.c)
 SRC_tools_ctl_patience := $(SRC_tools_ctl)
 SRC_tools_gpt     := tools/verb/gpt.c
 SRC_tools_inspect := $(filter-out tools/inspect/vhd-%,$(SRC_vhd-inspect))

@@ -170,16 +170,16 @@ static void carry_out(struct hv *hv, struct hv_ask *a)
 	refuse(hv, a, -EINVAL, "no such request");
 }
 
-/* As much as the guest takes; the board wakes us when there is room. */
+/* As much as the guest takes; the board wakes us when there is room. Who typed
+ * and went has typed all the same: only what would have to wait is dropped.
+ */
 static void give_input(struct hv *hv)
 {
 	struct hv_ask *a;
 
 	while ((a = hv->life.input)) {
-		if (!atomic_load(&a->dropped))
-			a->given += hv_board_input(hv->board,
-						   a->bytes + a->given,
-						   a->len - a->given);
+		a->given += hv_board_input(hv->board, a->bytes + a->given,
+					   a->len - a->given);
 		if (a->given < a->len && !atomic_load(&a->dropped))
 			return;
 		tell(hv, pop(&hv->life.input));

@@ -220,7 +220,9 @@ struct hv_ask {
  * are waiting. Then there will be no `done`.
  */
 int hv_ask(struct hv *hv, struct hv_ask *a, struct vhd_err *err);
-/* INPUT that nobody wants any more: it is done soon. Any thread. */
+/* INPUT whose sender has gone: what the guest does not take at once is dropped,
+ * and it is done soon. Any thread.
+ */
 void hv_ask_drop(struct hv_ask *a);
 
 /* Have each processor tell the log where it is, in the same way, and go on.

@@ -378,6 +378,33 @@ static void input_that_is_dropped_is_told_at_once(void **state)
 	end(hv, t, files);
 }
 
+/* The sender had gone before anybody looked; the guest listens. */
+static void input_that_fits_is_given_although_it_is_dropped(void **state)
+{
+	static const uint8_t set_up[][2] = {{2, 0x01}, {4, 0x0b}, {1, 0x01}};
+	static struct asked a;
+	unsigned files = fake_open_files();
+	struct vhd_err err = {0};
+	struct hv *hv;
+	pthread_t t;
+
+	(void)state;
+	fake_reset();
+	assert_int_equal(fake_make(&hv, false, &err), 0);
+	fake.step = idle;
+	for (unsigned i = 0; i < 3; i++)
+		hv_board_out(hv->board, HV_PORT_COM1 + set_up[i][0], 1, 1,
+			     &set_up[i][1]);
+	a.a.bytes = (const uint8_t *)"typed, and more than it takes";
+	a.a.len = 20;
+	assert_int_equal(begin(hv, &a, HV_ASK_INPUT), 0);
+	hv_ask_drop(&a.a);
+	assert_int_equal(pthread_create(&t, NULL, run, hv), 0);
+	sem_wait(&a.told);
+	assert_int_equal(a.a.given, 16);
+	end(hv, t, files);
+}
+
 /* A run that never begins tells them, too. */
 static void a_run_that_fails_tells_who_asked(void **state)
 {
@@ -414,6 +441,7 @@ int main(void)
 		T(a_guest_that_is_to_end_does_not_wait_for_its_console),
 		T(each_is_told_once_whenever_it_is_asked),
 		T(input_that_is_dropped_is_told_at_once),
+		T(input_that_fits_is_given_although_it_is_dropped),
 		T(a_run_that_fails_tells_who_asked),
 	};
 

@@ -133,6 +133,7 @@ void ctl_place_close(struct ctl_place *p);
 /* -EBUSY: a guest of this name is running. One that does not answer any more
  * is replaced.
  */
+int ctl_name_taken(struct vhd_err *err);
 int ctl_listen(const struct ctl_place *p, int *fd, struct vhd_err *err);
 /* -ENOENT, -ECONNREFUSED: none is running; -EAGAIN: it takes no client. */
 int ctl_connect(const struct ctl_place *p, int *fd, struct vhd_err *err);

@@ -151,6 +151,12 @@ static int bind_here(const struct ctl_place *p, int fd)
 	return rc;
 }
 
+int ctl_name_taken(struct vhd_err *err)
+{
+	return vhd_fail(err, -EBUSY, VHD_WHY_LOCKED, 0,
+			"a guest of this name is running already");
+}
+
 /* The directory is locked: nobody else decides at the same time. */
 static int listen_locked(const struct ctl_place *p, int fd, struct vhd_err *err)
 {
@@ -159,8 +165,7 @@ static int listen_locked(const struct ctl_place *p, int fd, struct vhd_err *err)
 	if (rc == 0)
 		close(other);
 	if (rc == 0 || rc == -EAGAIN)
-		return vhd_fail(err, -EBUSY, VHD_WHY_LOCKED, 0,
-				"a guest of this name is running already");
+		return ctl_name_taken(err);
 	/* left by one that did not come to its end */
 	if (rc == -ECONNREFUSED && unlinkat(p->dir_fd, p->name, 0) < 0 &&
 	    errno != ENOENT)

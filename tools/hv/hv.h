@@ -13,6 +13,7 @@
  *   fwdisk.c        the same disks for firmware and emulated controllers
  *   firmware.c      boot by firmware: which, and from what
  *   run.c           run a guest on this machine's KVM
+ *   accel.c         --accel: where the guest runs
  *   terminal.c      raw mode and back; escape.c: Ctrl-A
  *   say.c           messages, which wait for no terminal
  *   nested.c        run the same in a QEMU machine: its life and the bytes
@@ -272,6 +273,11 @@ int hv_run_kvm(const struct hv_args *args, struct hv_disks *disks,
 	       const struct hv_console *con);
 /* The disks are opened by name in there; they stay open here for the locks. */
 int hv_run_nested(const struct hv_args *args, const struct hv_console *con);
+
+/* Whether this machine's own KVM runs it, or an emulated machine does, which is
+ * told where nobody asked for it; or an exit code after a complaint.
+ */
+int hv_accel_choose(const struct hv_args *args, bool *kvm);
 
 /* Call `wake` on SIGINT, SIGTERM, SIGHUP and, after `timeout_s` (0: never), on
  * SIGALRM; NULL ends that. `wake` must be async-signal-safe.
