@@ -316,17 +316,26 @@ struct files {
 	struct hv_disk_arg disk;
 	int fd[CTL_FILES_MAX];
 	unsigned count;
+	bool made;   /* the file of reservations, which was not there */
+	bool unsure; /* what was asked may still be done */
 };
 
-static int file_open(struct files *f, const char *path, int mode,
-		     struct vhd_err *err)
+static int room_check(const struct files *f, struct vhd_err *err)
 {
-	int fd;
-
 	if (f->count == CTL_FILES_MAX)
 		return vhd_fail(err, -EUCLEAN, VHD_WHY_CHAIN_DEPTH, 0,
 				"a running guest takes no more than %u images "
 				"that stand on one another", CTL_FILES_MAX);
+	return 0;
+}
+
+static int file_open(struct files *f, const char *path, int mode,
+		     struct vhd_err *err)
+{
+	int fd, rc = room_check(f, err);
+
+	if (rc)
+		return rc;
 	fd = open(path, mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
@@ -340,10 +349,29 @@ static int file_open(struct files *f, const char *path, int mode,
 	return 0;
 }
 
+/* As hv_disks_open does it; `name` is what hv will know the image by. */
+static int keeper_open(struct files *f, const char *name,
+		       const struct vhd *img, struct vhd_err *err)
+{
+	uint8_t id[16];
+	struct vhd_err why;
+	int fd, rc = room_check(f, err);
+
+	if (rc)
+		return rc;
+	hv_disk_id(name, vhd_get_info(img), id);
+	fd = hv_keeper_file(f->disk.keeper_path, id, &f->made, &why);
+	if (fd < 0)
+		return vhd_fail(err, fd, why.why, 0, "pr=%.50s: %.60s",
+				f->disk.keeper_path, why.text);
+	f->fd[f->count++] = fd;
+	return 0;
+}
+
 /* Which files an image consists of is looked up without a lock: hv locks them
  * and judges for itself.
  */
-static int files_find(struct files *f, struct vhd_err *err)
+static int files_find(struct files *f, const char *name, struct vhd_err *err)
 {
 	const char *path = f->disk.path, *parent = f->disk.parent;
 	char *dir = cli_parent_dir(path);
@@ -368,6 +396,9 @@ static int files_find(struct files *f, struct vhd_err *err)
 			      "a split set cannot be added to a running guest");
 	for (unsigned i = 1; rc == 0 && vhd_layer(img, i, &l) == 0; i++)
 		rc = file_open(f, l.path, O_RDONLY, err);
+	/* it may be new: after all that may be refused here */
+	if (rc == 0 && f->disk.keeper_path)
+		rc = keeper_open(f, name, img, err);
 	vhd_abandon(img);
 	return rc;
 }
@@ -384,13 +415,15 @@ static int file_words(struct ctl_args *a, struct files *f)
 
 	if (status)
 		return status;
-	if (d->keeper_path || d->reconnect_ms || d->answer_ms)
-		return cli_usage(prog, "pr=, reconnect= and answer= are for "
-				       "disks of hv run only");
 	if (vhd_is_nbd_uri(d->path) ||
 	    (d->parent && vhd_is_nbd_uri(d->parent)))
-		return cli_usage(prog, "%s: a disk on a server can be given to "
-				       "hv run only", d->path);
+		return cli_usage(prog, "%s: hv in its sandbox makes no new "
+				       "connections: give the disk to hv run, or "
+				       "make a file of it (nbdfuse) or a device "
+				       "(nbd-client) and add that", d->path);
+	if (d->reconnect_ms || d->answer_ms)
+		return cli_usage(prog, "reconnect= and answer= are for disks "
+				       "on a server, which only hv run takes");
 	if (r->command == CTL_CHANGE && d->placed)
 		return cli_usage(prog, "%s: DISK says which drive; no "
 				       "controller= or ide=", d->path);
@@ -400,6 +433,9 @@ static int file_words(struct ctl_args *a, struct files *f)
 	if (d->dvd && r->command == CTL_ADD)
 		return cli_usage(prog, "%s: a DVD drive can be given to hv run "
 				       "only", d->path);
+	if (d->keeper_path && r->command == CTL_CHANGE)
+		return cli_usage(prog, "%s: pr= is for disks", d->path);
+	r->keeper = d->keeper_path;
 	if (d->direct && r->command == CTL_CHANGE)
 		return cli_usage(prog, "%s: direct is for disks", d->path);
 	r->direct = d->direct;
@@ -524,11 +560,12 @@ static void say_done(const struct ctl_args *a, struct json_object *o)
 	}
 }
 
-static int once(const struct ctl_args *a, int fd, const struct files *f)
+static int once(const struct ctl_args *a, int fd, struct files *f)
 {
 	struct json_object *o = ask(fd, &a->request, f);
 	int status;
 
+	f->unsure = !o;
 	if (!o)
 		return CLI_IO;
 	status = ctl_judge(o, a->json);
@@ -643,7 +680,7 @@ int ctl_open(const char *name, uint32_t answer_s, int *status)
 	return -1;
 }
 
-static int talk(struct ctl_args *a, const struct files *f)
+static int talk(struct ctl_args *a, struct files *f)
 {
 	int status = CLI_IO, fd = ctl_open(a->name, a->timeout_s, &status);
 
@@ -668,6 +705,9 @@ static int enter(const struct ctl_args *a, const struct files *f)
 		sandbox_allow(&s, f->disk.path,
 			      f->disk.read_only ? SANDBOX_READ
 						: SANDBOX_CHANGE);
+		if (f->disk.keeper_path)
+			sandbox_allow_dir_of(&s, f->disk.keeper_path,
+					     SANDBOX_MAKE);
 		free(dir);
 	}
 	return sandbox_enter(&s, prog);
@@ -707,10 +747,12 @@ int ctl_main(int argc, char **argv)
 	status = a.file ? file_words(&a, &f) : CLI_OK;
 	if (status == CLI_OK)
 		status = enter(&a, &f);
-	if (status == CLI_OK && a.file && files_find(&f, &err))
+	if (status == CLI_OK && a.file && files_find(&f, a.request.name, &err))
 		status = cli_fail(prog, f.disk.path, &err);
 	if (status == CLI_OK)
 		status = talk(&a, &f);
+	if (status != CLI_OK && f.made && !f.unsure)
+		(void)unlink(f.disk.keeper_path); /* nobody has it */
 	for (unsigned i = 0; i < f.count; i++)
 		close(f.fd[i]);
 	hv_disk_arg_free(&f.disk);

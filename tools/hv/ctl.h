@@ -27,7 +27,7 @@
 
 #define CTL_REQUEST_BYTES_MAX 8192u
 #define CTL_ANSWER_BYTES_MAX  (128u << 10)
-/* Of one image and its parents. */
+/* Of one image, its parents and its reservations. */
 #define CTL_FILES_MAX 64u
 #define CTL_TEXT_MAX  512u
 /* For an answer: longer than hv itself waits for what it asks of others, a guest
@@ -83,6 +83,7 @@ struct ctl_request {
 	char name[CTL_TEXT_MAX]; /* of the image, for people */
 	bool read_only;
 	bool direct; /* ADD: the second file is for direct transfers */
+	bool keeper; /* ADD: the last file keeps its reservations */
 	enum vhd_format format; /* AUTO never means RAW */
 	enum storvsp_unmap unmap;
 	uint32_t sector_bytes, physical_bytes; /* 0: the default */

@@ -192,6 +192,13 @@ int hv_nbd_load(struct vhd_err *err);
  */
 int hv_keeper_open(const char *path, const uint8_t disk_id[16],
 		   struct hv_keeper **out, struct vhd_err *err);
+/* The same in two: the file, and whether it was made for this; and, where
+ * nothing can be opened any more, what is in it. Takes `fd`, also on failure.
+ */
+int hv_keeper_file(const char *path, const uint8_t disk_id[16], bool *made,
+		   struct vhd_err *err);
+int hv_keeper_take(int fd, const uint8_t disk_id[16], struct hv_keeper **out,
+		   struct vhd_err *err);
 void hv_keeper_close(struct hv_keeper *k); /* takes; may be NULL */
 const struct storvsp_reservations *hv_keeper_kept(const struct hv_keeper *k);
 /* Durable on return, or -EIO; as storvsp_disk_opts wants it. */
