@@ -177,8 +177,9 @@ HV_CTL_SRC := $(addprefix tools/hv/,ctl.c ctl_show.c ctl_request.c \
               ctl_console.c ctl_guest.c ctl_attach.c)
 SRC_hv := $(filter tools/%,$(HV_ARGS_SRC)) $(HV_CTL_SRC) \
           $(addprefix tools/hv/,hv.c run.c accel.c \
-          controllers.c fwdisk.c firmware.c escape.c nested.c qemu.c \
-          modules.c vmlinux.c shares.c initramfs.c cpio.c blob.c)
+          controllers.c fwdisk.c fwdisk_place.c firmware.c escape.c \
+          nested.c qemu.c modules.c vmlinux.c shares.c initramfs.c \
+          cpio.c blob.c)
 
 SRC_vhd-mount := tools/serve/vhd-mount.c tools/serve/mount_fs.c \
                  tools/serve/mount_part.c tools/serve/mount_overlay.c \
@@ -200,12 +201,13 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_queue_alloc vhd_queue_nomem vhd_queue_zero vhd_queue_memory \
             vhd_model \
             vhd_check vhd_check_data \
-            vhd_check_target vhd_chain vhd_layer vhd_written vhd_written_flush \
-            vhd_written_crash vhd_create_child vhd_rebase vhd_resize vhd_grow \
-            vhd_compact vhd_malformed vhd_split vhd_keep vhd_check_chain \
+            vhd_check_target vhd_chain vhd_parent vhd_layer vhd_written \
+            vhd_written_flush vhd_written_crash vhd_create_child vhd_rebase vhd_resize vhd_grow \
+            vhd_compact vhd_malformed_table vhd_malformed_footer \
+            vhd_malformed_parent vhd_split vhd_keep vhd_check_chain \
             vhd_merge vhd_merge_file vhd_random vhd_set vhd_repair vhd_undo \
             vhd_salvage vhd_oracle vhd_zero vhd_bound vhd_confine vhd_fault \
-            vhd_nbd vhd_nbd_wait
+            vhd_nbd vhd_nbd_wait vhd_written_nbd
 UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
               vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
@@ -243,13 +245,13 @@ SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
 SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
-SRC_tools_fwdisk  := tools/hv/fwdisk.c
+SRC_tools_fwdisk  := tools/hv/fwdisk.c tools/hv/fwdisk_place.c
 SRC_tools_firmware := tools/hv/firmware.c $(HV_ARGS_SRC)
 SRC_tools_hv      := $(addprefix tools/hv/,args.c limit.c pin.c escape.c) \
                      $(HV_TERMINAL_SRC)
 SRC_tools_nested  := $(addprefix tools/hv/,disk.c nbd_lazy.c keeper.c \
                      modules.c shares.c cpio.c) $(HV_TERMINAL_SRC)
-SRC_tools_ctl     := $(HV_ARGS_SRC) $(HV_CTL_SRC) tools/hv/fwdisk.c \
+SRC_tools_ctl     := $(HV_ARGS_SRC) $(HV_CTL_SRC) $(SRC_tools_fwdisk) \
                      tools/hv/escape.c tests/lib/fakehv.c
 SRC_tools_ctl_request := tools/hv/ctl_request.c
 SRC_tools_ctl_disk  := $(SRC_tools_ctl)

@@ -265,11 +265,20 @@ static void master(struct world *w, struct input *in)
 	out8(w, base, (how & 8) | 1);
 }
 
+/* The next machine, whose lines are low. */
+static void reset(struct world *w)
+{
+	hv_board_reset(w->board);
+	memset(w->line, 0, sizeof(w->line));
+}
+
 static void fault(struct world *w, struct input *in)
 {
 	unsigned how = (unsigned)take(in, 1);
 	struct medium *m = &w->medium[how & 3];
 
+	if (how & 0x40)
+		reset(w);
 	m->bad_lba = how & 4 ? take(in, 2) : UINT64_MAX;
 	m->write_rc = how & 8 ? -EBUSY : how & 0x10 ? -ENOSPC : 0;
 	m->flush_rc = how & 0x20 ? -EIO : 0;

@@ -21,6 +21,7 @@ struct world {
 	struct hv_int13 *h;
 	uint8_t *ram;
 	struct hv_disk disk[2], dvd;
+	struct hv_int13_disks disks;
 	struct hv_int13_regs r;
 	uint8_t *disc; /* DISC_BLOCKS of 2048 bytes */
 	int fail;      /* -errno of the door, after `fail_after` calls */
@@ -148,6 +149,10 @@ static void exit_at(struct world *w, enum hv_int13_port port)
 	w->bytes = 0;
 	got = hv_int13_exit(w->h, port, &w->r);
 	must(w->r.ds == was.ds && w->r.es == was.es && w->r.si == was.si);
+	if (port == HV_INT13_DVD && got == HV_INT13_OK) {
+		w->fail_after = CALLS_MAX;
+		must(hv_disc_boots(&w->dvd));
+	}
 	if (port != HV_INT13_CALL)
 		return;
 	if (got == HV_INT13_NOT_OURS) {
@@ -234,7 +239,8 @@ static void act(struct world *w, struct input *in)
 		w->fail_after = (unsigned)take(in, 1) % 4;
 		break;
 	default:
-		hv_int13_reset(w->h);
+		w->disk[0].blocks += 7; /* it grew meanwhile */
+		hv_int13_reset(w->h, &w->disks);
 	}
 }
 
@@ -257,14 +263,15 @@ static void master(struct world *w)
 
 static void begin(struct world *w)
 {
-	struct hv_int13_disks disks = {
-		.disk = {&w->disk[0], &w->disk[1]},
-		.disks = 2,
-		.dvd = {&w->dvd},
-		.dvds = 1,
+	*w = (struct world){
+		.fail_after = CALLS_MAX,
+		.disks = {
+			.disk = {&w->disk[0], &w->disk[1]},
+			.disks = 2,
+			.dvd = {&w->dvd},
+			.dvds = 1,
+		},
 	};
-
-	*w = (struct world){.fail_after = CALLS_MAX};
 	world = w;
 	w->ram = calloc(1, RAM_BYTES);
 	w->disc = calloc(DISC_BLOCKS, 2048);
@@ -278,7 +285,7 @@ static void begin(struct world *w)
 				  {0}};
 	must(hv_mem_create(&w->mem) == 0);
 	must(hv_mem_add(w->mem, 0, RAM_BYTES, w->ram) == 0);
-	must(hv_int13_create(w->mem, &disks, &w->h) == 0);
+	must(hv_int13_create(w->mem, &w->disks, &w->h) == 0);
 	(void)hv_int13_exit(w->h, HV_INT13_START, &w->r);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Port accesses of any width, count and order, while the console's other end
- * types, takes output, stops, and the clock goes forth and back. Each answer
+ * types, takes output, stops, the clock goes forth and back, and the machine is
+ * reset, with firmware that polls the console or without. Each answer
  * is compared with a model after the data sheets (PC16550D, MC146818A, ACPI
  * 4.8.3): bytes in and out of the console, every register but the interrupt
  * cause's number, the interrupt line, who asked for power off or reset.
@@ -27,10 +28,11 @@ struct model {
 	/* the serial port */
 	uint8_t ier, lcr, mcr, scr, dll, dlm;
 	bool fifo, overrun, thre;
-	uint8_t rx[16];
-	unsigned rx_count;
+	uint8_t rx[16], held[16];
+	unsigned rx_count, held_count;
+	bool polled; /* by firmware; what it leaves is held for the driver */
 	/* the clock: 0 or a moment that reads must show */
-	uint8_t index, shutdown;
+	uint8_t index, shutdown, base_kib;
 	/* power */
 	uint8_t event[4], control[2], reset;
 	enum hv_pm_request asked; /* by this access, last */
@@ -98,6 +100,26 @@ static bool line_due(const struct model *m)
 		return false;
 	return ((m->ier & 4) && m->overrun) ||
 	       ((m->ier & 1) && m->rx_count > 0) || ((m->ier & 2) && m->thre);
+}
+
+static bool listens(const struct model *m)
+{
+	return (m->mcr & 0x18) == 0x08 && (m->ier & 1);
+}
+
+/* After each access: a driver that looks for the chip has it from firmware. */
+static void com_settle(struct model *m)
+{
+	if (m->polled && ((m->ier & 1) || (m->mcr & 0x10))) {
+		m->polled = false;
+		memcpy(m->held, m->rx, m->rx_count);
+		m->held_count = m->rx_count;
+		m->rx_count = 0;
+	}
+	while (m->held_count > 0 && listens(m) && fifo_room(m) > 0) {
+		m->rx[m->rx_count++] = m->held[0];
+		memmove(m->held, m->held + 1, --m->held_count);
+	}
 }
 
 static void com_data_out(struct world *w, uint8_t v)
@@ -232,7 +254,7 @@ static void cmos_in(struct world *w, uint8_t got)
 		return;
 	}
 	if (i != 0x32 && (i > 9 || i == 1 || i == 3 || i == 5)) {
-		must(got == (i == HV_CMOS_BASE_KIB ? 0x80 : 0));
+		must(got == (i == HV_CMOS_BASE_KIB ? w->m.base_kib : 0));
 		return;
 	}
 	if (w->latched_s < 0 || w->now_s < w->latched_s ||
@@ -292,9 +314,10 @@ static void byte_in(struct world *w, unsigned port, uint8_t got)
 {
 	struct model *m = &w->m;
 
-	if (port >= 0x3f8 && port < 0x400)
+	if (port >= 0x3f8 && port < 0x400) {
 		com_in(m, port - 0x3f8, got);
-	else if (port == 0x70)
+		com_settle(m);
+	} else if (port == 0x70)
 		must(got == 0xff);
 	else if (port == 0x71)
 		cmos_in(w, got);
@@ -314,6 +337,7 @@ static void byte_out(struct world *w, unsigned port, uint8_t v)
 
 	if (port >= 0x3f8 && port < 0x400) {
 		com_out(w, port - 0x3f8, v);
+		com_settle(m);
 	} else if (port == 0x70) {
 		m->index = v & 0x7f;
 	} else if (port == 0x71) {
@@ -390,8 +414,8 @@ static void type(struct world *w, struct input *in)
 {
 	struct model *m = &w->m;
 	unsigned n = (unsigned)take(in, 1) % 40;
-	bool listens = (m->mcr & 0x18) == 0x08 && (m->ier & 1);
-	unsigned room = listens ? fifo_room(m) : 0;
+	bool hears = listens(m) || (m->polled && !(m->mcr & 0x10));
+	unsigned room = hears && m->held_count == 0 ? fifo_room(m) : 0;
 	uint8_t bytes[40];
 
 	for (unsigned i = 0; i < n; i++)
@@ -399,6 +423,15 @@ static void type(struct world *w, struct input *in)
 	must(hv_board_input(w->board, bytes, n) == (n < room ? n : room));
 	for (unsigned i = 0; i < n && i < room; i++)
 		m->rx[m->rx_count++] = bytes[i];
+}
+
+/* The next machine: the console's output stays. */
+static void reset(struct world *w)
+{
+	hv_board_reset(w->board);
+	w->m = (struct model){.dll = 1, .control[0] = 1};
+	w->latched_s = -1;
+	w->line = w->stopped = false;
 }
 
 static void clock_set(struct world *w, struct input *in)
@@ -433,6 +466,26 @@ static void access_any(struct world *w, struct input *in, bool out)
 		io_in(w, port & 0xffff, size, count);
 }
 
+static void other(struct world *w, unsigned what)
+{
+	switch (what) {
+	case 0xffff:
+		hv_board_stop(w->board);
+		w->stopped = true;
+		break;
+	case 0xfffe:
+		reset(w);
+		break;
+	case 0xfffd: /* only a machine that has not run is told so */
+		reset(w);
+		hv_board_console_polled(w->board);
+		w->m.polled = true;
+		break;
+	default:
+		drain(w, what % (OUTPUT_MAX + 1));
+	}
+}
+
 static void act(struct world *w, struct input *in)
 {
 	uint64_t what = take(in, 1) % 8;
@@ -454,13 +507,7 @@ static void act(struct world *w, struct input *in)
 		clock_set(w, in);
 		break;
 	default:
-		what = take(in, 2);
-		if (what == 0xffff) {
-			hv_board_stop(w->board);
-			w->stopped = true;
-		} else {
-			drain(w, what % (OUTPUT_MAX + 1));
-		}
+		other(w, (unsigned)take(in, 2));
 	}
 	must(w->line == line_due(&w->m));
 }
@@ -474,6 +521,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	w.latched_s = -1;
 	w.m.dll = 1;
 	w.m.control[0] = 1;
+	w.m.base_kib = 0x80;
 	must(hv_board_create(&ops, &w, &w.board) == 0);
 	hv_board_cmos_set(w.board, HV_CMOS_BASE_KIB, 0x80);
 	while (in.left > 0)

@@ -2,7 +2,8 @@
 /* The storage VSP and a hostile guest: any packets before, during and after
  * negotiation, well-formed SCSI with odd fields, resets, channels closed and
  * opened again, rings spoiled; disk operations finish late, short, with errors
- * or only once cancelled. Actions of one byte and their operands.
+ * or only once cancelled; the host takes disks away. Actions of one byte and
+ * their operands.
  *
  * Beyond memory safety: each packet is answered once, in the right form and
  * size, or went down with its channel (tests/lib/vsc.c, on both sides); what
@@ -45,6 +46,8 @@ struct world {
 	struct sim_fate next;
 	uint64_t gpas[PAGES];
 	unsigned log_lines;
+	bool frozen; /* one of them is: nothing is taken from the guest */
+	unsigned notices, notices_due; /* of disks taken away or frozen */
 };
 
 static void check(bool ok, const char *what)
@@ -330,7 +333,7 @@ static void open_channel(struct world *w, uint8_t how)
 	if (w->c[n] || !guest_offer_find(vsc_guest(w->v), NULL, n, 0))
 		return;
 	w->c[n] = vsc_open(w->v, n);
-	if (w->c[n] && n == 0 && how & 0x80 && !w->held)
+	if (w->c[n] && n == 0 && how & 0x80 && !w->held && !w->frozen)
 		vsc_negotiate(w->c[0],
 			      how & 0x40 ? STORVSP_VERSION_WIN7
 					 : STORVSP_VERSION_WIN10,
@@ -372,6 +375,37 @@ static void inject(struct world *w, uint8_t how)
 	w->faulty = true;
 }
 
+static void notice(void *arg, struct vhd *img)
+{
+	struct world *w = arg;
+
+	check(img != NULL, "a notice of no image");
+	check(w->notices++ < w->notices_due, "a notice too many");
+}
+
+/* Disks leave with what is in flight, or are held back for a while. */
+static void host_takes(struct world *w, unsigned how,
+		       struct storvsp_address at)
+{
+	const struct storvsp_notice n = {notice, w};
+	struct storvsp *vsp = vsc_vsp(w->v);
+	int rc = -1;
+
+	w->notices_due++; /* it may come at once */
+	if (how == 0)
+		rc = storvsp_disk_remove(vsp, at, &n, NULL);
+	else if (how == 1)
+		rc = storvsp_disk_freeze(vsp, at, &n, NULL);
+	else if (how == 2)
+		storvsp_disk_hurry(vsp);
+	else
+		storvsp_disk_thaw(vsp);
+	if (rc)
+		w->notices_due--;
+	if (how == 1 || how == 3)
+		w->frozen = how == 1 && (w->frozen || rc == 0);
+}
+
 /* The host changes its mind about a disk. The clock stands still: what a
  * limit holds waits until that is lifted.
  */
@@ -392,12 +426,16 @@ static void host_wish(struct world *w, uint8_t how)
 						    ? STORVSP_ON_ERROR_PAUSE
 						    : STORVSP_ON_ERROR_REPORT,
 					    NULL);
+	else if (how & 0x20)
+		host_takes(w, how >> 3 & 3, at);
 	else
 		(void)storvsp_disk_resume(vsp, at, NULL);
 }
 
 static void let_go(struct world *w)
 {
+	host_takes(w, 3, (struct storvsp_address){0});
+	host_takes(w, 2, (struct storvsp_address){0});
 	for (uint8_t i = 0; i < DISKS; i++) {
 		host_wish(w, 0x80 | i);
 		host_wish(w, i);

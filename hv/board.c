@@ -438,7 +438,8 @@ size_t hv_board_input(struct hv_board *b, const uint8_t *buf, size_t len)
 	pthread_mutex_lock(&b->lock);
 	while (n < len && hv_uart_rx_room(&b->uart) > 0)
 		hv_uart_rx(&b->uart, buf[n++]);
-	b->input_waits = n < len;
+	/* also for who came before */
+	b->input_waits |= n < len;
 	pthread_mutex_unlock(&b->lock);
 	return n;
 }

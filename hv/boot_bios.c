@@ -27,7 +27,8 @@ struct hv_bios {
 	const struct hv *hv;
 	uint8_t *image; /* page-aligned: the virtual machine has it */
 	uint32_t image_bytes;
-	bool dvd_first;
+	const struct hv_disk *(*disk)(void *arg, unsigned i);
+	void *disk_arg;
 	struct hv_fwcfg *fwcfg;
 	struct hv_int13 *int13;
 };
@@ -262,10 +263,20 @@ static int build_tables(const struct hv *hv, uint8_t rsdp[RSDP_BYTES],
 	return does_not_fit(ret, "the ACPI tables", err);
 }
 
+static void list_disks(const struct hv_bios *b, struct hv_int13_disks *out)
+{
+	const struct hv_disk *d;
+
+	*out = (struct hv_int13_disks){.disks = 0};
+	for (unsigned i = 0; (d = b->disk(b->disk_arg, i)); i++)
+		hv_int13_disks_add(out, d);
+}
+
 /* All of it, again after each reset. */
 static int bios_load(struct hv *hv, struct vhd_err *err)
 {
 	struct hv_bios *b = hv->bios;
+	struct hv_int13_disks disks;
 	uint8_t rsdp[RSDP_BYTES];
 	int ret = build_tables(hv, rsdp, err);
 
@@ -281,7 +292,8 @@ static int bios_load(struct hv *hv, struct vhd_err *err)
 	fill_cmos(hv);
 	hv_board_console_polled(hv->board);
 	hv_fwcfg_reset(b->fwcfg);
-	hv_int13_reset(b->int13);
+	list_disks(b, &disks);
+	hv_int13_reset(b->int13, &disks);
 	return 0;
 }
 
@@ -292,20 +304,12 @@ static int create_chips(struct hv *hv, struct hv_bios *b,
 {
 	const struct hv_bios_machine m = {&hv->layout, hv->opts.cpus,
 					  o->dvd_first};
-	struct hv_int13_disks disks = {.disks = 0};
+	const struct hv_int13_disks none = {.disks = 0};
 	uint8_t rsdp[RSDP_BYTES];
 	int ret;
 
-	for (unsigned i = 0; i < o->disk_count; i++) {
-		const struct hv_disk *d = o->disks[i];
-
-		if (d->dvd && disks.dvds < HV_INT13_DVDS_MAX)
-			disks.dvd[disks.dvds++] = d;
-		else if (!d->dvd && disks.disks < HV_INT13_DISKS_MAX)
-			disks.disk[disks.disks++] = d;
-	}
 	if (hv_fwcfg_create(hv->mem, &b->fwcfg) < 0 ||
-	    hv_int13_create(hv->mem, &disks, &b->int13) < 0)
+	    hv_int13_create(hv->mem, &none, &b->int13) < 0)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
 	/* The tables are the same at each start: their place is. */
@@ -341,6 +345,8 @@ int hv_boot_bios(struct hv *hv, const struct hv_bios_opts *o,
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
 	b->hv = hv;
+	b->disk = o->disk;
+	b->disk_arg = o->disk_arg;
 	hv->bios = b;
 	hv->boot = &bios_boot;
 	ret = copy_image(b, o, err);

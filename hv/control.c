@@ -157,6 +157,8 @@ void hv_control_run(struct hv *hv)
 
 	do {
 		serve(&c);
+		/* once for each machine, however soon it ended */
+		hv_asks_serve(hv);
 		hv_life_go_on(hv);
 		hv_vcpus_halt(hv);
 	} while (hv_restart(hv));

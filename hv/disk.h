@@ -3,6 +3,9 @@
  * guest memory and the medium, done when the call returns. Who runs the guest
  * gives them to the partition; what is behind one is not known here.
  *
+ * What it says of itself is what a machine finds when it is built: a disk that
+ * grows, a disc that is changed are another one only for the next machine.
+ *
  * Threads: any, several at once; a call may wait for the medium.
  */
 #ifndef HV_DISK_H

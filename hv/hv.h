@@ -68,6 +68,11 @@ struct hv_opts {
 	 * otherwise. Control thread. May be NULL.
 	 */
 	void (*disks_hurry)(void *arg, bool on);
+	/* The next machine is about to be built, and no processor runs: what
+	 * disks (disk.h) say of themselves may change now, and at no other
+	 * time. Control thread. May be NULL.
+	 */
+	void (*disks_renew)(void *arg);
 	void *disks_arg;
 	vmbus_log_fn log;       /* may be NULL; any thread */
 	void *log_arg;
@@ -134,11 +139,12 @@ struct hv_disk; /* disk.h */
 struct hv_bios_opts {
 	const uint8_t *image; /* SeaBIOS; copied */
 	size_t image_bytes;
-	/* In the order in which they are numbered; the first is booted from.
-	 * The list is copied, the disks live as long as the partition.
+	/* The i-th in the order in which they are numbered, the first of which
+	 * is booted from; NULL behind the last. Asked at each start, while no
+	 * processor runs; they live as long as the partition.
 	 */
-	const struct hv_disk *const *disks;
-	unsigned disk_count;
+	const struct hv_disk *(*disk)(void *arg, unsigned i);
+	void *disk_arg;
 	bool dvd_first; /* a disc boots, where there is one to boot from */
 };
 
@@ -155,7 +161,8 @@ struct hv_bios_calls {
 bool hv_bios_calls(struct hv *hv, struct hv_bios_calls *out);
 
 /* Give the machine a PCI bus with an IDE controller (PIIX4) that has these
- * disks (disk.h), NULL where there is none; they live as long as the partition.
+ * disks (disk.h), NULL where there is none; they live as long as the partition,
+ * each in its place.
  * Once, before anything is loaded. -EINVAL: a disk's blocks are not of 512
  * bytes, a DVD's not of 2048.
  */

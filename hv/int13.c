@@ -53,9 +53,9 @@ struct drive {
 
 struct hv_int13 {
 	const struct hv_mem *mem;
-	struct hv_int13_disks disks;
 
 	pthread_mutex_t lock; /* all below, and a call as a whole */
+	struct hv_int13_disks disks;
 	unsigned first; /* number of the first disk; 0: not started */
 	unsigned count; /* disks that have a number */
 	bool counted;   /* since all have one */
@@ -689,9 +689,18 @@ enum hv_int13_result hv_int13_exit(struct hv_int13 *h, enum hv_int13_port port,
 
 /* ---------------------------------------------------------- life and death */
 
-void hv_int13_reset(struct hv_int13 *h)
+void hv_int13_disks_add(struct hv_int13_disks *d, const struct hv_disk *disk)
+{
+	if (disk->dvd && d->dvds < HV_INT13_DVDS_MAX)
+		d->dvd[d->dvds++] = disk;
+	else if (!disk->dvd && d->disks < HV_INT13_DISKS_MAX)
+		d->disk[d->disks++] = disk;
+}
+
+void hv_int13_reset(struct hv_int13 *h, const struct hv_int13_disks *disks)
 {
 	pthread_mutex_lock(&h->lock);
+	h->disks = *disks;
 	h->first = h->count = 0;
 	h->counted = h->from_disc = false;
 	pthread_mutex_unlock(&h->lock);

@@ -42,6 +42,9 @@ struct hv_int13_disks {
 	unsigned dvds;
 };
 
+/* Behind those of its kind that are there; what is too much is left out. */
+void hv_int13_disks_add(struct hv_int13_disks *d, const struct hv_disk *disk);
+
 struct hv_int13_regs {
 	uint16_t ax, bx, cx, dx, si, ds, es;
 };
@@ -60,8 +63,8 @@ struct hv_int13_stats {
 int hv_int13_create(const struct hv_mem *mem,
 		    const struct hv_int13_disks *disks, struct hv_int13 **out);
 void hv_int13_destroy(struct hv_int13 *h); /* may be NULL */
-/* As after power-on; the counters go on. */
-void hv_int13_reset(struct hv_int13 *h);
+/* As after power-on, with these disks; the counters go on. */
+void hv_int13_reset(struct hv_int13 *h, const struct hv_int13_disks *disks);
 
 /* One exit of the ROM. */
 enum hv_int13_result hv_int13_exit(struct hv_int13 *h, enum hv_int13_port port,

@@ -39,6 +39,8 @@ static int next_machine(struct hv *hv, struct vhd_err *err)
 	int ret;
 
 	hv_machine_destroy(hv);
+	if (hv->opts.disks_renew)
+		hv->opts.disks_renew(hv->opts.disks_arg);
 	ret = hv_ram_clear(&hv->ram, err);
 	if (ret == 0)
 		ret = hv_machine_build(hv, err);

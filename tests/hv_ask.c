@@ -84,21 +84,35 @@ static void clock_is(bool set, struct kvm_clock_data *c)
 		c->clock = 4711;
 }
 
+static atomic_uint machines;
+
+static void count_machines(void)
+{
+	atomic_fetch_add(&machines, 1);
+}
+
 /* The fake is filled while nothing runs. */
-static pthread_t start(struct hv **hv, unsigned long refuse)
+static pthread_t start_with(struct hv **hv, unsigned long refuse,
+			    const fake_step *steps)
 {
 	struct vhd_err err = {0};
 	pthread_t t;
 
 	assert_int_equal(fake_make(hv, false, &err), 0);
-	fake.step = idle;
+	fake.step = steps;
+	fake.creates = count_machines;
 	set_clock = 0;
-	fake.msr = refuse ? NULL : msr;
-	fake.clock = refuse ? NULL : clock_is;
+	fake.msr = refuse || steps != idle ? NULL : msr;
+	fake.clock = refuse || steps != idle ? NULL : clock_is;
 	fake.refuse = refuse;
 	fake.refuse_errno = EIO;
 	assert_int_equal(pthread_create(&t, NULL, run, *hv), 0);
 	return t;
+}
+
+static pthread_t start(struct hv **hv, unsigned long refuse)
+{
+	return start_with(hv, refuse, idle);
 }
 
 static void end(struct hv *hv, pthread_t t, unsigned files)
@@ -428,6 +442,103 @@ static void a_run_that_fails_tells_who_asked(void **state)
 	fake_gone(files);
 }
 
+/* ---------------------------------------------------------- many at once -- */
+
+static const fake_step resets[] = {fake_reboot, NULL};
+
+/* A guest whose first instruction is a reset does not keep others waiting. */
+static void who_asks_is_heard_while_the_guest_does_nothing_but_reset(
+	void **state)
+{
+	static struct asked info;
+	unsigned files = fake_open_files();
+	struct hv *hv;
+	pthread_t t;
+
+	(void)state;
+	fake_reset();
+	t = start_with(&hv, 0, resets);
+	for (unsigned i = 0; i < 100; i++) {
+		unsigned before;
+
+		assert_int_equal(begin(hv, &info, HV_ASK_INFO), 0);
+		before = atomic_load(&machines);
+		sem_wait(&info.told);
+		assert_int_equal(info.a.result, 0);
+		assert_in_range(atomic_load(&machines) - before, 0, 4);
+	}
+	end(hv, t, files);
+}
+
+enum { ASKERS = 4, ROUNDS = 150 };
+
+struct asker {
+	struct hv *hv;
+	unsigned seed, told;
+};
+
+/* Whatever comes of it, it comes once. */
+static void *ask_much(void *arg)
+{
+	static const enum hv_ask_what what[] = {HV_ASK_INFO, HV_ASK_PAUSE,
+						HV_ASK_RESUME, HV_ASK_INPUT,
+						HV_ASK_SERVICE, HV_ASK_RESUME};
+	struct asker *r = arg;
+	struct asked q;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		memset(&q, 0, sizeof(q));
+		r->seed = r->seed * 1103515245u + 12345u;
+		q.a.bytes = (const uint8_t *)"x";
+		q.a.len = 1;
+		q.a.service.op = (enum hv_ic_op)(r->seed >> 20) % HV_IC_OPS;
+		if (begin(r->hv, &q, what[(r->seed >> 16) % 6]))
+			continue;
+		if (q.a.what == HV_ASK_INPUT)
+			hv_ask_drop(&q.a);
+		sem_wait(&q.told);
+		r->told += q.times;
+		sem_destroy(&q.told);
+	}
+	return NULL;
+}
+
+static int pause_and_reset(struct kvm_run *run)
+{
+	static unsigned n; /* processor 0's */
+	const struct timespec t = {0, 200000};
+
+	if (++n % 2) {
+		(void)nanosleep(&t, NULL);
+		return EINTR;
+	}
+	return fake_reboot(run);
+}
+
+static void many_ask_while_the_guest_resets_and_each_is_told_once(void **state)
+{
+	static const fake_step steps[] = {pause_and_reset, NULL};
+	struct asker asker[ASKERS] = {0};
+	unsigned files = fake_open_files(), told = 0;
+	pthread_t t, threads[ASKERS];
+	struct hv *hv;
+
+	(void)state;
+	fake_reset();
+	t = start_with(&hv, 0, steps);
+	for (unsigned i = 0; i < ASKERS; i++) {
+		asker[i] = (struct asker){hv, 77 + i, 0};
+		assert_int_equal(pthread_create(&threads[i], NULL, ask_much,
+						&asker[i]), 0);
+	}
+	for (unsigned i = 0; i < ASKERS; i++) {
+		pthread_join(threads[i], NULL);
+		told += asker[i].told;
+	}
+	assert_int_equal(told, ASKERS * ROUNDS);
+	end(hv, t, files);
+}
+
 #define T(name) cmocka_unit_test(name)
 
 int main(void)
@@ -443,6 +554,8 @@ int main(void)
 		T(input_that_is_dropped_is_told_at_once),
 		T(input_that_fits_is_given_although_it_is_dropped),
 		T(a_run_that_fails_tells_who_asked),
+		T(who_asks_is_heard_while_the_guest_does_nothing_but_reset),
+		T(many_ask_while_the_guest_resets_and_each_is_told_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -79,9 +79,16 @@ struct world {
 	struct hv *hv;
 	uint8_t *ram, *rom;
 	struct hv_disk disk, dvd;
-	const struct hv_disk *disks[2];
+	const struct hv_disk *disks[3]; /* NULL at the end */
 	struct hv_bios_opts opts;
 };
+
+static const struct hv_disk *nth_disk(void *arg, unsigned i)
+{
+	const struct world *w = arg;
+
+	return w->disks[i];
+}
 
 static int set_up(void **state)
 {
@@ -109,8 +116,8 @@ static int set_up(void **state)
 	w->disks[1] = &w->dvd;
 	w->opts = (struct hv_bios_opts){.image = w->rom,
 					.image_bytes = ROM_BYTES,
-					.disks = w->disks,
-					.disk_count = 2};
+					.disk = nth_disk,
+					.disk_arg = w};
 	*state = w;
 	return 0;
 }
@@ -219,6 +226,28 @@ static void a_reset_brings_all_of_it_back(void **state)
 	assert_memory_equal(w->ram, first, RAM_BYTES);
 	assert_int_equal(kvm.rom.memory_size, ROM_BYTES);
 	free(first);
+}
+
+static void each_start_asks_which_disks_there_are(void **state)
+{
+	struct world *w = *state;
+	struct hv_vcpu *v = &w->hv->vcpu[0];
+	struct hv_disk another = w->disk;
+	struct vhd_err err;
+
+	boot(w);
+	assert_int_equal(hv_bios_exit(v, HV_INT13_START), 0);
+	assert_int_equal(w->ram[0x475], 1);
+	w->disks[1] = &another;
+	w->ram[0x475] = 0;
+	assert_int_equal(w->hv->boot->load(w->hv, &err), 0);
+	assert_int_equal(hv_bios_exit(v, HV_INT13_START), 0);
+	assert_int_equal(w->ram[0x475], 2);
+	w->disks[0] = NULL; /* all are gone */
+	w->ram[0x475] = 0;
+	assert_int_equal(w->hv->boot->load(w->hv, &err), 0);
+	assert_int_equal(hv_bios_exit(v, HV_INT13_START), 0);
+	assert_int_equal(w->ram[0x475], 0);
 }
 
 static void memory_is_told_to_its_end(void **state)
@@ -453,6 +482,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(the_firmware_lies_at_both_its_places),
 		TEST(a_reset_brings_all_of_it_back),
+		TEST(each_start_asks_which_disks_there_are),
 		TEST(memory_is_told_to_its_end),
 		TEST(the_acpi_tables_are_where_the_rsdp_says),
 		TEST(the_smbios_tables_are_as_long_as_their_entry_says),

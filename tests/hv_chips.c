@@ -295,6 +295,18 @@ static void input_is_taken_as_far_as_there_is_room(void **state)
 		assert_int_equal(in(w, 0x3f8, 1), text[i]);
 }
 
+/* Two have input for the guest: its own console, and who is attached. */
+static void input_that_waits_is_remembered_whoever_comes_next(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(hv_board_input(w->b, (const uint8_t *)"a", 1), 0);
+	assert_int_equal(hv_board_input(w->b, (const uint8_t *)"", 0), 0);
+	out(w, 0x3fc, 1, 0x0b);
+	out(w, 0x3f9, 1, 0x01);
+	assert_int_equal(w->wakes, 1); /* for the first one */
+}
+
 struct writer {
 	struct hv_board *b;
 	size_t total;
@@ -528,6 +540,7 @@ int main(void)
 		BOARD(the_clock_is_behind_its_ports),
 		BOARD(a_string_write_comes_out_in_one_piece),
 		BOARD(input_is_taken_as_far_as_there_is_room),
+		BOARD(input_that_waits_is_remembered_whoever_comes_next),
 		BOARD(output_waits_for_its_reader_and_nothing_is_lost),
 		BOARD(stopping_lets_a_waiting_writer_go),
 		BOARD(a_writer_in_a_hurry_loses_what_nobody_takes),

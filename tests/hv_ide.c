@@ -246,6 +246,25 @@ static void a_large_disk_has_its_size_in_48_bits(void **state)
 	assert_int_equal(at64(buf + 200), 0x123456789aull);
 }
 
+/* A disk that grew is told by the next machine's IDENTIFY, and reached. */
+static void a_reset_finds_the_size_of_by_then(void **state)
+{
+	struct ideguest *g = begin(state, "d---");
+
+	g->disk[0].disk.blocks = DISK_BLOCKS / 2;
+	hv_ide_reset(g->ide);
+	out(g, COMMAND, 0xec);
+	data_in(g, buf, 512);
+	assert_int_equal(word(60) | word(61) << 16, DISK_BLOCKS / 2);
+	assert_int_equal(word(1), DISK_BLOCKS / 2 / (16 * 63));
+	(void)in(g, STATUS);
+	g->disk[0].disk.blocks = DISK_BLOCKS;
+	hv_ide_reset(g->ide);
+	out(g, COMMAND, 0xec);
+	data_in(g, buf, 512);
+	assert_int_equal(at64(buf + 200), DISK_BLOCKS);
+}
+
 static void sectors_are_read_one_a_piece(void **state)
 {
 	struct ideguest *g = begin(state, "d---");
@@ -699,6 +718,7 @@ int main(void)
 		T(the_channels_are_apart),
 		T(a_disk_says_what_it_is),
 		T(a_large_disk_has_its_size_in_48_bits),
+		T(a_reset_finds_the_size_of_by_then),
 		T(sectors_are_read_one_a_piece),
 		T(any_width_reads_the_same_bytes),
 		T(any_width_writes_the_same_bytes),

@@ -31,6 +31,7 @@ struct world {
 	struct hv_mem *mem;
 	uint8_t *ram;
 	struct fake a, b, dvd;
+	struct hv_int13_disks disks; /* these */
 	struct hv_int13 *h;
 	struct hv_int13_regs r;
 };
@@ -108,22 +109,19 @@ static void fake_init(struct fake *f, uint64_t blocks, uint32_t block_bytes)
 static int set_up(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct hv_int13_disks disks = {
-		.disk = {&w->a.disk, &w->b.disk},
-		.disks = 2,
-		.dvd = {&w->dvd.disk},
-		.dvds = 1,
-	};
 
 	fake_init(&w->a, BLOCKS, 512);
 	fake_init(&w->b, 1ull << 40, 512);
 	fake_init(&w->dvd, 1000, 2048);
 	w->dvd.disk.dvd = w->dvd.disk.read_only = true;
+	hv_int13_disks_add(&w->disks, &w->a.disk);
+	hv_int13_disks_add(&w->disks, &w->dvd.disk);
+	hv_int13_disks_add(&w->disks, &w->b.disk);
 	w->ram = aligned_alloc(4096, RAM_BYTES);
 	memset(w->ram, 0, RAM_BYTES);
 	assert_int_equal(hv_mem_create(&w->mem), 0);
 	assert_int_equal(hv_mem_add(w->mem, 0, RAM_BYTES, w->ram), 0);
-	assert_int_equal(hv_int13_create(w->mem, &disks, &w->h), 0);
+	assert_int_equal(hv_int13_create(w->mem, &w->disks, &w->h), 0);
 	assert_int_equal(hv_int13_exit(w->h, HV_INT13_START, &w->r),
 			 HV_INT13_OK);
 	*state = w;
@@ -484,7 +482,7 @@ static void disks_come_behind_those_that_are_there(void **state)
 	assert_int_equal(w->ram[0x475], 2);
 	(void)hv_int13_exit(w->h, HV_INT13_START, &w->r); /* not once more */
 	assert_int_equal(w->ram[0x475], 2);
-	hv_int13_reset(w->h);
+	hv_int13_reset(w->h, &w->disks);
 	w->r.ax = 0x0800;
 	w->r.dx = 0x80;
 	assert_int_equal(hv_int13_exit(w->h, HV_INT13_CALL, &w->r),
@@ -499,13 +497,74 @@ static void disks_come_behind_those_that_are_there(void **state)
 	assert_int_equal(w->r.dx & 0xff, 3);
 	/* the firmware's word is the guest's by now */
 	for (unsigned n = 0; n < 256; n++) {
-		hv_int13_reset(w->h);
+		hv_int13_reset(w->h, &w->disks);
 		w->ram[0x475] = (uint8_t)n;
 		(void)hv_int13_exit(w->h, HV_INT13_START, &w->r);
 		assert_int_equal(w->ram[0x475], n < 95	 ? n + 2
 						: n == 95 ? 96
 							  : n);
 	}
+}
+
+/* What EDD says of a disk's size. */
+static uint64_t blocks_told(struct world *w, uint8_t drive)
+{
+	le64 blocks;
+
+	packet(w, 30, 0, 0, 0); /* the room comes first, too */
+	assert_int_equal(call(w, 0x4800, drive), 0);
+	memcpy(&blocks, w->ram + PACKET + 16, sizeof(blocks));
+	return le64_get(blocks);
+}
+
+static void restart(struct world *w)
+{
+	hv_int13_reset(w->h, &w->disks);
+	w->ram[0x475] = 0;
+	(void)hv_int13_exit(w->h, HV_INT13_START, &w->r);
+}
+
+/* One grew, one came, later the first one goes, and a disc is changed. */
+static void a_reset_finds_the_disks_as_they_are_by_then(void **state)
+{
+	struct world *w = *state;
+	struct fake c;
+
+	fake_init(&c, 77, 512);
+	assert_int_equal(blocks_told(w, 0x80), BLOCKS);
+	w->a.disk.blocks = BLOCKS + 5;
+	hv_int13_disks_add(&w->disks, &c.disk);
+	restart(w);
+	assert_int_equal(w->ram[0x475], 3);
+	assert_int_equal(blocks_told(w, 0x80), BLOCKS + 5);
+	assert_int_equal(blocks_told(w, 0x82), 77);
+	packet(w, 16, 1, 0x800, BLOCKS + 4);
+	assert_int_equal(call(w, 0x4200, 0x80), 0);
+	packet(w, 16, 1, 0x800, BLOCKS + 5);
+	assert_int_equal(call(w, 0x4200, 0x80), 4);
+
+	w->disks = (struct hv_int13_disks){.disks = 0};
+	hv_int13_disks_add(&w->disks, &c.disk);
+	w->dvd.disk.blocks = 50;
+	hv_int13_disks_add(&w->disks, &w->dvd.disk);
+	restart(w);
+	assert_int_equal(w->ram[0x475], 1);
+	assert_int_equal(blocks_told(w, 0x80), 77);
+	assert_int_equal(blocks_told(w, 0xe0), 50);
+	assert_int_equal(call(w, 0x0800, 0x81), 1);
+}
+
+static void a_list_takes_as_many_as_have_numbers(void **state)
+{
+	struct hv_int13_disks d = {.disks = 0};
+	struct world *w = *state;
+
+	for (unsigned i = 0; i <= HV_INT13_DISKS_MAX; i++) {
+		hv_int13_disks_add(&d, &w->a.disk);
+		hv_int13_disks_add(&d, &w->dvd.disk);
+	}
+	assert_int_equal(d.disks, HV_INT13_DISKS_MAX);
+	assert_int_equal(d.dvds, HV_INT13_DVDS_MAX);
 }
 
 /* SeaBIOS finds drives of the IDE controller by itself, after ours. */
@@ -525,7 +584,7 @@ static void disks_that_the_firmware_finds_once_more_are_none(void **state)
 	w->ram[0x475] = 7;
 	assert_int_equal(call(w, 0x0800, 0x80), 0);
 	assert_int_equal(w->ram[0x475], 7);
-	hv_int13_reset(w->h);
+	hv_int13_reset(w->h, &w->disks);
 	w->ram[0x475] = 0;
 	(void)hv_int13_exit(w->h, HV_INT13_START, &w->r);
 	w->ram[0x475] = 3;
@@ -660,6 +719,8 @@ int main(void)
 		TEST(memory_that_is_none_is_refused),
 		TEST(every_function_of_every_drive_has_an_answer),
 		TEST(disks_come_behind_those_that_are_there),
+		TEST(a_reset_finds_the_disks_as_they_are_by_then),
+		TEST(a_list_takes_as_many_as_have_numbers),
 		TEST(disks_that_the_firmware_finds_once_more_are_none),
 		TEST(a_disc_boots),
 		TEST(a_disc_that_does_not_boot_is_left),

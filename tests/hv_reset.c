@@ -63,6 +63,7 @@ static int note_and_reset(struct kvm_run *run)
 	unsigned n = seen.resets++;
 
 	assert_false(fake.hurry);
+	assert_int_equal(fake.renewed, n);
 	seen.files[n] = fake_open_files();
 	seen.mapped[n] = fake.mapped_bytes;
 	seen.heap[n] = mallinfo2().uordblks;
@@ -85,6 +86,7 @@ static void a_guest_may_reset_again_and_again_and_nothing_adds_up(void **state)
 	fake.step = steps;
 	assert_int_equal(hv_run(hv, &err), HV_END_POWEROFF);
 	assert_int_equal(seen.resets, RESETS);
+	assert_int_equal(fake.renewed, RESETS);
 	for (unsigned i = 1; i < RESETS; i++) {
 		assert_int_equal(seen.files[i], seen.files[0]);
 		assert_int_equal(seen.mapped[i], seen.mapped[0]);

@@ -84,11 +84,11 @@ static void the_disk_of_the_beginning_goes_too(void **state)
 	stop(&w);
 }
 
-static int firmware_reads(const struct hv_fwdisks *f)
+static int firmware_reads(const struct hv_fwdisks *f, unsigned lun)
 {
-	static uint8_t sector[512];
-	const struct iovec iov = {sector, sizeof(sector)};
-	const struct hv_disk *d = hv_fwdisk(f, 0);
+	static uint8_t block[2048];
+	const struct hv_disk *d = hv_fwdisk(f, 0, lun);
+	const struct iovec iov = {block, d->block_bytes};
 
 	return d->ops->read(d->arg, 0, &iov, 1);
 }
@@ -101,16 +101,61 @@ static void a_disk_that_goes_is_gone_for_firmware(void **state)
 
 	(void)state;
 	start(&w);
-	assert_int_equal(hv_fwdisks_create(&w.disks, &w.controllers.fwdisks,
-					   &err), 0);
+	assert_int_equal(hv_fwdisks_create(&w.disks, NULL,
+					   &w.controllers.fwdisks, &err), 0);
 	assert_int_equal(hv_fwdisks_start(w.controllers.fwdisks, NULL, &err),
 			 0);
-	assert_int_equal(firmware_reads(w.controllers.fwdisks), 0);
+	assert_int_equal(firmware_reads(w.controllers.fwdisks, 0), 0);
 	expect(w.fd, "{\"command\":\"remove\",\"lun\":0,\"now\":true}", NULL, 0,
 	       OK);
 	assert_true(can_write(w.path[0]));
-	assert_int_equal(firmware_reads(w.controllers.fwdisks), -ENOMEDIUM);
+	assert_int_equal(firmware_reads(w.controllers.fwdisks, 0),
+			 -ENOMEDIUM);
 	hv_fwdisks_destroy(w.controllers.fwdisks);
+	stop(&w);
+}
+
+static uint64_t firmware_blocks(const struct world *w, unsigned i)
+{
+	const struct hv_disk *d = hv_fwdisks_nth(w->controllers.fwdisks, i);
+
+	assert_non_null(d);
+	return d->blocks;
+}
+
+static void after_a_reset_firmware_has_the_disks_of_by_then(void **state)
+{
+	struct hv_fwdisks *f;
+	struct vhd_err err;
+	struct world w;
+
+	(void)state;
+	start(&w);
+	assert_int_equal(hv_fwdisks_create(&w.disks, NULL, &f, &err), 0);
+	w.controllers.fwdisks = f;
+	assert_int_equal(hv_fwdisks_start(f, NULL, &err), 0);
+	add(&w, "{\"command\":\"add\",\"name\":\"one\"}", w.path[1],
+	    "\"lun\":1");
+	assert_int_equal(firmware_reads(f, 1), -EINVAL);
+	expect(w.fd, "{\"command\":\"resize\",\"lun\":0,\"size\":8388608}",
+	       NULL, 0, OK);
+	assert_int_equal(firmware_blocks(&w, 0), DISK_BYTES / 512);
+	assert_int_equal(firmware_reads(f, 0), 0);
+	hv_fwdisks_renew(f);
+	assert_int_equal(firmware_blocks(&w, 0), 8388608 / 512);
+	assert_int_equal(firmware_blocks(&w, 1), DISK_BYTES / 512);
+	assert_int_equal(firmware_reads(f, 1), 0);
+	/* its number comes free, which another one at its place has not got */
+	expect(w.fd, "{\"command\":\"remove\",\"lun\":0}", NULL, 0, OK);
+	assert_true(can_write(w.path[0]));
+	add(&w, "{\"command\":\"add\",\"name\":\"two\",\"lun\":0}",
+	    w.path[2], "\"lun\":0");
+	assert_int_equal(firmware_reads(f, 0), -ENOMEDIUM);
+	hv_fwdisks_renew(f);
+	assert_ptr_equal(hv_fwdisks_nth(f, 0), hv_fwdisk(f, 0, 1));
+	assert_ptr_equal(hv_fwdisks_nth(f, 1), hv_fwdisk(f, 0, 0));
+	assert_int_equal(firmware_reads(f, 0), 0);
+	hv_fwdisks_destroy(f);
 	stop(&w);
 }
 
@@ -220,6 +265,7 @@ static void a_disk_for_direct_transfers_comes_with_two_descriptors(
 static void a_disc_is_exchanged_in_its_drive(void **state)
 {
 	const struct storvsp_disk_opts o = {.lun = 0, .dvd = true};
+	struct hv_fwdisks *f;
 	struct storvsp *vsp;
 	struct vhd_err err;
 	struct world w;
@@ -239,6 +285,10 @@ static void a_disc_is_exchanged_in_its_drive(void **state)
 	w.args.disk_count = 1;
 	vsp = world_guest(&w);
 	assert_int_equal(storvsp_disk_add(vsp, &o, NULL, &err), 0);
+	w.disks.args = &w.args;
+	assert_int_equal(hv_fwdisks_create(&w.disks, NULL, &f, &err), 0);
+	w.controllers.fwdisks = f;
+	assert_int_equal(hv_fwdisks_start(f, NULL, &err), 0);
 	serve(&w);
 	expect(w.fd, "{\"command\":\"list\"}", NULL, 0, "\"dvd\":true");
 	fd = opened(w.path[2], O_RDONLY);
@@ -249,13 +299,21 @@ static void a_disc_is_exchanged_in_its_drive(void **state)
 	close(fd);
 	appears_asc(&w, 0x28); /* another disc */
 	assert_int_equal(run(&w, 0, 0).srb, 0x01);
+	assert_int_equal(firmware_blocks(&w, 0), 0);
+	hv_fwdisks_renew(f);
+	assert_int_equal(firmware_blocks(&w, 0), DISK_BYTES / 2048);
+	assert_int_equal(firmware_reads(f, 0), 0);
 	expect(w.fd,
 	       "{\"command\":\"resize\",\"lun\":0,\"size\":8388608}", NULL, 0,
 	       "does not grow");
 	expect(w.fd, "{\"command\":\"change\",\"lun\":0}", NULL, 0, OK);
 	assert_true(can_write(w.path[2]));
 	appears_asc(&w, 0x3A); /* no disc */
+	assert_int_equal(firmware_reads(f, 0), -ENOMEDIUM);
 	expect(w.fd, "{\"command\":\"remove\",\"lun\":0}", NULL, 0, OK);
+	hv_fwdisks_renew(f);
+	assert_null(hv_fwdisks_nth(f, 0));
+	hv_fwdisks_destroy(f);
 	stop(&w);
 }
 
@@ -492,6 +550,8 @@ int main(void)
 		cmocka_unit_test(a_disk_comes_grows_and_goes),
 		cmocka_unit_test(the_disk_of_the_beginning_goes_too),
 		cmocka_unit_test(a_disk_that_goes_is_gone_for_firmware),
+		cmocka_unit_test(
+			after_a_reset_firmware_has_the_disks_of_by_then),
 		cmocka_unit_test(
 			ide_positions_are_looked_at_and_stay_as_they_are),
 		cmocka_unit_test(a_child_comes_with_its_parent),

@@ -43,6 +43,7 @@ static int set_up(void **state)
 	w->args.disks[1].sector_bytes = BLOCK;
 	w->args.disks[1].read_only = true;
 	w->args.disks[1].controller = w->args.disks[2].controller = 1;
+	w->args.disks[2].lun = 1;
 	w->args.disks[2].dvd = true;
 	w->disks.args = &w->args;
 	for (unsigned i = 0; i < 2; i++) {
@@ -52,7 +53,7 @@ static int set_up(void **state)
 		(void)unlink(w->path);
 		w->disks.id[i][0] = (uint8_t)(i + 1);
 	}
-	if (hv_fwdisks_create(&w->disks, &w->f, &err) < 0)
+	if (hv_fwdisks_create(&w->disks, NULL, &w->f, &err) < 0)
 		fail_msg("%s", err.text);
 	*state = w;
 	return 0;
@@ -77,9 +78,15 @@ static void started(struct world *w)
 	assert_int_equal(hv_fwdisks_start(w->f, NULL, &err), 0);
 }
 
+static const struct hv_disk *disk(const struct world *w, unsigned i)
+{
+	return hv_fwdisk(w->f, w->args.disks[i].controller,
+			 w->args.disks[i].lun);
+}
+
 static int put(struct world *w, unsigned i, uint64_t lba, void *b, size_t len)
 {
-	const struct hv_disk *d = hv_fwdisk(w->f, i);
+	const struct hv_disk *d = disk(w, i);
 	const struct iovec iov[2] = {{b, len / 2},
 				     {(uint8_t *)b + len / 2, len - len / 2}};
 
@@ -88,7 +95,7 @@ static int put(struct world *w, unsigned i, uint64_t lba, void *b, size_t len)
 
 static int get(struct world *w, unsigned i, uint64_t lba, void *b, size_t len)
 {
-	const struct hv_disk *d = hv_fwdisk(w->f, i);
+	const struct hv_disk *d = disk(w, i);
 	const struct iovec iov = {b, len};
 
 	return d->ops->read(d->arg, lba, &iov, 1);
@@ -96,7 +103,7 @@ static int get(struct world *w, unsigned i, uint64_t lba, void *b, size_t len)
 
 static int flush(struct world *w, unsigned i)
 {
-	const struct hv_disk *d = hv_fwdisk(w->f, i);
+	const struct hv_disk *d = disk(w, i);
 
 	return d->ops->flush(d->arg);
 }
@@ -107,15 +114,15 @@ static void what_is_written_is_read_back(void **state)
 	uint8_t out[2 * BLOCK], in[2 * BLOCK];
 
 	started(w);
-	assert_int_equal(hv_fwdisk(w->f, 0)->blocks, SIZE_BYTES / 512);
-	assert_int_equal(hv_fwdisk(w->f, 0)->id[0], 1);
+	assert_int_equal(disk(w, 0)->blocks, SIZE_BYTES / 512);
+	assert_int_equal(disk(w, 0)->id[0], 1);
 	memset(out, 0x5a, sizeof(out));
 	assert_int_equal(put(w, 0, 7, out, sizeof(out)), 0);
 	assert_int_equal(flush(w, 0), 0);
 	assert_int_equal(get(w, 0, 7, in, sizeof(in)), 0);
 	assert_memory_equal(in, out, sizeof(in));
 	/* the storage controller's own image has it, too */
-	hv_fwdisks_forget(w->f, 0);
+	hv_fwdisks_forget(w->f, 0, 0);
 	assert_int_equal(vhd_read(w->disks.img[0], 7 * 512, in, sizeof(in),
 				  NULL), 0);
 	assert_memory_equal(in, out, sizeof(in));
@@ -127,7 +134,7 @@ static void a_block_is_of_the_disk_s_size(void **state)
 	uint8_t b[2 * BLOCK];
 
 	started(w);
-	assert_int_equal(hv_fwdisk(w->f, 1)->blocks, SIZE_BYTES / BLOCK);
+	assert_int_equal(disk(w, 1)->blocks, SIZE_BYTES / BLOCK);
 	assert_int_equal(get(w, 1, SIZE_BYTES / BLOCK - 2, b, 2 * BLOCK), 0);
 	assert_int_equal(get(w, 1, SIZE_BYTES / BLOCK - 1, b, 2 * BLOCK),
 			 -EINVAL);
@@ -141,7 +148,7 @@ static void a_block_is_of_the_disk_s_size(void **state)
 static void a_call_of_too_many_pieces_is_refused(void **state)
 {
 	struct world *w = *state;
-	const struct hv_disk *d = hv_fwdisk(w->f, 0);
+	const struct hv_disk *d = disk(w, 0);
 	static uint8_t b[512];
 	struct iovec iov[HV_DISK_IOV_MAX + 1];
 
@@ -161,8 +168,8 @@ static void read_only_disks_and_empty_drives_say_so(void **state)
 	started(w);
 	assert_int_equal(put(w, 1, 0, b, BLOCK), -EROFS);
 	assert_int_equal(flush(w, 1), 0);
-	assert_true(hv_fwdisk(w->f, 2)->dvd);
-	assert_int_equal(hv_fwdisk(w->f, 2)->block_bytes, 2048);
+	assert_true(disk(w, 2)->dvd);
+	assert_int_equal(disk(w, 2)->block_bytes, 2048);
 	assert_int_equal(get(w, 2, 0, b, 2048), -EINVAL);
 }
 
@@ -189,11 +196,174 @@ static void an_image_that_leaves_is_no_medium(void **state)
 
 	started(w);
 	assert_int_equal(get(w, 0, 0, b, 512), 0);
-	hv_fwdisks_forget(w->f, 0);
+	hv_fwdisks_forget(w->f, 0, 0);
 	assert_int_equal(get(w, 0, 0, b, 512), -ENOMEDIUM);
 	assert_int_equal(put(w, 0, 0, b, 512), -ENOMEDIUM);
-	hv_fwdisks_forget(w->f, 0);
-	hv_fwdisks_forget(NULL, 0);
+	hv_fwdisks_forget(w->f, 0, 0);
+	hv_fwdisks_forget(NULL, 0, 0);
+}
+
+/* ------------------------------------------------------ the next machine */
+
+/* What a place has now, as somebody who adds it would say. */
+static void comes(struct world *w, unsigned controller, unsigned lun,
+		  struct vhd *img, bool dvd)
+{
+	const struct hv_fwdisk_is is = {.img = img, .dvd = dvd,
+					.id = {0x77}};
+	struct vhd_err err;
+
+	assert_int_equal(hv_fwdisks_put(w->f, controller, lun, &is, &err), 0);
+}
+
+static struct vhd *another(struct world *w, uint64_t bytes)
+{
+	const struct vhd_open_opts how = {.writable = true};
+	struct vhd_create_opts o = {.format = VHD_FORMAT_FIXED,
+				    .size_bytes = bytes};
+	struct vhd_err err;
+	struct vhd *img;
+
+	snprintf(w->path, sizeof(w->path), "%s/more.vhd", dir);
+	assert_int_equal(vhd_create(w->path, &o, &img, &err), 0);
+	assert_int_equal(vhd_close(img, &err), 0);
+	assert_int_equal(vhd_open(w->path, &how, &img, &err), 0);
+	(void)unlink(w->path);
+	return img;
+}
+
+static int read_there(struct world *w, unsigned controller, unsigned lun,
+		      uint64_t lba, size_t len)
+{
+	const struct hv_disk *d = hv_fwdisk(w->f, controller, lun);
+	static uint8_t b[BLOCK];
+	const struct iovec iov = {b, len};
+
+	return d->ops->read(d->arg, lba, &iov, 1);
+}
+
+static void a_disk_that_grew_is_larger_for_the_next_machine(void **state)
+{
+	struct vhd *img = another(*state, 64 << 10);
+	struct world *w = *state;
+	struct vhd_err err;
+
+	comes(w, 3, 63, img, false);
+	hv_fwdisks_renew(w->f);
+	started(w);
+	hv_fwdisks_hold(w->f, 3, 63);
+	if (vhd_grow(img, 128 << 10, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(hv_fwdisks_let_go(w->f, 3, 63, &err), 0);
+	assert_int_equal(hv_fwdisk(w->f, 3, 63)->blocks, 128);
+	assert_int_equal(read_there(w, 3, 63, 128, 512), -EINVAL);
+	hv_fwdisks_renew(w->f);
+	assert_int_equal(hv_fwdisk(w->f, 3, 63)->blocks, 256);
+	assert_int_equal(read_there(w, 3, 63, 255, 512), 0);
+	assert_int_equal(read_there(w, 3, 63, 256, 512), -EINVAL);
+	hv_fwdisks_forget(w->f, 3, 63);
+	assert_int_equal(vhd_close(img, &err), 0);
+}
+
+static void the_list_is_of_the_disks_that_the_machine_began_with(void **state)
+{
+	struct vhd *added = another(*state, 64 << 10);
+	struct world *w = *state;
+	uint8_t b[512];
+
+	started(w);
+	for (unsigned i = 0; i < 3; i++)
+		assert_ptr_equal(hv_fwdisks_nth(w->f, i), disk(w, i));
+	assert_null(hv_fwdisks_nth(w->f, 3));
+
+	comes(w, 0, 7, added, false);
+	assert_null(hv_fwdisks_nth(w->f, 3));
+	assert_true(read_there(w, 0, 7, 0, 512) < 0);
+	hv_fwdisks_renew(w->f);
+	assert_ptr_equal(hv_fwdisks_nth(w->f, 3), hv_fwdisk(w->f, 0, 7));
+	assert_int_equal(hv_fwdisk(w->f, 0, 7)->blocks, 128);
+	assert_int_equal(hv_fwdisk(w->f, 0, 7)->id[0], 0x77);
+	assert_int_equal(read_there(w, 0, 7, 127, 512), 0);
+
+	hv_fwdisks_forget(w->f, 0, 0);
+	assert_ptr_equal(hv_fwdisks_nth(w->f, 0), disk(w, 0));
+	assert_int_equal(get(w, 0, 0, b, 512), -ENOMEDIUM);
+	hv_fwdisks_renew(w->f);
+	assert_ptr_equal(hv_fwdisks_nth(w->f, 0), disk(w, 1));
+	assert_ptr_equal(hv_fwdisks_nth(w->f, 2), hv_fwdisk(w->f, 0, 7));
+	assert_null(hv_fwdisks_nth(w->f, 3));
+
+	hv_fwdisks_forget(w->f, 0, 7);
+	assert_int_equal(vhd_close(added, NULL), 0);
+}
+
+/* Nobody who was told of the former one may meet another disk there. */
+static void another_disk_at_a_place_is_none_before_a_reset(void **state)
+{
+	struct vhd *added = another(*state, 64 << 10);
+	struct world *w = *state;
+	uint8_t b[512];
+
+	started(w);
+	hv_fwdisks_forget(w->f, 0, 0);
+	comes(w, 0, 0, added, false);
+	assert_int_equal(get(w, 0, 0, b, 512), -ENOMEDIUM);
+	assert_int_equal(put(w, 0, 0, b, 512), -ENOMEDIUM);
+	hv_fwdisks_renew(w->f);
+	assert_int_equal(get(w, 0, 0, b, 512), 0);
+	/* it came last, so it is the last one */
+	assert_ptr_equal(hv_fwdisks_nth(w->f, 2), disk(w, 0));
+	hv_fwdisks_forget(w->f, 0, 0);
+	assert_int_equal(vhd_close(added, NULL), 0);
+}
+
+static void a_disc_that_is_changed_is_there_after_a_reset(void **state)
+{
+	struct vhd *disc = another(*state, 64 << 10);
+	struct world *w = *state;
+
+	started(w);
+	assert_int_equal(disk(w, 2)->blocks, 0);
+	comes(w, 1, 1, disc, true);
+	assert_int_equal(disk(w, 2)->blocks, 0);
+	hv_fwdisks_renew(w->f);
+	assert_int_equal(disk(w, 2)->blocks, 32);
+	assert_int_equal(read_there(w, 1, 1, 31, 2048), 0);
+	assert_ptr_equal(hv_fwdisks_nth(w->f, 2), disk(w, 2));
+	comes(w, 1, 1, NULL, true);
+	assert_int_equal(read_there(w, 1, 1, 0, 2048), -ENOMEDIUM);
+	assert_int_equal(vhd_close(disc, NULL), 0);
+	hv_fwdisks_renew(w->f);
+	assert_int_equal(disk(w, 2)->blocks, 0);
+	assert_true(disk(w, 2)->dvd);
+	assert_ptr_equal(hv_fwdisks_nth(w->f, 2), disk(w, 2));
+}
+
+/* The image is there already: the queue takes it once. */
+static void a_disk_that_does_not_come_leaves_its_place_empty(void **state)
+{
+	struct hv_fwdisk_is is = {.img = NULL};
+	struct world *w = *state;
+	struct vhd_err err;
+
+	for (unsigned i = 0; i < 2; i++) {
+		is.img = w->disks.img[0];
+		assert_int_equal(hv_fwdisks_put(w->f, 0, 9, &is, &err),
+				 -EEXIST);
+		hv_fwdisks_renew(w->f);
+		assert_null(hv_fwdisks_nth(w->f, 3));
+		is.dvd = true;
+		assert_int_equal(hv_fwdisks_put(w->f, 0, 9, &is, &err),
+				 -EEXIST);
+		hv_fwdisks_renew(w->f);
+		assert_int_equal(hv_fwdisks_nth(w->f, 3)->blocks, 0);
+		hv_fwdisks_forget(w->f, 0, 9);
+		is.dvd = false;
+		if (i == 0)
+			started(w);
+	}
+	assert_int_equal(hv_fwdisks_put(NULL, 0, 9, &is, &err), 0);
+	hv_fwdisks_renew(NULL);
 }
 
 static void in_a_hurry_nothing_is_begun(void **state)
@@ -224,7 +394,7 @@ static void a_thread_that_may_not_begin_is_told(void **state)
 	assert_int_equal(hv_fwdisks_start(w->f, barred, &err), -EPERM);
 	assert_string_equal(err.text, "no");
 	assert_int_equal(get(w, 0, 0, b, 512), -ECANCELED);
-	hv_fwdisks_forget(w->f, 0);
+	hv_fwdisks_forget(w->f, 0, 0);
 }
 
 /* ---------------------------------------------------- several processors */
@@ -302,7 +472,7 @@ static int serve(void **state)
 		.socket_arg = &s->f.server,
 	};
 	s->w->disks.img[0] = open_image(&s->f, VHD_FORMAT_RAW);
-	if (hv_fwdisks_create(&s->w->disks, &s->w->f, &err) < 0)
+	if (hv_fwdisks_create(&s->w->disks, NULL, &s->w->f, &err) < 0)
 		fail_msg("%s", err.text);
 	*state = s;
 	return 0;
@@ -423,12 +593,12 @@ static void an_image_leaves_where_a_request_hangs(void **state)
 
 	started(s->w);
 	hang(s, VHD_OP_READ);
-	hv_fwdisks_hold(s->w->f);
-	hv_fwdisks_let_go(s->w->f);
+	hv_fwdisks_hold(s->w->f, 0, 0);
+	assert_int_equal(hv_fwdisks_let_go(s->w->f, 0, 0, NULL), 0);
 	assert_true(hung_result(s) < 0);
 	assert_int_equal(get(s->w, 0, 0, (uint8_t[512]){0}, 512), 0);
 	hang(s, VHD_OP_READ);
-	hv_fwdisks_forget(s->w->f, 0);
+	hv_fwdisks_forget(s->w->f, 0, 0);
 	assert_true(hung_result(s) < 0);
 }
 
@@ -443,6 +613,11 @@ int main(void)
 		WORLD(read_only_disks_and_empty_drives_say_so),
 		WORLD(writes_are_the_guest_s_while_it_has_the_controller),
 		WORLD(an_image_that_leaves_is_no_medium),
+		WORLD(a_disk_that_grew_is_larger_for_the_next_machine),
+		WORLD(the_list_is_of_the_disks_that_the_machine_began_with),
+		WORLD(another_disk_at_a_place_is_none_before_a_reset),
+		WORLD(a_disc_that_is_changed_is_there_after_a_reset),
+		WORLD(a_disk_that_does_not_come_leaves_its_place_empty),
 		WORLD(in_a_hurry_nothing_is_begun),
 		WORLD(a_thread_that_may_not_begin_is_told),
 		WORLD(several_processors_take_turns),

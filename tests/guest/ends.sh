@@ -79,13 +79,13 @@ check 'reboot: its disk' equal "$(value reboot no)" ''
 # Looked at while it sleeps, and again in the end.
 (
 	n=0
-	until grep -q asleep "$dir/timeout.console" || [ $n -gt 70 ]; do
+	until grep -q asleep "$dir/timeout.console" || [ $n -gt 120 ]; do
 		sleep 0.1
 		n=$((n + 1))
 	done
 	kill -QUIT "$(pgrep -x hv)"
 ) &
-start timeout 'test=sleep' --timeout 8 </dev/null
+start timeout 'test=sleep' --timeout 15 </dev/null
 check 'timeout: status' equal $? 13
 check 'timeout: told twice where it was' equal \
 	"$(grep -c 'processor 0: ' "$dir/timeout.err")" 2

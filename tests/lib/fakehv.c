@@ -92,7 +92,12 @@ void fakehv_end(void)
 
 bool fakehv_stopped(void)
 {
-	return fake.stopped;
+	bool stopped;
+
+	pthread_mutex_lock(&fake.lock);
+	stopped = fake.stopped;
+	pthread_mutex_unlock(&fake.lock);
+	return stopped;
 }
 
 /* ------------------------------------------------------ in hv/'s place --- */
@@ -135,5 +140,7 @@ void hv_stop(struct hv *hv)
 {
 	if (hv != fakehv())
 		abort();
+	pthread_mutex_lock(&fake.lock);
 	fake.stopped = true;
+	pthread_mutex_unlock(&fake.lock);
 }

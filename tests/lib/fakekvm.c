@@ -179,9 +179,11 @@ static int run_cpu(int fd)
 	int rc;
 
 	if (fd == fake.fd[0]) {
-		step = *fake.step;
-		if (fake.step[1])
-			fake.step++;
+		const fake_step *at = fake.step;
+
+		step = *at;
+		if (at[1])
+			fake.step = at + 1;
 	}
 	rc = step(fake.run[fd == fake.fd[0] ? 0 : 1]);
 	if (!rc)
@@ -314,6 +316,14 @@ static void hurry(void *arg, bool on)
 	fake.hurry = on;
 }
 
+/* Between two machines: the former is gone, the next one was not loaded. */
+static void renew(void *arg)
+{
+	assert_ptr_equal(arg, &fake);
+	assert_true(fake.hurry);
+	fake.renewed++;
+}
+
 void fake_reset(void)
 {
 	memset(&fake, 0, sizeof(fake));
@@ -360,6 +370,7 @@ int fake_make(struct hv **hv, bool no_reboot, struct vhd_err *err)
 		.console_ms = 1,
 		.log = say,
 		.disks_hurry = hurry,
+		.disks_renew = renew,
 		.disks_arg = &fake,
 	};
 	int rc = hv_create(&o, hv, err);

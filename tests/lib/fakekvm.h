@@ -38,7 +38,8 @@ struct fakekvm {
 	int refuse_errno;
 	struct kvm_run *run[FAKE_CPUS];
 	int fd[FAKE_CPUS];
-	const fake_step *step; /* of processor 0; NULL: nothing runs */
+	/* of processor 0, which moves on in it; NULL: nothing runs */
+	const fake_step *_Atomic step;
 	bool counts;	       /* calls are counted while `step` is set, too */
 	fake_step other;       /* of the others; NULL: until kicked */
 	void (*creates)(void); /* at each KVM_CREATE_VM; may be NULL */
@@ -49,6 +50,7 @@ struct fakekvm {
 	int console_fd;	       /* of fake_make's partitions; -1: none */
 	unsigned hurried;      /* disks were told to ... */
 	bool hurry;	       /* ... and still are */
+	unsigned renewed;      /* disks were asked for what they are now */
 	atomic_uint told;      /* lines, of which the first are kept */
 	char line[FAKE_LINES][256];
 };

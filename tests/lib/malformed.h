@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A case of the catalogue of malformed images: what opening, checking and
- * repairing must make of one image.
+ * repairing must make of one image. What is refused and for which reason, what
+ * opens and with which note, what a check says of it and what a repair does:
+ * one case a row, in tests/vhd_malformed_*.c.
  */
 #ifndef TESTS_LIB_MALFORMED_H
 #define TESTS_LIB_MALFORMED_H
@@ -54,6 +56,22 @@ struct malformed {
 		NULL, harm, make, VHD_WHY_NONE, VHD_WHY_NONE, notes,           \
 			VHD_FIND_##code, severity, mend, VHD_WHY_NONE          \
 	}
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define WHY(x)	 VHD_WHY_##x
+#define FIND(x)	 VHD_FIND_##x
+/* A row of nothing but cases. */
+#define ROW(name, ...)                                                         \
+	static void name(void **state)                                         \
+	{                                                                      \
+		static const struct malformed cases[] = {__VA_ARGS__};         \
+                                                                               \
+		(void)state;                                                   \
+		malformed_row(cases, COUNT(cases));                            \
+	}
+
+#define E VHD_SEVERITY_ERROR
+#define W VHD_SEVERITY_WARNING
 
 /* Hold opening for reading and writing, a check and a repair against each
  * case. A refused image is left as it was, and so is one opened for reading.

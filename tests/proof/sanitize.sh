@@ -22,10 +22,13 @@ unset MAKEFLAGS MAKEOVERRIDES MFLAGS
 logs=$build/sanitize
 mkdir -p "$logs"
 
-# Several threads or queues at once.
+# Several threads or queues at once; threads_check sees that none is missing.
 threaded='vhd_threads vhd_queue vhd_queue_flush vhd_queue_host vhd_queue_alloc
-vhd_written_flush storvsp_thread storvsp_channels storvsp_reset
-storvsp_full vmbus_stress hv_reset tools_digest'
+vhd_written_flush vhd_engine vhd_model vhd_nbd_wait storvsp_thread
+storvsp_channels storvsp_reset storvsp_full storvsp_remove storvsp_ide
+storvsp_attention storvsp_compare vmbus_stress vmbus_fence hv_chips hv_pci
+hv_synic hv_kvm hv_reset hv_ask tools_digest tools_fwdisk tools_ctl
+tools_ctl_disk tools_ctl_guest'
 # Short ones, of each library: valgrind takes its time.
 sample='vhd_repair vmbus_gpadl storvsp_vsp'
 
@@ -76,6 +79,23 @@ build_tests() # FOLDER MAKE-ARGUMENT... -- TEST...
 	exit 1
 }
 
+# A unit test that starts threads is for TSan, too.
+threads_check()
+{
+	listed=$(echo "$threaded" | tr '\n' ' ')
+	for test in $("$make" -s --no-print-directory unit-names); do
+		grep -qE 'pthread_create|hv_run\(|lib/ctlworld.h|ctl_server_start' \
+			"tests/$test.c" || continue
+		case " $listed " in
+		*" $test "*) ;;
+		*)
+			echo "  FAIL  $test has threads and is not run under TSan"
+			bad=1
+			;;
+		esac
+	done
+}
+
 bad=0 figure=
 # shellcheck disable=SC2048 # names
 for part in ${*:-asan tsan valgrind}; do
@@ -88,6 +108,7 @@ for part in ${*:-asan tsan valgrind}; do
 		run ASan+UBSan "$build/asan" -- $unit
 		;;
 	tsan)
+		threads_check
 		# shellcheck disable=SC2086
 		build_tests "$build/tsan" TSAN=1 -- $threaded
 		TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp exitcode=66"

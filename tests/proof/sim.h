@@ -199,7 +199,7 @@ void sim_disks_close(struct sim *s);
 void sim_crash(struct sim *s);
 void sim_judge(struct sim *s, unsigned i, bool cut);
 /* A damaged image: opens unless a check calls the damage an error. Which
- * reason belongs to which damage is for tests/vhd_malformed.c.
+ * reason belongs to which damage is for tests/vhd_malformed_*.c.
  */
 void sim_refused_image(struct sim *s);
 

@@ -59,14 +59,32 @@ static bool wait_for(struct ctl_disk *e, const atomic_bool *flag, unsigned ms)
 
 /* ------------------------------------------------------------- closing --- */
 
-/* The image goes, or stays only until its last request has ended. */
+/* hv_disks does not close it any more: it goes, or stays only until its last
+ * request has ended.
+ */
 static void forget(struct ctl_disks *d, struct ctl_disk *e)
 {
 	if (e->initial < 0)
 		return;
-	hv_fwdisks_forget(d->controllers->fwdisks, (unsigned)e->initial);
 	hv_disk_forget(d->disks, (unsigned)e->initial);
 	e->initial = -1;
+}
+
+/* What firmware and emulated controllers find there after the next reset. */
+static int tell_firmware(struct ctl_disks *d, const struct ctl_request *r,
+			 const struct ctl_disk *e, struct vhd *img,
+			 struct vhd_err *err)
+{
+	struct hv_fwdisk_is is = {
+		.img = img,
+		.block_bytes = e->dvd ? 0 : r->sector_bytes,
+		.read_only = e->read_only,
+		.dvd = e->dvd,
+	};
+
+	memcpy(is.id, e->id, sizeof(is.id));
+	return hv_fwdisks_put(d->controllers->fwdisks, r->controller, r->lun,
+			      &is, err);
 }
 
 /* Nobody uses the image any more. */
@@ -364,8 +382,12 @@ static int add_there(struct ctl_disks *d, const struct ctl_request *r,
 	if (keeper_fd >= 0)
 		rc = keeper_take(e, keeper_fd, &o, err);
 	if (rc == 0)
+		rc = tell_firmware(d, r, e, img, err);
+	if (rc == 0)
 		rc = storvsp_disk_add(ctl_controller(d, r), &o, img, err);
 	if (rc) {
+		hv_fwdisks_forget(d->controllers->fwdisks, r->controller,
+				  r->lun);
 		hv_keeper_close(e->keeper);
 		e->keeper = NULL;
 		return rc;
@@ -433,6 +455,7 @@ static struct json_object *remove_disk(struct ctl_disks *d,
 	if (rc)
 		return ctl_refusal(&err);
 	e->state = CTL_LEAVING;
+	hv_fwdisks_forget(d->controllers->fwdisks, r->controller, r->lun);
 	if (r->now || !wait_for(e, &e->free, END_MS)) {
 		storvsp_disk_hurry(ctl_controller(d, r));
 		vhd_hurry(e->img, SERVER_MS);
@@ -460,10 +483,14 @@ static int drive_check(const struct ctl_disk *e, const struct ctl_request *r,
 static void swap(struct ctl_disks *d, struct ctl_disk *e,
 		 const struct ctl_request *r, struct vhd *img)
 {
+	struct vhd_err err;
+
 	forget(d, e);
 	e->old = e->img;
 	e->img = img;
 	memcpy(e->name, img ? r->name : "none", img ? sizeof(e->name) : 5);
+	if (tell_firmware(d, r, e, img, &err) < 0)
+		hv_say_line(NULL, err.text);
 }
 
 static struct json_object *change(struct ctl_disks *d,
@@ -529,6 +556,21 @@ static int new_size(const struct ctl_request *r, const struct ctl_disk *e,
 	return 0;
 }
 
+/* Attached to no queue, which would not learn of it. */
+static int grow(struct ctl_disks *d, const struct ctl_request *r,
+		struct vhd *img, uint64_t size, struct vhd_err *err)
+{
+	struct hv_fwdisks *f = d->controllers->fwdisks;
+	struct vhd_err lost;
+	int rc;
+
+	hv_fwdisks_hold(f, r->controller, r->lun);
+	rc = vhd_grow(img, size, err);
+	if (hv_fwdisks_let_go(f, r->controller, r->lun, &lost) < 0)
+		hv_say_line(NULL, lost.text);
+	return rc;
+}
+
 static struct json_object *resize(struct ctl_disks *d,
 				  const struct ctl_request *r)
 {
@@ -547,9 +589,7 @@ static struct json_object *resize(struct ctl_disks *d,
 		return ctl_refusal(&err);
 	was = vhd_get_info(e->img)->size_bytes;
 	if (wait_for(e, &e->idle, FREEZE_MS)) {
-		hv_fwdisks_hold(d->controllers->fwdisks);
-		rc = vhd_grow(e->img, size, &err);
-		hv_fwdisks_let_go(d->controllers->fwdisks);
+		rc = grow(d, r, e->img, size, &err);
 	} else {
 		rc = vhd_fail(&err, -EBUSY, VHD_WHY_IO, 0,
 			      "requests in flight did not end within %d s; "

@@ -4,7 +4,7 @@
  * Who asks for more than a request (see `urgent`) is never held up for long by
  * one whose medium does not answer. See fwdisk.h.
  */
-#include "fwdisk.h"
+#include "fwdisk_int.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -23,45 +23,6 @@
  * then for the server, which is given up.
  */
 #define HURRY_MS 500
-
-struct fwdisk {
-	struct hv_fwdisks *all;
-	struct hv_disk disk;
-	struct vhd *img; /* lock; NULL: no medium */
-	unsigned controller;
-	bool attached; /* thread */
-};
-
-enum turn {
-	TURN_FREE,    /* nobody has a request */
-	TURN_ASKED,   /* `req`, or `leaving`, is for the thread */
-	TURN_WORKING, /* the thread has it */
-	TURN_DONE,    /* for the one who asked */
-};
-
-struct hv_fwdisks {
-	int (*begins)(enum vhd_engine engine, struct vhd_err *err);
-	pthread_t thread;
-	bool started;
-	int wake_fd; /* wakes the thread */
-	struct vhd_queue *queue; /* thread, once it runs */
-
-	pthread_mutex_t lock; /* all below */
-	pthread_cond_t moved; /* something of it changed */
-	enum turn turn;
-	struct vhd_req req;
-	struct fwdisk *at;      /* whose `req` is; NULL: nobody's */
-	struct fwdisk *leaving; /* to be detached, in place of a request */
-	unsigned urgent; /* wait for the turn, and have it before others */
-	bool evict;      /* the request in flight ends early */
-	bool hurry, stop;
-	bool ready; /* the thread is, or never will be: `begin_err` */
-	struct vhd_err begin_err;
-	bool guest_has[HV_CONTROLLERS_MAX];
-
-	unsigned count;
-	struct fwdisk disks[];
-};
 
 /* ------------------------------------------------------------- the thread */
 
@@ -137,13 +98,6 @@ static void carry_out(struct hv_fwdisks *f, struct vhd_req *req)
 		vhd_hurry(req->img, VHD_NBD_FOREVER);
 }
 
-static void leave(struct hv_fwdisks *f, struct fwdisk *d)
-{
-	if (d->attached)
-		vhd_queue_detach(f->queue, d->img);
-	d->attached = false;
-}
-
 static void serve(struct hv_fwdisks *f)
 {
 	pthread_mutex_lock(&f->lock);
@@ -157,7 +111,9 @@ static void serve(struct hv_fwdisks *f)
 		f->turn = TURN_WORKING;
 		pthread_mutex_unlock(&f->lock);
 		if (f->leaving)
-			leave(f, f->leaving);
+			fwdisk_leave(f, f->leaving);
+		else if (f->coming)
+			(void)fwdisk_come(f, f->coming, &f->come_err);
 		else
 			carry_out(f, &f->req);
 		pthread_mutex_lock(&f->lock);
@@ -243,7 +199,7 @@ static bool writes_nothing(const struct hv_fwdisks *f, unsigned controller)
 }
 
 /* As take_turn, before all who ask for a request only. */
-static void take_turn_first(struct hv_fwdisks *f)
+void fwdisks_take_turn_first(struct hv_fwdisks *f)
 {
 	pthread_mutex_lock(&f->lock);
 	f->urgent++;
@@ -251,16 +207,16 @@ static void take_turn_first(struct hv_fwdisks *f)
 	f->urgent--;
 }
 
-static void end_turn(struct hv_fwdisks *f)
+void fwdisks_end_turn(struct hv_fwdisks *f)
 {
 	f->turn = TURN_FREE;
 	f->at = NULL;
-	f->leaving = NULL;
+	f->leaving = f->coming = NULL;
 	pthread_cond_broadcast(&f->moved);
 	pthread_mutex_unlock(&f->lock);
 }
 
-static void ask(struct hv_fwdisks *f)
+void fwdisks_ask(struct hv_fwdisks *f)
 {
 	f->turn = TURN_ASKED;
 	f->evict = false; /* it was meant for one that has ended */
@@ -275,7 +231,7 @@ static int refusal(const struct hv_fwdisks *f, const struct fwdisk *d,
 {
 	if (f->stop || f->hurry || !f->started)
 		return -ECANCELED;
-	if (!d->img)
+	if (!d->is.img || !d->told)
 		return -ENOMEDIUM;
 	if (op == VHD_OP_READ)
 		return 0;
@@ -293,12 +249,12 @@ static int submit(struct fwdisk *d, struct vhd_req *req)
 	rc = refusal(f, d, req->op);
 	if (rc == 0) {
 		f->req = *req;
-		f->req.img = d->img;
+		f->req.img = d->is.img;
 		f->at = d;
-		ask(f);
+		fwdisks_ask(f);
 		rc = f->req.result;
 	}
-	end_turn(f);
+	fwdisks_end_turn(f);
 	return rc;
 }
 
@@ -346,16 +302,11 @@ static int fw_flush(void *arg)
 	return submit(d, &req);
 }
 
-static const struct hv_disk_ops ops = {
+const struct hv_disk_ops fwdisk_ops = {
 	.read = fw_read,
 	.write = fw_write,
 	.flush = fw_flush,
 };
-
-const struct hv_disk *hv_fwdisk(const struct hv_fwdisks *f, unsigned i)
-{
-	return &f->disks[i].disk;
-}
 
 void hv_fwdisks_guest_has(struct hv_fwdisks *f, unsigned controller, bool yes)
 {
@@ -364,36 +315,6 @@ void hv_fwdisks_guest_has(struct hv_fwdisks *f, unsigned controller, bool yes)
 	if (yes)
 		until(f, writes_nothing, controller);
 	pthread_mutex_unlock(&f->lock);
-}
-
-void hv_fwdisks_hold(struct hv_fwdisks *f)
-{
-	if (f)
-		take_turn_first(f); /* and keep the lock */
-}
-
-void hv_fwdisks_let_go(struct hv_fwdisks *f)
-{
-	if (f)
-		end_turn(f);
-}
-
-void hv_fwdisks_forget(struct hv_fwdisks *f, unsigned i)
-{
-	struct fwdisk *d;
-
-	if (!f)
-		return;
-	d = &f->disks[i];
-	take_turn_first(f);
-	if (d->img && f->started && !f->stop) {
-		f->leaving = d;
-		ask(f);
-	} else if (d->img) {
-		leave(f, d);
-	}
-	d->img = NULL;
-	end_turn(f);
 }
 
 void hv_fwdisks_hurry(struct hv_fwdisks *f, bool on)
@@ -406,66 +327,53 @@ void hv_fwdisks_hurry(struct hv_fwdisks *f, bool on)
 
 /* --------------------------------------------------------- life and death */
 
-static void describe(struct hv_fwdisks *f, unsigned i, struct hv_disks *disks)
+static int fill(struct hv_fwdisks *f, struct hv_disks *disks,
+		const unsigned *order, struct vhd_err *err)
 {
-	const struct hv_disk_arg *arg = &disks->args->disks[i];
-	struct fwdisk *d = &f->disks[i];
+	int rc = 0;
 
-	d->all = f;
-	d->img = disks->img[i];
-	d->controller = arg->controller;
-	d->disk = (struct hv_disk){
-		.ops = &ops,
-		.arg = d,
-		.block_bytes = arg->dvd ? 2048
-			       : arg->sector_bytes ? arg->sector_bytes : 512,
-		.read_only = arg->read_only || arg->dvd,
-		.dvd = arg->dvd,
-	};
-	if (d->img)
-		d->disk.blocks = vhd_get_info(d->img)->size_bytes /
-				 d->disk.block_bytes;
-	memcpy(d->disk.id, disks->id[i], sizeof(d->disk.id));
-}
+	for (unsigned n = 0; n < disks->args->disk_count && rc == 0; n++) {
+		unsigned i = order ? order[n] : n;
+		const struct hv_disk_arg *arg = &disks->args->disks[i];
+		struct hv_fwdisk_is is = {
+			.img = disks->img[i],
+			.block_bytes = arg->sector_bytes,
+			.read_only = arg->read_only,
+			.dvd = arg->dvd,
+		};
 
-static int attach(struct hv_fwdisks *f, struct vhd_err *err)
-{
-	const struct vhd_queue_opts o = {.depth = HV_DISK_IOV_MAX};
-	int rc = vhd_queue_create(&o, &f->queue, err);
-
-	for (unsigned i = 0; i < f->count && rc == 0; i++) {
-		struct fwdisk *d = &f->disks[i];
-
-		if (!d->img)
-			continue;
-		rc = vhd_queue_attach(f->queue, d->img, err);
-		d->attached = rc == 0;
+		memcpy(is.id, disks->id[i], sizeof(is.id));
+		rc = hv_fwdisks_put(f, arg->controller, arg->lun, &is, err);
 	}
+	hv_fwdisks_renew(f);
 	return rc;
 }
 
-int hv_fwdisks_create(struct hv_disks *disks, struct hv_fwdisks **out,
-		      struct vhd_err *err)
+int hv_fwdisks_create(struct hv_disks *disks, const unsigned *order,
+		      struct hv_fwdisks **out, struct vhd_err *err)
 {
-	unsigned count = disks->args->disk_count;
-	struct hv_fwdisks *f;
+	const struct vhd_queue_opts o = {.depth = HV_DISK_IOV_MAX};
+	struct hv_fwdisks *f = calloc(1, sizeof(*f));
 	int rc;
 
-	f = calloc(1, sizeof(*f) + count * sizeof(f->disks[0]));
 	if (!f)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->moved, NULL);
-	f->count = count;
-	for (unsigned i = 0; i < count; i++)
-		describe(f, i, disks);
+	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++)
+		for (unsigned l = 0; l < hv_luns(c); l++) {
+			f->place[c][l].all = f;
+			f->place[c][l].controller = c;
+		}
 	f->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (f->wake_fd < 0)
 		rc = vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
 			      "cannot create an eventfd: %s", strerror(errno));
 	else
-		rc = attach(f, err);
+		rc = vhd_queue_create(&o, &f->queue, err);
+	if (rc == 0)
+		rc = fill(f, disks, order, err);
 	if (rc < 0) {
 		hv_fwdisks_destroy(f);
 		return rc;
@@ -512,8 +420,9 @@ void hv_fwdisks_destroy(struct hv_fwdisks *f)
 		(void)pthread_join(f->thread, NULL);
 	}
 	assert(f->turn == TURN_FREE || f->turn == TURN_DONE);
-	for (unsigned i = 0; i < f->count; i++)
-		leave(f, &f->disks[i]);
+	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++)
+		for (unsigned l = 0; l < hv_luns(c); l++)
+			fwdisk_leave(f, &f->place[c][l]);
 	vhd_queue_destroy(f->queue);
 	if (f->wake_fd >= 0)
 		(void)close(f->wake_fd);

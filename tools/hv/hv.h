@@ -10,7 +10,7 @@
  *   keeper.c        its pr=FILE: reservations that outlive a run
  *   ctl*.c          control over a UNIX socket: see ctl.h
  *   controllers.c   SCSI controllers and which disks they have
- *   fwdisk.c        the same disks for firmware and emulated controllers
+ *   fwdisk*.c       the same disks for firmware and emulated controllers
  *   firmware.c      boot by firmware: which, and from what
  *   run.c           run a guest on this machine's KVM
  *   accel.c         --accel: where the guest runs

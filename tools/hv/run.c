@@ -135,6 +135,13 @@ static void disks_hurry(void *arg, bool on)
 		hv_fwdisks_hurry(r->fwdisks, on);
 }
 
+static void disks_renew(void *arg)
+{
+	const struct run *r = arg;
+
+	hv_fwdisks_renew(r->fwdisks);
+}
+
 static bool has_ide(const struct hv_args *args)
 {
 	for (unsigned i = 0; i < args->disk_count; i++)
@@ -158,7 +165,7 @@ static int add_ide(struct run *r, const struct hv_args *args,
 		unsigned c = args->disks[i].controller;
 
 		if (hv_is_ide(c))
-			at[c - HV_IDE_CONTROLLER] = hv_fwdisk(r->fwdisks, i);
+			at[c - HV_IDE_CONTROLLER] = hv_fwdisk(r->fwdisks, c, 0);
 	}
 	return hv_add_ide(r->hv, at, err);
 }
@@ -166,10 +173,12 @@ static int add_ide(struct run *r, const struct hv_args *args,
 static int create_disks(struct run *r, const struct hv_args *args,
 			struct hv_disks *disks, struct vhd_err *err)
 {
+	unsigned order[HV_DISKS_MAX];
 	int ret = 0;
 
+	(void)hv_firmware_order(args, order);
 	if (wants_fwdisks(args))
-		ret = hv_fwdisks_create(disks, &r->fwdisks, err);
+		ret = hv_fwdisks_create(disks, order, &r->fwdisks, err);
 	if (ret == 0)
 		ret = hv_controllers_create(&r->controllers, disks, r->fwdisks,
 					    hv_bus(r->hv), err);
@@ -178,14 +187,17 @@ static int create_disks(struct run *r, const struct hv_args *args,
 	return ret;
 }
 
+static const struct hv_disk *nth_disk(void *arg, unsigned i)
+{
+	return hv_fwdisks_nth(arg, i);
+}
+
 static int load_firmware(struct run *r, const struct hv_args *args,
 			 struct vhd_err *err)
 {
-	const struct hv_disk *disks[HV_DISKS_MAX];
-	unsigned order[HV_DISKS_MAX];
 	struct hv_bios_opts o = {
-		.disks = disks,
-		.disk_count = hv_firmware_order(args, order),
+		.disk = nth_disk,
+		.disk_arg = r->fwdisks,
 		.dvd_first = hv_firmware_dvd_first(args),
 	};
 	struct hv_firmware f;
@@ -193,8 +205,6 @@ static int load_firmware(struct run *r, const struct hv_args *args,
 
 	if (ret < 0)
 		return ret;
-	for (unsigned i = 0; i < o.disk_count; i++)
-		disks[i] = hv_fwdisk(r->fwdisks, order[i]);
 	o.image = f.image;
 	o.image_bytes = f.bytes;
 	ret = hv_boot_bios(r->hv, &o, err);
@@ -244,6 +254,7 @@ static int create(struct run *r, const struct hv_args *args,
 		.console_arg = r,
 		.thread_begins = thread_begins,
 		.disks_hurry = disks_hurry,
+		.disks_renew = disks_renew,
 		.disks_arg = r,
 		.log = hv_say_line,
 	};

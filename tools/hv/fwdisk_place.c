@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Which disk is at which place, now and for the machine that runs. Images come
+ * and go at any time, under the lock and by a turn of their own; what a machine
+ * was told of them changes between machines only. See fwdisk.h.
+ */
+#include "fwdisk_int.h"
+
+#include <string.h>
+
+void fwdisk_leave(struct hv_fwdisks *f, struct fwdisk *d)
+{
+	if (d->attached)
+		vhd_queue_detach(f->queue, d->is.img);
+	d->attached = false;
+}
+
+int fwdisk_come(struct hv_fwdisks *f, struct fwdisk *d, struct vhd_err *err)
+{
+	int rc = d->is.img ? vhd_queue_attach(f->queue, d->is.img, err) : 0;
+
+	d->attached = d->is.img && rc == 0;
+	return rc;
+}
+
+const struct hv_disk *hv_fwdisk(const struct hv_fwdisks *f, unsigned controller,
+				unsigned lun)
+{
+	return &f->place[controller][lun].disk;
+}
+
+const struct hv_disk *hv_fwdisks_nth(const struct hv_fwdisks *f, unsigned i)
+{
+	return i < f->listed ? f->list[i] : NULL;
+}
+
+/* ---------------------------------------------------------- now --- */
+
+static bool runs(const struct hv_fwdisks *f)
+{
+	return f->started && !f->stop;
+}
+
+/* With the turn taken, by the thread where it runs. */
+static void detach(struct hv_fwdisks *f, struct fwdisk *d)
+{
+	if (!runs(f)) {
+		fwdisk_leave(f, d);
+		return;
+	}
+	f->leaving = d;
+	fwdisks_ask(f);
+	f->leaving = NULL;
+}
+
+/* ... or there is no medium. */
+static int attach(struct hv_fwdisks *f, struct fwdisk *d, struct vhd_err *err)
+{
+	int rc;
+
+	if (runs(f)) {
+		f->come_err = (struct vhd_err){0};
+		f->coming = d;
+		fwdisks_ask(f);
+		f->coming = NULL;
+		rc = f->come_err.code;
+		if (rc && err)
+			*err = f->come_err;
+	} else {
+		rc = fwdisk_come(f, d, err);
+	}
+	if (rc)
+		d->is.img = NULL;
+	return rc;
+}
+
+/* With the turn taken: nothing is there any more. */
+static void clear(struct hv_fwdisks *f, struct fwdisk *d)
+{
+	detach(f, d);
+	d->is = (struct hv_fwdisk_is){.img = NULL};
+	d->told = false;
+}
+
+void hv_fwdisks_forget(struct hv_fwdisks *f, unsigned controller, unsigned lun)
+{
+	struct fwdisk *d;
+
+	if (!f)
+		return;
+	d = &f->place[controller][lun];
+	fwdisks_take_turn_first(f);
+	clear(f, d);
+	d->number = 0;
+	fwdisks_end_turn(f);
+}
+
+int hv_fwdisks_put(struct hv_fwdisks *f, unsigned controller, unsigned lun,
+		   const struct hv_fwdisk_is *is, struct vhd_err *err)
+{
+	struct fwdisk *d;
+	int rc;
+
+	if (!f)
+		return 0;
+	d = &f->place[controller][lun];
+	fwdisks_take_turn_first(f);
+	clear(f, d);
+	d->is = *is;
+	rc = attach(f, d, err);
+	if (rc && !is->dvd)
+		d->number = 0;
+	else if (d->number == 0)
+		d->number = ++f->numbered;
+	fwdisks_end_turn(f);
+	return rc;
+}
+
+void hv_fwdisks_hold(struct hv_fwdisks *f, unsigned controller, unsigned lun)
+{
+	if (!f)
+		return;
+	fwdisks_take_turn_first(f);
+	detach(f, &f->place[controller][lun]);
+	/* and keep the lock */
+}
+
+int hv_fwdisks_let_go(struct hv_fwdisks *f, unsigned controller, unsigned lun,
+		      struct vhd_err *err)
+{
+	int rc;
+
+	if (!f)
+		return 0;
+	rc = attach(f, &f->place[controller][lun], err);
+	fwdisks_end_turn(f);
+	return rc;
+}
+
+/* ---------------------------------------------- for the next machine --- */
+
+/* What a place has becomes what the machine finds there. */
+static void tell(struct fwdisk *d)
+{
+	const struct hv_fwdisk_is *is = &d->is;
+
+	d->told = d->number != 0;
+	d->disk = (struct hv_disk){
+		.ops = &fwdisk_ops,
+		.arg = d,
+		.block_bytes = is->dvd		? 2048
+			       : is->block_bytes ? is->block_bytes
+						 : 512,
+		.read_only = is->read_only || is->dvd,
+		.dvd = is->dvd,
+	};
+	if (is->img)
+		d->disk.blocks = vhd_get_info(is->img)->size_bytes /
+				 d->disk.block_bytes;
+	memcpy(d->disk.id, is->id, sizeof(d->disk.id));
+}
+
+/* By their numbers. */
+static void insert(struct hv_fwdisks *f, struct fwdisk *d)
+{
+	unsigned i = f->listed++;
+
+	for (; i > 0; i--) {
+		const struct fwdisk *before = f->list[i - 1]->arg;
+
+		if (before->number < d->number)
+			break;
+		f->list[i] = f->list[i - 1];
+	}
+	f->list[i] = &d->disk;
+}
+
+void hv_fwdisks_renew(struct hv_fwdisks *f)
+{
+	if (!f)
+		return;
+	fwdisks_take_turn_first(f);
+	f->listed = 0;
+	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++)
+		for (unsigned l = 0; l < hv_luns(c); l++) {
+			struct fwdisk *d = &f->place[c][l];
+
+			tell(d);
+			if (d->told)
+				insert(f, d);
+		}
+	fwdisks_end_turn(f);
+}
