@@ -148,21 +148,16 @@ fi
 build=$(realpath -e -- "${1:?usage: guest.sh BUILD}") || exit 1
 [ -x "$build/bin/hv" ] || die "$build/bin/hv is not built"
 PATH=$PATH:/usr/sbin:/sbin
+# shellcheck source=tests/guest/lib.sh
+. "$here/../guest/lib.sh"
 dir=$build/bench/guest
 rm -rf "$dir"
-mkdir -p "$dir/rd/mod" || exit 1
+mkdir -p "$dir/more" || exit 1
 "$here/../guest/initrd.sh" "$dir" || exit 1
 kernel=$(readlink -f "$dir/vmlinuz")
-version=${kernel##*/vmlinuz-}
-cp "$here/../guest/inmore.sh" "$dir/rd/" || exit 1
-for module in isofs virtio_pci virtio_blk virtio_scsi; do
-	modprobe -S "$version" --show-depends $module || exit 1
-done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$dir/paths"
-while read -r path; do
-	grep -qx "${path##*/}" "$dir/rd/mod/order" && continue
-	cp "$path" "$dir/rd/mod/" && echo "${path##*/}"
-done <"$dir/paths" >"$dir/rd/mod/more"
-(cd "$dir/rd" && find . | cpio -o -H newc --quiet) >"$dir/initrd" || exit 1
+cp "$here/../guest/inmore.sh" "$dir/more/" || exit 1
+more_initrd "$dir/initrd.more" "$dir" "$dir/more" isofs virtio_pci virtio_blk \
+	virtio_scsi && mv "$dir/initrd.more" "$dir/initrd" || exit 1
 "$here/../guest/tools.sh" "$dir/tools.iso" fio || exit 1
 # Incompressible, every block there: the same bytes in both.
 head -c 128M /dev/urandom >"$dir/disk.raw"

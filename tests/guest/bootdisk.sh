@@ -19,16 +19,15 @@
 #            directly
 #   -b       a static busybox for its processor (default: the installed one)
 #
-# No loop device, no mount, no root. What grub-install does on a disk is this:
-# boot.img in the first sector, core.img in the gap behind it or in the BIOS
-# boot partition, where the first sector of either says the next one begins.
+# No loop device, no mount, no root.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 table=mbr
 loader=grub
 size=96
 words=
-grub=/usr/lib/grub/i386-pc
+# shellcheck source=tests/guest/lib.sh
+. "$(dirname "$0")/lib.sh"
 
 die()
 {
@@ -123,7 +122,7 @@ initramfs()
 	exec switch_root /root /sbin/init
 	END
 	chmod 755 "$rd/init"
-	(cd "$rd" && find . | cpio -o -H newc --quiet | gzip -1)
+	pack "$rd" | gzip -1
 }
 
 # --- the root: busybox's init, who asks for a name on the console
@@ -190,45 +189,24 @@ root_tree()
 	END
 }
 
-# number BYTES OFFSET VALUE FILE: little-endian, into it
-number()
-{
-	n=$3
-	i=0
-	while [ $i -lt "$1" ]; do
-		# shellcheck disable=SC2059 # the format is the byte
-		printf "\\$(printf %03o $((n % 256)))"
-		n=$((n / 256))
-		i=$((i + 1))
-	done | dd of="$4" bs=1 seek="$2" conv=notrunc status=none
-}
-
 # at SECTOR FILE
 at()
 {
 	dd if="$2" of="$work/disk" bs=512 seek="$1" conv=notrunc status=none
 }
 
-install_grub()
+with_grub()
 {
-	[ -r "$grub/boot.img" ] || die 'no GRUB; run: sudo make deps'
 	part=msdos1
 	[ "$table" = mbr ] || part=gpt2
-	grub-mkimage -O i386-pc -o "$work/core" -p "(hd0,$part)/boot/grub" \
-		biosdisk part_msdos part_gpt ext2 normal linux configfile \
-		echo halt reboot ls loadenv || return 1
-	[ "$(wc -c <"$work/core")" -le $(((first - core) * 512)) ] ||
-		die 'the boot loader does not fit its place'
-	head -c 440 "$grub/boot.img" >"$work/boot"
-	number 8 92 "$core" "$work/boot" # where core.img begins
-	number 8 500 $((core + 1)) "$work/core" # ... and goes on
-	at 0 "$work/boot"
-	at "$core" "$work/core"
+	install_grub "$work/disk" "$core" $((first - core)) \
+		"(hd0,$part)/boot/grub" biosdisk part_msdos part_gpt ext2 \
+		normal linux configfile echo halt reboot ls loadenv
 }
 
 # syslinux in ext4 wants the file system mounted: extlinux. On FAT it does not,
 # so the disk has a second, small file system with kernel and initramfs.
-install_syslinux()
+with_syslinux()
 {
 	mbr=/usr/lib/syslinux/mbr
 	[ -r $mbr/mbr.bin ] || die 'no syslinux; run: sudo make deps'
@@ -284,7 +262,7 @@ printf 'label: %s\n%s\n' $label "$parts" |
 mke2fs -q -t ext4 -U "$uuid" -d "$work/root" -E "offset=$((first * 512)),root_owner=0:0" \
 	"$work/disk" "$((size - first / 2048 - 1))M" 2>"$work/mke2fs" ||
 	die "no file system: $(cat "$work/mke2fs")"
-install_"$loader" || die 'no boot loader'
+with_"$loader" || die 'no boot loader'
 if [ -n "$beside" ]; then
 	mkdir -p "$beside" && cp "$work/root/boot/vmlinuz" \
 		"$work/root/boot/initrd" "$beside/" || exit 1

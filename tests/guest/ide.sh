@@ -19,6 +19,8 @@ build=$2
 dir=$3
 work=$build/guest
 PATH=$PATH:/usr/sbin:/sbin
+# shellcheck source=tests/guest/lib.sh
+. "$(dirname "$0")/lib.sh"
 
 die()
 {
@@ -74,8 +76,7 @@ prepare()
 	modules order ata_piix:prefer_ms_hyperv=0 sd_mod sr_mod isofs ext4
 	# ata_piix first: it must leave the disk alone of itself
 	modules order-hv ata_piix sd_mod ext4 hv_vmbus hv_storvsc
-	(cd "$dir/rd" && find . | cpio -o -H newc --quiet) >"$dir/initrd" ||
-		exit 1
+	pack "$dir/rd" >"$dir/initrd" || exit 1
 	mkdir -p "$dir/root/bin" "$dir/root/proc" "$dir/root/dev" \
 		"$dir/iso" || exit 1
 	cp "$work/rd/bin/busybox" "$dir/root/bin/busybox" || exit 1

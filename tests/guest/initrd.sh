@@ -8,6 +8,8 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:?usage: initrd.sh DIR}
 PATH=$PATH:/usr/sbin:/sbin
+# shellcheck source=tests/guest/lib.sh
+. "$here/lib.sh"
 
 die()
 {
@@ -22,21 +24,14 @@ version=${kernel#/boot/vmlinuz-}
 busybox=$(command -v busybox) || die "no busybox; run: sudo make deps"
 
 rm -rf "$out/rd"
-mkdir -p "$out/rd/bin" "$out/rd/mod" "$out/rd/dev" "$out/rd/proc" \
-	"$out/rd/sys" "$out/rd/tmp" || exit 1
+mkdir -p "$out/rd/bin" "$out/rd/dev" "$out/rd/proc" "$out/rd/sys" \
+	"$out/rd/tmp" || exit 1
 cp "$busybox" "$out/rd/bin/busybox" || exit 1
 ${CC:-gcc} -O2 -static -D_GNU_SOURCE -o "$out/rd/bin/pattern" \
 	"$here/pattern.c" || die "pattern.c does not build"
 cp "$here/init.sh" "$out/rd/init" || exit 1
 chmod 755 "$out/rd/init"
-for module in hv_vmbus hv_storvsc sd_mod; do
-	modprobe -S "$version" --show-depends $module || exit 1
-done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$out/modules"
-[ -s "$out/modules" ] || die "$version has no hv_storvsc"
-while read -r path; do
-	cp "$path" "$out/rd/mod/" || exit 1
-	echo "${path##*/}"
-done <"$out/modules" >"$out/rd/mod/order"
-(cd "$out/rd" && find . | cpio -o -H newc --quiet) >"$out/initrd.new" ||
-	exit 1
+put_modules "$out/rd" order '' "$version" hv_vmbus hv_storvsc sd_mod ||
+	die "$version has no hv_storvsc"
+pack "$out/rd" >"$out/initrd.new" || exit 1
 mv "$out/initrd.new" "$out/initrd" && ln -sf "$kernel" "$out/vmlinuz"

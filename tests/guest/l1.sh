@@ -96,6 +96,8 @@ for tool in qemu-system-x86_64 busybox modprobe cpio; do
 		die "$tool is missing; run: sudo make deps"
 done
 PATH=$PATH:/sbin:/usr/sbin
+# shellcheck source=tests/guest/lib.sh
+. "$(dirname "$0")/lib.sh"
 version=$(find_kernel) ||
 	die "no kernel with kvm_amd and 9p under /boot; run: sudo make deps"
 
@@ -110,16 +112,11 @@ trap cleanup EXIT
 trap 'exit 130' INT TERM
 
 # --- the first file system: busybox and the modules on the way to the root
-mkdir -p "$work/rd/bin" "$work/rd/mod" "$work/rd/root" "$work/rd/proc" \
-	"$work/rd/sys" "$work/rd/dev" "$work/ctl"
+mkdir -p "$work/rd/bin" "$work/rd/root" "$work/rd/proc" "$work/rd/sys" \
+	"$work/rd/dev" "$work/ctl"
 cp "$(command -v busybox)" "$work/rd/bin/busybox" || exit 125
-for module in virtio_pci virtio_console 9pnet_virtio 9p kvm_amd; do
-	modprobe -S "$version" --show-depends $module
-done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$work/modules"
-while read -r path; do
-	cp "$path" "$work/rd/mod/" || exit 125
-	echo "insmod /mod/${path##*/}"
-done <"$work/modules" >"$work/rd/load"
+put_modules "$work/rd" order '' "$version" virtio_pci virtio_console \
+	9pnet_virtio 9p kvm_amd || exit 125
 
 cat >"$work/rd/init" <<'EOF'
 #!/bin/busybox sh
@@ -128,7 +125,7 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
-. /load
+while read -r module; do insmod "/mod/$module"; done </mod/order
 share=trans=virtio,version=9p2000.L,msize=1048576
 mount -t 9p -o $share,ro,cache=loose root /root || poweroff -f
 mount --move /proc /root/proc
@@ -154,7 +151,7 @@ sync
 poweroff -f
 EOF
 chmod +x "$work/rd/init"
-(cd "$work/rd" && find . | cpio -o -H newc --quiet) >"$work/initrd" || exit 125
+pack "$work/rd" >"$work/initrd" || exit 125
 
 # --- what it shall run, and where
 quote()

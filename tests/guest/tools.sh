@@ -7,9 +7,12 @@
 #
 # usage: tools.sh FILE NAME...
 set -u
+here=$(cd "$(dirname "$0")" && pwd)
 file=${1:?usage: tools.sh FILE NAME...}
 shift
 PATH=$PATH:/usr/sbin:/sbin
+# shellcheck source=tests/guest/lib.sh
+. "$here/lib.sh"
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/tools.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -21,8 +24,7 @@ for name; do
 	}
 	cp -L "$path" "$work/bin/" || exit 1
 done
-ldd "$work"/bin/* | grep -o '/[^ ]*\.so[^ ]*' | sort -u >"$work/libraries"
-while read -r path; do
-	cp -L "$path" "$work/lib/" || exit 1
-done <"$work/libraries"
+for library in $(libraries "$work/bin"); do
+	cp -L "$library" "$work/lib/" || exit 1
+done
 genisoimage -quiet -R -o "$file" "$work"

@@ -21,7 +21,6 @@ grub_mib=1
 start_mib=2
 root_mib=2045
 disk_mib=2048
-grub=/usr/lib/grub/i386-pc
 
 # No recommended packages, no documentation: what a Debian needs to boot with
 # systemd from a disk, and what the demo shows it with.
@@ -37,6 +36,9 @@ masked='apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer
 	systemd-pstore.service systemd-binfmt.service
 	getty-static.service getty@tty1.service
 	systemd-networkd-wait-online.service systemd-timesyncd.service'
+
+# shellcheck source=tests/guest/lib.sh
+. "$here/../lib.sh"
 
 # Fixed, so that two builds of the same packages differ little.
 root_uuid=d5b7f2ae-0c1e-4c6b-9c0e-6f6d1f0a5a01
@@ -148,40 +150,6 @@ make_menu() # ROOT
 	END
 }
 
-# number BYTES OFFSET VALUE FILE: little-endian, into it.
-number()
-{
-	n=$3
-	i=0
-	while [ $i -lt "$1" ]; do
-		# shellcheck disable=SC2059 # the format is the byte
-		printf "\\$(printf %03o $((n % 256)))"
-		n=$((n / 256))
-		i=$((i + 1))
-	done | dd of="$4" bs=1 seek="$2" conv=notrunc status=none
-}
-
-# What grub-install does on a disk with a BIOS boot partition: boot.img in the
-# first sector says where core.img begins, core.img's first sector where it goes
-# on.
-make_bootable() # DISK
-{
-	sector=$((grub_mib * 2048))
-	grub-mkimage -O i386-pc -o "$out/core.img" \
-		-p '(hd0,gpt2)/boot/grub' biosdisk part_gpt ext2 normal linux \
-		test echo ls configfile >"$out/grub.log" 2>&1 || {
-		tail -n 5 "$out/grub.log" >&2
-		die "grub-mkimage failed"
-	}
-	head -c 440 $grub/boot.img >"$out/boot.img" &&
-		number 8 92 $sector "$out/boot.img" &&
-		number 8 500 $((sector + 1)) "$out/core.img" &&
-		dd if="$out/boot.img" of="$1" conv=notrunc status=none &&
-		dd if="$out/core.img" of="$1" bs=1M seek=$grub_mib \
-			conv=notrunc status=none || die "no boot loader"
-	rm -f "$out/boot.img" "$out/core.img"
-}
-
 # A partition table and a file system with the root in it, as plain files.
 make_disk()
 {
@@ -201,11 +169,13 @@ make_disk()
 		die "mke2fs failed"
 	}
 	rm -rf "$out/root"
-	make_bootable "$raw"
+	install_grub "$raw" $((grub_mib * 2048)) 2048 '(hd0,gpt2)/boot/grub' \
+		biosdisk part_gpt ext2 normal linux test echo ls configfile ||
+		die "no boot loader"
 }
 
 mkdir -p "$out" || exit 1
-key=$(cd "$here" && find image.sh root -type f | LC_ALL=C sort |
+key=$(cd "$here" && find image.sh ../lib.sh root -type f | LC_ALL=C sort |
 	xargs cat | sha256sum)
 if [ "$(cat "$out/key" 2>/dev/null)" != "$key" ] || [ ! -s "$out/disk.raw" ]
 then
