@@ -86,8 +86,8 @@ IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_data.c hv/chip/ide_dma.c \
            hv/chip/ide_packet.c
 
 HV_SRC := hv/kvm.c hv/notice.c hv/partition.c hv/restart.c hv/machine.c \
-          hv/vcpu.c hv/exits.c \
-          hv/control.c hv/ask.c hv/stand.c hv/service.c $(IC_SRC) \
+          hv/vcpu.c hv/exits.c hv/control.c hv/console.c hv/outlet.c \
+          hv/ask.c hv/stand.c hv/service.c $(IC_SRC) \
           hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c \
           hv/board.c hv/acpi.c \
           hv/bzimage.c hv/boot_linux.c hv/boot_bios.c hv/int13.c \
@@ -169,12 +169,14 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
                    tools/convert/journal.c tools/convert/resume.c \
                    tools/verb/words.c tools/verb/preset.c
 # hv: its command line and disks; its control socket.
+HV_TERMINAL_SRC := tools/hv/terminal.c tools/hv/say.c hv/outlet.c
 HV_ARGS_SRC := $(addprefix tools/hv/,args.c limit.c pin.c disk.c nbd_lazy.c \
-               keeper.c terminal.c)
+               keeper.c) $(HV_TERMINAL_SRC)
 HV_CTL_SRC := $(addprefix tools/hv/,ctl.c ctl_show.c ctl_request.c \
               ctl_socket.c ctl_server.c ctl_disk.c ctl_look.c ctl_life.c \
               ctl_console.c ctl_guest.c ctl_attach.c)
-SRC_hv := $(HV_ARGS_SRC) $(HV_CTL_SRC) $(addprefix tools/hv/,hv.c run.c \
+SRC_hv := $(filter tools/%,$(HV_ARGS_SRC)) $(HV_CTL_SRC) \
+          $(addprefix tools/hv/,hv.c run.c accel.c \
           controllers.c fwdisk.c fwdisk_place.c firmware.c escape.c \
           nested.c qemu.c modules.c vmlinux.c shares.c initramfs.c \
           cpio.c blob.c)
@@ -212,7 +214,7 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_hostile vmbus_pass \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
-           hv_hypercall_fetch hv_kvm hv_reset hv_ask hv_ic hv_ic_hostile \
+           hv_hypercall_fetch hv_kvm hv_reset hv_ask hv_outlet hv_ic hv_ic_hostile \
            hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg hv_int13 hv_bios \
            hv_smbios
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
@@ -236,7 +238,7 @@ UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_nested \
               tools_keeper tools_fwdisk tools_firmware tools_inspect \
               tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt tools_sandbox tools_ctl tools_ctl_request \
-              tools_ctl_disk tools_ctl_guest
+              tools_ctl_disk tools_ctl_guest tools_ctl_patience tools_accel
 SRC_tools_bench := tools/verb/bench_run.c
 SRC_tools_stream  := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
@@ -245,14 +247,17 @@ SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
 SRC_tools_fwdisk  := tools/hv/fwdisk.c tools/hv/fwdisk_place.c
 SRC_tools_firmware := tools/hv/firmware.c $(HV_ARGS_SRC)
-SRC_tools_hv      := $(addprefix tools/hv/,args.c limit.c pin.c escape.c terminal.c)
+SRC_tools_hv      := $(addprefix tools/hv/,args.c limit.c pin.c escape.c) \
+                     $(HV_TERMINAL_SRC)
 SRC_tools_nested  := $(addprefix tools/hv/,disk.c nbd_lazy.c keeper.c \
-                     terminal.c modules.c shares.c cpio.c)
+                     modules.c shares.c cpio.c) $(HV_TERMINAL_SRC)
 SRC_tools_ctl     := $(HV_ARGS_SRC) $(HV_CTL_SRC) $(SRC_tools_fwdisk) \
                      tools/hv/escape.c tests/lib/fakehv.c
 SRC_tools_ctl_request := tools/hv/ctl_request.c
 SRC_tools_ctl_disk  := $(SRC_tools_ctl)
 SRC_tools_ctl_guest := $(SRC_tools_ctl)
+SRC_tools_accel   := $(addprefix tools/hv/,accel.c ctl_socket.c pin.c)
+SRC_tools_ctl_patience := $(SRC_tools_ctl)
 SRC_tools_gpt     := tools/verb/gpt.c
 SRC_tools_inspect := $(filter-out tools/inspect/vhd-%,$(SRC_vhd-inspect))
 TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \

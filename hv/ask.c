@@ -87,13 +87,27 @@ void hv_ask_drop(struct hv_ask *a)
 
 static void inform(struct hv *hv, struct hv_info *out)
 {
+	struct hv_board_output o;
+
 	memset(out, 0, sizeof(*out));
 	out->cpus = hv->opts.cpus;
 	out->memory_bytes = hv->opts.memory_bytes;
 	out->paused = hv->life.paused;
 	out->uptime_ms = (uint64_t)(hv_now_ms() - hv->life.began_ms);
 	out->vmbus_version = vmbus_version(hv->bus);
+	hv_board_output_state(hv->board, &o);
+	out->console_held_ms = o.held_ms;
+	out->console_lost = o.lost;
 	hv_ic_get_info(hv->life.ic, &out->ic);
+}
+
+/* A guest that is to come to an end does so whether somebody reads its console
+ * or not.
+ */
+static bool ends(const struct hv_ask *a)
+{
+	return a->service.op == HV_IC_OP_POWER_OFF ||
+	       a->service.op == HV_IC_OP_RESTART;
 }
 
 static void service_done(struct hv_ic_request *r)
@@ -146,6 +160,8 @@ static void carry_out(struct hv *hv, struct hv_ask *a)
 		push(&hv->life.input, a);
 		return;
 	case HV_ASK_SERVICE:
+		if (ends(a))
+			hv_console_hurry(hv);
 		a->service.done = service_done;
 		a->service.arg = a;
 		hv_ic_submit(hv->life.ic, &a->service);
@@ -154,16 +170,16 @@ static void carry_out(struct hv *hv, struct hv_ask *a)
 	refuse(hv, a, -EINVAL, "no such request");
 }
 
-/* As much as the guest takes; the board wakes us when there is room. */
+/* As much as the guest takes; the board wakes us when there is room. Who typed
+ * and went has typed all the same: only what would have to wait is dropped.
+ */
 static void give_input(struct hv *hv)
 {
 	struct hv_ask *a;
 
 	while ((a = hv->life.input)) {
-		if (!atomic_load(&a->dropped))
-			a->given += hv_board_input(hv->board,
-						   a->bytes + a->given,
-						   a->len - a->given);
+		a->given += hv_board_input(hv->board, a->bytes + a->given,
+					   a->len - a->given);
 		if (a->given < a->len && !atomic_load(&a->dropped))
 			return;
 		tell(hv, pop(&hv->life.input));

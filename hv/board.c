@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "chip/cmos.h"
 #include "chip/uart.h"
@@ -26,9 +27,20 @@ struct hv_board {
 	void *arg;
 	struct added added[HV_BOARD_RANGES_MAX];
 	unsigned added_count;
+	void (*waits)(void *arg); /* see hv_board_on_wait */
+	void *waits_arg;
 	pthread_mutex_t lock; /* everything below */
-	pthread_cond_t taken; /* output was taken, or stopping */
+	pthread_cond_t given; /* there is output, or it has ended */
+	pthread_cond_t taken; /* output was taken, or whoever waits shall look
+			       * around; monotonic */
+	unsigned stirs;	      /* how often they were told to */
 	bool stopping;
+	bool ended;   /* hv_board_output_end */
+	bool hurried; /* nobody waits longer than patience_ms ... */
+	unsigned patience_ms;
+	bool dropping;	 /* ... and it is over: what does not fit is lost */
+	int64_t held_ms; /* since when somebody waits; 0: nobody */
+	uint64_t lost;	 /* bytes of output */
 	bool input_waits;
 	struct hv_uart uart;
 	struct hv_cmos cmos;
@@ -43,11 +55,13 @@ static void uart_tx(void *arg, uint8_t byte)
 {
 	struct hv_board *b = arg;
 
-	if (b->out_count == OUTPUT_BYTES)
-		return; /* only when stopping: hv_board_out made room */
+	if (b->out_count == OUTPUT_BYTES) {
+		b->lost++; /* nobody waited for room, or not any longer */
+		return;
+	}
 	b->out[(b->out_first + b->out_count++) % OUTPUT_BYTES] = byte;
 	if (b->out_count == 1)
-		b->ops->wake(b->arg);
+		pthread_cond_signal(&b->given);
 }
 
 static void uart_irq(void *arg, bool level)
@@ -257,6 +271,53 @@ void hv_board_in(struct hv_board *b, uint16_t port, unsigned size,
 	pthread_mutex_unlock(&b->lock);
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static bool has_room(const struct hv_board *b, size_t n)
+{
+	return OUTPUT_BYTES - b->out_count >= (n < PIO_MAX ? n : PIO_MAX);
+}
+
+/* Until output is taken or somebody stirs; at most as long as it may be. */
+static void wait_once(struct hv_board *b)
+{
+	int64_t due = b->held_ms + b->patience_ms;
+	struct timespec t = {.tv_sec = due / 1000,
+			     .tv_nsec = due % 1000 * 1000000};
+
+	if (!b->hurried)
+		pthread_cond_wait(&b->taken, &b->lock);
+	else if (now_ms() >= due)
+		b->dropping = true;
+	else
+		(void)pthread_cond_timedwait(&b->taken, &b->lock, &t);
+}
+
+/* The console takes all of it, or this vCPU waits; without the lock. */
+static void wait_for_room(struct hv_board *b, size_t n)
+{
+	while (!b->stopping && !b->dropping && !has_room(b, n)) {
+		unsigned seen = b->stirs;
+
+		if (b->waits) {
+			pthread_mutex_unlock(&b->lock);
+			b->waits(b->waits_arg);
+			pthread_mutex_lock(&b->lock);
+		}
+		if (b->stirs != seen || b->stopping || has_room(b, n))
+			continue;
+		if (!b->held_ms)
+			b->held_ms = now_ms();
+		wait_once(b);
+	}
+}
+
 void hv_board_out(struct hv_board *b, uint16_t port, unsigned size,
 		  uint32_t count, const uint8_t *data)
 {
@@ -268,10 +329,8 @@ void hv_board_out(struct hv_board *b, uint16_t port, unsigned size,
 		return;
 	}
 	pthread_mutex_lock(&b->lock);
-	/* The console takes all of it, or this vCPU waits; without the lock. */
-	while (port == HV_PORT_COM1 && !b->stopping &&
-	       OUTPUT_BYTES - b->out_count < (n < PIO_MAX ? n : PIO_MAX))
-		pthread_cond_wait(&b->taken, &b->lock);
+	if (port == HV_PORT_COM1)
+		wait_for_room(b, n);
 	for (size_t i = 0; i < n; i++) {
 		unsigned off = (unsigned)(port - r->first + i % size);
 
@@ -282,19 +341,84 @@ void hv_board_out(struct hv_board *b, uint16_t port, unsigned size,
 
 /* ------------------------------------------------------------- console -- */
 
+static size_t take(struct hv_board *b, uint8_t *buf, size_t cap)
+{
+	size_t n = b->out_count < cap ? b->out_count : cap;
+
+	for (size_t i = 0; i < n; i++)
+		buf[i] = b->out[(b->out_first + i) % OUTPUT_BYTES];
+	b->out_first = (b->out_first + n) % OUTPUT_BYTES;
+	b->out_count -= n;
+	if (n > 0) {
+		b->held_ms = 0;
+		b->dropping = false;
+		pthread_cond_broadcast(&b->taken);
+	}
+	return n;
+}
+
 size_t hv_board_output(struct hv_board *b, uint8_t *buf, size_t cap)
 {
 	size_t n;
 
 	pthread_mutex_lock(&b->lock);
-	n = b->out_count < cap ? b->out_count : cap;
-	for (size_t i = 0; i < n; i++)
-		buf[i] = b->out[(b->out_first + i) % OUTPUT_BYTES];
-	b->out_first = (b->out_first + n) % OUTPUT_BYTES;
-	b->out_count -= n;
-	pthread_cond_broadcast(&b->taken);
+	n = take(b, buf, cap);
 	pthread_mutex_unlock(&b->lock);
 	return n;
+}
+
+size_t hv_board_output_wait(struct hv_board *b, uint8_t *buf, size_t cap)
+{
+	size_t n;
+
+	pthread_mutex_lock(&b->lock);
+	while (b->out_count == 0 && !b->ended)
+		pthread_cond_wait(&b->given, &b->lock);
+	n = take(b, buf, cap);
+	pthread_mutex_unlock(&b->lock);
+	return n;
+}
+
+void hv_board_output_end(struct hv_board *b)
+{
+	pthread_mutex_lock(&b->lock);
+	b->ended = true;
+	pthread_cond_broadcast(&b->given);
+	pthread_mutex_unlock(&b->lock);
+}
+
+void hv_board_output_state(struct hv_board *b, struct hv_board_output *out)
+{
+	pthread_mutex_lock(&b->lock);
+	*out = (struct hv_board_output){
+		.held_ms = b->held_ms ? (uint64_t)(now_ms() - b->held_ms) : 0,
+		.lost = b->lost,
+		.left = b->out_count,
+	};
+	pthread_mutex_unlock(&b->lock);
+}
+
+void hv_board_on_wait(struct hv_board *b, void (*waits)(void *arg), void *arg)
+{
+	b->waits = waits;
+	b->waits_arg = arg;
+}
+
+void hv_board_stir(struct hv_board *b)
+{
+	pthread_mutex_lock(&b->lock);
+	b->stirs++;
+	pthread_cond_broadcast(&b->taken);
+	pthread_mutex_unlock(&b->lock);
+}
+
+void hv_board_hurry(struct hv_board *b, unsigned patience_ms)
+{
+	pthread_mutex_lock(&b->lock);
+	b->hurried = true;
+	b->patience_ms = patience_ms;
+	pthread_cond_broadcast(&b->taken);
+	pthread_mutex_unlock(&b->lock);
 }
 
 bool hv_board_has_output(struct hv_board *b)
@@ -345,12 +469,30 @@ static void chips_init(struct hv_board *b)
 void hv_board_reset(struct hv_board *b)
 {
 	pthread_mutex_lock(&b->lock);
-	b->stopping = false;
+	b->stopping = b->hurried = b->dropping = false;
+	b->held_ms = 0;
 	chips_init(b);
 	pthread_mutex_unlock(&b->lock);
 	for (unsigned i = 0; i < b->added_count; i++)
 		if (b->added[i].range->reset)
 			b->added[i].range->reset(b->added[i].arg);
+}
+
+static int conds_init(struct hv_board *b)
+{
+	pthread_condattr_t attr;
+	bool ok = pthread_condattr_init(&attr) == 0;
+
+	if (!ok)
+		return -ENOMEM;
+	ok = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 &&
+	     pthread_cond_init(&b->taken, &attr) == 0;
+	(void)pthread_condattr_destroy(&attr);
+	if (ok && pthread_cond_init(&b->given, NULL) != 0) {
+		pthread_cond_destroy(&b->taken);
+		ok = false;
+	}
+	return ok ? 0 : -ENOMEM;
 }
 
 int hv_board_create(const struct hv_board_ops *ops, void *arg,
@@ -366,7 +508,7 @@ int hv_board_create(const struct hv_board_ops *ops, void *arg,
 		free(b);
 		return -ENOMEM;
 	}
-	if (pthread_cond_init(&b->taken, NULL) != 0) {
+	if (conds_init(b) < 0) {
 		pthread_mutex_destroy(&b->lock);
 		free(b);
 		return -ENOMEM;
@@ -380,6 +522,7 @@ void hv_board_destroy(struct hv_board *b)
 {
 	if (!b)
 		return;
+	pthread_cond_destroy(&b->given);
 	pthread_cond_destroy(&b->taken);
 	pthread_mutex_destroy(&b->lock);
 	free(b);

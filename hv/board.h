@@ -3,8 +3,9 @@
  * queues. One lock guards all of it: exits are rare next to what they cost.
  * No KVM here; tests drive it directly.
  *
- * Threads: vCPU threads call hv_board_pio; the control thread moves console
- *   bytes. Callbacks run with the lock held and must not come back in.
+ * Threads: vCPU threads call hv_board_in and _out; the control thread brings the
+ *   console's input, the console's own takes its output. Callbacks run with the
+ *   lock held and must not come back in, but for that of hv_board_on_wait.
  */
 #ifndef HV_BOARD_H
 #define HV_BOARD_H
@@ -32,7 +33,7 @@ struct hv_board_ops {
 	void (*irq)(void *arg, unsigned line, bool level);
 	/* The guest asked to be switched off or reset. */
 	void (*power)(void *arg, enum hv_pm_request what);
-	/* There is console output to take, or room for input again. */
+	/* There is room for input again. */
 	void (*wake)(void *arg);
 	/* Seconds since 1970 UTC. */
 	int64_t (*now_s)(void *arg);
@@ -68,7 +69,8 @@ int hv_board_add(struct hv_board *b, const struct hv_port_range *range,
 void hv_board_cmos_set(struct hv_board *b, unsigned index, uint8_t val);
 
 /* One I/O exit: `count` accesses of `size` (1, 2 or 4) bytes at `data`.
- * Output to the console waits while nobody takes it, until hv_board_stop.
+ * Output to the console waits while nobody takes it, until hv_board_stop or as
+ * long as hv_board_hurry says.
  */
 void hv_board_in(struct hv_board *b, uint16_t port, unsigned size,
 		 uint32_t count, uint8_t *data);
@@ -86,9 +88,31 @@ void hv_board_stop(struct hv_board *b);
 /* Firmware is started, which reads the console without interrupts. */
 void hv_board_console_polled(struct hv_board *b);
 
-/* Take up to `cap` bytes that the guest wrote. */
+/* A thread that waits for the console calls this before it sleeps, and again
+ * after each hv_board_stir; without the lock. Before the guest runs.
+ */
+void hv_board_on_wait(struct hv_board *b, void (*waits)(void *arg), void *arg);
+void hv_board_stir(struct hv_board *b);
+
+/* From now on, until hv_board_reset, no thread waits longer than so for the
+ * console; then what does not fit is lost, until something is taken again.
+ */
+void hv_board_hurry(struct hv_board *b, unsigned patience_ms);
+
+/* Take up to `cap` bytes that the guest wrote; _wait: when there are some. 0
+ * after hv_board_output_end, when all was taken.
+ */
 size_t hv_board_output(struct hv_board *b, uint8_t *buf, size_t cap);
+size_t hv_board_output_wait(struct hv_board *b, uint8_t *buf, size_t cap);
+void hv_board_output_end(struct hv_board *b);
 bool hv_board_has_output(struct hv_board *b);
+
+struct hv_board_output {
+	uint64_t held_ms; /* somebody waits for so long; 0: nobody */
+	uint64_t lost;	  /* bytes, since the beginning */
+	size_t left;	  /* not taken yet */
+};
+void hv_board_output_state(struct hv_board *b, struct hv_board_output *out);
 
 /* Give the guest up to `len` bytes; returns how many it took. Where that is
  * less, `wake` comes when there is room.

@@ -3,7 +3,8 @@
  *
  * Threads: hv_create .. hv_run and hv_destroy belong to one thread, which in
  *   hv_run is the control thread: it serves VMBus messages and the console.
- *   Each vCPU has a thread of its own inside hv_run, with all signals blocked.
+ *   Each vCPU has a thread of its own inside hv_run, with all signals blocked;
+ *   so has the console's output.
  *   hv_stop may be called from a signal handler.
  * Sources: Hypervisor Top-Level Functional Specification; Linux
  *   Documentation/virt/kvm/api.rst, Documentation/x86/boot.rst.
@@ -27,7 +28,7 @@
 struct hv;
 
 /* The threads of a run. */
-enum hv_thread { HV_THREAD_CPU, HV_THREAD_CONTROL };
+enum hv_thread { HV_THREAD_CPU, HV_THREAD_CONTROL, HV_THREAD_CONSOLE };
 
 struct hv_opts {
 	uint32_t cpus;          /* 1..HV_CPUS_MAX */
@@ -41,13 +42,17 @@ struct hv_opts {
 	/* The host's processor for each of the guest's, or NULL: any. */
 	const uint16_t *pin;
 	int console_in_fd;      /* -1: no input */
-	int console_out_fd;
+	int console_out_fd;     /* -1: nobody wants it. It may block */
+	/* Once the guest is to end, the console holds nobody up who has waited
+	 * so long for it; 0: a second.
+	 */
+	unsigned console_ms;
 	/* Sees console input before the guest does and may take bytes out of
 	 * it: returns how many are left. Control thread. May be NULL.
 	 */
 	size_t (*console_filter)(void *arg, uint8_t *bytes, size_t len);
 	/* Sees what the guest writes to the console, as soon as it is taken
-	 * from it; must not block. Control thread. May be NULL.
+	 * from it; must not block. The console's thread. May be NULL.
 	 */
 	void (*console_tap)(void *arg, const uint8_t *bytes, size_t len);
 	void *console_arg;
@@ -193,6 +198,10 @@ struct hv_info {
 	bool paused;
 	uint64_t uptime_ms; /* of the partition */
 	uint32_t vmbus_version; /* major << 16 | minor; 0: not connected */
+	/* Somebody waits for so long until the console's output is taken; 0:
+	 * nobody. And how many bytes of it were lost.
+	 */
+	uint64_t console_held_ms, console_lost;
 	struct hv_ic_info ic;
 };
 
@@ -218,7 +227,9 @@ struct hv_ask {
  * are waiting. Then there will be no `done`.
  */
 int hv_ask(struct hv *hv, struct hv_ask *a, struct vhd_err *err);
-/* INPUT that nobody wants any more: it is done soon. Any thread. */
+/* INPUT whose sender has gone: what the guest does not take at once is dropped,
+ * and it is done soon. Any thread.
+ */
 void hv_ask_drop(struct hv_ask *a);
 
 /* Have each processor tell the log where it is, in the same way, and go on.

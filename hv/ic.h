@@ -140,7 +140,9 @@ int hv_ic_tick(struct hv_ic *ic);
 void hv_ic_submit(struct hv_ic *ic, struct hv_ic_request *r);
 /* 100 ns since 1601 UTC, and the partition's reference counter. */
 void hv_ic_time(struct hv_ic *ic, uint64_t utc_100ns, uint64_t ref_100ns);
-/* No heartbeat is expected meanwhile; afterwards the guest's clock is set. */
+/* No heartbeat and no answer is expected meanwhile, and a freeze gets no older;
+ * afterwards the guest's clock is set.
+ */
 void hv_ic_paused(struct hv_ic *ic, bool paused);
 /* The guest is gone: what waits for it fails. */
 void hv_ic_end(struct hv_ic *ic);

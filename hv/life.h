@@ -52,6 +52,10 @@ struct hv_life {
 	bool closed;
 	struct hv_ask *pausing, *input;
 
+	/* console.c */
+	struct hv_outlet *console; /* takes the board's output; or NULL */
+	uint64_t told_lost;	   /* bytes */
+
 	/* stand.c; `stand_lock` guards what follows, but for the first */
 	_Atomic uint32_t attend; /* HV_ATTEND_*; written under the lock */
 	pthread_mutex_t stand_lock;
@@ -89,6 +93,8 @@ void hv_life_go_on(struct hv *hv);
 
 /* stand.c: a processor, before it enters the guest. */
 void hv_vcpu_attend(struct hv_vcpu *v);
+/* One that waits for the console; `hv`. Only standing still is looked at. */
+void hv_stand_here(void *hv);
 /* The control thread: let all stand; whether all do; go on. */
 void hv_stand(struct hv *hv);
 bool hv_all_stand(struct hv *hv);

@@ -183,9 +183,17 @@ void hv_vcpus_halt(struct hv *hv);
  */
 bool hv_restart(struct hv *hv);
 
-/* control.c: serve bus and console until there is no machine any more; what is
- * left for the console is given to it, bounded in time.
- */
+/* control.c: serve bus and console until there is no machine any more. */
 void hv_control_run(struct hv *hv);
+
+/* console.c: what the guest writes. Created with the partition, begun before
+ * the guest runs, ended, maybe early, when no processor does: what is left is
+ * still written, bounded in time, and what is lost is told.
+ */
+int hv_console_create(struct hv *hv, struct vhd_err *err);
+int hv_console_begin(struct hv *hv, struct vhd_err *err);
+void hv_console_hurry(struct hv *hv); /* the guest is to come to its end */
+void hv_console_say_lost(struct hv *hv);
+void hv_console_end(struct hv *hv);
 
 #endif

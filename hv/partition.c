@@ -77,7 +77,9 @@ static int create_parts(struct hv *hv, struct vhd_err *err)
 	    hv_board_create(&board_ops, hv, &hv->board) < 0)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
-	ret = hv_ram_create(&hv->ram, &hv->layout, hv->mem, err);
+	ret = hv_console_create(hv, err);
+	if (ret == 0)
+		ret = hv_ram_create(&hv->ram, &hv->layout, hv->mem, err);
 	if (ret == 0)
 		ret = create_bus(hv, err);
 	return ret == 0 ? hv_machine_build(hv, err) : ret;
@@ -117,6 +119,7 @@ void hv_destroy(struct hv *hv)
 		return;
 	vmbus_destroy(hv->bus); /* with channels that the machine knows of */
 	hv_machine_destroy(hv);
+	hv_console_end(hv);
 	hv_life_fini(hv);
 	for (uint32_t i = 0; i < hv->opts.cpus; i++)
 		hv_vcpu_fini(&hv->vcpu[i]);
@@ -208,7 +211,7 @@ static int control_begins(struct hv *hv, struct vhd_err *err)
 /* All threads are through their beginning before a guest has its first. */
 static int begin(struct hv *hv, struct vhd_err *err)
 {
-	int ret = 0;
+	int ret = hv_console_begin(hv, err);
 
 	for (uint32_t i = 0; i < hv->opts.cpus && ret == 0; i++)
 		ret = hv_vcpu_start(&hv->vcpu[i], err);
@@ -235,6 +238,7 @@ static enum hv_end run(struct hv *hv, struct vhd_err *err)
 	}
 	for (uint32_t i = 0; i < hv->opts.cpus; i++)
 		hv_vcpu_join(&hv->vcpu[i]);
+	hv_console_end(hv);
 	end = atomic_load(&hv->end) & 0xff;
 	vcpu = atomic_load(&hv->end) >> 8;
 	if (end == HV_END_FAILED && err)

@@ -64,6 +64,7 @@ bool hv_restart(struct hv *hv)
 	if (hv_ended(hv))
 		return false;
 	say_restart(hv);
+	hv_console_say_lost(hv);
 	if (next_machine(hv, &hv->vcpu[0].err) < 0)
 		hv_end_set(hv, HV_END_FAILED, 0);
 	if (hv_ended(hv))

@@ -4,7 +4,8 @@
  * while the processor runs.
  *
  * A processor is asked by a bit in `attend` and a kick; it looks at the bits
- * after each exit, so a kick that comes at any moment is enough.
+ * after each exit, so a kick that comes at any moment is enough. One that waits
+ * for the console in the middle of an exit stands right there.
  */
 #include <errno.h>
 #include <linux/kvm.h>
@@ -82,6 +83,15 @@ void hv_vcpu_attend(struct hv_vcpu *v)
 		stand(l, v->hv);
 }
 
+void hv_stand_here(void *arg)
+{
+	struct hv *hv = arg;
+
+	if (atomic_load_explicit(&hv->life.attend, memory_order_acquire) &
+	    HV_ATTEND_STAND)
+		stand(&hv->life, hv);
+}
+
 /* ---------------------------------------------------- time stands still -- */
 
 /* No processor runs: KVM's answers are those of one moment, and what is set
@@ -140,6 +150,7 @@ static void attend(struct hv *hv, uint32_t bits)
 void hv_stand(struct hv *hv)
 {
 	attend(hv, HV_ATTEND_STAND);
+	hv_board_stir(hv->board);
 	for (uint32_t i = 0; i < hv->opts.cpus; i++)
 		hv_vcpu_kick(&hv->vcpu[i]);
 }

@@ -4,9 +4,12 @@
  * with it.
  */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/lib/cm.h"
 #include "tests/lib/fakekvm.h"
@@ -195,6 +198,135 @@ static void a_paused_guest_can_be_ended(void **state)
 	end(hv, t, files);
 }
 
+/* -------------------------------------------------------------- console -- */
+
+static bool writable(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+	return poll(&p, 1, 0) > 0;
+}
+
+/* Nobody reads it: the pipe and the board fill up, and the processor waits. */
+static pthread_t start_held(struct hv **hv, const fake_step *steps, int end[2],
+			    void *(*runs)(void *hv))
+{
+	static struct asked info;
+	struct vhd_err err = {0};
+	pthread_t t;
+
+	fake_reset();
+	assert_int_equal(pipe(end), 0);
+	fake.console_fd = end[1];
+	assert_int_equal(fake_make(hv, false, &err), 0);
+	fake.step = steps;
+	assert_int_equal(pthread_create(&t, NULL, runs, *hv), 0);
+	do
+		assert_int_equal(ask(*hv, &info, HV_ASK_INFO), 0);
+	while (!info.a.info.console_held_ms || writable(end[1]));
+	return t;
+}
+
+/* One that was given up goes when its last write has failed. */
+static void gone_by_and_by(unsigned files)
+{
+	while (fake_open_files() != files)
+		sched_yield();
+	fake_gone(files);
+}
+
+static const fake_step writes[] = {fake_writes, NULL};
+
+static void a_guest_that_waits_for_its_console_can_be_paused(void **state)
+{
+	static struct asked pause, go, info;
+	unsigned files = fake_open_files();
+	struct hv *hv;
+	pthread_t t;
+	int p[2];
+
+	(void)state;
+	t = start_held(&hv, writes, p, run);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(ask(hv, &pause, HV_ASK_PAUSE), 0);
+		assert_int_equal(ask(hv, &info, HV_ASK_INFO), 0);
+		assert_true(info.a.info.paused);
+		assert_int_equal(info.a.info.console_lost, 0);
+		assert_int_equal(ask(hv, &go, HV_ASK_RESUME), 0);
+	}
+	/* it is still the console that it waits for */
+	assert_int_equal(ask(hv, &info, HV_ASK_INFO), 0);
+	assert_true(info.a.info.console_held_ms > 0);
+	close(p[0]);
+	close(p[1]);
+	hv_stop(hv);
+	pthread_join(t, NULL);
+	hv_destroy(hv);
+	gone_by_and_by(files);
+}
+
+static void a_guest_that_waits_for_its_console_can_be_killed(void **state)
+{
+	unsigned files = fake_open_files();
+	char bytes[4096];
+	struct hv *hv;
+	pthread_t t;
+	int p[2];
+
+	(void)state;
+	t = start_held(&hv, writes, p, run);
+	hv_stop(hv);
+	pthread_join(t, NULL);
+	hv_destroy(hv);
+	assert_int_equal(fake.told, 1); /* what is lost is told */
+	assert_non_null(strstr(fake.line[0], "lost"));
+	/* what went out before is whole */
+	close(p[1]);
+	while (read(p[0], bytes, sizeof(bytes)) > 0)
+		;
+	close(p[0]);
+	gone_by_and_by(files);
+}
+
+static void *run_to_power_off(void *hv)
+{
+	struct vhd_err err;
+
+	assert_int_equal(hv_run(hv, &err), HV_END_POWEROFF);
+	return NULL;
+}
+
+/* It is asked, and what it writes on its way does not keep it from going. */
+static void a_guest_that_is_to_end_does_not_wait_for_its_console(void **state)
+{
+	static const fake_step steps[] = {
+		fake_writes, fake_writes, fake_writes, fake_writes,
+		fake_writes, fake_writes, fake_writes, fake_writes,
+		fake_writes, fake_writes, fake_writes, fake_writes,
+		fake_writes, fake_writes, fake_writes, fake_writes,
+		fake_writes, fake_writes, fake_writes, fake_writes,
+		fake_writes, fake_writes, fake_writes, fake_writes,
+		fake_writes, fake_writes, fake_writes, fake_writes,
+		fake_off,    NULL,
+	};
+	static struct asked service;
+	unsigned files = fake_open_files();
+	struct hv *hv;
+	pthread_t t;
+	int p[2];
+
+	(void)state;
+	t = start_held(&hv, steps, p, run_to_power_off);
+	service.a.service.op = HV_IC_OP_POWER_OFF;
+	/* there is no driver, which is not known before */
+	assert_int_equal(ask(hv, &service, HV_ASK_SERVICE), -ENOTCONN);
+	pthread_join(t, NULL);
+	hv_destroy(hv);
+	close(p[0]);
+	close(p[1]);
+	gone_by_and_by(files);
+}
+
 /* ----------------------------------------------------------------- asks -- */
 
 /* Before the run, while it goes, and when it is over. */
@@ -257,6 +389,33 @@ static void input_that_is_dropped_is_told_at_once(void **state)
 	hv_ask_drop(&b.a);
 	sem_wait(&b.told);
 	assert_int_equal(a.a.given + b.a.given, 0);
+	end(hv, t, files);
+}
+
+/* The sender had gone before anybody looked; the guest listens. */
+static void input_that_fits_is_given_although_it_is_dropped(void **state)
+{
+	static const uint8_t set_up[][2] = {{2, 0x01}, {4, 0x0b}, {1, 0x01}};
+	static struct asked a;
+	unsigned files = fake_open_files();
+	struct vhd_err err = {0};
+	struct hv *hv;
+	pthread_t t;
+
+	(void)state;
+	fake_reset();
+	assert_int_equal(fake_make(&hv, false, &err), 0);
+	fake.step = idle;
+	for (unsigned i = 0; i < 3; i++)
+		hv_board_out(hv->board, HV_PORT_COM1 + set_up[i][0], 1, 1,
+			     &set_up[i][1]);
+	a.a.bytes = (const uint8_t *)"typed, and more than it takes";
+	a.a.len = 20;
+	assert_int_equal(begin(hv, &a, HV_ASK_INPUT), 0);
+	hv_ask_drop(&a.a);
+	assert_int_equal(pthread_create(&t, NULL, run, hv), 0);
+	sem_wait(&a.told);
+	assert_int_equal(a.a.given, 16);
 	end(hv, t, files);
 }
 
@@ -388,8 +547,12 @@ int main(void)
 		T(a_paused_guest_stands_still_and_its_time_does),
 		T(time_that_cannot_be_held_is_told_and_goes_on),
 		T(a_paused_guest_can_be_ended),
+		T(a_guest_that_waits_for_its_console_can_be_paused),
+		T(a_guest_that_waits_for_its_console_can_be_killed),
+		T(a_guest_that_is_to_end_does_not_wait_for_its_console),
 		T(each_is_told_once_whenever_it_is_asked),
 		T(input_that_is_dropped_is_told_at_once),
+		T(input_that_fits_is_given_although_it_is_dropped),
 		T(a_run_that_fails_tells_who_asked),
 		T(who_asks_is_heard_while_the_guest_does_nothing_but_reset),
 		T(many_ask_while_the_guest_resets_and_each_is_told_once),

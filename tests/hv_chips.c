@@ -2,6 +2,7 @@
 /* The CMOS clock, power and reset, and the ports they are behind. */
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -266,7 +267,7 @@ static void a_string_write_comes_out_in_one_piece(void **state)
 	uint8_t buf[32];
 
 	hv_board_out(w->b, 0x3f8, 1, 5, (const uint8_t *)"hello");
-	assert_int_equal(w->wakes, 1); /* once, not per byte */
+	assert_int_equal(w->wakes, 0); /* that is for input */
 	assert_true(hv_board_has_output(w->b));
 	assert_int_equal(hv_board_output(w->b, buf, 2), 2);
 	assert_int_equal(hv_board_output(w->b, buf + 2, 30), 3);
@@ -342,6 +343,108 @@ static void output_waits_for_its_reader_and_nothing_is_lost(void **state)
 	}
 	pthread_join(t, NULL);
 	assert_false(hv_board_has_output(w->b));
+}
+
+static void *write_pages(void *arg)
+{
+	struct writer *w = arg;
+	static const uint8_t page[4096];
+
+	for (size_t i = 0; i < w->total; i += sizeof(page))
+		hv_board_out(w->b, 0x3f8, 1, sizeof(page), page);
+	return NULL;
+}
+
+/* Four pages fit. */
+static void a_writer_in_a_hurry_loses_what_nobody_takes(void **state)
+{
+	struct world *w = *state;
+	struct writer writer = {w->b, 6 * 4096};
+	struct hv_board_output o;
+	uint8_t buf[4096];
+	pthread_t t;
+
+	assert_int_equal(pthread_create(&t, NULL, write_pages, &writer), 0);
+	hv_board_hurry(w->b, 1);
+	pthread_join(t, NULL); /* would hang */
+	hv_board_output_state(w->b, &o);
+	assert_int_equal(o.left, 4 * 4096);
+	assert_int_equal(o.lost, 2 * 4096);
+	assert_true(o.held_ms > 0);
+	/* what is taken makes it hope again */
+	assert_int_equal(hv_board_output(w->b, buf, sizeof(buf)), 4096);
+	hv_board_output_state(w->b, &o);
+	assert_int_equal(o.held_ms, 0);
+	writer.total = 4096;
+	(void)write_pages(&writer);
+	hv_board_output_state(w->b, &o);
+	assert_int_equal(o.left, 4 * 4096);
+	assert_int_equal(o.lost, 2 * 4096);
+	/* the next machine is in no hurry, and knows nothing of the last */
+	hv_board_reset(w->b);
+	hv_board_output_state(w->b, &o);
+	assert_int_equal(o.left, 4 * 4096);
+	assert_int_equal(o.held_ms, 0);
+}
+
+struct looker {
+	struct hv_board *b;
+	sem_t looked;
+	unsigned times;
+};
+
+static void look(void *arg)
+{
+	struct looker *l = arg;
+
+	assert_true(hv_board_has_output(l->b)); /* takes the lock */
+	l->times++;
+	sem_post(&l->looked);
+}
+
+/* Before it sleeps, and whenever it is stirred; without the lock. */
+static void a_writer_that_waits_looks_around_when_it_is_stirred(void **state)
+{
+	struct world *w = *state;
+	struct writer writer = {w->b, 5 * 4096};
+	struct looker l = {.b = w->b};
+	pthread_t t;
+
+	sem_init(&l.looked, 0, 0);
+	hv_board_on_wait(w->b, look, &l);
+	assert_int_equal(pthread_create(&t, NULL, write_pages, &writer), 0);
+	sem_wait(&l.looked);
+	for (unsigned i = 0; i < 3; i++) {
+		hv_board_stir(w->b);
+		sem_wait(&l.looked);
+	}
+	hv_board_stop(w->b);
+	pthread_join(t, NULL);
+	assert_true(l.times >= 4);
+}
+
+static void *take_all(void *arg)
+{
+	struct writer *w = arg;
+	uint8_t buf[100];
+	size_t n;
+
+	while ((n = hv_board_output_wait(w->b, buf, sizeof(buf))) > 0)
+		w->total += n;
+	return NULL;
+}
+
+static void a_reader_waits_until_output_has_ended_and_gets_it_all(void **state)
+{
+	struct world *w = *state;
+	struct writer reader = {w->b, 0}, writer = {w->b, 8 * 4096};
+	pthread_t t;
+
+	assert_int_equal(pthread_create(&t, NULL, take_all, &reader), 0);
+	(void)write_pages(&writer);
+	hv_board_output_end(w->b);
+	pthread_join(t, NULL);
+	assert_int_equal(reader.total, 8 * 4096);
 }
 
 static void stopping_lets_a_waiting_writer_go(void **state)
@@ -440,6 +543,9 @@ int main(void)
 		BOARD(input_that_waits_is_remembered_whoever_comes_next),
 		BOARD(output_waits_for_its_reader_and_nothing_is_lost),
 		BOARD(stopping_lets_a_waiting_writer_go),
+		BOARD(a_writer_in_a_hurry_loses_what_nobody_takes),
+		BOARD(a_writer_that_waits_looks_around_when_it_is_stirred),
+		BOARD(a_reader_waits_until_output_has_ended_and_gets_it_all),
 		BOARD(an_added_chip_gets_whole_accesses_of_its_widths),
 	};
 

@@ -560,6 +560,37 @@ static int heard_vss(struct icguest *w, uint32_t status)
 	return op;
 }
 
+static void a_pause_takes_nothing_from_a_freeze(void **state)
+{
+	static struct answered a;
+	struct icguest *w = *state;
+
+	icguest_ready(w, HV_IC_VSS);
+	a.r.limit_s = 0;
+	ask(w, &a, HV_IC_OP_FREEZE);
+	assert_int_equal(heard_vss(w, 0), 2);
+	(void)icguest_pass(w, 10000); /* of 120 s for its answer */
+	hv_ic_paused(w->ic, true);
+	(void)icguest_pass(w, 3600000);
+	hv_ic_paused(w->ic, false);
+	(void)icguest_pass(w, 109999);
+	assert_int_equal(a.times, 0);
+	assert_int_equal(heard_vss(w, 0), 5);
+	assert_int_equal(a.r.result, 0);
+	/* nor, once it is frozen, of the time until it is thawed */
+	(void)icguest_pass(w, 20000);
+	hv_ic_paused(w->ic, true);
+	(void)icguest_pass(w, 3600000);
+	assert_int_equal(info(w).frozen_left_ms, 40000);
+	hv_ic_paused(w->ic, false);
+	assert_int_equal(info(w).frozen_left_ms, 40000);
+	(void)icguest_pass(w, 39999);
+	assert_int_equal(heard_vss(w, 0), -1);
+	(void)icguest_pass(w, 1);
+	assert_int_equal(heard_vss(w, 0), 6);
+	assert_false(info(w).frozen);
+}
+
 static void a_guest_is_asked_whether_it_can_then_frozen_then_thawed(
 	void **state)
 {
@@ -714,6 +745,7 @@ int main(void)
 		T(sixteen_may_wait_and_no_more),
 		T(what_is_not_answered_fails_and_the_next_one_goes_out),
 		T(a_guest_that_is_paused_is_asked_nothing),
+		T(a_pause_takes_nothing_from_a_freeze),
 		T(the_end_and_a_reset_answer_all_that_waits),
 		T(a_guest_is_asked_whether_it_can_then_frozen_then_thawed),
 		T(a_freeze_ends_by_itself),

@@ -301,7 +301,7 @@ static void every_exit_has_its_end(void **state)
 		fake.step = s->step;
 		fake.refuse = s->refuse;
 		fake.refuse_errno = EIO;
-		fake.interrupt_fd = hv->wake_fd;
+		atomic_store(&fake_interrupt_fd, hv->wake_fd);
 		if (hv_run(hv, &err) != s->end)
 			fail_msg("story %zu: not that end", i);
 		assert_int_equal(fake.hurried, 1);

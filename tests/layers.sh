@@ -25,12 +25,13 @@ rules()
 	hv/gpa.         FLOOR hv/gpa.h
 	hv/ic.h         FLOOR hv/gpa.h hv/vmbus.h
 	hv/ic/          FLOOR hv/gpa.h hv/vmbus.h hv/ic.h hv/ic/
+	hv/outlet.      FLOOR hv/outlet.h
 	hv/             FLOOR KVM hv/*.h hv/chip/
 	storvsp/scsi/   FLOOR vhd/vhd.h storvsp/storvsp.h storvsp/wire.h storvsp/scsi/
 	storvsp/        FLOOR hv/gpa.h hv/vmbus.h vhd/vhd.h storvsp/
 	tools/hv/init.  KVM tools/
 	tools/sandbox/table. FLOOR KVM tools/
-	tools/          FLOOR hv/gpa.h hv/vmbus.h hv/hv.h hv/disk.h vhd/vhd.h storvsp/storvsp.h tools/
+	tools/          FLOOR hv/gpa.h hv/vmbus.h hv/hv.h hv/disk.h hv/outlet.h vhd/vhd.h storvsp/storvsp.h tools/
 	EOF
 }
 

@@ -265,6 +265,32 @@ static void the_program_does_it_all_and_says_how_it_went(void **state)
 	stop(&w);
 }
 
+/* A file that was made for a disk stays only where the disk is there. */
+static void the_program_brings_a_file_of_reservations(void **state)
+{
+	char keys[128], word[256], list[256];
+	struct world w;
+
+	(void)state;
+	start(&w);
+	snprintf(keys, sizeof(keys), "%s/keys", w.dir);
+	snprintf(word, sizeof(word), "%s,pr=%s", w.path[1], keys);
+	snprintf(list, sizeof(list), "%s,pr=%s", w.path[2], keys);
+	assert_int_equal(program("nobody", "disk", "add", word, NULL), 3);
+	assert_int_equal(access(keys, F_OK), -1);
+	assert_int_equal(program("vm", "disk", "add", "--lun", "0", word, NULL),
+			 3); /* taken */
+	assert_int_equal(access(keys, F_OK), -1);
+	assert_int_equal(program("vm", "disk", "add", word, NULL), 0);
+	assert_int_equal(access(keys, F_OK), 0);
+	assert_int_equal(program("vm", "disk", "add", list, NULL), 3);
+	assert_int_equal(access(keys, F_OK), 0);
+	assert_int_equal(program("vm", "disk", "remove", "1", NULL), 0);
+	assert_int_equal(program("vm", "disk", "add", word, NULL), 0);
+	assert_int_equal(unlink(keys), 0);
+	stop(&w);
+}
+
 static void what_makes_no_sense_is_usage(void **state)
 {
 	(void)state;
@@ -283,6 +309,10 @@ static void what_makes_no_sense_is_usage(void **state)
 	assert_int_equal(program("vm", "disk", "add", "a,sector=3", NULL), 2);
 	assert_int_equal(program("vm", "disk", "add", "a,dvd", NULL), 2);
 	assert_int_equal(program("vm", "disk", "add", "a,ide=1", NULL), 2);
+	assert_int_equal(program("vm", "disk", "add", "nbd://host/a", NULL), 2);
+	assert_int_equal(program("vm", "disk", "add", "a,reconnect=3", NULL), 2);
+	assert_int_equal(program("vm", "disk", "insert", "1", "a,pr=b", NULL),
+			 2);
 	assert_int_equal(program("vm", "disk", "insert", "1", "a,controller=1",
 				 NULL), 2);
 }
@@ -301,6 +331,7 @@ int main(void)
 		cmocka_unit_test(
 			the_guest_works_on_while_disks_come_grow_and_go),
 		cmocka_unit_test(the_program_does_it_all_and_says_how_it_went),
+		cmocka_unit_test(the_program_brings_a_file_of_reservations),
 		cmocka_unit_test(what_makes_no_sense_is_usage),
 	};
 

@@ -437,9 +437,116 @@ static void one_descriptor_is_not_two_disks(void **state)
 	stop(&w);
 }
 
+/* ---------------------------------------------------------- reservations - */
+
+/* The guest registers a key, to be kept (APTPL). */
+static void guest_registers(struct world *w, uint8_t lun)
+{
+	const struct vsc_cmd cmd = {.lun = lun,
+				    .cdb = {0x5f, 6, [8] = 24},
+				    .data_in = STORVSP_DATA_OUT,
+				    .bytes = 24,
+				    .buffer = &w->b};
+	const uint8_t list[24] = {[15] = 0x5a, [20] = 1};
+	struct vsc_answer a;
+
+	vsc_buffer_put(&w->b, list, sizeof(list));
+	vsc_run(w->c, &cmd, &a);
+	assert_true(vsc_good(&a));
+}
+
+#define ADD_PR "{\"command\":\"add\",\"lun\":1,\"name\":\"x\",\"pr\":true}"
+
+static void reservations_of_an_added_disk_are_kept(void **state)
+{
+	static const uint8_t id[16] = {2}; /* of path 1 */
+	struct world w;
+	struct vhd_err err;
+	struct hv_keeper *k;
+	unsigned before;
+	char path[128];
+	bool made;
+	int fds[2];
+
+	(void)state;
+	start(&w);
+	snprintf(path, sizeof(path), "%s/keys", w.dir);
+	expect(w.fd, "{\"command\":\"list\"}", NULL, 0, OK);
+	for (unsigned round = 0; round < 2; round++) {
+		before = fds_open();
+		fds[0] = opened(w.path[1], O_RDWR);
+		fds[1] = hv_keeper_file(path, id, &made, &err);
+		assert_true(fds[1] >= 0);
+		assert_int_equal(made, round == 0);
+		expect(w.fd, ADD_PR, fds, 2, OK);
+		close(fds[0]);
+		close(fds[1]);
+		appears(&w, 1, true);
+		/* it is locked, and goes with its disk */
+		assert_int_equal(hv_keeper_open(path, id, &k, &err), -EBUSY);
+		guest_registers(&w, 1);
+		expect(w.fd, "{\"command\":\"remove\",\"lun\":1}", NULL, 0, OK);
+		appears(&w, 1, false);
+		assert_int_equal(hv_keeper_open(path, id, &k, &err), 0);
+		assert_true(hv_keeper_kept(k)->registered);
+		assert_int_equal(hv_keeper_kept(k)->key, 0x5a);
+		hv_keeper_close(k);
+		assert_int_equal(fds_open(), before);
+	}
+	assert_int_equal(unlink(path), 0);
+	stop(&w);
+}
+
+static void a_file_that_keeps_no_reservations_of_it_is_refused(void **state)
+{
+	static const uint8_t other[16] = {9};
+	struct world w;
+	struct vhd_err err;
+	unsigned before;
+	char path[128];
+	bool made;
+	int fds[2];
+
+	(void)state;
+	start(&w);
+	snprintf(path, sizeof(path), "%s/keys", w.dir);
+	fds[1] = hv_keeper_file(path, other, &made, &err);
+	assert_true(fds[1] >= 0 && made);
+	close(fds[1]);
+	expect(w.fd, "{\"command\":\"list\"}", NULL, 0, OK);
+	before = fds_open();
+	for (unsigned i = 0; i < 4; i++) {
+		static const struct {
+			const char *file, *part;
+			int flags;
+		} rows[] = {
+			{NULL, "no file for reservations came", 0},
+			{"keys", "of another disk", O_RDWR},
+			{"keys", "not open for reading and writing", O_RDONLY},
+			{"2.vhd", "not a file of reservations", O_RDWR},
+		};
+
+		fds[0] = opened(w.path[1], O_RDWR);
+		snprintf(path, sizeof(path), "%s/%s", w.dir,
+			 rows[i].file ? rows[i].file : "keys");
+		fds[1] = opened(path, rows[i].flags);
+		expect(w.fd, ADD_PR, fds, rows[i].file ? 2 : 1, rows[i].part);
+		close(fds[0]);
+		close(fds[1]);
+		assert_int_equal(fds_open(), before);
+		assert_true(can_write(w.path[1]));
+	}
+	snprintf(path, sizeof(path), "%s/keys", w.dir);
+	assert_int_equal(unlink(path), 0);
+	stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(reservations_of_an_added_disk_are_kept),
+		cmocka_unit_test(
+			a_file_that_keeps_no_reservations_of_it_is_refused),
 		cmocka_unit_test(a_disk_comes_grows_and_goes),
 		cmocka_unit_test(the_disk_of_the_beginning_goes_too),
 		cmocka_unit_test(a_disk_that_goes_is_gone_for_firmware),

@@ -133,6 +133,8 @@ static void info_tells_all_of_it(void **state)
 		.memory_bytes = 1u << 28,
 		.uptime_ms = 4711,
 		.vmbus_version = 0x50003,
+		.console_held_ms = 1500,
+		.console_lost = 77,
 		.ic = {.heard = true, .silent_ms = 12345, .application = 9,
 		       .frozen = true, .frozen_left_ms = 99},
 	};
@@ -146,7 +148,8 @@ static void info_tells_all_of_it(void **state)
 			 "\"memory\":268435456,\"vmbus\":\"5.3\","
 			 "\"heartbeat\":\"no contact\",\"silent-ms\":12345,"
 			 "\"applications\":\"9\",\"frozen\":true,"
-			 "\"frozen-left-ms\":99,"));
+			 "\"frozen-left-ms\":99,\"console-held-ms\":1500,"
+			 "\"console-lost\":77,"));
 	assert_non_null(strstr(text, "{\"service\":\"kvp\",\"state\":\"no "
 				     "daemon\",\"version\":null}"));
 	assert_non_null(strstr(text, "{\"service\":\"vss\",\"state\":"

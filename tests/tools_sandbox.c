@@ -195,9 +195,10 @@ static void the_threads_of_a_guest_have_few_calls(void **state)
 			      sandbox_calls((enum sandbox_role)role));
 	proof_figure("S1", cpu <= THREAD_CALLS_MAX && io <= THREAD_CALLS_MAX,
 		     "processor %u, storage channel %u (%u without rings), "
-		     "control %u, hv ctl %u, connection to a server %u",
+		     "control %u, output %u, hv ctl %u, connection to a server %u",
 		     cpu, io, sandbox_calls(SANDBOX_IO_PLAIN),
 		     sandbox_calls(SANDBOX_CONTROL),
+		     sandbox_calls(SANDBOX_OUTPUT),
 		     sandbox_calls(SANDBOX_CTL),
 		     sandbox_calls(SANDBOX_LINK));
 	assert_in_range(cpu, 1, THREAD_CALLS_MAX);
@@ -221,7 +222,7 @@ static void a_channel_has_no_call_that_its_maker_lacks(void **state)
 
 static void letters(unsigned roles, char out[SANDBOX_ROLES + 1])
 {
-	static const char names[SANDBOX_ROLES + 1] = "viacklrwn";
+	static const char names[SANDBOX_ROLES + 1] = "viacoklrwn";
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < SANDBOX_ROLES; i++)

@@ -103,6 +103,25 @@ void hv_ic_submit(struct hv_ic *ic, struct hv_ic_request *r)
 	ic_submit(&ic->at[service_of[r->op]], r);
 }
 
+/* What an answer had left when the guest was paused, or as much as for a new
+ * one, where that is more; and what a freeze had left.
+ */
+static void go_on(struct hv_ic *ic, uint64_t now)
+{
+	uint64_t away = now - ic->paused_ms;
+
+	for (unsigned i = 0; i < HV_IC_SERVICES; i++) {
+		uint64_t *due = &ic->at[i].due_ms;
+
+		if (*due && *due + away < now + IC_PATIENCE_MS)
+			*due = now + IC_PATIENCE_MS;
+		else if (*due)
+			*due += away;
+	}
+	if (ic->vss.frozen && ic->vss.thaw_ms != UINT64_MAX)
+		ic->vss.thaw_ms += away;
+}
+
 void hv_ic_paused(struct hv_ic *ic, bool paused)
 {
 	uint64_t now = ic_now(ic);
@@ -111,14 +130,14 @@ void hv_ic_paused(struct hv_ic *ic, bool paused)
 		return;
 	ic->paused = paused;
 	ic->time.asked = false; /* what was asked for before may be lost */
-	if (paused)
+	if (paused) {
+		ic->paused_ms = now;
 		return;
+	}
 	/* It could not answer: nobody is late, and no beat was missed. */
 	ic->heart.heard_ms = now;
 	ic->heart.next_ms = now;
-	for (unsigned i = 0; i < HV_IC_SERVICES; i++)
-		if (ic->at[i].due_ms)
-			ic->at[i].due_ms = now + IC_PATIENCE_MS;
+	go_on(ic, now);
 	ic->time.sync = true;
 	ic->time.next_ms = now;
 	ic_go(&ic->at[HV_IC_TIMESYNC]);
@@ -133,6 +152,7 @@ void hv_ic_end(struct hv_ic *ic)
 void hv_ic_get_info(struct hv_ic *ic, struct hv_ic_info *out)
 {
 	uint64_t now = ic_now(ic);
+	uint64_t guest_now = ic->paused ? ic->paused_ms : now;
 
 	memset(out, 0, sizeof(*out));
 	for (unsigned i = 0; i < HV_IC_SERVICES; i++) {
@@ -144,6 +164,6 @@ void hv_ic_get_info(struct hv_ic *ic, struct hv_ic_info *out)
 	out->alive = out->heard && out->silent_ms <= IC_SILENCE_MS;
 	out->application = ic->heart.application;
 	out->frozen = ic->vss.frozen;
-	if (out->frozen && ic->vss.thaw_ms > now)
-		out->frozen_left_ms = ic->vss.thaw_ms - now;
+	if (out->frozen && ic->vss.thaw_ms > guest_now)
+		out->frozen_left_ms = ic->vss.thaw_ms - guest_now;
 }

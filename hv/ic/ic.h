@@ -86,6 +86,7 @@ struct hv_ic {
 	struct hv_ic_opts opts;
 	struct ic_channel at[HV_IC_SERVICES];
 	bool paused;
+	uint64_t paused_ms; /* since when, or was last */
 	struct ic_limiter limiter;
 	/* timesync.c */
 	struct {

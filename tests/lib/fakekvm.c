@@ -38,6 +38,7 @@ int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *a,
 bool __wrap_hv_cpu_virtualizes(void);
 
 struct fakekvm fake;
+atomic_int fake_interrupt_fd = -1;
 
 /* True: this call shall fail, and errno says how. */
 static bool fails(unsigned long request, int cap)
@@ -104,8 +105,8 @@ int __wrap_madvise(void *at, size_t n, int advice)
 
 ssize_t __wrap_write(int fd, const void *buf, size_t n)
 {
-	if (fd == fake.interrupt_fd) {
-		fake.interrupt_fd = -1;
+	if (fd == atomic_load(&fake_interrupt_fd)) {
+		atomic_store(&fake_interrupt_fd, -1);
 		errno = EINTR;
 		return -1;
 	}
@@ -283,6 +284,20 @@ int fake_reboot(struct kvm_run *run)
 	return 0;
 }
 
+int fake_writes(struct kvm_run *run)
+{
+	enum { BYTES = 4096, AT = FAKE_RUN_BYTES - BYTES };
+
+	run->exit_reason = KVM_EXIT_IO;
+	run->io.direction = KVM_EXIT_IO_OUT;
+	run->io.size = 1;
+	run->io.port = HV_PORT_COM1;
+	run->io.count = BYTES;
+	run->io.data_offset = AT;
+	memset((uint8_t *)run + AT, '.', BYTES);
+	return 0;
+}
+
 /* -------------------------------------------------------------- helpers -- */
 
 static void say(void *arg, const char *line)
@@ -313,7 +328,8 @@ void fake_reset(void)
 {
 	memset(&fake, 0, sizeof(fake));
 	fake.version = KVM_API_VERSION;
-	fake.interrupt_fd = -1;
+	fake.console_fd = -1;
+	atomic_store(&fake_interrupt_fd, -1);
 	fake.lacks = -1;
 }
 
@@ -350,7 +366,8 @@ int fake_make(struct hv **hv, bool no_reboot, struct vhd_err *err)
 		.memory_bytes = HV_MEMORY_MIN,
 		.no_reboot = no_reboot,
 		.console_in_fd = -1,
-		.console_out_fd = -1,
+		.console_out_fd = fake.console_fd,
+		.console_ms = 1,
 		.log = say,
 		.disks_hurry = hurry,
 		.disks_renew = renew,

@@ -47,7 +47,7 @@ struct fakekvm {
 	void (*msr)(int fd, bool set, struct kvm_msr_entry *e);
 	void (*clock)(bool set, struct kvm_clock_data *c);
 	size_t mapped_bytes;
-	int interrupt_fd;      /* a write to it is interrupted once */
+	int console_fd;	       /* of fake_make's partitions; -1: none */
 	unsigned hurried;      /* disks were told to ... */
 	bool hurry;	       /* ... and still are */
 	unsigned renewed;      /* disks were asked for what they are now */
@@ -55,6 +55,8 @@ struct fakekvm {
 	char line[FAKE_LINES][256];
 };
 extern struct fakekvm fake;
+/* A write to it is interrupted once. A thread of the run before may look. */
+extern atomic_int fake_interrupt_fd;
 
 void fake_reset(void);
 /* A partition on it that boots from nothing: 0 or a negative errno. */
@@ -67,5 +69,6 @@ void fake_gone(unsigned files_before);
 int fake_until_kicked(struct kvm_run *run);
 int fake_off(struct kvm_run *run);
 int fake_reboot(struct kvm_run *run);
+int fake_writes(struct kvm_run *run); /* 4 KiB to the console */
 
 #endif

@@ -30,6 +30,7 @@ enum {
 	OPT_BPS_BURST,
 	OPT_DEPTH,
 	OPT_ON_ERROR,
+	OPT_TIMEOUT,
 };
 
 static const struct cli_option options[] = {
@@ -48,6 +49,8 @@ static const struct cli_option options[] = {
 	{"on-error", OPT_ON_ERROR, "WORD",
 	 "limit: report failures of the host to the guest, or\n"
 	 "pause the disk until it is resumed"},
+	{"timeout", OPT_TIMEOUT, "SECONDS",
+	 "wait so long for an answer (default 60; 0: for ever)"},
 	{0},
 };
 
@@ -55,6 +58,7 @@ struct ctl_args {
 	const char *name;
 	struct ctl_request request;
 	const char *file; /* add: FILE[,WORD]... */
+	uint32_t timeout_s;
 	bool json, watch, all; /* all: stats of every disk */
 };
 
@@ -67,6 +71,16 @@ static int number(const char *what, const char *text, uint64_t max,
 		return cli_usage(prog, "%s %s: not a number from 0 to %llu",
 				 what, text, (unsigned long long)max);
 	return CLI_OK;
+}
+
+int ctl_timeout_take(const char *text, uint32_t *out)
+{
+	enum { MAX = 86400 };
+	uint64_t n = 0;
+	int status = number("--timeout", text, MAX, &n);
+
+	*out = (uint32_t)n;
+	return status;
 }
 
 static int on_error(struct ctl_request *r, const char *text)
@@ -117,6 +131,8 @@ static int apply(void *into, int id, const char *v)
 	case OPT_WATCH:
 		a->watch = true;
 		return CLI_OK;
+	case OPT_TIMEOUT:
+		return ctl_timeout_take(v, &a->timeout_s);
 	case OPT_NOW:
 		a->request.now = true;
 		return CLI_OK;
@@ -270,6 +286,7 @@ static int parse(int argc, char **argv, struct ctl_args *a)
 	int n, status;
 
 	a->request.next_lun = true;
+	a->timeout_s = CTL_ANSWER_S;
 	status = cli_options_all(&o);
 	if (status >= 0)
 		return status;
@@ -299,17 +316,26 @@ struct files {
 	struct hv_disk_arg disk;
 	int fd[CTL_FILES_MAX];
 	unsigned count;
+	bool made;   /* the file of reservations, which was not there */
+	bool unsure; /* what was asked may still be done */
 };
 
-static int file_open(struct files *f, const char *path, int mode,
-		     struct vhd_err *err)
+static int room_check(const struct files *f, struct vhd_err *err)
 {
-	int fd;
-
 	if (f->count == CTL_FILES_MAX)
 		return vhd_fail(err, -EUCLEAN, VHD_WHY_CHAIN_DEPTH, 0,
 				"a running guest takes no more than %u images "
 				"that stand on one another", CTL_FILES_MAX);
+	return 0;
+}
+
+static int file_open(struct files *f, const char *path, int mode,
+		     struct vhd_err *err)
+{
+	int fd, rc = room_check(f, err);
+
+	if (rc)
+		return rc;
 	fd = open(path, mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
@@ -323,10 +349,29 @@ static int file_open(struct files *f, const char *path, int mode,
 	return 0;
 }
 
+/* As hv_disks_open does it; `name` is what hv will know the image by. */
+static int keeper_open(struct files *f, const char *name,
+		       const struct vhd *img, struct vhd_err *err)
+{
+	uint8_t id[16];
+	struct vhd_err why;
+	int fd, rc = room_check(f, err);
+
+	if (rc)
+		return rc;
+	hv_disk_id(name, vhd_get_info(img), id);
+	fd = hv_keeper_file(f->disk.keeper_path, id, &f->made, &why);
+	if (fd < 0)
+		return vhd_fail(err, fd, why.why, 0, "pr=%.50s: %.60s",
+				f->disk.keeper_path, why.text);
+	f->fd[f->count++] = fd;
+	return 0;
+}
+
 /* Which files an image consists of is looked up without a lock: hv locks them
  * and judges for itself.
  */
-static int files_find(struct files *f, struct vhd_err *err)
+static int files_find(struct files *f, const char *name, struct vhd_err *err)
 {
 	const char *path = f->disk.path, *parent = f->disk.parent;
 	char *dir = cli_parent_dir(path);
@@ -351,6 +396,9 @@ static int files_find(struct files *f, struct vhd_err *err)
 			      "a split set cannot be added to a running guest");
 	for (unsigned i = 1; rc == 0 && vhd_layer(img, i, &l) == 0; i++)
 		rc = file_open(f, l.path, O_RDONLY, err);
+	/* it may be new: after all that may be refused here */
+	if (rc == 0 && f->disk.keeper_path)
+		rc = keeper_open(f, name, img, err);
 	vhd_abandon(img);
 	return rc;
 }
@@ -367,13 +415,15 @@ static int file_words(struct ctl_args *a, struct files *f)
 
 	if (status)
 		return status;
-	if (d->keeper_path || d->reconnect_ms || d->answer_ms)
-		return cli_usage(prog, "pr=, reconnect= and answer= are for "
-				       "disks of hv run only");
 	if (vhd_is_nbd_uri(d->path) ||
 	    (d->parent && vhd_is_nbd_uri(d->parent)))
-		return cli_usage(prog, "%s: a disk on a server can be given to "
-				       "hv run only", d->path);
+		return cli_usage(prog, "%s: hv in its sandbox makes no new "
+				       "connections: give the disk to hv run, or "
+				       "make a file of it (nbdfuse) or a device "
+				       "(nbd-client) and add that", d->path);
+	if (d->reconnect_ms || d->answer_ms)
+		return cli_usage(prog, "reconnect= and answer= are for disks "
+				       "on a server, which only hv run takes");
 	if (r->command == CTL_CHANGE && d->placed)
 		return cli_usage(prog, "%s: DISK says which drive; no "
 				       "controller= or ide=", d->path);
@@ -383,6 +433,9 @@ static int file_words(struct ctl_args *a, struct files *f)
 	if (d->dvd && r->command == CTL_ADD)
 		return cli_usage(prog, "%s: a DVD drive can be given to hv run "
 				       "only", d->path);
+	if (d->keeper_path && r->command == CTL_CHANGE)
+		return cli_usage(prog, "%s: pr= is for disks", d->path);
+	r->keeper = d->keeper_path;
 	if (d->direct && r->command == CTL_CHANGE)
 		return cli_usage(prog, "%s: direct is for disks", d->path);
 	r->direct = d->direct;
@@ -405,6 +458,18 @@ static int file_words(struct ctl_args *a, struct files *f)
 
 /* ------------------------------------------------------------- talking --- */
 
+/* A negative errno, or 0: the other side is gone. */
+static void no_answer(int fd, int rc)
+{
+	if (rc == -EAGAIN)
+		cli_tell("%s: no answer in %u s: is that hv stopped, or busy? "
+			 "What was asked may still be done\n", prog,
+			 ctl_patience_ms(fd) / 1000);
+	else
+		cli_tell("%s: no answer: %s\n", prog,
+			 rc ? strerror(-rc) : "the guest has ended");
+}
+
 struct json_object *ctl_ask(int fd, const struct ctl_request *r,
 			    const int *files, unsigned files_count)
 {
@@ -423,9 +488,7 @@ struct json_object *ctl_ask(int fd, const struct ctl_request *r,
 	for (unsigned i = 0; i < count; i++)
 		close(fds[i]); /* nobody sends any */
 	if (rc || n <= 0) {
-		cli_tell("%s: no answer: %s\n", prog,
-			 rc || n ? strerror(rc ? -rc : (int)-n)
-				 : "the guest has ended");
+		no_answer(fd, rc ? rc : (int)n);
 		return NULL;
 	}
 	text[n] = '\0';
@@ -497,11 +560,12 @@ static void say_done(const struct ctl_args *a, struct json_object *o)
 	}
 }
 
-static int once(const struct ctl_args *a, int fd, const struct files *f)
+static int once(const struct ctl_args *a, int fd, struct files *f)
 {
 	struct json_object *o = ask(fd, &a->request, f);
 	int status;
 
+	f->unsure = !o;
 	if (!o)
 		return CLI_IO;
 	status = ctl_judge(o, a->json);
@@ -588,7 +652,7 @@ static int stats(const struct ctl_args *a, int fd)
 
 /* ----------------------------------------------------------- the program -- */
 
-int ctl_open(const char *name, int *status)
+int ctl_open(const char *name, uint32_t answer_s, int *status)
 {
 	struct ctl_place place;
 	struct vhd_err err;
@@ -599,8 +663,14 @@ int ctl_open(const char *name, int *status)
 		ctl_place_close(&place);
 	}
 	if (rc == 0)
+		rc = ctl_patience(fd, answer_s * 1000);
+	if (rc == 0)
 		return fd;
-	if (rc == -ENOENT || rc == -ECONNREFUSED) {
+	if (rc == -EAGAIN) {
+		cli_tell("%s: the hv of guest %s takes no call: is it "
+			 "stopped?\n", prog, name);
+		*status = CLI_IO;
+	} else if (rc == -ENOENT || rc == -ECONNREFUSED) {
 		cli_tell("%s: no guest %s is running (hv run --name %s)\n",
 			 prog, name, name);
 		*status = CLI_REFUSED;
@@ -610,9 +680,9 @@ int ctl_open(const char *name, int *status)
 	return -1;
 }
 
-static int talk(struct ctl_args *a, const struct files *f)
+static int talk(struct ctl_args *a, struct files *f)
 {
-	int status = CLI_IO, fd = ctl_open(a->name, &status);
+	int status = CLI_IO, fd = ctl_open(a->name, a->timeout_s, &status);
 
 	if (fd < 0)
 		return status;
@@ -635,6 +705,9 @@ static int enter(const struct ctl_args *a, const struct files *f)
 		sandbox_allow(&s, f->disk.path,
 			      f->disk.read_only ? SANDBOX_READ
 						: SANDBOX_CHANGE);
+		if (f->disk.keeper_path)
+			sandbox_allow_dir_of(&s, f->disk.keeper_path,
+					     SANDBOX_MAKE);
 		free(dir);
 	}
 	return sandbox_enter(&s, prog);
@@ -674,10 +747,12 @@ int ctl_main(int argc, char **argv)
 	status = a.file ? file_words(&a, &f) : CLI_OK;
 	if (status == CLI_OK)
 		status = enter(&a, &f);
-	if (status == CLI_OK && a.file && files_find(&f, &err))
+	if (status == CLI_OK && a.file && files_find(&f, a.request.name, &err))
 		status = cli_fail(prog, f.disk.path, &err);
 	if (status == CLI_OK)
 		status = talk(&a, &f);
+	if (status != CLI_OK && f.made && !f.unsure)
+		(void)unlink(f.disk.keeper_path); /* nobody has it */
 	for (unsigned i = 0; i < f.count; i++)
 		close(f.fd[i]);
 	hv_disk_arg_free(&f.disk);

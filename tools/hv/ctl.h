@@ -27,9 +27,13 @@
 
 #define CTL_REQUEST_BYTES_MAX 8192u
 #define CTL_ANSWER_BYTES_MAX  (128u << 10)
-/* Of one image and its parents. */
+/* Of one image, its parents and its reservations. */
 #define CTL_FILES_MAX 64u
 #define CTL_TEXT_MAX  512u
+/* For an answer: longer than hv itself waits for what it asks of others, a guest
+ * (ic.h) or a disk (ctl_disk.c), some in a row.
+ */
+#define CTL_ANSWER_S 60u
 
 /* ------------------------------------------------------------- requests -- */
 
@@ -79,6 +83,7 @@ struct ctl_request {
 	char name[CTL_TEXT_MAX]; /* of the image, for people */
 	bool read_only;
 	bool direct; /* ADD: the second file is for direct transfers */
+	bool keeper; /* ADD: the last file keeps its reservations */
 	enum vhd_format format; /* AUTO never means RAW */
 	enum storvsp_unmap unmap;
 	uint32_t sector_bytes, physical_bytes; /* 0: the default */
@@ -129,9 +134,16 @@ void ctl_place_close(struct ctl_place *p);
 /* -EBUSY: a guest of this name is running. One that does not answer any more
  * is replaced.
  */
+int ctl_name_taken(struct vhd_err *err);
 int ctl_listen(const struct ctl_place *p, int *fd, struct vhd_err *err);
-/* -ENOENT, -ECONNREFUSED: none is running. */
+/* -ENOENT, -ECONNREFUSED: none is running; -EAGAIN: it takes no client. */
 int ctl_connect(const struct ctl_place *p, int *fd, struct vhd_err *err);
+
+/* From now on a message may take so long, each way, and is -EAGAIN then; 0: as
+ * long as it likes.
+ */
+int ctl_patience(int fd, unsigned ms);
+unsigned ctl_patience_ms(int fd);
 
 /* One message. Receiving: how many bytes, at most `max` and cut there; 0: the
  * other side is gone; negative errno. `fds` has room for CTL_FILES_MAX, and
@@ -237,13 +249,15 @@ bool ctl_guest_verb(const char *name);
 int ctl_guest_main(int argc, char **argv);
 /* What both use. ctl_ask: one request and its answer, or NULL after a
  * complaint; ctl_judge: the exit code of an answer, after telling a refusal
- * unless it is printed as JSON anyway; ctl_open: the guest's socket, or an exit
- * code through `status`.
+ * unless it is printed as JSON anyway; ctl_open: the guest's socket, which waits
+ * so long for each answer (0: for ever), or an exit code through `status`.
  */
 struct json_object *ctl_ask(int fd, const struct ctl_request *r,
 			    const int *fds, unsigned count);
 int ctl_judge(struct json_object *answer, bool json);
-int ctl_open(const char *name, int *status);
+int ctl_open(const char *name, uint32_t answer_s, int *status);
+/* --timeout: into `*out`; CLI_OK or CLI_USAGE. */
+int ctl_timeout_take(const char *text, uint32_t *out);
 /* ctl_attach.c: the guest's console on this terminal, until Ctrl-A x or the
  * end; an exit code.
  */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "ctl.h"
@@ -40,9 +41,14 @@ static int from_guest(int fd)
 	return rc ? rc : 1;
 }
 
+/* What was typed: as much as hv has not taken yet waits here, so that the keys
+ * to leave by are seen although it takes nothing.
+ */
 struct typing {
 	struct hv_escape escape;
 	bool over; /* no more input */
+	uint8_t bytes[4096];
+	size_t len;
 };
 
 static void help(void)
@@ -55,48 +61,61 @@ static void help(void)
 	(void)write_all((const uint8_t *)text, sizeof(text) - 1);
 }
 
-/* 1: go on; 0: leave; or a negative errno. */
-static int to_guest(int fd, struct typing *t)
+/* 1: go on; 0: the guest has ended; or a negative errno. */
+static int pass_on(int fd, struct typing *t)
 {
-	uint8_t bytes[1024];
-	ssize_t n = read(STDIN_FILENO, bytes, sizeof(bytes));
-	size_t len;
-	int rc;
+	int rc = ctl_send(fd, t->bytes, t->len, NULL, 0, MSG_DONTWAIT);
+
+	if (rc == -EAGAIN)
+		return 1;
+	if (rc)
+		return rc == -EPIPE || rc == -ECONNRESET ? 0 : rc;
+	t->len = 0;
+	return 1;
+}
+
+/* 1: go on; 0: leave; or a negative errno. */
+static int typed(struct typing *t)
+{
+	uint8_t *to = t->bytes + t->len;
+	ssize_t n = read(STDIN_FILENO, to, sizeof(t->bytes) - t->len);
 
 	if (n < 0)
 		return errno == EINTR || errno == EAGAIN ? 1 : -errno;
-	if (n == 0) {
-		t->over = true;
-		return 1;
-	}
-	len = hv_escape_filter(&t->escape, bytes, (size_t)n);
+	t->over = n == 0;
+	t->len += hv_escape_filter(&t->escape, to, (size_t)n);
 	if (t->escape.help) {
 		t->escape.help = false;
 		help();
 	}
-	rc = len ? ctl_send(fd, bytes, len, NULL, 0, 0) : 0;
-	if (rc)
-		return rc == -EPIPE || rc == -ECONNRESET ? 0 : rc;
-	return t->escape.quit ? 0 : 1;
+	return 1;
 }
 
 int ctl_attach(int fd)
 {
 	struct typing t = {0};
-	int rc = 1;
+	int rc = ctl_patience(fd, 0) ? -errno : 1;
 
+	hv_terminal_signals(false);
 	while (rc > 0) {
+		bool room = !t.over && t.len < sizeof(t.bytes);
 		struct pollfd p[2] = {
-			{.fd = t.over ? -1 : STDIN_FILENO, .events = POLLIN},
-			{.fd = fd, .events = POLLIN}};
+			{.fd = room ? STDIN_FILENO : -1, .events = POLLIN},
+			{.fd = fd,
+			 .events = t.len ? POLLIN | POLLOUT : POLLIN}};
 
 		if (poll(p, 2, -1) < 0)
 			continue;
-		if (p[1].revents)
+		if (p[1].revents & ~POLLOUT)
 			rc = from_guest(fd);
 		if (rc > 0 && p[0].revents)
-			rc = to_guest(fd, &t);
+			rc = typed(&t);
+		if (rc > 0 && t.len)
+			rc = pass_on(fd, &t);
+		if (t.escape.quit)
+			break;
 	}
+	rc = t.escape.quit && rc > 0 ? 0 : rc;
 	hv_terminal_restore();
 	if (rc == 0)
 		return CLI_OK;

@@ -96,6 +96,8 @@ static int close_image(struct ctl_disks *d, struct ctl_disk *e,
 	forget(d, e);
 	rc = vhd_close(e->img, err);
 	e->img = NULL;
+	hv_keeper_close(e->keeper);
+	e->keeper = NULL;
 	e->state = CTL_ABSENT;
 	e->left = ++d->removals;
 	return rc;
@@ -337,10 +339,34 @@ static struct json_object *added(const struct ctl_request *r,
 	return o;
 }
 
-static struct json_object *add(struct ctl_disks *d, struct ctl_request *r,
-			       int *fds, unsigned count)
+/* The last of the files; -1: there is none. */
+static int keeper_fd_take(const struct ctl_request *r, int *fds,
+			  unsigned *count)
+{
+	return r->keeper && *count > 1 ? fds[--*count] : -1;
+}
+
+static int keeper_take(struct ctl_disk *e, int fd, struct storvsp_disk_opts *o,
+		       struct vhd_err *err)
+{
+	struct vhd_err why;
+	int rc = hv_keeper_take(fd, e->id, &e->keeper, &why);
+
+	if (rc)
+		return vhd_fail(err, rc, why.why, 0,
+				"its file of reservations: %.90s", why.text);
+	o->reservations = *hv_keeper_kept(e->keeper);
+	o->reservations_keep = hv_keeper_keep;
+	o->reservations_arg = e->keeper;
+	return 0;
+}
+
+/* At its place, which is free; takes `keeper_fd`, and on success `img`. */
+static int add_there(struct ctl_disks *d, const struct ctl_request *r,
+		     struct vhd *img, int keeper_fd, struct vhd_err *err)
 {
 	struct storvsp_disk_opts o = {
+		.lun = r->lun,
 		.read_only = r->read_only,
 		.unmap = r->unmap,
 		.block_bytes = r->sector_bytes,
@@ -348,33 +374,50 @@ static struct json_object *add(struct ctl_disks *d, struct ctl_request *r,
 		.limits = r->limits,
 		.on_error = r->on_error,
 	};
+	struct ctl_disk *e = ctl_disk_at(d, r);
+	int rc = 0;
+
+	name_it(d, e, r, img);
+	memcpy(o.unique_id, e->id, sizeof(o.unique_id));
+	if (keeper_fd >= 0)
+		rc = keeper_take(e, keeper_fd, &o, err);
+	if (rc == 0)
+		rc = tell_firmware(d, r, e, img, err);
+	if (rc == 0)
+		rc = storvsp_disk_add(ctl_controller(d, r), &o, img, err);
+	if (rc) {
+		hv_fwdisks_forget(d->controllers->fwdisks, r->controller,
+				  r->lun);
+		hv_keeper_close(e->keeper);
+		e->keeper = NULL;
+		return rc;
+	}
+	e->img = img;
+	e->state = CTL_SERVED;
+	return 0;
+}
+
+static struct json_object *add(struct ctl_disks *d, struct ctl_request *r,
+			       int *fds, unsigned count)
+{
+	int keeper_fd = keeper_fd_take(r, fds, &count);
 	struct vhd *img = NULL;
 	struct vhd_err err;
-	struct ctl_disk *e;
 	int rc = image_open(d, r, fds, count, &img, &err);
 
 	if (rc == 0)
 		rc = place_find(d, r, &err);
-	if (rc) {
-		vhd_abandon(img);
-		return ctl_refusal(&err);
-	}
-	e = ctl_disk_at(d, r);
-	name_it(d, e, r, img);
-	o.lun = r->lun;
-	memcpy(o.unique_id, e->id, sizeof(o.unique_id));
-	rc = tell_firmware(d, r, e, img, &err);
+	if (rc == 0 && r->keeper && keeper_fd < 0)
+		rc = vhd_fail(&err, -EINVAL, VHD_WHY_ARGUMENT, 0,
+			      "no file for reservations came with the request");
 	if (rc == 0)
-		rc = storvsp_disk_add(ctl_controller(d, r), &o, img, &err);
-	if (rc) {
-		hv_fwdisks_forget(d->controllers->fwdisks, r->controller,
-				  r->lun);
-		vhd_abandon(img);
-		return ctl_refusal(&err);
-	}
-	e->img = img;
-	e->state = CTL_SERVED;
-	return added(r, e);
+		rc = add_there(d, r, img, keeper_fd, &err);
+	else if (keeper_fd >= 0)
+		(void)close(keeper_fd);
+	if (rc == 0)
+		return added(r, ctl_disk_at(d, r));
+	vhd_abandon(img);
+	return ctl_refusal(&err);
 }
 
 /* ------------------------------------------------------------ removing --- */
@@ -712,6 +755,7 @@ int ctl_disks_destroy(struct ctl_disks *d)
 					status = cli_fail(hv_prog, e->name,
 							  &err);
 			}
+			hv_keeper_close(e->keeper);
 			hv_disk_wait_less(e->old);
 			if (vhd_close(e->old, &err) < 0)
 				status = cli_fail(hv_prog, e->name, &err);

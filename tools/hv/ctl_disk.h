@@ -16,6 +16,7 @@ enum ctl_disk_state { CTL_ABSENT, CTL_SERVED, CTL_LEAVING };
 struct ctl_disk {
 	enum ctl_disk_state state;
 	struct vhd *img;
+	struct hv_keeper *keeper; /* of one that was added; or NULL */
 	int initial; /* its index in hv_disks, or -1: it was added */
 	char name[CTL_TEXT_MAX];
 	bool read_only, dvd;

@@ -18,7 +18,7 @@
 static const char prog[] = "hv ctl";
 
 #define SHUTDOWN_S  120u
-#define TIMEOUT_MAX 86400u
+#define FREEZE_S    300u /* asked, frozen; after what was asked before */
 #define KEYS_MAX    4096u /* more a guest cannot make us list */
 
 enum {
@@ -36,7 +36,8 @@ static const struct cli_option options[] = {
 	{"force", OPT_FORCE, NULL,
 	 "shutdown, reboot: programs in the guest are not waited for"},
 	{"timeout", OPT_TIMEOUT, "SECONDS",
-	 "shutdown: wait so long for the end (default 120; 0: do\n"
+	 "wait so long for an answer (default 60, freeze: 300; 0:\n"
+	 "for ever); shutdown: for the end (default 120; 0: do\n"
 	 "not wait)"},
 	{"limit", OPT_LIMIT, "SECONDS",
 	 "freeze: the guest is thawed after so long by itself\n"
@@ -56,7 +57,7 @@ struct args {
 	const char *name;
 	const struct verb *verb;
 	struct ctl_request request;
-	uint32_t timeout_s;
+	uint32_t timeout_s, answer_s;
 	bool json, pool;
 	unsigned given; /* bits: which options there were */
 };
@@ -75,13 +76,12 @@ static const struct verb {
 	const char *name, *sub; /* sub: "kvp get" */
 	enum ctl_command command;
 	unsigned operands;
-	unsigned options; /* beside --json */
+	unsigned options; /* beside --json and --timeout */
 	int (*run)(struct args *a, int fd);
 	const char *done; /* what is said of success */
 } verbs[] = {
 	{"info", NULL, CTL_INFO, 0, 0, run_info, NULL},
-	{"shutdown", NULL, CTL_SHUTDOWN, 0, BIT(OPT_FORCE) | BIT(OPT_TIMEOUT),
-	 run_end, NULL},
+	{"shutdown", NULL, CTL_SHUTDOWN, 0, BIT(OPT_FORCE), run_end, NULL},
 	{"reboot", NULL, CTL_REBOOT, 0, BIT(OPT_FORCE), run_plain,
 	 "the guest restarts"},
 	{"kill", NULL, CTL_KILL, 0, 0, run_end, NULL},
@@ -149,7 +149,7 @@ static int apply(void *into, int id, const char *v)
 		a->request.force = true;
 		break;
 	case OPT_TIMEOUT:
-		return seconds("--timeout", v, 0, TIMEOUT_MAX, &a->timeout_s);
+		return ctl_timeout_take(v, &a->timeout_s);
 	case OPT_LIMIT:
 		return seconds("--limit", v, 1, HV_IC_FREEZE_S_MAX,
 			       &a->request.limit_s);
@@ -189,7 +189,7 @@ static int verb_missing(int n, char **op)
 static int options_check(const struct args *a)
 {
 	const struct verb *v = a->verb;
-	unsigned known = v->options;
+	unsigned known = v->options | BIT(OPT_TIMEOUT);
 
 	if (v->command != CTL_CONSOLE)
 		known |= BIT(OPT_JSON);
@@ -237,6 +237,24 @@ static int verb_take(struct args *a, int n, char **op)
 	return status;
 }
 
+/* How long an answer may take, and then the end of a guest that shuts down. */
+static void times_take(struct args *a)
+{
+	bool given = a->given & BIT(OPT_TIMEOUT);
+
+	switch (a->request.command) {
+	case CTL_SHUTDOWN:
+		a->answer_s = CTL_ANSWER_S;
+		a->timeout_s = given ? a->timeout_s : SHUTDOWN_S;
+		break;
+	case CTL_FREEZE:
+		a->answer_s = given ? a->timeout_s : FREEZE_S;
+		break;
+	default:
+		a->answer_s = given ? a->timeout_s : CTL_ANSWER_S;
+	}
+}
+
 static int parse(int argc, char **argv, struct args *a)
 {
 	struct cli_options o = {
@@ -263,7 +281,6 @@ static int parse(int argc, char **argv, struct args *a)
 	};
 	int n, status;
 
-	a->timeout_s = SHUTDOWN_S;
 	status = cli_options_all(&o);
 	if (status >= 0)
 		return status;
@@ -276,6 +293,7 @@ static int parse(int argc, char **argv, struct args *a)
 		return cli_usage(prog, "%s: not a name that a guest can have",
 				 a->name);
 	status = verb_take(a, n - 1, argv + 1);
+	times_take(a);
 	return status ? status : -1;
 }
 
@@ -626,12 +644,13 @@ int ctl_guest_main(int argc, char **argv)
 		return status;
 	(void)signal(SIGPIPE, SIG_IGN);
 	/* The terminal is made raw before, as later nothing is asked of it. */
-	if (a.request.command == CTL_CONSOLE && !a.request.read_only)
-		(void)hv_terminal_raw();
+	if (a.request.command == CTL_CONSOLE && !a.request.read_only &&
+	    hv_terminal_raw())
+		hv_terminal_signals(true); /* until it is attached */
 	sandbox_allow(&s, runtime ? runtime : "/run", SANDBOX_READ);
 	status = sandbox_enter(&s, prog);
 	if (status == CLI_OK)
-		fd = ctl_open(a.name, &status);
+		fd = ctl_open(a.name, a.answer_s, &status);
 	if (fd >= 0) {
 		status = a.verb->run(&a, fd);
 		close(fd);

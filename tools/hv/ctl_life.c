@@ -200,6 +200,8 @@ static void put_info(struct json_object *o, const struct hv_info *i)
 	cli_json_put(o, "applications", application(i->ic.application));
 	cli_json_put(o, "frozen", cli_json_bool(i->ic.frozen));
 	put(o, "frozen-left-ms", i->ic.frozen_left_ms);
+	put(o, "console-held-ms", i->console_held_ms);
+	put(o, "console-lost", i->console_lost);
 	cli_json_put(o, "services", services(&i->ic));
 }
 

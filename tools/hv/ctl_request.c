@@ -69,6 +69,7 @@ static const struct key {
 	{"read-only", ON(CTL_ADD) | ON(CTL_CONSOLE), KIND_BOOL, AT(read_only), 0, NULL, 0},
 	{"format", OPENED, KIND_WORD, AT(format), 0, formats, 0},
 	{"direct", ON(CTL_ADD), KIND_BOOL, AT(direct), 0, NULL, 0},
+	{"pr", ON(CTL_ADD), KIND_BOOL, AT(keeper), 0, NULL, 0},
 	{"unmap", ON(CTL_ADD), KIND_WORD, AT(unmap), 0, unmaps, 0},
 	{"sector", ON(CTL_ADD), KIND_NUMBER, AT(sector_bytes), 4096, NULL, 0},
 	{"physical", ON(CTL_ADD), KIND_NUMBER, AT(physical_bytes), 4096, NULL,

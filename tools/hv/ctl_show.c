@@ -163,6 +163,21 @@ static void show_heartbeat(struct json_object *o)
 		       text(o, "applications", word, sizeof(word)));
 }
 
+/* Only where there is something to wonder about. */
+static void show_console(struct json_object *o)
+{
+	uint64_t held_s = number(o, "console-held-ms") / 1000;
+	uint64_t lost = number(o, "console-lost");
+
+	if (held_s)
+		printf("%-16s nobody reads hv's output: the guest's serial "
+		       "port waits, for %llu s\n", "console",
+		       (unsigned long long)held_s);
+	if (lost)
+		printf("%-16s %llu bytes of output lost\n", "console",
+		       (unsigned long long)lost);
+}
+
 void ctl_show_info(struct json_object *o)
 {
 	char state[32], size[CLI_SIZE_TEXT], version[32];
@@ -180,6 +195,7 @@ void ctl_show_info(struct json_object *o)
 	if (json_object_get_boolean(get(o, "frozen")))
 		printf("%-16s %llu s left\n", "frozen",
 		       (unsigned long long)number(o, "frozen-left-ms") / 1000);
+	show_console(o);
 	puts("services");
 	show_services(get(o, "services"));
 }

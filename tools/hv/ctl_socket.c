@@ -20,6 +20,7 @@
 #include "ctl.h"
 
 #define BACKLOG 8
+#define CONNECT_MS 1000u /* the queue of one that accepts nobody is full */
 
 /* ------------------------------------------------------------ the place -- */
 
@@ -87,6 +88,29 @@ static void address(const struct ctl_place *p, struct sockaddr_un *a)
 	memcpy(a->sun_path, p->path, strlen(p->path) + 1);
 }
 
+int ctl_patience(int fd, unsigned ms)
+{
+	const struct timeval t = {.tv_sec = ms / 1000,
+				  .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+
+	return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) < 0 ||
+			       setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t,
+					  sizeof(t)) < 0
+		       ? -errno
+		       : 0;
+}
+
+unsigned ctl_patience_ms(int fd)
+{
+	struct timeval t = {0};
+	socklen_t len = sizeof(t);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, &len) < 0)
+		return 0;
+	return (unsigned)t.tv_sec * 1000 + (unsigned)t.tv_usec / 1000;
+}
+
+/* -EAGAIN: somebody listens there, and takes nobody. */
 static int try_connect(const struct ctl_place *p, int *fd)
 {
 	struct sockaddr_un a;
@@ -96,7 +120,9 @@ static int try_connect(const struct ctl_place *p, int *fd)
 	*fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (*fd < 0)
 		return -errno;
-	if (connect(*fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+	if (ctl_patience(*fd, CONNECT_MS) == 0 &&
+	    connect(*fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
+	    ctl_patience(*fd, 0) == 0)
 		return 0;
 	code = errno;
 	close(*fd);
@@ -125,16 +151,21 @@ static int bind_here(const struct ctl_place *p, int fd)
 	return rc;
 }
 
+int ctl_name_taken(struct vhd_err *err)
+{
+	return vhd_fail(err, -EBUSY, VHD_WHY_LOCKED, 0,
+			"a guest of this name is running already");
+}
+
 /* The directory is locked: nobody else decides at the same time. */
 static int listen_locked(const struct ctl_place *p, int fd, struct vhd_err *err)
 {
 	int other = -1, rc = try_connect(p, &other);
 
-	if (rc == 0) {
+	if (rc == 0)
 		close(other);
-		return vhd_fail(err, -EBUSY, VHD_WHY_LOCKED, 0,
-				"a guest of this name is running already");
-	}
+	if (rc == 0 || rc == -EAGAIN)
+		return ctl_name_taken(err);
 	/* left by one that did not come to its end */
 	if (rc == -ECONNREFUSED && unlinkat(p->dir_fd, p->name, 0) < 0 &&
 	    errno != ENOENT)

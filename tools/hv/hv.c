@@ -69,43 +69,6 @@ static int console_open(const struct hv_args *args, int *fd)
 	return CLI_OK;
 }
 
-/* Which way: returns whether this machine's own KVM runs it, or -1 when that
- * was insisted on and is not to be had.
- */
-static int choose_kvm(const struct hv_args *args)
-{
-	struct vhd_err err;
-
-	if (args->accel == HV_ACCEL_TCG)
-		return 0;
-	if (args->accel == HV_ACCEL_KVM) {
-		if (hv_present(&err))
-			return 1;
-		fprintf(stderr, "%s: --accel kvm: %s\n", hv_prog, err.text);
-		return -1;
-	}
-	if (hv_available(&err))
-		return 1;
-	fprintf(stderr, "%s: %s: the guest runs in an emulated machine (QEMU), "
-		"slowly\n", hv_prog, err.text);
-	return 0;
-}
-
-/* The emulated machine has files of ours and no network. */
-static bool reachable(const struct hv_args *args)
-{
-	for (unsigned i = 0; i < args->disk_count; i++) {
-		const struct hv_disk_arg *d = &args->disks[i];
-
-		if (!vhd_is_nbd_uri(d->path) && !d->parent)
-			continue;
-		fprintf(stderr, "%s: --disk %s: an NBD disk, and parent=, need "
-			"--accel kvm\n", hv_prog, d->path);
-		return false;
-	}
-	return true;
-}
-
 /* A guest that touched more than there is would be killed in the middle of its
  * work. Guests that have it only together are the user's business.
  */
@@ -127,22 +90,6 @@ static bool machine_has(const struct hv_args *args)
 	return false;
 }
 
-/* As --pin wants them. */
-static bool pins_exist(const struct hv_args *args, bool kvm)
-{
-	int missing = hv_pin_check(&args->pin);
-
-	if (args->pin.count && !kvm)
-		fprintf(stderr, "%s: --pin: an emulated machine has one "
-			"processor; --pin needs --accel kvm\n", hv_prog);
-	else if (missing >= 0)
-		fprintf(stderr, "%s: --pin: this process may not use "
-			"processor %d\n", hv_prog, missing);
-	else
-		return true;
-	return false;
-}
-
 static int run_with(const struct hv_args *args, struct hv_disks *disks,
 		    int console_fd)
 {
@@ -150,18 +97,11 @@ static int run_with(const struct hv_args *args, struct hv_disks *disks,
 		.in_fd = STDIN_FILENO,
 		.out_fd = console_fd >= 0 ? console_fd : STDOUT_FILENO,
 	};
-	int kvm = choose_kvm(args), status;
+	bool kvm = false;
+	int status = hv_accel_choose(args, &kvm);
 
-	if (kvm < 0 || (!kvm && !reachable(args)))
-		return CLI_IO;
-	if (!kvm && args->name) {
-		fprintf(stderr, "%s: --name %s: nobody reaches a guest in an "
-			"emulated machine; hv ctl needs --accel kvm\n",
-			hv_prog, args->name);
-		return CLI_REFUSED;
-	}
-	if (!pins_exist(args, kvm))
-		return CLI_REFUSED;
+	if (status != CLI_OK)
+		return status;
 	con.terminal = hv_terminal_raw();
 	/* A terminal that another job has is not read from. */
 	if (!con.terminal && isatty(STDIN_FILENO))

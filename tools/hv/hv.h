@@ -13,7 +13,9 @@
  *   fwdisk*.c       the same disks for firmware and emulated controllers
  *   firmware.c      boot by firmware: which, and from what
  *   run.c           run a guest on this machine's KVM
+ *   accel.c         --accel: where the guest runs
  *   terminal.c      raw mode and back; escape.c: Ctrl-A
+ *   say.c           messages, which wait for no terminal
  *   nested.c        run the same in a QEMU machine: its life and the bytes
  *   qemu.c          the QEMU process
  *   modules.c       which kernel and modules; vmlinux.c: unpack it
@@ -190,6 +192,13 @@ int hv_nbd_load(struct vhd_err *err);
  */
 int hv_keeper_open(const char *path, const uint8_t disk_id[16],
 		   struct hv_keeper **out, struct vhd_err *err);
+/* The same in two: the file, and whether it was made for this; and, where
+ * nothing can be opened any more, what is in it. Takes `fd`, also on failure.
+ */
+int hv_keeper_file(const char *path, const uint8_t disk_id[16], bool *made,
+		   struct vhd_err *err);
+int hv_keeper_take(int fd, const uint8_t disk_id[16], struct hv_keeper **out,
+		   struct vhd_err *err);
 void hv_keeper_close(struct hv_keeper *k); /* takes; may be NULL */
 const struct storvsp_reservations *hv_keeper_kept(const struct hv_keeper *k);
 /* Durable on return, or -EIO; as storvsp_disk_opts wants it. */
@@ -235,8 +244,18 @@ void hv_controllers_say(const struct hv_controllers *c);
  */
 bool hv_terminal_raw(void);
 void hv_terminal_restore(void);
-/* A line on stderr that looks right on a raw terminal, too. */
+bool hv_terminal_is_raw(void);
+/* Whether its keys, such as Ctrl-C, are signals although it is raw. */
+void hv_terminal_signals(bool on);
+
+/* A line on stderr that looks right on a raw terminal, too. Any thread. From
+ * hv_say_begin on until hv_say_end nobody waits for the terminal; _create comes
+ * before the sandbox, _end may come in any case.
+ */
 void hv_say_line(void *unused, const char *line);
+int hv_say_create(struct vhd_err *err);
+int hv_say_begin(struct vhd_err *err);
+void hv_say_end(void);
 
 /* Ctrl-A x, Ctrl-A h, Ctrl-A Ctrl-A in console input. */
 struct hv_escape {
@@ -261,6 +280,11 @@ int hv_run_kvm(const struct hv_args *args, struct hv_disks *disks,
 	       const struct hv_console *con);
 /* The disks are opened by name in there; they stay open here for the locks. */
 int hv_run_nested(const struct hv_args *args, const struct hv_console *con);
+
+/* Whether this machine's own KVM runs it, or an emulated machine does, which is
+ * told where nobody asked for it; or an exit code after a complaint.
+ */
+int hv_accel_choose(const struct hv_args *args, bool *kvm);
 
 /* Call `wake` on SIGINT, SIGTERM, SIGHUP and, after `timeout_s` (0: never), on
  * SIGALRM; NULL ends that. `wake` must be async-signal-safe.

@@ -165,7 +165,7 @@ static int fill(const struct hv_keeper *k, int fd)
 }
 
 /* Never over a file that is there: then it is that which counts. */
-static int make_new(const struct hv_keeper *k, const char *path,
+static int make_new(const struct hv_keeper *k, const char *path, bool *made,
 		    struct vhd_err *err)
 {
 	char *temp = NULL;
@@ -179,7 +179,9 @@ static int make_new(const struct hv_keeper *k, const char *path,
 	rc = fd < 0 ? -errno : fill(k, fd);
 	if (fd >= 0 && close(fd) < 0 && rc == 0)
 		rc = -errno;
-	if (rc == 0 && link(temp, path) < 0 && errno != EEXIST)
+	if (rc == 0 && linkat(AT_FDCWD, temp, AT_FDCWD, path, 0) == 0)
+		*made = true;
+	else if (rc == 0 && errno != EEXIST)
 		rc = -errno;
 	if (fd >= 0)
 		(void)unlink(temp);
@@ -192,14 +194,17 @@ static int make_new(const struct hv_keeper *k, const char *path,
 			strerror(-rc));
 }
 
-static int open_file(const struct hv_keeper *k, const char *path,
-		     struct vhd_err *err)
+int hv_keeper_file(const char *path, const uint8_t disk_id[16], bool *made,
+		   struct vhd_err *err)
 {
 	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+	struct hv_keeper k = {.fd = -1};
 	int rc;
 
+	*made = false;
+	memcpy(k.disk_id, disk_id, sizeof(k.disk_id));
 	if (fd < 0 && errno == ENOENT) {
-		rc = make_new(k, path, err);
+		rc = make_new(&k, path, made, err);
 		if (rc < 0)
 			return rc;
 		fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
@@ -212,18 +217,34 @@ static int open_file(const struct hv_keeper *k, const char *path,
 
 /* ----------------------------------------------------------------- calls -- */
 
-int hv_keeper_open(const char *path, const uint8_t disk_id[16],
-		   struct hv_keeper **out, struct vhd_err *err)
+/* Whoever hands one over may have opened it otherwise. */
+static int mode_check(int fd, struct vhd_err *err)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags >= 0 && (flags & O_ACCMODE) == O_RDWR && !(flags & O_APPEND))
+		return 0;
+	return vhd_fail(err, -EROFS, VHD_WHY_READ_ONLY, 0,
+			"the file of reservations is not open for reading and "
+			"writing");
+}
+
+int hv_keeper_take(int fd, const uint8_t disk_id[16], struct hv_keeper **out,
+		   struct vhd_err *err)
 {
 	struct hv_keeper *k = calloc(1, sizeof(*k));
 	int rc;
 
-	if (!k)
+	if (!k) {
+		(void)close(fd);
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
+	}
+	k->fd = fd;
 	memcpy(k->disk_id, disk_id, sizeof(k->disk_id));
-	k->fd = open_file(k, path, err);
-	rc = k->fd < 0 ? k->fd : lock(k->fd, err);
+	rc = mode_check(fd, err);
+	if (rc == 0)
+		rc = lock(fd, err);
 	if (rc == 0)
 		rc = read_record(k, err);
 	if (rc < 0) {
@@ -232,6 +253,15 @@ int hv_keeper_open(const char *path, const uint8_t disk_id[16],
 	}
 	*out = k;
 	return 0;
+}
+
+int hv_keeper_open(const char *path, const uint8_t disk_id[16],
+		   struct hv_keeper **out, struct vhd_err *err)
+{
+	bool made;
+	int fd = hv_keeper_file(path, disk_id, &made, err);
+
+	return fd < 0 ? fd : hv_keeper_take(fd, disk_id, out, err);
 }
 
 void hv_keeper_close(struct hv_keeper *k)

@@ -114,13 +114,17 @@ static void tap(void *arg, const uint8_t *bytes, size_t len)
 }
 
 /* Each thread's own filter; the rest was given up before them. */
-static int cpu_or_control(void *unused, enum hv_thread thread,
-			  struct vhd_err *err)
+static int thread_begins(void *unused, enum hv_thread thread,
+			 struct vhd_err *err)
 {
+	static const enum sandbox_role roles[] = {
+		[HV_THREAD_CPU] = SANDBOX_VCPU,
+		[HV_THREAD_CONTROL] = SANDBOX_CONTROL,
+		[HV_THREAD_CONSOLE] = SANDBOX_OUTPUT,
+	};
+
 	(void)unused;
-	return sandbox_filter(thread == HV_THREAD_CPU ? SANDBOX_VCPU
-						      : SANDBOX_CONTROL,
-			      hv_prog, err);
+	return sandbox_filter(roles[thread], hv_prog, err);
 }
 
 static void disks_hurry(void *arg, bool on)
@@ -224,6 +228,8 @@ static int confine(struct run *r, struct vhd_err *err)
 	int ret = sandbox_enter_no_files(
 		hv_prog, r->ctl ? ctl_server_dir_fd(r->ctl) : -1, err);
 
+	if (ret == 0)
+		ret = hv_say_begin(err);
 	if (ret == 0 && r->fwdisks)
 		ret = hv_fwdisks_start(r->fwdisks, hv_io_begins, err);
 	if (ret == 0 && r->ctl)
@@ -246,7 +252,7 @@ static int create(struct run *r, const struct hv_args *args,
 		.console_filter = con->terminal ? filter : NULL,
 		.console_tap = tap,
 		.console_arg = r,
-		.thread_begins = cpu_or_control,
+		.thread_begins = thread_begins,
 		.disks_hurry = disks_hurry,
 		.disks_renew = disks_renew,
 		.disks_arg = r,
@@ -261,6 +267,8 @@ static int create(struct run *r, const struct hv_args *args,
 	if (ret == 0 && args->name)
 		ret = ctl_server_create(args->name, r->hv, disks,
 					&r->controllers, &r->ctl, err);
+	if (ret == 0)
+		ret = hv_say_create(err);
 	return ret == 0 ? confine(r, err) : ret;
 }
 
@@ -403,6 +411,7 @@ int hv_run_kvm(const struct hv_args *args, struct hv_disks *disks,
 	added = ctl_server_close_disks(r.ctl);
 	closed = hv_disks_close(disks);
 	ctl_server_destroy(r.ctl, end_word(end));
+	hv_say_end();
 	if (added != CLI_OK)
 		closed = added;
 	return closed != CLI_OK ? closed : status;

@@ -27,7 +27,8 @@ void hv_terminal_restore(void)
 	if (!is_raw)
 		return;
 	is_raw = 0;
-	(void)tcsetattr(STDIN_FILENO, TCSADRAIN, &saved);
+	/* Not when all is written: that may never be. */
+	(void)tcsetattr(STDIN_FILENO, TCSANOW, &saved);
 }
 
 /* SA_RESETHAND: raised again, the signal does what it always did. */
@@ -75,10 +76,20 @@ bool hv_terminal_raw(void)
 	return is_raw != 0;
 }
 
-void hv_say_line(void *unused, const char *line)
+void hv_terminal_signals(bool on)
 {
-	(void)unused;
-	fprintf(stderr, "%s: %s%s\n", hv_prog, line, is_raw ? "\r" : "");
+	if (!is_raw)
+		return;
+	if (on)
+		raw.c_lflag |= ISIG;
+	else
+		raw.c_lflag &= ~(tcflag_t)ISIG;
+	(void)tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+}
+
+bool hv_terminal_is_raw(void)
+{
+	return is_raw != 0;
 }
 
 void hv_escape_show_help(void)

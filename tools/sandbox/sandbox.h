@@ -36,6 +36,7 @@ enum sandbox_role {
 	SANDBOX_IO,      /* hv: a storage channel's thread, its queue made */
 	SANDBOX_IO_PLAIN, /* the same where the kernel makes no rings */
 	SANDBOX_CONTROL, /* hv: the main thread: bus, console, the end */
+	SANDBOX_OUTPUT,  /* hv: the threads that write its console, messages */
 	SANDBOX_CTL,     /* hv: the thread that serves hv ctl */
 	SANDBOX_LINK,    /* hv: the thread of an NBD disk's connection */
 	SANDBOX_READER,  /* a tool that only reads images */

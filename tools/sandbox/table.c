@@ -4,8 +4,8 @@
  * are taken.
  *
  * A letter a role: v processor, i storage channel, a the same without rings (by
- * libaio or plain calls), c control thread, k server of hv ctl, l connection to
- * an NBD server; r reader, w writer, n (net) remote.
+ * libaio or plain calls), c control thread, o console and messages, k server of
+ * hv ctl, l connection to an NBD server; r reader, w writer, n (net) remote.
  * Source: seccomp(2); what glibc 2.36 and liburing 2.3 call.
  */
 #include <errno.h>
@@ -27,13 +27,14 @@ enum {
 	I = SANDBOX_BIT(SANDBOX_IO),
 	A = SANDBOX_BIT(SANDBOX_IO_PLAIN),
 	C = SANDBOX_BIT(SANDBOX_CONTROL),
+	O = SANDBOX_BIT(SANDBOX_OUTPUT),
 	K = SANDBOX_BIT(SANDBOX_CTL),
 	L = SANDBOX_BIT(SANDBOX_LINK),
 	R = SANDBOX_BIT(SANDBOX_READER),
 	W = SANDBOX_BIT(SANDBOX_WRITER),
 	N = SANDBOX_BIT(SANDBOX_REMOTE),
 	IA = I | A,
-	HV = V | IA | C | K | L,
+	HV = V | IA | C | O | K | L,
 	LN = L | N,
 	WN = W | N,
 	TOOL = R | W | N,
@@ -141,7 +142,7 @@ static const struct sandbox_rule rules[] = {
 	ANY(preadv, A | C | TOOL, "the sync engine"),
 	ANY(pwritev, A | C | WN, "the sync engine"),
 	ANY(lseek, K | TOOL, "length of files, where holes are"),
-	ANY(close, IA | C | K | L | TOOL, "what is no longer needed"),
+	ANY(close, IA | C | O | K | L | TOOL, "what is no longer needed"),
 	ANY(fdatasync, IA | C | K | WN, "metadata to the disk, in order"),
 	ANY(ftruncate, IA | C | K | TOOL, "length of images; a memory file's"),
 	ANY(fallocate, IA | C | K | WN, "space ahead of data, holes"),
@@ -149,7 +150,7 @@ static const struct sandbox_rule rules[] = {
 	ONE_OF(ioctl, V | C | K | TOOL, 1, ioctls, "KVM, terminals, disks"),
 
 	/* waiting and being woken */
-	ANY(poll, IA | C | K | L | TOOL, "wait for events"),
+	ANY(poll, IA | C | O | K | L | TOOL, "wait for events"),
 	ANY(futex, ALL, "locks and ends of threads"),
 	ANY(restart_syscall, ALL, "a wait goes on after a stop"),
 	ANY(clock_gettime, ALL, "where the clock is no part of the vDSO"),
@@ -276,6 +277,7 @@ const char *sandbox_role_name(enum sandbox_role role)
 		[SANDBOX_IO] = "storage channel",
 		[SANDBOX_IO_PLAIN] = "storage channel without rings",
 		[SANDBOX_CONTROL] = "control thread",
+		[SANDBOX_OUTPUT] = "console and messages",
 		[SANDBOX_CTL] = "server of hv ctl",
 		[SANDBOX_LINK] = "connection to a server",
 		[SANDBOX_READER] = "reader",
