@@ -85,14 +85,16 @@ IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_data.c hv/chip/ide_dma.c \
            hv/chip/ide_ata.c hv/chip/ide_identify.c hv/chip/ide_atapi.c \
            hv/chip/ide_packet.c
 
+INT13_SRC := $(addprefix hv/int13/,call.c move.c chs.c edd.c disc.c) \
+             hv/eltorito.c
+
 HV_SRC := hv/kvm.c hv/notice.c hv/partition.c hv/restart.c hv/machine.c \
           hv/vcpu.c hv/exits.c hv/control.c hv/console.c hv/outlet.c \
           hv/ask.c hv/stand.c hv/service.c $(IC_SRC) \
           hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c \
           hv/board.c hv/acpi.c \
-          hv/bzimage.c hv/boot_linux.c hv/boot_bios.c hv/int13.c \
-          hv/eltorito.c hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c \
-          hv/chip/fwcfg.c \
+          hv/bzimage.c hv/boot_linux.c hv/boot_bios.c $(INT13_SRC) \
+          hv/chip/uart.c hv/chip/cmos.c hv/chip/pm.c hv/chip/fwcfg.c \
           hv/piix.c hv/smbios.c $(IDE_SRC)
 
 # What a SCSI device does; no rings, no threads.
@@ -323,7 +325,7 @@ FUZZ := vmbus_ring vmbus_message storvsp_packet storvsp_session scsi_cdb \
         tool_stream tool_freemap hv_ctl hv_ide hv_fwcfg hv_int13 \
         hv_ic
 FUZZ_SRC_hv_fwcfg := hv/chip/fwcfg.c hv/gpa.c
-FUZZ_SRC_hv_int13 := hv/int13.c hv/eltorito.c hv/gpa.c
+FUZZ_SRC_hv_int13 := $(INT13_SRC) hv/gpa.c
 FUZZ_SRC_hv_ctl := tools/hv/ctl_request.c $(CLI_SRC) $(VHD_SRC)
 FUZZ_LIBS_hv_ctl := $(LIBS_VHD) $(LIBS_TOOLS)
 FUZZ_SRC_hv_ic := $(IC_SRC) $(VMBUS_SRC) tests/lib/guest.c \
@@ -419,7 +421,7 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  hv/chip/uart.c:hv_pio_mmio hv/chip/cmos.c:hv_pio_mmio \
                  hv/chip/pm.c:hv_pio_mmio hv/bzimage.c:hv_loader \
                  hv/boot_linux.c:hv_loader hv/chip/fwcfg.c:hv_fwcfg \
-                 hv/int13.c:hv_int13 hv/eltorito.c:hv_int13 tools/convert/args.c:tool_args \
+                 $(INT13_SRC:=:hv_int13) tools/convert/args.c:tool_args \
                  tools/hv/ctl_request.c:hv_ctl \
                  hv/ic/icmsg.c:hv_ic hv/ic/text.c:hv_ic hv/ic/kvp.c:hv_ic \
                  hv/ic/vss.c:hv_ic hv/ic/shutdown.c:hv_ic \

@@ -263,15 +263,7 @@ static void master(struct world *w)
 
 static void begin(struct world *w)
 {
-	*w = (struct world){
-		.fail_after = CALLS_MAX,
-		.disks = {
-			.disk = {&w->disk[0], &w->disk[1]},
-			.disks = 2,
-			.dvd = {&w->dvd},
-			.dvds = 1,
-		},
-	};
+	*w = (struct world){.fail_after = CALLS_MAX};
 	world = w;
 	w->ram = calloc(1, RAM_BYTES);
 	w->disc = calloc(DISC_BLOCKS, 2048);
@@ -283,6 +275,9 @@ static void begin(struct world *w)
 				      true, false, {0}};
 	w->dvd = (struct hv_disk){&ops, &w->dvd, DISC_BLOCKS, 2048, true, true,
 				  {0}};
+	hv_int13_disks_add(&w->disks, &w->disk[0]);
+	hv_int13_disks_add(&w->disks, &w->disk[1]);
+	hv_int13_disks_add(&w->disks, &w->dvd);
 	must(hv_mem_create(&w->mem) == 0);
 	must(hv_mem_add(w->mem, 0, RAM_BYTES, w->ram) == 0);
 	must(hv_int13_create(w->mem, &w->disks, &w->h) == 0);
@@ -292,11 +287,14 @@ static void begin(struct world *w)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = {data, size};
+	struct hv_int13_stats stats;
 	struct world w;
 
 	begin(&w);
 	for (unsigned n = 0; in.left > 0 && n < 100; n++)
 		act(&w, &in);
+	hv_int13_get_stats(w.h, &stats);
+	must(stats.errors <= stats.calls);
 	hv_int13_destroy(w.h);
 	hv_mem_destroy(w.mem);
 	free(w.ram);

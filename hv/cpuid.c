@@ -49,14 +49,16 @@ static const struct {
 #define STIMERS BIT(3)         /* EAX */
 #define STIMERS_DIRECT BIT(19) /* EDX */
 
-/* Leaf 4: AutoEOI is deprecated, so that hardware interrupt virtualization
- * stays on. Where there is none, the synthetic APIC MSRs: of these a guest with
- * x2APIC takes the EOI alone, for which it looks at its assist page first, and
- * has no exit for most of its interrupts. Flush and IPI hypercalls help only
- * where there is another processor.
+/* Leaf 4: relaxed timing. Where the processor virtualizes interrupts AutoEOI is
+ * deprecated, so that it goes on to. Where it does not, VMBus's interrupts get
+ * AutoEOI, and the others the synthetic APIC MSRs: of these a guest with x2APIC
+ * takes the EOI alone, for which it looks at its assist page first, and has no
+ * exit for most of its interrupts. Flush and IPI hypercalls help only where
+ * there is another processor.
  */
-#define HINTS_ALWAYS (BIT(5) | BIT(9))
+#define HINTS_ALWAYS BIT(5)
 #define HINT_APIC_MSRS BIT(3)
+#define HINT_NO_AUTO_EOI BIT(9)
 #define HINT_REMOTE_FLUSH BIT(2)
 #define HINTS_SMP (HINT_REMOTE_FLUSH | BIT(10) | BIT(11))
 #define SPIN_NEVER_NOTIFY 0xffffffffu
@@ -221,7 +223,9 @@ static bool append_hyperv(const struct hv_cpuid *hyperv, uint32_t cpus,
 		{.function = LEAF_VERSION, .eax = 20348, .ebx = 10u << 16},
 		*leaf3,
 		{.function = LEAF_HINTS,
-		 .eax = HINTS_ALWAYS | (have & HINT_APIC_MSRS) |
+		 .eax = HINTS_ALWAYS |
+			(have & HINT_APIC_MSRS ? HINT_APIC_MSRS
+					       : HINT_NO_AUTO_EOI) |
 			(cpus > 1 ? have & HINTS_SMP : 0),
 		 .ebx = SPIN_NEVER_NOTIFY},
 		{.function = LEAF_LIMITS, .eax = cpus, .ebx = cpus},

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The option ROM: INT 13h for the disks that hv has, and a way to start from a
- * disc. All that is done is done at an exit (int13.c); what comes back is in
+ * disc. All that is done is done at an exit (int13/); what comes back is in
  * the registers, and in two flags: carry is the caller's carry, zero says that
  * the drive is not ours.
  *

@@ -25,6 +25,7 @@ rules()
 	hv/gpa.         FLOOR hv/gpa.h
 	hv/ic.h         FLOOR hv/gpa.h hv/vmbus.h
 	hv/ic/          FLOOR hv/gpa.h hv/vmbus.h hv/ic.h hv/ic/
+	hv/int13/       FLOOR hv/gpa.h hv/disk.h hv/eltorito.h hv/int13.h hv/int13/
 	hv/outlet.      FLOOR hv/outlet.h
 	hv/             FLOOR KVM hv/*.h hv/chip/
 	storvsp/scsi/   FLOOR vhd/vhd.h storvsp/storvsp.h storvsp/wire.h storvsp/scsi/
