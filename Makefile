@@ -237,8 +237,8 @@ UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storv
 # Its libraries' allocations are the test's own functions.
 UNIT_COUNTED := storvsp_nomem
 UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_nested \
-              tools_keeper tools_fwdisk tools_firmware tools_inspect \
-              tools_size tools_bench tools_digest tools_stream tools_place \
+              tools_keeper tools_fwdisk tools_fwstress tools_firmware \
+              tools_inspect tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt tools_sandbox tools_ctl tools_ctl_request \
               tools_ctl_disk tools_ctl_guest tools_ctl_patience tools_accel
 SRC_tools_bench := tools/verb/bench_run.c
@@ -248,6 +248,7 @@ SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
 SRC_tools_fwdisk  := tools/hv/fwdisk.c tools/hv/fwdisk_place.c
+SRC_tools_fwstress := $(SRC_tools_fwdisk)
 SRC_tools_firmware := tools/hv/firmware.c $(HV_ARGS_SRC)
 SRC_tools_hv      := $(addprefix tools/hv/,args.c limit.c pin.c escape.c) \
                      $(HV_TERMINAL_SRC)

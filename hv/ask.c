@@ -186,6 +186,21 @@ static void give_input(struct hv *hv)
 	}
 }
 
+/* ... wherever it stands. */
+static void forget_input(struct hv *hv)
+{
+	struct hv_ask **at = &hv->life.input, *a;
+
+	while ((a = *at)) {
+		if (!atomic_load(&a->dropped)) {
+			at = &a->next;
+			continue;
+		}
+		*at = a->next;
+		tell(hv, a);
+	}
+}
+
 static void paused(struct hv *hv)
 {
 	struct hv_ask *a;
@@ -213,6 +228,7 @@ void hv_asks_serve(struct hv *hv)
 		carry_out(hv, a);
 	}
 	give_input(hv);
+	forget_input(hv);
 	if (l->pausing && hv_all_stand(hv))
 		paused(hv);
 	if (hv_time_take(hv, &utc, &ref))

@@ -392,6 +392,29 @@ static void input_that_is_dropped_is_told_at_once(void **state)
 	end(hv, t, files);
 }
 
+static void input_behind_one_that_waits_can_be_dropped(void **state)
+{
+	static struct asked first, second, info;
+	unsigned files = fake_open_files();
+	struct hv *hv;
+	pthread_t t;
+
+	(void)state;
+	fake_reset();
+	t = start(&hv, 0);
+	first.a.bytes = second.a.bytes = (const uint8_t *)"abc";
+	first.a.len = second.a.len = 3;
+	assert_int_equal(begin(hv, &first, HV_ASK_INPUT), 0);
+	assert_int_equal(begin(hv, &second, HV_ASK_INPUT), 0);
+	hv_ask_drop(&second.a);
+	/* the second answer comes when all was done that went with the first */
+	assert_int_equal(ask(hv, &info, HV_ASK_INFO), 0);
+	assert_int_equal(ask(hv, &info, HV_ASK_INFO), 0);
+	assert_int_equal(second.times, 1);
+	assert_int_equal(first.times, 0);
+	end(hv, t, files);
+}
+
 /* The sender had gone before anybody looked; the guest listens. */
 static void input_that_fits_is_given_although_it_is_dropped(void **state)
 {
@@ -552,6 +575,7 @@ int main(void)
 		T(a_guest_that_is_to_end_does_not_wait_for_its_console),
 		T(each_is_told_once_whenever_it_is_asked),
 		T(input_that_is_dropped_is_told_at_once),
+		T(input_behind_one_that_waits_can_be_dropped),
 		T(input_that_fits_is_given_although_it_is_dropped),
 		T(a_run_that_fails_tells_who_asked),
 		T(who_asks_is_heard_while_the_guest_does_nothing_but_reset),

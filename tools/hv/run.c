@@ -314,7 +314,7 @@ static void say_stats(const struct run *r, const struct hv_args *args)
 	};
 	struct hv_stats s;
 	uint64_t all = 0;
-	char line[320];
+	char line[400]; /* whatever the numbers are */
 	size_t len;
 
 	hv_get_stats(r->hv, &s);
