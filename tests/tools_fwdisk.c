@@ -251,7 +251,7 @@ static void a_disk_that_grew_is_larger_for_the_next_machine(void **state)
 	comes(w, 3, 63, img, false);
 	hv_fwdisks_renew(w->f);
 	started(w);
-	hv_fwdisks_hold(w->f, 3, 63);
+	assert_int_equal(hv_fwdisks_hold(w->f, 3, 63, 60000, &err), 0);
 	if (vhd_grow(img, 128 << 10, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_int_equal(hv_fwdisks_let_go(w->f, 3, 63, &err), 0);
@@ -263,6 +263,38 @@ static void a_disk_that_grew_is_larger_for_the_next_machine(void **state)
 	assert_int_equal(read_there(w, 3, 63, 256, 512), -EINVAL);
 	hv_fwdisks_forget(w->f, 3, 63);
 	assert_int_equal(vhd_close(img, &err), 0);
+}
+
+static void *reads(void *arg)
+{
+	static uint8_t b[512];
+
+	return (void *)(intptr_t)get(arg, 0, 0, b, sizeof(b));
+}
+
+/* However long the image takes to grow: the guest opens its controllers, the
+ * next who wants to hold it is told, and the machine can stop although a
+ * processor waits.
+ */
+static void who_holds_the_images_holds_up_nobody_for_ever(void **state)
+{
+	struct world *w = *state;
+	struct vhd_err err;
+	pthread_t t;
+	void *result;
+
+	started(w);
+	assert_int_equal(hv_fwdisks_hold(w->f, 0, 0, 1, &err), 0);
+	hv_fwdisks_guest_has(w->f, 0, true);
+	hv_fwdisks_guest_has(w->f, 0, false);
+	assert_int_equal(hv_fwdisks_hold(w->f, 0, 1, 1, &err), -EBUSY);
+	assert_int_equal(pthread_create(&t, NULL, reads, w), 0);
+	hv_fwdisks_hurry(w->f, true);
+	assert_int_equal(pthread_join(t, &result), 0);
+	assert_int_equal((intptr_t)result, -ECANCELED);
+	hv_fwdisks_hurry(w->f, false);
+	assert_int_equal(hv_fwdisks_let_go(w->f, 0, 0, &err), 0);
+	assert_int_equal((intptr_t)reads(w), 0);
 }
 
 static void the_list_is_of_the_disks_that_the_machine_began_with(void **state)
@@ -593,7 +625,7 @@ static void an_image_leaves_where_a_request_hangs(void **state)
 
 	started(s->w);
 	hang(s, VHD_OP_READ);
-	hv_fwdisks_hold(s->w->f, 0, 0);
+	assert_int_equal(hv_fwdisks_hold(s->w->f, 0, 0, 60000, NULL), 0);
 	assert_int_equal(hv_fwdisks_let_go(s->w->f, 0, 0, NULL), 0);
 	assert_true(hung_result(s) < 0);
 	assert_int_equal(get(s->w, 0, 0, (uint8_t[512]){0}, 512), 0);
@@ -614,6 +646,7 @@ int main(void)
 		WORLD(writes_are_the_guest_s_while_it_has_the_controller),
 		WORLD(an_image_that_leaves_is_no_medium),
 		WORLD(a_disk_that_grew_is_larger_for_the_next_machine),
+		WORLD(who_holds_the_images_holds_up_nobody_for_ever),
 		WORLD(the_list_is_of_the_disks_that_the_machine_began_with),
 		WORLD(another_disk_at_a_place_is_none_before_a_reset),
 		WORLD(a_disc_that_is_changed_is_there_after_a_reset),

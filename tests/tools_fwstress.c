@@ -133,7 +133,7 @@ static void *ctl(void *arg)
 
 	for (unsigned n = 0; n < GROWTHS; n++) {
 		*faults += hv_fwdisks_put(w->f, 0, 1, &is, &err) != 0;
-		hv_fwdisks_hold(w->f, 0, 0);
+		*faults += hv_fwdisks_hold(w->f, 0, 0, 60000, &err) != 0;
 		size += 1u << 20;
 		*faults += vhd_grow(w->disks.img[0], size, &err) != 0;
 		*faults += hv_fwdisks_let_go(w->f, 0, 0, &err) != 0;

@@ -562,9 +562,10 @@ static int grow(struct ctl_disks *d, const struct ctl_request *r,
 {
 	struct hv_fwdisks *f = d->controllers->fwdisks;
 	struct vhd_err lost;
-	int rc;
+	int rc = hv_fwdisks_hold(f, r->controller, r->lun, FREEZE_MS, err);
 
-	hv_fwdisks_hold(f, r->controller, r->lun);
+	if (rc)
+		return rc;
 	rc = vhd_grow(img, size, err);
 	if (hv_fwdisks_let_go(f, r->controller, r->lun, &lost) < 0)
 		hv_say_line(NULL, lost.text);

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 /* For a request to end by itself when somebody waits who has to go on. */
-#define GRACE_S 1
+#define GRACE_MS 1000u
 /* ... and for one that was cancelled, where it is for an NBD server to end it;
  * then for the server, which is given up.
  */
@@ -151,37 +151,63 @@ static void *thread_main(void *arg)
 
 /* ---------------------------------------------------------------- callers */
 
-/* Have the lock, and the place for a request. */
-static void take_turn(struct hv_fwdisks *f)
+/* Have the lock, and the place for a request: false where the machine stops
+ * meanwhile, and only the lock is there.
+ */
+static bool take_turn(struct hv_fwdisks *f)
 {
 	pthread_mutex_lock(&f->lock);
-	while (f->turn != TURN_FREE || f->urgent)
+	while (f->turn != TURN_FREE || f->urgent) {
+		if (f->hurry || f->stop)
+			return false;
 		pthread_cond_wait(&f->moved, &f->lock);
+	}
+	return true;
 }
 
-/* With the lock: until it is so. What is in flight has its time to end by
- * itself, and is then ended: whoever calls serves the whole guest, or a person.
- */
-static void until(struct hv_fwdisks *f,
-		  bool (*so)(const struct hv_fwdisks *f, unsigned controller),
-		  unsigned controller)
+static struct timespec after_ms(unsigned ms)
 {
-	struct timespec due;
-	bool late = false;
+	struct timespec t;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &due);
-	due.tv_sec += GRACE_S;
-	while (!so(f, controller)) {
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_sec += ms / 1000;
+	t.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (t.tv_nsec >= 1000000000) {
+		t.tv_nsec -= 1000000000;
+		t.tv_sec++;
+	}
+	return t;
+}
+
+/* With the lock: until it is so, or for `most_ms` (0: as long as it takes);
+ * whether it is. What is in flight has its time to end by itself, and is then
+ * ended: whoever calls serves the whole guest, or a person.
+ */
+static bool until(struct hv_fwdisks *f,
+		  bool (*so)(const struct hv_fwdisks *f, unsigned controller),
+		  unsigned controller, unsigned most_ms)
+{
+	const struct timespec grace = after_ms(GRACE_MS);
+	const struct timespec end = after_ms(most_ms);
+	bool late = most_ms && most_ms <= GRACE_MS, over = false;
+
+	while (!so(f, controller) && !over) {
 		if (!late) {
 			late = pthread_cond_clockwait(&f->moved, &f->lock,
 						      CLOCK_MONOTONIC,
-						      &due) == ETIMEDOUT;
+						      &grace) == ETIMEDOUT;
 			continue;
 		}
 		f->evict = true;
 		wake(f);
-		pthread_cond_wait(&f->moved, &f->lock);
+		if (!most_ms)
+			pthread_cond_wait(&f->moved, &f->lock);
+		else
+			over = pthread_cond_clockwait(&f->moved, &f->lock,
+						      CLOCK_MONOTONIC,
+						      &end) == ETIMEDOUT;
 	}
+	return so(f, controller);
 }
 
 static bool is_free(const struct hv_fwdisks *f, unsigned unused)
@@ -199,12 +225,24 @@ static bool writes_nothing(const struct hv_fwdisks *f, unsigned controller)
 }
 
 /* As take_turn, before all who ask for a request only. */
-void fwdisks_take_turn_first(struct hv_fwdisks *f)
+bool fwdisks_take_turn_within(struct hv_fwdisks *f, unsigned most_ms)
 {
+	bool taken;
+
 	pthread_mutex_lock(&f->lock);
 	f->urgent++;
-	until(f, is_free, 0);
+	taken = until(f, is_free, 0, most_ms);
 	f->urgent--;
+	if (taken)
+		return true;
+	pthread_cond_broadcast(&f->moved); /* others go on */
+	pthread_mutex_unlock(&f->lock);
+	return false;
+}
+
+void fwdisks_take_turn_first(struct hv_fwdisks *f)
+{
+	(void)fwdisks_take_turn_within(f, 0);
 }
 
 void fwdisks_end_turn(struct hv_fwdisks *f)
@@ -245,7 +283,10 @@ static int submit(struct fwdisk *d, struct vhd_req *req)
 	struct hv_fwdisks *f = d->all;
 	int rc;
 
-	take_turn(f);
+	if (!take_turn(f)) {
+		pthread_mutex_unlock(&f->lock);
+		return -ECANCELED;
+	}
 	rc = refusal(f, d, req->op);
 	if (rc == 0) {
 		f->req = *req;
@@ -313,7 +354,7 @@ void hv_fwdisks_guest_has(struct hv_fwdisks *f, unsigned controller, bool yes)
 	pthread_mutex_lock(&f->lock);
 	f->guest_has[controller] = yes; /* no write begins any more */
 	if (yes)
-		until(f, writes_nothing, controller);
+		(void)until(f, writes_nothing, controller, 0);
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -321,6 +362,7 @@ void hv_fwdisks_hurry(struct hv_fwdisks *f, bool on)
 {
 	pthread_mutex_lock(&f->lock);
 	f->hurry = on;
+	pthread_cond_broadcast(&f->moved);
 	pthread_mutex_unlock(&f->lock);
 	wake(f);
 }

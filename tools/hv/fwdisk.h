@@ -71,13 +71,15 @@ void hv_fwdisks_renew(struct hv_fwdisks *f);
 
 /* The guest's driver has a controller's disks, or not any more. */
 void hv_fwdisks_guest_has(struct hv_fwdisks *f, unsigned controller, bool yes);
-/* Nobody is at any image by this door from here until `let_go`, which follows
- * soon: vCPUs wait for it; and the one at this place is attached to no queue
- * here. A request that does not end within seconds is ended (-ECANCELED). Not
- * from this file's thread. `f` may be NULL.
- * Errors of let_go: what vhd_queue_attach says; then it has no medium.
+/* Nobody is at any image by this door from here until `let_go`: vCPUs wait for
+ * that, unless the machine stops; and the one at this place is attached to no
+ * queue here. A request that does not end within a second is ended
+ * (-ECANCELED). Not from this file's thread. `f` may be NULL.
+ * Errors: -EBUSY, where one does not end in `most_ms`: then nothing is held. Of
+ * let_go: what vhd_queue_attach says; then it has no medium.
  */
-void hv_fwdisks_hold(struct hv_fwdisks *f, unsigned controller, unsigned lun);
+int hv_fwdisks_hold(struct hv_fwdisks *f, unsigned controller, unsigned lun,
+		    unsigned most_ms, struct vhd_err *err);
 int hv_fwdisks_let_go(struct hv_fwdisks *f, unsigned controller, unsigned lun,
 		      struct vhd_err *err);
 /* What is at this place is gone, and its image about to be closed: no medium

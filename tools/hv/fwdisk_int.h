@@ -25,6 +25,7 @@ enum turn {
 	TURN_ASKED,   /* `req`, or `leaving` or `coming`, is for the thread */
 	TURN_WORKING, /* the thread has it */
 	TURN_DONE,    /* for the one who asked */
+	TURN_HELD,    /* by somebody without the lock: hv_fwdisks_hold */
 };
 
 struct hv_fwdisks {
@@ -64,6 +65,10 @@ extern const struct hv_disk_ops fwdisk_ops; /* of a struct fwdisk */
  * only; what is in flight has its time to end by itself, and is then ended.
  */
 void fwdisks_take_turn_first(struct hv_fwdisks *f);
+/* The same, at most so long: false, and without the lock, where it is not to be
+ * had.
+ */
+bool fwdisks_take_turn_within(struct hv_fwdisks *f, unsigned most_ms);
 void fwdisks_end_turn(struct hv_fwdisks *f);
 /* With the turn: the thread does what is asked for, to its end. */
 void fwdisks_ask(struct hv_fwdisks *f);

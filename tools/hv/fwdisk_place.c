@@ -5,6 +5,7 @@
  */
 #include "fwdisk_int.h"
 
+#include <errno.h>
 #include <string.h>
 
 void fwdisk_leave(struct hv_fwdisks *f, struct fwdisk *d)
@@ -115,13 +116,21 @@ int hv_fwdisks_put(struct hv_fwdisks *f, unsigned controller, unsigned lun,
 	return rc;
 }
 
-void hv_fwdisks_hold(struct hv_fwdisks *f, unsigned controller, unsigned lun)
+int hv_fwdisks_hold(struct hv_fwdisks *f, unsigned controller, unsigned lun,
+		    unsigned most_ms, struct vhd_err *err)
 {
 	if (!f)
-		return;
-	fwdisks_take_turn_first(f);
+		return 0;
+	if (!fwdisks_take_turn_within(f, most_ms))
+		return vhd_fail(err, -EBUSY, VHD_WHY_IO, 0,
+				"what firmware or the IDE controller began "
+				"does not end within %u s; nothing was "
+				"changed", most_ms / 1000);
 	detach(f, &f->place[controller][lun]);
-	/* and keep the lock */
+	/* Not the lock: whoever holds a turn may take long. */
+	f->turn = TURN_HELD;
+	pthread_mutex_unlock(&f->lock);
+	return 0;
 }
 
 int hv_fwdisks_let_go(struct hv_fwdisks *f, unsigned controller, unsigned lun,
@@ -131,6 +140,7 @@ int hv_fwdisks_let_go(struct hv_fwdisks *f, unsigned controller, unsigned lun,
 
 	if (!f)
 		return 0;
+	pthread_mutex_lock(&f->lock);
 	rc = attach(f, &f->place[controller][lun], err);
 	fwdisks_end_turn(f);
 	return rc;
