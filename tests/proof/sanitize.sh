@@ -27,7 +27,7 @@ threaded='vhd_threads vhd_queue vhd_queue_flush vhd_queue_host vhd_queue_alloc
 vhd_written_flush vhd_engine vhd_model vhd_nbd_wait storvsp_thread
 storvsp_channels storvsp_reset storvsp_full storvsp_remove storvsp_ide
 storvsp_attention storvsp_compare vmbus_stress vmbus_fence hv_chips hv_pci
-hv_synic hv_kvm hv_reset hv_ask hv_outlet tools_digest tools_fwdisk
+hv_synic hv_kvm hv_rouse hv_reset hv_ask hv_outlet tools_digest tools_fwdisk
 tools_fwstress tools_ctl tools_ctl_disk tools_ctl_guest'
 # Short ones, of each library: valgrind takes its time.
 sample='vhd_repair vmbus_gpadl storvsp_vsp'
