@@ -43,7 +43,8 @@ struct world {
 	struct hv_board *board;
 	struct model m;
 	int64_t now_s, latched_s;
-	bool line, stopped;
+	bool line, stopped, hurried;
+	bool lossy; /* one of the two once */
 	enum hv_pm_request power;
 	unsigned power_count, wakes;
 	uint8_t out[OUTPUT_MAX]; /* written, not yet taken */
@@ -81,6 +82,14 @@ static int64_t on_now(void *arg)
 	struct world *w = arg;
 
 	return w->now_s;
+}
+
+/* Without the lock: it may look at the board. */
+static void on_wait(void *arg)
+{
+	const struct world *w = arg;
+
+	must(w->hurried && hv_board_has_output(w->board));
 }
 
 static const struct hv_board_ops ops = {on_irq, on_power, on_wake, on_now};
@@ -360,13 +369,19 @@ static void byte_out(struct world *w, unsigned port, uint8_t v)
 static void drain(struct world *w, size_t cap)
 {
 	static uint8_t got[OUTPUT_MAX];
-	size_t n = hv_board_output(w->board, got, cap);
+	bool waits = cap % 2 && w->out_count > 0; /* there are some: at once */
+	size_t n = waits ? hv_board_output_wait(w->board, got, cap)
+			 : hv_board_output(w->board, got, cap);
+	struct hv_board_output o;
 
 	must(n == (cap < w->out_count ? cap : w->out_count));
 	must(memcmp(got, w->out, n) == 0);
 	w->out_count -= n;
 	memmove(w->out, w->out + n, w->out_count);
 	must(hv_board_has_output(w->board) == (w->out_count > 0));
+	hv_board_output_state(w->board, &o);
+	must(o.left == w->out_count);
+	must(o.lost == 0 || w->lossy);
 }
 
 static void io_in(struct world *w, unsigned port, unsigned size, uint32_t count)
@@ -398,7 +413,7 @@ static void io_out(struct world *w, struct input *in, unsigned port,
 		own = 64;
 	for (size_t i = 0; i < own; i++)
 		bytes[i] = (uint8_t)take(in, 1);
-	if (!w->stopped && OUTPUT_MAX - w->out_count < n)
+	if (!w->stopped && !w->hurried && OUTPUT_MAX - w->out_count < n)
 		drain(w, OUTPUT_MAX);
 	w->m.asked_count = 0;
 	hv_board_out(w->board, (uint16_t)port, size, count, bytes);
@@ -431,7 +446,7 @@ static void reset(struct world *w)
 	hv_board_reset(w->board);
 	w->m = (struct model){.dll = 1, .control[0] = 1};
 	w->latched_s = -1;
-	w->line = w->stopped = false;
+	w->line = w->stopped = w->hurried = false;
 }
 
 static void clock_set(struct world *w, struct input *in)
@@ -471,7 +486,12 @@ static void other(struct world *w, unsigned what)
 	switch (what) {
 	case 0xffff:
 		hv_board_stop(w->board);
-		w->stopped = true;
+		w->stopped = w->lossy = true;
+		break;
+	case 0xfffc: /* nobody waits for who reads it */
+		hv_board_hurry(w->board, 0);
+		hv_board_stir(w->board);
+		w->hurried = w->lossy = true;
 		break;
 	case 0xfffe:
 		reset(w);
@@ -523,6 +543,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	w.m.control[0] = 1;
 	w.m.base_kib = 0x80;
 	must(hv_board_create(&ops, &w, &w.board) == 0);
+	hv_board_on_wait(w.board, on_wait, &w);
 	hv_board_cmos_set(w.board, HV_CMOS_BASE_KIB, 0x80);
 	while (in.left > 0)
 		act(&w, &in);
