@@ -90,7 +90,7 @@ INT13_SRC := $(addprefix hv/int13/,call.c move.c chs.c edd.c disc.c) \
 
 HV_SRC := hv/kvm.c hv/notice.c hv/partition.c hv/restart.c hv/machine.c \
           hv/vcpu.c hv/exits.c hv/control.c hv/console.c hv/outlet.c \
-          hv/ask.c hv/stand.c hv/service.c $(IC_SRC) \
+          hv/ask.c hv/rouse.c hv/stand.c hv/service.c $(IC_SRC) \
           hv/memory.c hv/cpuid.c hv/synic.c hv/hypercall.c hv/irq.c \
           hv/board.c hv/acpi.c \
           hv/bzimage.c hv/boot_linux.c hv/boot_bios.c $(INT13_SRC) \
@@ -216,9 +216,9 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
               vmbus_hostile vmbus_pass \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
-           hv_hypercall_fetch hv_kvm hv_reset hv_ask hv_outlet hv_ic hv_ic_hostile \
-           hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg hv_int13 hv_bios \
-           hv_smbios
+           hv_hypercall_fetch hv_kvm hv_rouse hv_reset hv_ask hv_outlet hv_ic \
+           hv_ic_hostile hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg \
+           hv_int13 hv_bios hv_smbios
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
                 storvsp_trace \
                 storvsp_session storvsp_command storvsp_inquiry storvsp_mode \
@@ -596,7 +596,7 @@ $(BUILD)/tests/vhd_bound $(BUILD)/tests/vmbus_bound: \
 FAKE_KVM := -Wl,--wrap=open64,--wrap=ioctl,--wrap=eventfd,--wrap=mmap64 \
   -Wl,--wrap=munmap,--wrap=madvise,--wrap=write,--wrap=pthread_create \
   -Wl,--wrap=hv_cpu_virtualizes
-FAKED_KVM := $(addprefix $(BUILD)/tests/,hv_kvm hv_reset hv_ask)
+FAKED_KVM := $(addprefix $(BUILD)/tests/,hv_kvm hv_rouse hv_reset hv_ask)
 $(FAKED_KVM): LDFLAGS_ALL += $(FAKE_KVM)
 $(FAKED_KVM): $(call obj,tests/lib/fakekvm.c)
 $(BUILD)/tests/hv_bios: LDFLAGS_ALL += -Wl,--wrap=ioctl

@@ -95,10 +95,13 @@ void hv_console_end(struct hv *hv)
 	if (hv_outlet_end(l->console, patience_ms(hv), ALL_MS)) {
 		hv_console_say_lost(hv);
 	} else {
+		uint64_t lost;
+
 		hv_board_output_state(hv->board, &o);
+		lost = o.lost - l->told_lost + o.left;
 		hv_say(hv, "console: nobody takes its output: %llu bytes and "
 			   "what was on its way are lost",
-		       (unsigned long long)(o.lost - l->told_lost + o.left));
+		       (unsigned long long)lost);
 	}
 	l->console = NULL;
 }

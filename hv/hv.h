@@ -95,6 +95,8 @@ enum hv_cause {
 struct hv_stats {
 	uint64_t entered_ns;       /* CLOCK_MONOTONIC at the first entry; or 0 */
 	uint64_t left[HV_CAUSES];  /* of all processors and machines */
+	uint64_t roused;           /* halts ended: the host's KVM sits in an
+				    * emulator that begins some too early */
 };
 
 /* Why hv_run returned. */

@@ -45,6 +45,10 @@ struct hv_life {
 	struct hv_ic *ic;
 	struct hv_source service[HV_IC_SERVICES], timer;
 
+	/* rouse.c */
+	struct hv_source rouse;
+	uint32_t rouse_next;
+
 	/* ask.c; `lock` guards the first three */
 	pthread_mutex_t lock;
 	struct hv_ask *asked;
@@ -82,6 +86,14 @@ int64_t hv_now_ms(void);
 int hv_services_create(struct hv *hv, struct vhd_err *err);
 /* After any call into hv/ic.h: when it wants to be looked at next. */
 void hv_services_plan(struct hv *hv);
+
+/* rouse.c: whether processors sleep through interrupts here; once, before any
+ * runs, to have them roused where they do (-ENOSPC); and a processor, before it
+ * enters the guest.
+ */
+bool hv_rouse_needed(void);
+int hv_rouse_create(struct hv *hv);
+void hv_vcpu_rouse(struct hv_vcpu *v);
 
 /* ask.c: carry out what was asked; then, and when the run ends, refuse the
  * rest.

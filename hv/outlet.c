@@ -147,7 +147,8 @@ static int start(struct hv_outlet *o)
 	return rc;
 }
 
-static void init(struct hv_outlet *o, const struct hv_outlet_opts *opts)
+/* 0 or a negative errno: why the descriptor, which is one, is not to be had. */
+static int init(struct hv_outlet *o, const struct hv_outlet_opts *opts)
 {
 	pthread_condattr_t attr;
 
@@ -158,17 +159,25 @@ static void init(struct hv_outlet *o, const struct hv_outlet_opts *opts)
 	pthread_cond_init(&o->moved, &attr);
 	pthread_condattr_destroy(&attr);
 	o->fd = opts->fd < 0 ? -1 : fcntl(opts->fd, F_DUPFD_CLOEXEC, 3);
+	return opts->fd < 0 || o->fd >= 0 || errno == EBADF ? 0 : -errno;
 }
 
 int hv_outlet_create(const struct hv_outlet_opts *opts, struct hv_outlet **out,
 		     struct vhd_err *err)
 {
 	struct hv_outlet *o = calloc(1, sizeof(*o));
+	int rc;
 
 	if (!o)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
-	init(o, opts);
+	rc = init(o, opts);
+	if (rc) {
+		outlet_free(o);
+		return vhd_fail(err, rc, VHD_WHY_SYSTEM, 0,
+				"no descriptor for the way out: %s",
+				strerror(-rc));
+	}
 	*out = o;
 	return 0;
 }

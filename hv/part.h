@@ -57,6 +57,8 @@ struct hv_vcpu {
 	bool leave;          /* read after `go` */
 	sem_t go, halted;    /* one each way for each machine */
 	unsigned told;       /* of `tell`; its thread's */
+	atomic_bool rouse;   /* it shall not halt any longer */
+	_Atomic uint64_t roused; /* as `left` */
 	_Atomic uint64_t left[HV_CAUSES]; /* written by its thread only */
 	struct vhd_err err;  /* why it failed, where `end` says this one did */
 };
@@ -92,6 +94,7 @@ struct hv {
 	struct hv_boot_image *linux_image;
 	struct hv_bios *bios;
 	unsigned restarts;
+	bool sleeps_badly;   /* its processors; see rouse.c */
 	atomic_bool stop;    /* hv_stop was called */
 	atomic_uint tell;    /* how often hv_tell_state was called */
 	_Atomic uint64_t entered_ns; /* of the first processor; 0: not yet */

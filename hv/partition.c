@@ -99,6 +99,7 @@ int hv_create(const struct hv_opts *opts, struct hv **out, struct vhd_err *err)
 		return vhd_fail(err, -ENOMEM, VHD_WHY_NOMEM, 0,
 				"out of memory");
 	hv->opts = *opts;
+	hv->sleeps_badly = hv_rouse_needed();
 	hv->kvm_fd = hv->vm_fd = hv->wake_fd = hv->ack_fd = -1;
 	atomic_init(&hv->end, HV_END_NONE);
 	hv_life_init(hv);
@@ -246,12 +247,22 @@ static enum hv_end run(struct hv *hv, struct vhd_err *err)
 	return (enum hv_end)end;
 }
 
+static int create_rouse(struct hv *hv, struct vhd_err *err)
+{
+	int ret = hv_rouse_create(hv);
+
+	if (ret == 0)
+		return 0;
+	return vhd_fail(err, ret, VHD_WHY_ARGUMENT, 0,
+			"too many things to look after");
+}
+
 enum hv_end hv_run(struct hv *hv, struct vhd_err *err)
 {
 	enum hv_end end = HV_END_FAILED;
 
 	/* Offered last: the guest finds its disks first. */
-	if (hv_services_create(hv, err) == 0)
+	if (hv_services_create(hv, err) == 0 && create_rouse(hv, err) == 0)
 		end = run(hv, err);
 	hv_asks_end(hv); /* whoever asked is told, however it ended */
 	return end;
@@ -265,6 +276,8 @@ void hv_get_stats(const struct hv *hv, struct hv_stats *out)
 		for (unsigned c = 0; c < HV_CAUSES; c++)
 			out->left[c] += atomic_load_explicit(
 				&hv->vcpu[i].left[c], memory_order_relaxed);
+	for (uint32_t i = 0; i < hv->opts.cpus; i++)
+		out->roused += atomic_load(&hv->vcpu[i].roused);
 }
 
 void hv_tell_state(struct hv *hv)

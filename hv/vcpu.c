@@ -316,6 +316,7 @@ static void run_guest(struct hv_vcpu *v)
 
 		tell_state(v);
 		hv_vcpu_attend(v);
+		hv_vcpu_rouse(v);
 		ret = run(v);
 		if (ret == -EINTR) {
 			take_kick();

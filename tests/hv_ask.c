@@ -20,13 +20,17 @@ struct asked {
 	struct hv_ask a;
 	sem_t told;
 	unsigned times;
+	unsigned machines; /* there had been when it was told */
 };
+
+static atomic_uint machines;
 
 static void told(struct hv_ask *a)
 {
 	struct asked *q = a->arg;
 
 	q->times++;
+	q->machines = atomic_load(&machines);
 	sem_post(&q->told);
 }
 
@@ -83,8 +87,6 @@ static void clock_is(bool set, struct kvm_clock_data *c)
 	else
 		c->clock = 4711;
 }
-
-static atomic_uint machines;
 
 static void count_machines(void)
 {
@@ -431,8 +433,7 @@ static void input_behind_one_that_waits_can_be_dropped(void **state)
 	assert_int_equal(begin(hv, &first, HV_ASK_INPUT), 0);
 	assert_int_equal(begin(hv, &second, HV_ASK_INPUT), 0);
 	hv_ask_drop(&second.a);
-	sem_wait(&second.told); /* would hang */
-	assert_int_equal(second.times, 1);
+	sem_wait(&second.told);
 	assert_int_equal(first.times, 0);
 	end(hv, t, files);
 }
@@ -510,7 +511,8 @@ static void who_asks_is_heard_while_the_guest_does_nothing_but_reset(
 		before = atomic_load(&machines);
 		sem_wait(&info.told);
 		assert_int_equal(info.a.result, 0);
-		assert_in_range(atomic_load(&machines) - before, 0, 4);
+		/* the one that was about to end, and the next */
+		assert_true((int)(info.machines - before) <= 2);
 	}
 	end(hv, t, files);
 }

@@ -9,6 +9,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "hv/outlet.h"
@@ -233,6 +234,30 @@ static void one_that_may_not_begin_says_why_and_takes_nothing(void **state)
 	assert_true(hv_outlet_end(o, 60000, 60000));
 }
 
+/* Where no descriptor is left, output would be lost without a word. */
+static void one_that_cannot_be_copied_is_refused(void **state)
+{
+	struct rlimit before, few;
+	struct hv_outlet *out = NULL;
+	struct hv_outlet_opts o = {.name = "test"};
+	struct vhd_err err;
+	int fds[2], rc;
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	o.fd = fds[1];
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = before;
+	few.rlim_cur = 4;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	rc = hv_outlet_create(&o, &out, &err);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(rc, -EMFILE);
+	assert_null(out);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 #define T(name) cmocka_unit_test(name)
 
 int main(void)
@@ -244,6 +269,7 @@ int main(void)
 		T(one_that_is_not_over_in_time_is_given_up),
 		T(one_that_breaks_is_told_once_and_takes_the_rest),
 		T(one_to_nowhere_takes_everything),
+		T(one_that_cannot_be_copied_is_refused),
 		T(one_that_may_not_begin_says_why_and_takes_nothing),
 	};
 

@@ -85,10 +85,17 @@ check 'reboot: its disk' equal "$(value reboot no)" ''
 	done
 	kill -QUIT "$(pgrep -x hv)"
 ) &
-start timeout 'test=sleep' --timeout 15 </dev/null
+start timeout 'test=sleep' --timeout 15 --stats </dev/null
 check 'timeout: status' equal $? 13
 check 'timeout: told twice where it was' equal \
 	"$(grep -c 'processor 0: ' "$dir/timeout.err")" 2
+
+# Where an interrupt can come between STI and HLT, halts must have been ended.
+between=$("$dir/shadow" 500)
+roused=$(sed -n 's/^hv: had processors out of a halt \([0-9]*\) .*/\1/p' \
+	"$dir/timeout.err")
+check "a forgotten interrupt shadow ($between of 500) is known ($roused)" \
+	[ "$between" -eq 0 -o "${roused:-0}" -gt 0 ]
 
 # The size of the machine, and a disk with it.
 start one 'test=facts' </dev/null

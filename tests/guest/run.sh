@@ -492,6 +492,8 @@ not()
 case_ends()
 {
 	images dynamic disk:64M second:64M killed:64M
+	expect 'shadow.c is built' "${CC:-gcc}" -O2 -D_GNU_SOURCE \
+		-o "$dir/shadow" "$here/shadow.c"
 	"$here/l1.sh" -t 900 -m 6144 -w "$dir" "$here/ends.sh" "$build" "$dir"
 	expect 'all runs' equal $? 0
 	# What was flushed before the kill must be there, whatever came of the

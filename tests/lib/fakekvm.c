@@ -197,6 +197,15 @@ static int check_extension(int cap)
 	return cap == fake.lacks ? 0 : cap == KVM_CAP_MAX_VCPUS ? 64 : 1;
 }
 
+static int mp_state(int fd, bool set, struct kvm_mp_state *s)
+{
+	if (!set)
+		s->mp_state = KVM_MP_STATE_RUNNABLE;
+	if (fake.mp_state)
+		fake.mp_state(fd, set, s);
+	return 0;
+}
+
 static int answer(int fd, unsigned long request, void *arg)
 {
 	struct kvm_regs *regs = arg;
@@ -225,10 +234,11 @@ static int answer(int fd, unsigned long request, void *arg)
 		memset(arg, 0, sizeof(struct kvm_sregs));
 		return 0;
 	case KVM_GET_MP_STATE:
-		memset(arg, 0, sizeof(struct kvm_mp_state));
-		return 0;
+	case KVM_SET_MP_STATE:
+		return mp_state(fd, request == KVM_SET_MP_STATE, arg);
 	case KVM_GET_REGS:
-		*regs = (struct kvm_regs){.rip = 0x1234};
+		*regs = (struct kvm_regs){.rip = 0x1234,
+					  .rflags = fake.rflags};
 		return 0;
 	case KVM_SET_CLOCK:
 	case KVM_GET_CLOCK:

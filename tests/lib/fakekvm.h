@@ -46,6 +46,9 @@ struct fakekvm {
 	/* sees and answers the first register; the clock. May be NULL. */
 	void (*msr)(int fd, bool set, struct kvm_msr_entry *e);
 	void (*clock)(bool set, struct kvm_clock_data *c);
+	/* the processor's, told what it is set to; NULL: it runs */
+	void (*mp_state)(int fd, bool set, struct kvm_mp_state *s);
+	uint64_t rflags;
 	size_t mapped_bytes;
 	int console_fd;	       /* of fake_make's partitions; -1: none */
 	unsigned hurried;      /* disks were told to ... */

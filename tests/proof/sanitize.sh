@@ -27,8 +27,8 @@ threaded='vhd_threads vhd_queue vhd_queue_flush vhd_queue_host vhd_queue_alloc
 vhd_written_flush vhd_engine vhd_model vhd_nbd_wait storvsp_thread
 storvsp_channels storvsp_reset storvsp_full storvsp_remove storvsp_ide
 storvsp_attention storvsp_compare vmbus_stress vmbus_fence hv_chips hv_pci
-hv_synic hv_kvm hv_reset hv_ask tools_digest tools_fwdisk tools_fwstress
-tools_ctl tools_ctl_disk tools_ctl_guest'
+hv_synic hv_kvm hv_rouse hv_reset hv_ask hv_outlet tools_digest tools_fwdisk
+tools_fwstress tools_ctl tools_ctl_disk tools_ctl_guest'
 # Short ones, of each library: valgrind takes its time.
 sample='vhd_repair vmbus_gpadl storvsp_vsp'
 
@@ -82,9 +82,10 @@ build_tests() # FOLDER MAKE-ARGUMENT... -- TEST...
 # A unit test that starts threads is for TSan, too.
 threads_check()
 {
+	starts='pthread_create|hv_run\(|hv_outlet_begin|ctl_server_start|ctlworld\.h'
 	listed=$(echo "$threaded" | tr '\n' ' ')
 	for test in $("$make" -s --no-print-directory unit-names); do
-		grep -qE 'pthread_create|hv_run\(|lib/ctlworld.h|ctl_server_start' \
+		grep -qE "$starts" \
 			"tests/$test.c" || continue
 		case " $listed " in
 		*" $test "*) ;;

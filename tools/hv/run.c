@@ -331,6 +331,12 @@ static void say_stats(const struct run *r, const struct hv_args *args)
 					"%s %s %llu", i ? "," : "", names[i],
 					(unsigned long long)s.left[i]);
 	hv_say_line(NULL, line);
+	if (s.roused) {
+		snprintf(line, sizeof(line), "had processors out of a halt "
+			 "%llu times: QEMU emulates them",
+			 (unsigned long long)s.roused);
+		hv_say_line(NULL, line);
+	}
 	say_firmware(r);
 }
 

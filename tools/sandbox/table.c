@@ -59,6 +59,7 @@ static const struct sandbox_value ioctls[] = {
 	{KVM_GET_MSRS, V | C, "a guest's crash report; a clock to be held"},
 	{KVM_GET_REGS, V | C, "where a processor stood; a call of firmware"},
 	{KVM_GET_MP_STATE, V | C, "the same, of a guest that hangs"},
+	{KVM_SET_MP_STATE, V, "one that an emulator lets sleep too long"},
 	{KVM_GET_LAPIC, V | C, "the same"},
 	{KVM_IRQ_LINE, V | C, "the serial port's interrupt"},
 	{KVM_HYPERV_EVENTFD, C, "a channel's doorbell"},
