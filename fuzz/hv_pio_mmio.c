@@ -43,8 +43,10 @@ struct world {
 	struct hv_board *board;
 	struct model m;
 	int64_t now_s, latched_s;
-	bool line, stopped, hurried;
-	bool lossy; /* one of the two once */
+	bool line, stopped;
+	bool hurried, ended; /* nobody waits for the console; it has its end */
+	uint64_t lost;
+	unsigned waits;
 	enum hv_pm_request power;
 	unsigned power_count, wakes;
 	uint8_t out[OUTPUT_MAX]; /* written, not yet taken */
@@ -84,12 +86,14 @@ static int64_t on_now(void *arg)
 	return w->now_s;
 }
 
-/* Without the lock: it may look at the board. */
+/* Only where it does not wait for long: else nobody would take its output. */
 static void on_wait(void *arg)
 {
-	const struct world *w = arg;
+	struct world *w = arg;
 
-	must(w->hurried && hv_board_has_output(w->board));
+	must(w->hurried);
+	if (w->waits++ % 2)
+		hv_board_stir(w->board);
 }
 
 static const struct hv_board_ops ops = {on_irq, on_power, on_wake, on_now};
@@ -138,6 +142,8 @@ static void com_data_out(struct world *w, uint8_t v)
 	if (!(m->mcr & 0x10)) {
 		if (w->out_count < OUTPUT_MAX)
 			w->out[w->out_count++] = v;
+		else
+			w->lost++;
 	} else if (fifo_room(m) == 0) {
 		m->overrun = true;
 	} else {
@@ -369,19 +375,37 @@ static void byte_out(struct world *w, unsigned port, uint8_t v)
 static void drain(struct world *w, size_t cap)
 {
 	static uint8_t got[OUTPUT_MAX];
-	bool waits = cap % 2 && w->out_count > 0; /* there are some: at once */
-	size_t n = waits ? hv_board_output_wait(w->board, got, cap)
-			 : hv_board_output(w->board, got, cap);
-	struct hv_board_output o;
+	size_t n = hv_board_output(w->board, got, cap);
 
 	must(n == (cap < w->out_count ? cap : w->out_count));
 	must(memcmp(got, w->out, n) == 0);
 	w->out_count -= n;
 	memmove(w->out, w->out + n, w->out_count);
 	must(hv_board_has_output(w->board) == (w->out_count > 0));
+}
+
+/* As the console's own thread takes it, which would wait for more. */
+static void drain_waiting(struct world *w)
+{
+	uint8_t got[1000];
+	size_t n;
+
+	if (w->out_count == 0 && !w->ended)
+		return;
+	n = hv_board_output_wait(w->board, got, sizeof(got));
+	must(n == (w->out_count < sizeof(got) ? w->out_count : sizeof(got)));
+	must(memcmp(got, w->out, n) == 0);
+	w->out_count -= n;
+	memmove(w->out, w->out + n, w->out_count);
+}
+
+static void console_check(struct world *w)
+{
+	struct hv_board_output o;
+
 	hv_board_output_state(w->board, &o);
-	must(o.left == w->out_count);
-	must(o.lost == 0 || w->lossy);
+	must(o.lost == w->lost && o.left == w->out_count);
+	must(o.held_ms == 0 || w->hurried);
 }
 
 static void io_in(struct world *w, unsigned port, unsigned size, uint32_t count)
@@ -486,12 +510,7 @@ static void other(struct world *w, unsigned what)
 	switch (what) {
 	case 0xffff:
 		hv_board_stop(w->board);
-		w->stopped = w->lossy = true;
-		break;
-	case 0xfffc: /* nobody waits for who reads it */
-		hv_board_hurry(w->board, 0);
-		hv_board_stir(w->board);
-		w->hurried = w->lossy = true;
+		w->stopped = true;
 		break;
 	case 0xfffe:
 		reset(w);
@@ -500,6 +519,23 @@ static void other(struct world *w, unsigned what)
 		reset(w);
 		hv_board_console_polled(w->board);
 		w->m.polled = true;
+		break;
+	case 0xfffc:
+		if (w->hurried)
+			hv_board_hurry_no_more(w->board);
+		else
+			hv_board_hurry(w->board, 0);
+		w->hurried = !w->hurried;
+		break;
+	case 0xfffb:
+		drain_waiting(w);
+		break;
+	case 0xfffa:
+		hv_board_output_end(w->board);
+		w->ended = true;
+		break;
+	case 0xfff9:
+		hv_board_stir(w->board);
 		break;
 	default:
 		drain(w, what % (OUTPUT_MAX + 1));
@@ -530,6 +566,7 @@ static void act(struct world *w, struct input *in)
 		other(w, (unsigned)take(in, 2));
 	}
 	must(w->line == line_due(&w->m));
+	console_check(w);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -543,8 +580,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	w.m.control[0] = 1;
 	w.m.base_kib = 0x80;
 	must(hv_board_create(&ops, &w, &w.board) == 0);
-	hv_board_on_wait(w.board, on_wait, &w);
 	hv_board_cmos_set(w.board, HV_CMOS_BASE_KIB, 0x80);
+	hv_board_on_wait(w.board, on_wait, &w);
 	while (in.left > 0)
 		act(&w, &in);
 	drain(&w, OUTPUT_MAX);
