@@ -521,8 +521,11 @@ static void other(struct world *w, unsigned what)
 		w->m.polled = true;
 		break;
 	case 0xfffc:
-		hv_board_hurry(w->board, 0);
-		w->hurried = true;
+		if (w->hurried)
+			hv_board_hurry_no_more(w->board);
+		else
+			hv_board_hurry(w->board, 0);
+		w->hurried = !w->hurried;
 		break;
 	case 0xfffb:
 		drain_waiting(w);

@@ -114,6 +114,8 @@ static void service_done(struct hv_ic_request *r)
 {
 	struct hv_ask *a = r->arg;
 
+	if (ends(a) && r->result)
+		hv_board_hurry_no_more(a->hv->board); /* it goes on */
 	a->result = r->result;
 	a->err = r->err;
 	tell(a->hv, a);

@@ -421,6 +421,15 @@ void hv_board_hurry(struct hv_board *b, unsigned patience_ms)
 	pthread_mutex_unlock(&b->lock);
 }
 
+void hv_board_hurry_no_more(struct hv_board *b)
+{
+	pthread_mutex_lock(&b->lock);
+	if (b->dropping)
+		b->held_ms = 0; /* who waited has gone on */
+	b->hurried = b->dropping = false;
+	pthread_mutex_unlock(&b->lock);
+}
+
 bool hv_board_has_output(struct hv_board *b)
 {
 	bool yes;
