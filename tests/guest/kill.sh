@@ -20,11 +20,11 @@ images=$XDG_RUNTIME_DIR/images
 mkdir "$images" && cp "$dir/ext4.vhd" "$dir/base.vhd" "$dir/xfs.vhd" \
 	"$images/" || exit 1
 
-# What is on this machine besides, to be compared.
+# What there is besides, to be compared; of the whole machine where it is ours.
 left()
 {
-	find "$XDG_RUNTIME_DIR" /dev/shm ! -path "$images/*" | sort
-	pgrep -x hv
+	find "$XDG_RUNTIME_DIR" ${L1:+/dev/shm} ! -path "$images/*" | sort
+	if [ -n "${L1-}" ]; then pgrep -x hv; else pgrep -P $$ -x hv; fi
 }
 
 run() # ROUND TEST
