@@ -44,6 +44,9 @@ struct world {
 	struct model m;
 	int64_t now_s, latched_s;
 	bool line, stopped;
+	bool hurried, ended; /* nobody waits for the console; it has its end */
+	uint64_t lost;
+	unsigned waits;
 	enum hv_pm_request power;
 	unsigned power_count, wakes;
 	uint8_t out[OUTPUT_MAX]; /* written, not yet taken */
@@ -81,6 +84,16 @@ static int64_t on_now(void *arg)
 	struct world *w = arg;
 
 	return w->now_s;
+}
+
+/* Only where it does not wait for long: else nobody would take its output. */
+static void on_wait(void *arg)
+{
+	struct world *w = arg;
+
+	must(w->hurried);
+	if (w->waits++ % 2)
+		hv_board_stir(w->board);
 }
 
 static const struct hv_board_ops ops = {on_irq, on_power, on_wake, on_now};
@@ -129,6 +142,8 @@ static void com_data_out(struct world *w, uint8_t v)
 	if (!(m->mcr & 0x10)) {
 		if (w->out_count < OUTPUT_MAX)
 			w->out[w->out_count++] = v;
+		else
+			w->lost++;
 	} else if (fifo_room(m) == 0) {
 		m->overrun = true;
 	} else {
@@ -369,6 +384,30 @@ static void drain(struct world *w, size_t cap)
 	must(hv_board_has_output(w->board) == (w->out_count > 0));
 }
 
+/* As the console's own thread takes it, which would wait for more. */
+static void drain_waiting(struct world *w)
+{
+	uint8_t got[1000];
+	size_t n;
+
+	if (w->out_count == 0 && !w->ended)
+		return;
+	n = hv_board_output_wait(w->board, got, sizeof(got));
+	must(n == (w->out_count < sizeof(got) ? w->out_count : sizeof(got)));
+	must(memcmp(got, w->out, n) == 0);
+	w->out_count -= n;
+	memmove(w->out, w->out + n, w->out_count);
+}
+
+static void console_check(struct world *w)
+{
+	struct hv_board_output o;
+
+	hv_board_output_state(w->board, &o);
+	must(o.lost == w->lost && o.left == w->out_count);
+	must(o.held_ms == 0 || w->hurried);
+}
+
 static void io_in(struct world *w, unsigned port, unsigned size, uint32_t count)
 {
 	static uint8_t got[ACCESS_MAX + 1];
@@ -398,7 +437,7 @@ static void io_out(struct world *w, struct input *in, unsigned port,
 		own = 64;
 	for (size_t i = 0; i < own; i++)
 		bytes[i] = (uint8_t)take(in, 1);
-	if (!w->stopped && OUTPUT_MAX - w->out_count < n)
+	if (!w->stopped && !w->hurried && OUTPUT_MAX - w->out_count < n)
 		drain(w, OUTPUT_MAX);
 	w->m.asked_count = 0;
 	hv_board_out(w->board, (uint16_t)port, size, count, bytes);
@@ -431,7 +470,7 @@ static void reset(struct world *w)
 	hv_board_reset(w->board);
 	w->m = (struct model){.dll = 1, .control[0] = 1};
 	w->latched_s = -1;
-	w->line = w->stopped = false;
+	w->line = w->stopped = w->hurried = false;
 }
 
 static void clock_set(struct world *w, struct input *in)
@@ -481,6 +520,23 @@ static void other(struct world *w, unsigned what)
 		hv_board_console_polled(w->board);
 		w->m.polled = true;
 		break;
+	case 0xfffc:
+		if (w->hurried)
+			hv_board_hurry_no_more(w->board);
+		else
+			hv_board_hurry(w->board, 0);
+		w->hurried = !w->hurried;
+		break;
+	case 0xfffb:
+		drain_waiting(w);
+		break;
+	case 0xfffa:
+		hv_board_output_end(w->board);
+		w->ended = true;
+		break;
+	case 0xfff9:
+		hv_board_stir(w->board);
+		break;
 	default:
 		drain(w, what % (OUTPUT_MAX + 1));
 	}
@@ -510,6 +566,7 @@ static void act(struct world *w, struct input *in)
 		other(w, (unsigned)take(in, 2));
 	}
 	must(w->line == line_due(&w->m));
+	console_check(w);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -524,6 +581,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	w.m.base_kib = 0x80;
 	must(hv_board_create(&ops, &w, &w.board) == 0);
 	hv_board_cmos_set(w.board, HV_CMOS_BASE_KIB, 0x80);
+	hv_board_on_wait(w.board, on_wait, &w);
 	while (in.left > 0)
 		act(&w, &in);
 	drain(&w, OUTPUT_MAX);

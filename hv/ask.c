@@ -114,9 +114,27 @@ static void service_done(struct hv_ic_request *r)
 {
 	struct hv_ask *a = r->arg;
 
+	if (ends(a) && r->result)
+		hv_board_hurry_no_more(a->hv->board); /* it goes on */
+	if (a->hv->life.serving == a)
+		a->hv->life.serving = NULL;
 	a->result = r->result;
 	a->err = r->err;
 	tell(a->hv, a);
+}
+
+/* Most that is refused is so at once, and was never in a hurry. */
+static void serve(struct hv *hv, struct hv_ask *a)
+{
+	bool last = ends(a);
+
+	a->service.done = service_done;
+	a->service.arg = a;
+	hv->life.serving = a;
+	hv_ic_submit(hv->life.ic, &a->service);
+	if (last && hv->life.serving)
+		hv_console_hurry(hv);
+	hv->life.serving = NULL;
 }
 
 void hv_life_go_on(struct hv *hv)
@@ -160,11 +178,7 @@ static void carry_out(struct hv *hv, struct hv_ask *a)
 		push(&hv->life.input, a);
 		return;
 	case HV_ASK_SERVICE:
-		if (ends(a))
-			hv_console_hurry(hv);
-		a->service.done = service_done;
-		a->service.arg = a;
-		hv_ic_submit(hv->life.ic, &a->service);
+		serve(hv, a);
 		return;
 	}
 	refuse(hv, a, -EINVAL, "no such request");

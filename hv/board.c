@@ -38,6 +38,7 @@ struct hv_board {
 	bool ended;   /* hv_board_output_end */
 	bool hurried; /* nobody waits longer than patience_ms ... */
 	unsigned patience_ms;
+	int64_t hurried_ms; /* ... counted from then on */
 	bool dropping;	 /* ... and it is over: what does not fit is lost */
 	int64_t held_ms; /* since when somebody waits; 0: nobody */
 	uint64_t lost;	 /* bytes of output */
@@ -287,7 +288,9 @@ static bool has_room(const struct hv_board *b, size_t n)
 /* Until output is taken or somebody stirs; at most as long as it may be. */
 static void wait_once(struct hv_board *b)
 {
-	int64_t due = b->held_ms + b->patience_ms;
+	int64_t since = b->held_ms > b->hurried_ms ? b->held_ms
+						   : b->hurried_ms;
+	int64_t due = since + b->patience_ms;
 	struct timespec t = {.tv_sec = due / 1000,
 			     .tv_nsec = due % 1000 * 1000000};
 
@@ -416,8 +419,18 @@ void hv_board_hurry(struct hv_board *b, unsigned patience_ms)
 {
 	pthread_mutex_lock(&b->lock);
 	b->hurried = true;
+	b->hurried_ms = now_ms();
 	b->patience_ms = patience_ms;
 	pthread_cond_broadcast(&b->taken);
+	pthread_mutex_unlock(&b->lock);
+}
+
+void hv_board_hurry_no_more(struct hv_board *b)
+{
+	pthread_mutex_lock(&b->lock);
+	if (b->dropping)
+		b->held_ms = 0; /* who waited has gone on */
+	b->hurried = b->dropping = false;
 	pthread_mutex_unlock(&b->lock);
 }
 

@@ -94,10 +94,12 @@ void hv_board_console_polled(struct hv_board *b);
 void hv_board_on_wait(struct hv_board *b, void (*waits)(void *arg), void *arg);
 void hv_board_stir(struct hv_board *b);
 
-/* From now on, until hv_board_reset, no thread waits longer than so for the
- * console; then what does not fit is lost, until something is taken again.
+/* From now on, until the other call or hv_board_reset, no thread waits longer
+ * than so for the console; then what does not fit is lost, until something is
+ * taken again.
  */
 void hv_board_hurry(struct hv_board *b, unsigned patience_ms);
+void hv_board_hurry_no_more(struct hv_board *b);
 
 /* Take up to `cap` bytes that the guest wrote; _wait: when there are some. 0
  * after hv_board_output_end, when all was taken.

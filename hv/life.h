@@ -55,6 +55,7 @@ struct hv_life {
 	unsigned open;
 	bool closed;
 	struct hv_ask *pausing, *input;
+	struct hv_ask *serving; /* being submitted, and not answered yet */
 
 	/* console.c */
 	struct hv_outlet *console; /* takes the board's output; or NULL */

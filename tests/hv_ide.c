@@ -120,6 +120,27 @@ static void reset_shows_what_each_drive_is(void **state)
 	assert_int_equal(g->edges, 0);
 }
 
+/* What one exit costs is bounded: a string of commands is one for a drive that
+ * is busy with the first, and a driver waits between them.
+ */
+static void commands_in_one_string_are_the_first_of_them(void **state)
+{
+	static uint8_t string[4096];
+	struct ideguest *g = begin(state, "d---");
+
+	out(g, DEVICE, 0xe0);
+	memset(string, 0xe7, sizeof(string)); /* flush */
+	hv_ide_out(g->ide, 0, COMMAND, 1, sizeof(string), string);
+	assert_int_equal(in(g, STATUS), 0x50);
+	assert_int_equal(g->disk[0].flushes, 1);
+	assert_int_equal(g->edges, 1);
+	string[0] = 0x40; /* verify, then what is not heard */
+	out(g, COUNT, 1);
+	hv_ide_out(g->ide, 0, COMMAND, 1, 2, string);
+	assert_int_equal(g->disk[0].reads, 1);
+	assert_int_equal(g->disk[0].flushes, 1);
+}
+
 static void reset_in_mid_transfer_forgets_it(void **state)
 {
 	struct ideguest *g = begin(state, "d---");
@@ -711,6 +732,7 @@ int main(void)
 		T(wide_accesses_are_the_data_ports_only),
 		T(reset_shows_what_each_drive_is),
 		T(reset_in_mid_transfer_forgets_it),
+		T(commands_in_one_string_are_the_first_of_them),
 		T(diagnostics_select_the_first_drive_and_sign),
 		T(reading_status_acknowledges_and_the_alternate_does_not),
 		T(interrupts_can_be_masked_and_come_when_unmasked),

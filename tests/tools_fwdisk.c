@@ -252,6 +252,7 @@ static void a_disk_that_grew_is_larger_for_the_next_machine(void **state)
 	hv_fwdisks_renew(w->f);
 	started(w);
 	assert_int_equal(hv_fwdisks_hold(w->f, 3, 63, 60000, &err), 0);
+	hv_fwdisks_renew(w->f); /* a reset waits for no host */
 	if (vhd_grow(img, 128 << 10, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_int_equal(hv_fwdisks_let_go(w->f, 3, 63, &err), 0);

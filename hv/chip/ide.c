@@ -211,13 +211,11 @@ void hv_ide_out(struct hv_ide *ide, unsigned channel, unsigned reg,
 	pthread_mutex_lock(&ch->lock);
 	if (reg == REG_DATA)
 		ide_data_out(ch, data, n);
+	else if (size == 1 && reg == REG_COMMAND && n > 0)
+		command_out(ch, data[0]); /* busy with it, it hears no others */
 	else if (size == 1)
-		for (size_t i = 0; i < n; i++) {
-			if (reg == REG_COMMAND)
-				command_out(ch, data[i]);
-			else
-				reg_out(ch, reg, data[i]);
-		}
+		for (size_t i = 0; i < n; i++)
+			reg_out(ch, reg, data[i]);
 	pthread_mutex_unlock(&ch->lock);
 }
 

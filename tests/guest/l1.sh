@@ -154,11 +154,9 @@ chmod +x "$work/rd/init"
 pack "$work/rd" >"$work/initrd" || exit 125
 
 # --- what it shall run, and where
-quote()
+quote() # WORD
 {
-	for word; do
-		printf " '%s'" "$(printf %s "$word" | sed "s/'/'\\\\''/g")"
-	done
+	printf "'%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g")"
 }
 : >"$work/ctl/shares"
 n=0
@@ -177,7 +175,11 @@ done
 		eval "value=\${$name-}"
 		[ -z "$value" ] || echo "export $name=$(quote "$value")"
 	done
-	echo "exec$(quote "$@")"
+	printf exec
+	for word; do
+		printf ' %s' "$(quote "$word")"
+	done
+	echo
 } >"$work/ctl/command"
 
 cpu=max,+svm,-xsave,-avx,-avx2,-f16c,-fma,-vaes,-vpclmulqdq

@@ -16,6 +16,7 @@ struct fwdisk {
 	unsigned controller;
 	struct hv_fwdisk_is is; /* lock; what is here now */
 	uint64_t number; /* lock; 0: nothing is here; else its order */
+	uint64_t bytes; /* lock; its image's size when it came, or grew */
 	bool told; /* lock; `disk` says what `is` does, or said so once */
 	bool attached; /* thread */
 };

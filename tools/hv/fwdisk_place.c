@@ -71,6 +71,7 @@ static int attach(struct hv_fwdisks *f, struct fwdisk *d, struct vhd_err *err)
 	}
 	if (rc)
 		d->is.img = NULL;
+	d->bytes = d->is.img ? vhd_get_info(d->is.img)->size_bytes : 0;
 	return rc;
 }
 
@@ -79,6 +80,7 @@ static void clear(struct hv_fwdisks *f, struct fwdisk *d)
 {
 	detach(f, d);
 	d->is = (struct hv_fwdisk_is){.img = NULL};
+	d->bytes = 0;
 	d->told = false;
 }
 
@@ -163,9 +165,7 @@ static void tell(struct fwdisk *d)
 		.read_only = is->read_only || is->dvd,
 		.dvd = is->dvd,
 	};
-	if (is->img)
-		d->disk.blocks = vhd_get_info(is->img)->size_bytes /
-				 d->disk.block_bytes;
+	d->disk.blocks = d->bytes / d->disk.block_bytes;
 	memcpy(d->disk.id, is->id, sizeof(d->disk.id));
 }
 
@@ -184,11 +184,14 @@ static void insert(struct hv_fwdisks *f, struct fwdisk *d)
 	f->list[i] = &d->disk;
 }
 
+/* No turn: somebody may hold one for as long as an image takes to grow, which
+ * then has the size that it had.
+ */
 void hv_fwdisks_renew(struct hv_fwdisks *f)
 {
 	if (!f)
 		return;
-	fwdisks_take_turn_first(f);
+	pthread_mutex_lock(&f->lock);
 	f->listed = 0;
 	for (unsigned c = 0; c < HV_CONTROLLERS_MAX; c++)
 		for (unsigned l = 0; l < hv_luns(c); l++) {
@@ -198,5 +201,5 @@ void hv_fwdisks_renew(struct hv_fwdisks *f)
 			if (d->told)
 				insert(f, d);
 		}
-	fwdisks_end_turn(f);
+	pthread_mutex_unlock(&f->lock);
 }
