@@ -73,6 +73,8 @@ packages()
 	test  grub-common       puts its parts together
 	test  syslinux          another one, for disks made by hand
 	test  syslinux-common   its boot sectors
+	test  extlinux          the same in ext4, on a disk that boots by itself
+	test  isolinux          ... and on a disc
 	test  kmod              its modules, and those of tests/guest/l1.sh
 	test  cpio              packs its first file system
 	test  python3           reads llvm-cov's figures

@@ -20,7 +20,7 @@ operations=400
 small_operations=120
 small_seed=${SEED:-7}
 limit=240
-all_cases='ends torture pattern matrix hostile scsi ic firmware life full ide flush locks refusals'
+all_cases='ends torture pattern matrix hostile scsi kill ic firmware loaders life full ide flush locks refusals'
 # Minutes of a nested machine for what tests/nbd.sh shows without a guest.
 [ "${PROOF_LONG-}" != 1 ] || all_cases="$all_cases nbd"
 PATH=$PATH:/usr/sbin:/sbin
@@ -28,6 +28,10 @@ PATH=$PATH:/usr/sbin:/sbin
 . "$here/../lib/proof.sh"
 # shellcheck source=tests/guest/lib.sh
 . "$here/lib.sh"
+# shellcheck source=tests/guest/kill-case.sh
+. "$here/kill-case.sh"
+# shellcheck source=tests/guest/loaders-case.sh
+. "$here/loaders-case.sh"
 
 # ------------------------------------------------------------- assertions --
 failures=0
