@@ -142,6 +142,7 @@ while read -r dir; do
 	mount -t 9p -o $share,cache=mmap "w$n" "/root$dir" || poweroff -f
 	n=$((n + 1))
 done </root/run/ctl/shares
+cat /root/dev/vport0p2 >/root/dev/null &
 chroot /root /bin/sh /run/ctl/command </root/dev/null \
 	>/root/dev/vport0p1 2>&1
 echo $? >/root/run/ctl/status
@@ -184,7 +185,7 @@ done
 
 cpu=max,+svm,-xsave,-avx,-avx2,-f16c,-fma,-vaes,-vpclmulqdq
 
-mkfifo "$work/out" || exit 125
+mkfifo "$work/out" "$work/poke.in" "$work/poke.out" || exit 125
 cat "$work/out" &
 reader=$!
 
@@ -196,12 +197,20 @@ timeout -k 5 "$limit" qemu-system-x86_64 \
 	-serial "file:$work/serial" \
 	-device virtio-serial-pci -chardev "file,id=out,path=$work/out" \
 	-device virtserialport,nr=1,chardev=out \
+	-chardev "pipe,id=poke,path=$work/poke" \
+	-device virtserialport,nr=2,chardev=poke \
 	-kernel "/boot/vmlinuz-$version" -initrd "$work/initrd" \
 	-append 'console=ttyS0 quiet tsc=reliable mitigations=off panic=-1' \
 	-virtfs "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap" \
 	-virtfs "local,path=$work/ctl,mount_tag=ctl,security_model=none" \
 	$set_shares </dev/null &
 pid=$!
+# An interrupt now and then, for QEMU can lose one of the timer's (see poke in
+# tools/hv/nested.c).
+while kill -0 $pid 2>/dev/null; do
+	echo
+	sleep 0.2
+done 1<>"$work/poke.in" &
 while [ -n "${L1_PID-}" ] && kill -0 $pid && ! pgrep -P $pid >"$L1_PID"; do
 	sleep 0.1
 done

@@ -113,7 +113,7 @@ processors $cpus
 written and read back
 end"
 	[ "$(cat "$work/$name.status")" = 0 ] || bad="status $(cat \
-		"$work/$name.status")"
+		"$work/$name.status"); $(cat "$work/$name.err")"
 	told=$(tr -d '\r' <"$log" | sed -n '/^guest: initramfs/d; s/^guest: //p')
 	[ "$told" = "$wanted" ] || bad="$bad; it said: $told"
 	"$build/bin/vhd" check "$work/$name.vhd" >"$work/$name.check" 2>&1 ||
@@ -147,11 +147,12 @@ for cell in $cells; do
 	cp "$work/$kernel.vhd" "$work/$(echo "$cell" | tr / -).vhd" || exit 1
 done
 # A machine that hangs costs the cell that it was at; the others get a new one.
+# A guest that hangs is ended before it (matrix-run.sh), and says where it is.
 left=$cells
 while [ -n "$left" ]; do
 	# shellcheck disable=SC2086 # cells are words
 	set -- $left
-	"$here/l1.sh" -t $((60 + 70 * $#)) -m 1536 -w "$work" \
+	"$here/l1.sh" -t $((450 + 70 * $#)) -m 1536 -w "$work" \
 		"$here/matrix-run.sh" "$build" "$work" "$@" >>"$work/log" 2>&1
 	left=
 	for cell; do
@@ -164,7 +165,7 @@ while [ -n "$left" ]; do
 	set -- $left
 	name=$work/$(echo "$1" | tr / -)
 	echo none >"$name.status"
-	[ -e "$name.console" ] || : >"$name.console"
+	touch "$name.console" "$name.err"
 	left=${left#" $1"}
 done
 failed=0

@@ -15,7 +15,7 @@
  *   fail WHAT     it did not come so far
  *   exit N        the command has ended, its files are closed; N is its exit
  *                 code, or 256 + signal
- * Downwards, one byte: 's' asks the command to stop (SIGTERM).
+ * Downwards, bytes: 's' asks the command to stop (SIGTERM), 'p' for nothing.
  */
 #ifndef TOOLS_HV_INIT_H
 #define TOOLS_HV_INIT_H
@@ -23,6 +23,7 @@
 #define HV_INIT_PLAN "/plan"
 #define HV_INIT_COMMAND "/bin/hv"
 #define HV_INIT_STOP 's'
+#define HV_INIT_POKE 'p'
 
 enum hv_init_port {
 	HV_INIT_PORT_CONSOLE = 1,

@@ -21,6 +21,7 @@
 #define LINE_MAX_BYTES 512u
 #define UP_MS 180000   /* a loaded host may need a while to come up */
 #define STOP_MS 30000  /* for the guest's disks to be closed */
+#define POKE_MS 200
 
 /* Bytes on their way from one descriptor to another. */
 struct stream {
@@ -40,6 +41,7 @@ struct nested {
 	enum stage stage;
 	bool stopping;
 	int64_t due_ms; /* when patience ends; 0: never */
+	int64_t poke_ms; /* the next poke */
 	char line[LINE_MAX_BYTES]; /* of the control port, so far */
 	size_t line_len;
 	char failure[LINE_MAX_BYTES];
@@ -233,12 +235,35 @@ static void serve(struct nested *n, const struct pollfd p[WAIT_COUNT])
 		n->stage = STAGE_ENDED;
 }
 
+/* A byte that asks for nothing: for the interrupt that it makes. QEMU 7.2 can
+ * lose one of the timer's: VMRUN changes the word of pending requests without
+ * the lock under which its other thread sets a bit there. Then the interrupt
+ * waits in the APIC, the machine's only processor does not know, and its timer
+ * is not set again; any other interrupt has it look. Never blocks; what does
+ * not fit is not needed.
+ * Source: QEMU target/i386/tcg/sysemu/svm_helper.c, helper_vmrun.
+ */
+static int64_t poke(struct nested *n)
+{
+	const char byte = HV_INIT_POKE;
+	int64_t now = cli_now_ms();
+
+	if (n->stage != STAGE_UP)
+		return POKE_MS;
+	if (now >= n->poke_ms) {
+		(void)!write(n->qemu.control_fd, &byte, 1);
+		n->poke_ms = now + POKE_MS;
+	}
+	return n->poke_ms - now;
+}
+
 static void loop(struct nested *n)
 {
 	struct pollfd p[WAIT_COUNT];
 
 	while (n->stage != STAGE_ENDED) {
 		int64_t left = n->due_ms ? n->due_ms - cli_now_ms() : -1;
+		int64_t next = poke(n);
 
 		if (n->due_ms && left <= 0) {
 			snprintf(n->failure, sizeof(n->failure),
@@ -247,6 +272,8 @@ static void loop(struct nested *n)
 			return;
 		}
 		poll_fill(n, p);
+		if (left < 0 || left > next)
+			left = next;
 		if (poll(p, WAIT_COUNT, (int)left) > 0)
 			serve(n, p);
 	}
