@@ -94,11 +94,11 @@ images() # dynamic|fixed NAME:SIZE...
 	done
 }
 
-# One that the guest may only read, ro.vhd; its sum is printed.
-protected()
+# One that the guest may only read, ro.vhd, full of lines; its sum is printed.
+protected() # LINE
 {
 	images fixed ro:8M
-	yes protected | dd of="$dir/ro.vhd" bs=1M count=8 iflag=fullblock \
+	yes "$1" | dd of="$dir/ro.vhd" bs=1M count=8 iflag=fullblock \
 		conv=notrunc status=none
 	md5 "$dir/ro.vhd"
 }
@@ -214,7 +214,7 @@ case_pattern()
 	echo "seed $seed"
 	images dynamic dynamic:192M
 	images fixed fixed:48M
-	ro=$(protected)
+	ro=$(protected protected)
 	log=$dir/console
 	guest "test=pattern seed=$seed operations=$operations" \
 		--disk "$dir/dynamic.vhd" --disk "$dir/fixed.vhd" \
@@ -731,7 +731,7 @@ case_hostile()
 	small_load
 	"$here/hostile/build.sh" "$work/hostile"
 	expect 'the hostile kernel is built' equal $? 0
-	ro=$(protected)
+	ro=$(protected hostile)
 	images dynamic rw:64M good:64M
 	"$here/l1.sh" -t 400 -m 1024 -w "$dir" "$here/hostile.sh" "$build" \
 		"$dir" "$seed" $operations
