@@ -268,7 +268,7 @@ gone_too_long()
 
 # It takes connections, as the kernel does that for it, and says nothing. The
 # work ends long before it goes on.
-says_nothing()
+silent_for_a_while()
 {
 	fresh_vhd 40M --size 64M --block-size 512K || return 1
 	cached || return 1
@@ -282,6 +282,19 @@ says_nothing()
 	wait $worker || return 1
 	cat out
 	grep -q 'a flush failed' out && [ $(($(date +%s) - began)) -lt 20 ]
+}
+
+# nbdkit 1.32 fails an assertion of its own (connections.c, raw_send_socket) at
+# times when a client leaves while it answers: that is no answer to this.
+says_nothing()
+{
+	for try in 1 2 3 4; do
+		silent_for_a_while && return 0
+		grep -q 'raw_send_socket: Assertion' server.log || return 1
+		echo "try $try: nbdkit aborted"
+		stop
+	done
+	return 1
 }
 
 too_coarse()
