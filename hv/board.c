@@ -6,10 +6,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "chip/cmos.h"
 #include "chip/uart.h"
+#include "clock.h"
 
 /* What one I/O exit can carry: KVM hands string instructions over by pages. */
 #define PIO_MAX 4096u
@@ -272,14 +272,6 @@ void hv_board_in(struct hv_board *b, uint16_t port, unsigned size,
 	pthread_mutex_unlock(&b->lock);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static bool has_room(const struct hv_board *b, size_t n)
 {
 	return OUTPUT_BYTES - b->out_count >= (n < PIO_MAX ? n : PIO_MAX);
@@ -291,12 +283,11 @@ static void wait_once(struct hv_board *b)
 	int64_t since = b->held_ms > b->hurried_ms ? b->held_ms
 						   : b->hurried_ms;
 	int64_t due = since + b->patience_ms;
-	struct timespec t = {.tv_sec = due / 1000,
-			     .tv_nsec = due % 1000 * 1000000};
+	const struct timespec t = hv_at_ms(due);
 
 	if (!b->hurried)
 		pthread_cond_wait(&b->taken, &b->lock);
-	else if (now_ms() >= due)
+	else if (hv_now_ms() >= due)
 		b->dropping = true;
 	else
 		(void)pthread_cond_timedwait(&b->taken, &b->lock, &t);
@@ -316,7 +307,7 @@ static void wait_for_room(struct hv_board *b, size_t n)
 		if (b->stirs != seen || b->stopping || has_room(b, n))
 			continue;
 		if (!b->held_ms)
-			b->held_ms = now_ms();
+			b->held_ms = hv_now_ms();
 		wait_once(b);
 	}
 }
@@ -394,7 +385,7 @@ void hv_board_output_state(struct hv_board *b, struct hv_board_output *out)
 {
 	pthread_mutex_lock(&b->lock);
 	*out = (struct hv_board_output){
-		.held_ms = b->held_ms ? (uint64_t)(now_ms() - b->held_ms) : 0,
+		.held_ms = b->held_ms ? (uint64_t)(hv_now_ms() - b->held_ms) : 0,
 		.lost = b->lost,
 		.left = b->out_count,
 	};
@@ -419,7 +410,7 @@ void hv_board_hurry(struct hv_board *b, unsigned patience_ms)
 {
 	pthread_mutex_lock(&b->lock);
 	b->hurried = true;
-	b->hurried_ms = now_ms();
+	b->hurried_ms = hv_now_ms();
 	b->patience_ms = patience_ms;
 	pthread_cond_broadcast(&b->taken);
 	pthread_mutex_unlock(&b->lock);

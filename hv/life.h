@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "clock.h"
 #include "hv.h"
 #include "ic.h"
 
@@ -81,7 +82,6 @@ void hv_life_fini(struct hv *hv); /* bus is gone */
 
 /* notice.c; before hv_run or by the control thread. -ENOSPC. */
 int hv_source_add(struct hv *hv, struct hv_source *s);
-int64_t hv_now_ms(void);
 
 /* service.c: offer them; once, before any processor runs. */
 int hv_services_create(struct hv *hv, struct vhd_err *err);

@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 void hv_wake(struct hv *hv)
@@ -64,12 +63,4 @@ int hv_source_add(struct hv *hv, struct hv_source *s)
 		return -ENOSPC;
 	l->source[l->source_count++] = s;
 	return 0;
-}
-
-int64_t hv_now_ms(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }

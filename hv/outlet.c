@@ -11,8 +11,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "clock.h"
 
 /* Small, so that a slow reader is seen to move. */
 #define CHUNK_BYTES 1024u
@@ -200,40 +201,18 @@ int hv_outlet_begin(struct hv_outlet *o, struct vhd_err *err)
 	return rc;
 }
 
-static struct timespec after(unsigned ms)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec += ms / 1000;
-	t.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_nsec -= 1000000000;
-		t.tv_sec++;
-	}
-	return t;
-}
-
-static bool before(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec < b->tv_sec ||
-	       (a->tv_sec == b->tv_sec && a->tv_nsec < b->tv_nsec);
-}
-
 /* With the lock. */
 static void wait_for_end(struct hv_outlet *o, unsigned still_ms,
 			 unsigned all_ms)
 {
-	const struct timespec all = after(all_ms);
-	struct timespec due = after(still_ms);
+	const int64_t all = hv_now_ms() + all_ms;
+	int64_t due = hv_now_ms() + still_ms;
 	uint64_t seen = o->written;
 
 	while (o->state != ENDED) {
-		int rc;
+		const struct timespec t = hv_at_ms(due < all ? due : all);
+		int rc = pthread_cond_timedwait(&o->moved, &o->lock, &t);
 
-		if (before(&all, &due))
-			due = all;
-		rc = pthread_cond_timedwait(&o->moved, &o->lock, &due);
 		if (o->state == ENDED)
 			return;
 		/* what it takes comes at once, or never: not its fault */
@@ -242,7 +221,7 @@ static void wait_for_end(struct hv_outlet *o, unsigned still_ms,
 			return;
 		}
 		if (rc == ETIMEDOUT || o->written != seen)
-			due = after(still_ms);
+			due = hv_now_ms() + still_ms;
 		seen = o->written;
 	}
 }

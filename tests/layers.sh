@@ -26,13 +26,14 @@ rules()
 	hv/ic.h         FLOOR hv/gpa.h hv/vmbus.h
 	hv/ic/          FLOOR hv/gpa.h hv/vmbus.h hv/ic.h hv/ic/
 	hv/int13/       FLOOR hv/gpa.h hv/disk.h hv/eltorito.h hv/int13.h hv/int13/
-	hv/outlet.      FLOOR hv/outlet.h
+	hv/clock.h      FLOOR
+	hv/outlet.      FLOOR hv/clock.h hv/outlet.h
 	hv/             FLOOR KVM hv/*.h hv/chip/
 	storvsp/scsi/   FLOOR vhd/vhd.h storvsp/storvsp.h storvsp/wire.h storvsp/scsi/
 	storvsp/        FLOOR hv/gpa.h hv/vmbus.h vhd/vhd.h storvsp/
 	tools/hv/init.  KVM tools/
 	tools/sandbox/table. FLOOR KVM tools/
-	tools/          FLOOR hv/gpa.h hv/vmbus.h hv/hv.h hv/disk.h hv/outlet.h vhd/vhd.h storvsp/storvsp.h tools/
+	tools/          FLOOR hv/gpa.h hv/vmbus.h hv/hv.h hv/clock.h hv/disk.h hv/outlet.h vhd/vhd.h storvsp/storvsp.h tools/
 	EOF
 }
 

@@ -115,8 +115,8 @@ struct vhd_engine_ops {
 		      struct vhd_err *err);
 	/* Accept an operation; it may reach the kernel at once or on submit. */
 	void (*prep)(void *state, struct vhd_io *io);
-	/* Push the prepared operations. What the kernel has no room for now
-	 * is kept and pushed later. -errno: the engine is broken.
+	/* Push the prepared operations. What the kernel has no room for is
+	 * kept and pushed later. -errno: the engine is broken.
 	 */
 	int (*submit)(void *state);
 	/* Chain finished operations through `next`; NULL when there are none. */

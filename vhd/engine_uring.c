@@ -426,7 +426,7 @@ static void fill(struct uring_engine *e, struct io_uring_sqe *sqe,
 	e->placed++;
 }
 
-/* Hand what was prepared to the kernel. What it has no room or memory for now
+/* Hand what was prepared to the kernel. What it has no room or memory for
  * stays in the ring.
  */
 static int enter(struct uring_engine *e)

@@ -14,8 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "hv/clock.h"
 
 /* For a request to end by itself when somebody waits who has to go on. */
 #define GRACE_MS 1000u
@@ -61,14 +62,6 @@ static bool hurried(struct hv_fwdisks *f)
 	return yes;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* To its end; a request that is hurried still ends once, by the queue. */
 static void carry_out(struct hv_fwdisks *f, struct vhd_req *req)
 {
@@ -78,7 +71,7 @@ static void carry_out(struct hv_fwdisks *f, struct vhd_req *req)
 
 	vhd_queue_submit(f->queue, req);
 	while (vhd_queue_reap(f->queue, &done, 1) == 0) {
-		int64_t left = due_ms - now_ms();
+		int64_t left = due_ms - hv_now_ms();
 
 		(void)vhd_queue_wait(f->queue, f->wake_fd,
 				     how != CANCELLED ? -1
@@ -87,9 +80,9 @@ static void carry_out(struct hv_fwdisks *f, struct vhd_req *req)
 		drain(f);
 		if (how == GOES_ON && hurried(f)) {
 			vhd_queue_cancel(f->queue, req);
-			due_ms = now_ms() + HURRY_MS;
+			due_ms = hv_now_ms() + HURRY_MS;
 			how = CANCELLED;
-		} else if (how == CANCELLED && now_ms() >= due_ms) {
+		} else if (how == CANCELLED && hv_now_ms() >= due_ms) {
 			vhd_hurry(req->img, HURRY_MS);
 			how = GIVEN_UP;
 		}
@@ -165,20 +158,6 @@ static bool take_turn(struct hv_fwdisks *f)
 	return true;
 }
 
-static struct timespec after_ms(unsigned ms)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec += ms / 1000;
-	t.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_nsec -= 1000000000;
-		t.tv_sec++;
-	}
-	return t;
-}
-
 /* With the lock: until it is so, or for `most_ms` (0: as long as it takes);
  * whether it is. What is in flight has its time to end by itself, and is then
  * ended: whoever calls serves the whole guest, or a person.
@@ -187,8 +166,9 @@ static bool until(struct hv_fwdisks *f,
 		  bool (*so)(const struct hv_fwdisks *f, unsigned controller),
 		  unsigned controller, unsigned most_ms)
 {
-	const struct timespec grace = after_ms(GRACE_MS);
-	const struct timespec end = after_ms(most_ms);
+	const int64_t began_ms = hv_now_ms();
+	const struct timespec grace = hv_at_ms(began_ms + GRACE_MS);
+	const struct timespec end = hv_at_ms(began_ms + most_ms);
 	bool late = most_ms && most_ms <= GRACE_MS, over = false;
 
 	while (!so(f, controller) && !over) {

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Milliseconds of CLOCK_MONOTONIC, and as what waits until then takes them. */
+#ifndef HV_CLOCK_H
+#define HV_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline int64_t hv_now_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static inline struct timespec hv_at_ms(int64_t ms)
+{
+	return (struct timespec){
+		.tv_sec = ms / 1000,
+		.tv_nsec = ms % 1000 * 1000000,
+	};
+}
+
+#endif
