@@ -298,7 +298,8 @@ REPLAYED     := storvsp_session vmbus_message
 # These have the system calls of the library wrapped.
 FAULTED      := vhd_fault
 FAULT_SRC    := tests/lib/fault.c tests/lib/fault_table.c \
-                tests/lib/fault_wrap.c tests/lib/faultrun.c \
+                tests/lib/fault_wrap.c tests/lib/fault_aio.c \
+                tests/lib/faultrun.c \
                 tests/lib/faultjudge.c tests/lib/faultwork.c \
                 tests/lib/faultwork_queue.c tests/lib/faultwork_create.c \
                 tests/lib/faultwork_edit.c
@@ -310,7 +311,7 @@ FAULT_WRAP   := pread64 pwrite64 preadv64 pwritev64 fdatasync fsync \
                 io_uring_register_files io_uring_register_files_update \
                 io_uring_register io_uring_submit \
                 io_uring_submit_and_wait_timeout io_uring_get_events \
-                io_setup io_submit io_getevents eventfd read poll \
+                io_setup io_submit io_getevents io_destroy eventfd read poll \
                 vhd_file_read vhd_file_write vhd_file_flush vhd_file_zero \
                 vhd_file_truncate vhd_file_size vhd_file_open vhd_file_adopt \
                 vhd_file_close_checked vhd_file_close vhd_file_punch \
