@@ -99,12 +99,13 @@ HV_SRC := hv/kvm.c hv/notice.c hv/partition.c hv/restart.c hv/machine.c \
 
 # What a SCSI device does; no rings, no threads.
 SCSI_SRC := $(addprefix storvsp/scsi/,target.c command.c disk_commands.c \
-            opcodes.c inquiry.c mode.c select.c logsense.c capacity.c \
-            readwrite.c provision.c sense.c attention.c reserve.c \
+            reply.c plain.c opcodes.c inquiry.c mode.c select.c logsense.c \
+            capacity.c readwrite.c provision.c sense.c attention.c reserve.c \
             reserve_in.c dvd.c dvd_info.c dvd_mode.c dvd_commands.c)
-STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
+STORVSP_SRC := storvsp/device.c storvsp/controller.c storvsp/disks.c \
+               storvsp/holders.c storvsp/tune.c storvsp/leave.c \
                storvsp/mail.c storvsp/log.c storvsp/session.c \
-               storvsp/channel.c storvsp/drain.c \
+               storvsp/channel.c storvsp/drain.c storvsp/scope.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                $(SCSI_SRC) storvsp/blocks.c storvsp/compare.c \
                storvsp/turn.c storvsp/clock.c \
@@ -386,8 +387,7 @@ FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
 FUZZ_SRC_storvsp_packet := $(FUZZ_SRC_storvsp_session)
 FUZZ_LIBS_storvsp_packet := $(LIBS_VHD)
 FUZZ_LIBS_scsi_cdb := $(LIBS_VHD)
-FUZZ_SRC_scsi_cdb := $(SCSI_SRC) storvsp/compare.c $(VHD_SRC) \
-                     tests/lib/memfile.c
+FUZZ_SRC_scsi_cdb := $(SCSI_SRC) $(VHD_SRC) tests/lib/memfile.c
 
 # Where foreign bytes come in, FILE:TARGET; fuzz-build fails where a target is
 # missing or is not built from its file.
