@@ -467,7 +467,7 @@ NBD_PLUGIN := $(BUILD)/lib/nbdkit/nbdkit-vhd-plugin.so
 UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_COUNTED) \
         $(UNIT_TOOLS)
 
-.PHONY: all clean layers style unit check check-long proof install help deps \
+.PHONY: all clean layers style calls unit check check-long proof install help deps \
         demo bench unit-build unit-run bench-build watched check-guests
 .DELETE_ON_ERROR:
 all: $(addprefix $(BUILD)/bin/,$(PROGRAMS) $(VHD_VERBS)) $(LIBVHD) $(LIBVHD_SO) \
@@ -767,6 +767,9 @@ layers:
 
 style:
 	tests/style.sh
+calls: all
+	tests/calls.sh --self-test
+	tests/calls.sh $(BUILD)
 
 # Each suite builds what it runs, so that a failure to build is its first line.
 export BUILD
@@ -854,7 +857,7 @@ help:
 	@echo 'make fuzz-sensitivity  planted defects, of which the fuzzers find most'
 	@echo 'make fuzz-afl        the same targets for AFL++; fuzz-afl-NAME runs one'
 	@echo 'make bench           measurements against fio and QEMU'
-	@echo 'make layers style    rules of the tree: includes, sizes'
+	@echo 'make layers style calls  rules of the tree: includes, sizes, who calls whom'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make deps            install the Debian packages all of this needs'
 	@echo 'make clean'
