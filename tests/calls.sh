@@ -28,17 +28,6 @@ known()
 	tools/verb/freemap_ext tools/verb/freemap
 	tools/verb/freemap_tool tools/verb/freemap
 	tools/hv/fwdisk_place tools/hv/fwdisk
-	tools/hv/accel tools/hv/hv
-	tools/hv/controllers tools/hv/hv
-	tools/hv/ctl_disk tools/hv/hv
-	tools/hv/ctl_server tools/hv/hv
-	tools/hv/disk tools/hv/hv
-	tools/hv/firmware tools/hv/hv
-	tools/hv/initramfs tools/hv/hv
-	tools/hv/nested tools/hv/hv
-	tools/hv/run tools/hv/hv
-	tools/hv/say tools/hv/hv
-	tools/hv/say tools/hv/terminal
 	tools/hv/ctl_guest tools/hv/ctl
 	tools/inspect/json tools/inspect/chain
 	tools/inspect/text tools/inspect/chain
