@@ -99,12 +99,13 @@ HV_SRC := hv/kvm.c hv/notice.c hv/partition.c hv/restart.c hv/machine.c \
 
 # What a SCSI device does; no rings, no threads.
 SCSI_SRC := $(addprefix storvsp/scsi/,target.c command.c disk_commands.c \
-            opcodes.c inquiry.c mode.c select.c logsense.c capacity.c \
-            readwrite.c provision.c sense.c attention.c reserve.c \
+            reply.c plain.c opcodes.c inquiry.c mode.c select.c logsense.c \
+            capacity.c readwrite.c provision.c sense.c attention.c reserve.c \
             reserve_in.c dvd.c dvd_info.c dvd_mode.c dvd_commands.c)
-STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
+STORVSP_SRC := storvsp/device.c storvsp/controller.c storvsp/disks.c \
+               storvsp/holders.c storvsp/tune.c storvsp/leave.c \
                storvsp/mail.c storvsp/log.c storvsp/session.c \
-               storvsp/channel.c storvsp/drain.c \
+               storvsp/channel.c storvsp/drain.c storvsp/scope.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                $(SCSI_SRC) storvsp/blocks.c storvsp/compare.c \
                storvsp/turn.c storvsp/clock.c \
@@ -387,8 +388,7 @@ FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
 FUZZ_SRC_storvsp_packet := $(FUZZ_SRC_storvsp_session)
 FUZZ_LIBS_storvsp_packet := $(LIBS_VHD)
 FUZZ_LIBS_scsi_cdb := $(LIBS_VHD)
-FUZZ_SRC_scsi_cdb := $(SCSI_SRC) storvsp/compare.c $(VHD_SRC) \
-                     tests/lib/memfile.c
+FUZZ_SRC_scsi_cdb := $(SCSI_SRC) $(VHD_SRC) tests/lib/memfile.c
 
 # Where foreign bytes come in, FILE:TARGET; fuzz-build fails where a target is
 # missing or is not built from its file.
@@ -468,7 +468,7 @@ NBD_PLUGIN := $(BUILD)/lib/nbdkit/nbdkit-vhd-plugin.so
 UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_COUNTED) \
         $(UNIT_TOOLS)
 
-.PHONY: all clean layers style unit check check-long proof install help deps \
+.PHONY: all clean layers style calls unit check check-long proof install help deps \
         demo bench unit-build unit-run bench-build watched check-guests
 .DELETE_ON_ERROR:
 all: $(addprefix $(BUILD)/bin/,$(PROGRAMS) $(VHD_VERBS)) $(LIBVHD) $(LIBVHD_SO) \
@@ -768,6 +768,9 @@ layers:
 
 style:
 	tests/style.sh
+calls: all
+	tests/calls.sh --self-test
+	tests/calls.sh $(BUILD)
 
 # Each suite builds what it runs, so that a failure to build is its first line.
 export BUILD
@@ -855,7 +858,7 @@ help:
 	@echo 'make fuzz-sensitivity  planted defects, of which the fuzzers find most'
 	@echo 'make fuzz-afl        the same targets for AFL++; fuzz-afl-NAME runs one'
 	@echo 'make bench           measurements against fio and QEMU'
-	@echo 'make layers style    rules of the tree: includes, sizes'
+	@echo 'make layers style calls  rules of the tree: includes, sizes, who calls whom'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make deps            install the Debian packages all of this needs'
 	@echo 'make clean'

@@ -94,7 +94,8 @@ optimised()
 
 tier_layers()
 {
-	tests/layers.sh --self-test && tests/layers.sh && tests/style.sh
+	tests/layers.sh --self-test && tests/layers.sh && tests/style.sh &&
+	tests/calls.sh --self-test
 }
 
 tier_unit()
@@ -151,7 +152,7 @@ tier_proof()
 		esac
 	done
 	# shellcheck disable=SC2086 # names of this folder
-	run_scripts proof $harnesses
+	run_scripts proof $harnesses tests/calls.sh
 }
 
 tier_guest()

@@ -30,6 +30,7 @@ vhd/footer vhd/header vhd/geometry vhd/creator vhd/probe vhd/locator vhd/bat
 vhd/batmap vhd/bitmap hv/vmbus/ring hv/vmbus/packet hv/vmbus/message
 hv/vmbus/gpadl storvsp/scsi/command storvsp/scsi/inquiry storvsp/scsi/mode
 storvsp/scsi/capacity storvsp/scsi/readwrite storvsp/scsi/sense
+storvsp/scsi/reply storvsp/scsi/plain
 storvsp/request storvsp/buffer storvsp/scsi/target storvsp/scsi/select
 storvsp/scsi/opcodes storvsp/scsi/logsense storvsp/scsi/provision
 storvsp/scsi/attention storvsp/blocks storvsp/scsi/reserve
