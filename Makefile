@@ -776,11 +776,14 @@ calls: all
 export BUILD
 check:
 	+@MAKE='$(MAKE)' SAN='$(SAN)' tests/check.sh
-# The same with the long columns: hours. And the table of goals, of the figures
-# that either run leaves behind.
-check-long:
-	+@PROOF_LONG=1 MAKE='$(MAKE)' SAN='$(SAN)' tests/check.sh
-	@tests/proof/table.sh $(BUILD)
+# The long columns, hours of them: piece by piece, and only what has not been
+# done with these sources; PIECES: some of the table in tests/proof/long.sh. And
+# the table of goals, of the figures that either run leaves behind.
+PIECES :=
+check-long: all unit-build $(if $(filter-out fuzz-%,$(PIECES)),,fuzz-build)
+	+@MAKE='$(MAKE)' JOBS="$${JOBS:-$$(nproc)}" tests/proof/long.sh \
+	  $(BUILD) $(PIECES)
+	@tests/proof/table.sh $(BUILD) long
 proof: check
 	@tests/proof/table.sh $(BUILD)
 # CELLS: quick, or such as 686/direct/2; the table of the README by TABLE=1.
@@ -844,7 +847,8 @@ help:
 	@echo 'make demo AUTO=1     the same without a person; prints a summary'
 	@echo 'make check           every test of the quick suite (SAN=1: sanitized)'
 	@echo 'make proof           make check, then the table of goals with its figures'
-	@echo 'make check-long      the long columns of the same: hours'
+	@echo 'make check-long      the long columns of the same: hours, in pieces;'
+	@echo '                     goes on where it was ended; PIECES="crash sim:1/20"'
 	@echo 'make check-guests    Debian kernels, ways to boot, 1 to 4 processors'
 	@echo 'make unit            unit tests only'
 	@echo 'make mutants         planted defects that the unit tests must notice'
