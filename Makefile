@@ -205,13 +205,15 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_model \
             vhd_check vhd_check_data \
             vhd_check_target vhd_chain vhd_parent vhd_layer vhd_written \
-            vhd_written_flush vhd_written_crash vhd_create_child vhd_rebase vhd_resize vhd_grow \
+            vhd_written_flush vhd_written_crash vhd_create_child vhd_rebase vhd_resize vhd_resize_crash \
+            vhd_grow \
             vhd_compact vhd_malformed_table vhd_malformed_footer \
             vhd_malformed_parent vhd_split vhd_keep vhd_check_chain \
             vhd_merge vhd_merge_file vhd_random vhd_set vhd_repair vhd_undo \
             vhd_salvage vhd_oracle vhd_zero vhd_bound vhd_confine vhd_fault \
             vhd_nbd vhd_nbd_wait vhd_written_nbd
-UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
+UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_ring_every \
+              vmbus_ring_hostile vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
               vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
               vmbus_hostile vmbus_pass \
@@ -271,6 +273,7 @@ TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                tests/lib/fakedev.c tests/lib/diffimg.c tests/lib/malformed.c \
                tests/lib/stack.c tests/lib/world.c tests/lib/world_write.c \
                tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c \
+               tests/lib/resizeimg.c \
                tests/lib/tally.c tests/lib/crashdisk.c tests/lib/crashstate.c \
                tests/lib/simdisk.c tests/lib/simmodel.c tests/lib/fakenbd.c
 # Programs of tests/proof/*.sh, each tests/NAME.c with SRC_NAME, built by

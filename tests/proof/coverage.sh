@@ -41,7 +41,8 @@ vhd_footer vhd_header vhd_geometry vhd_creator vhd_probe vhd_locator vhd_bat
 vhd_bitmap vhd_open vhd_map vhd_written vhd_check vhd_nomem vhd_keep
 vhd_malformed_table vhd_malformed_footer vhd_malformed_parent
 vhd_chain vhd_parent
-vmbus_ring vmbus_packet vmbus_message vmbus_gpadl vmbus_connection
+vmbus_ring vmbus_ring_every vmbus_ring_hostile
+vmbus_packet vmbus_message vmbus_gpadl vmbus_connection
 vmbus_channel vmbus_flow vmbus_offer vmbus_nomem vmbus_hostile vmbus_pass
 storvsp_command storvsp_inquiry storvsp_mode storvsp_select storvsp_capacity
 storvsp_provision storvsp_readwrite storvsp_sense storvsp_request
