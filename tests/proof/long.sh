@@ -16,7 +16,7 @@
 # another number of parts. tests/proof/table.sh shows them beside the quick
 # column.
 #
-# What is done is not done again as long as its sources are the same: SOURCES
+# What was met is not done again as long as its sources are the same: SOURCES
 # is a hash over the contents of the C files that the table names for it, of
 # every header of ours that they include, and of this folder's script for it.
 # Neither the compiler, its options, the libraries of the system nor the kernel
@@ -81,6 +81,27 @@ by_make() # EXPRESSION
 		--eval="long-words: ; @echo $1" long-words
 }
 
+# What includes what, "FILE<tab>HEADER" each, by the words in it; a header that
+# make generates is made of what is here.
+includes()
+{
+	folders='vhd hv storvsp tools tests fuzz'
+	# shellcheck disable=SC2086 # names
+	find $folders -name '*.[ch]' >"$dir/files"
+	# shellcheck disable=SC2086
+	grep -rHo --include='*.[ch]' '^# *include "[^"]*"' $folders |
+		awk -F'"' 'NR == FNR { known[$0]; next }
+		{
+			file = $1
+			sub(/:.*/, "", file)
+			folder = file
+			sub(/[^\/]*$/, "", folder)
+			name = (folder $2) in known ? folder $2 : $2
+			if (name in known)
+				print file "\t" name
+		}' "$dir/files" -
+}
+
 # Files of ours that the named ones are or include, one a line.
 files() # SOURCES
 {
@@ -88,28 +109,35 @@ files() # SOURCES
 		case $word in
 		*/) find "$word" -type f ! -path '*/corpus/*' \
 			! -path "$ledger" ;;
-		*.c) echo "$word" >>"$dir/c" ; echo "$word" ;;
 		*) echo "$word" ;;
 		esac
-	done
-	[ ! -s "$dir/c" ] || xargs "${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -I. \
-		-MM -MG <"$dir/c" | tr ' ' '\n' | grep '\.h$' |
-		while read -r header; do
-			# what make generates is made of what is here
-			[ ! -f "$header" ] || realpath --relative-to=. "$header"
-		done
-	rm -f "$dir/c"
+	done >"$dir/named"
+	[ -s "$dir/includes" ] || includes >"$dir/includes"
+	awk -F"$tab" '
+		NR == FNR { heads[$1] = heads[$1] " " $2; next }
+		{ todo[++n] = $1 }
+		END {
+			for (i = 1; i <= n; i++) {
+				if (todo[i] in seen)
+					continue
+				seen[todo[i]]
+				print todo[i]
+				count = split(heads[todo[i]], h, " ")
+				for (k = 1; k <= count; k++)
+					todo[++n] = h[k]
+			}
+		}' "$dir/includes" "$dir/named"
 }
 
 hash_of() # SOURCES
 {
 	name=$dir/hash-$(echo "$1" | cksum | cut -d' ' -f1)
-	[ -s "$name" ] || files "$1" | sort -u | xargs sha256sum |
+	[ -s "$name" ] || files "$1" | LC_ALL=C sort | xargs sha256sum |
 		sha256sum | cut -c1-12 >"$name"
 	cat "$name"
 }
 
-# done: with these sources; old: with others; failed; or none
+# done: with these sources; old: with others; unmet: a figure is; or none
 state() # PIECE HASH
 {
 	[ -f "$ledger" ] || { echo none; return; }
@@ -117,10 +145,10 @@ state() # PIECE HASH
 		$1 == piece {
 			seen = 1
 			if ($2 != hash) old = 1
-			else if ($7 != "met" && $6 == "-") failed = 1
+			else if ($7 != "met") unmet = 1
 		}
 		END { print !seen ? "none" : old ? "old" : \
-			failed ? "failed" : "done" }' "$ledger"
+			unmet ? "unmet" : "done" }' "$ledger"
 }
 
 commit()
