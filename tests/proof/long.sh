@@ -17,8 +17,9 @@
 # column.
 #
 # What was met is not done again as long as its sources are the same: SOURCES
-# is a hash over the contents of the C files that the table names for it, of
-# every header of ours that they include, and of this folder's script for it.
+# is a hash over the contents of the files that the table names for it, of every
+# header of ours that they include, and of the tests' library what these headers
+# are of: tests/lib/NAME.c and NAME_*.c for tests/lib/NAME.h.
 # Neither the compiler, its options, the libraries of the system nor the kernel
 # count, nor what a script starts besides (guests). Those whose subject is the
 # whole tree (mutants, repeat, sanitize) change with each line of it; a figure
@@ -36,7 +37,6 @@ seconds=${FUZZ_SECONDS:-900}
 tab=$(printf '\t')
 
 # What the programs are made of, in the words of the Makefile.
-test_lib='$(TESTLIB_SRC)'
 device='$(VHD_SRC) $(VMBUS_SRC) $(STORVSP_SRC)'
 tool="$device "'$(HV_SRC) $(CLI_SRC) $(SANDBOX_SRC) $(wildcard tools/*/*.c)'
 all="vhd/ hv/ storvsp/ tools/ tests/ fuzz/ Makefile"
@@ -46,12 +46,12 @@ all="vhd/ hv/ storvsp/ tools/ tests/ fuzz/ Makefile"
 pieces()
 {
 	cat <<-EOF
-	barriers|1|$device $test_lib \$(wildcard $here/crash*.c) $here/barriers.tsv|\$build/tests/proof/crash barriers
-	crash|17|$device $test_lib \$(wildcard $here/crash*.c)|\$build/tests/proof/crash one two
-	fault|10|\$(VHD_SRC) $test_lib \$(FAULT_SRC) tests/vhd_fault.c|\$build/tests/vhd_fault
-	fault_guest|1|$device $test_lib tests/storvsp_fault_table.c|\$build/tests/storvsp_fault_table
-	sim|20|$device $test_lib \$(wildcard $here/sim*.c) $here/sim.tsv|$here/sim.sh \$build
-	agree|1|$device $test_lib tests/cross_vhd.c \$(wildcard $here/crash*.c) $here/agree.sh|$here/agree.sh \$build
+	barriers|1|$device \$(wildcard $here/crash*.c) $here/barriers.tsv|\$build/tests/proof/crash barriers
+	crash|17|$device \$(wildcard $here/crash*.c)|\$build/tests/proof/crash one two
+	fault|10|\$(VHD_SRC) \$(FAULT_SRC) tests/vhd_fault.c|\$build/tests/vhd_fault
+	fault_guest|1|$device tests/storvsp_fault_table.c|\$build/tests/storvsp_fault_table
+	sim|20|$device \$(wildcard $here/sim*.c) $here/sim.tsv|$here/sim.sh \$build
+	agree|1|$device tests/cross_vhd.c \$(wildcard $here/crash*.c) $here/agree.sh|$here/agree.sh \$build
 	full|1|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build full
 	calls|6|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build calls
 	memory|6|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build memory
@@ -102,7 +102,7 @@ includes()
 		}' "$dir/files" -
 }
 
-# Files of ours that the named ones are or include, one a line.
+# Files that belong to a piece by what SOURCES names, one a line.
 files() # SOURCES
 {
 	for word in $(by_make "$1"); do
@@ -114,7 +114,16 @@ files() # SOURCES
 	done >"$dir/named"
 	[ -s "$dir/includes" ] || includes >"$dir/includes"
 	awk -F"$tab" '
-		NR == FNR { heads[$1] = heads[$1] " " $2; next }
+		FILENAME == ARGV[1] {
+			if ($1 !~ /^tests\/lib\/.*\.c$/)
+				next
+			of = $1
+			sub(/\.c$/, "", of)
+			do heads[of ".h"] = heads[of ".h"] " " $1
+			while (sub(/_[^_\/]*$/, "", of))
+			next
+		}
+		FILENAME == ARGV[2] { heads[$1] = heads[$1] " " $2; next }
 		{ todo[++n] = $1 }
 		END {
 			for (i = 1; i <= n; i++) {
@@ -126,7 +135,7 @@ files() # SOURCES
 				for (k = 1; k <= count; k++)
 					todo[++n] = h[k]
 			}
-		}' "$dir/includes" "$dir/named"
+		}' "$dir/files" "$dir/includes" "$dir/named"
 }
 
 hash_of() # SOURCES
