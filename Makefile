@@ -53,25 +53,26 @@ VHD_HEADERS := vhd/vhd.h vhd/vhd_check.h vhd/vhd_edit.h vhd/vhd_stream.h \
                vhd/err.h
 
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
-           vhd/lock.c vhd/split.c vhd/probe.c vhd/open.c vhd/create.c \
-           vhd/create_child.c vhd/relate.c vhd/inplace.c vhd/info.c \
-           vhd/locator.c vhd/chain.c vhd/parent.c vhd/bat.c vhd/batmap.c \
-           vhd/bitmap.c vhd/map.c vhd/alloc.c vhd/written.c vhd/commit.c \
-           vhd/tail.c vhd/sync.c vhd/queue.c vhd/queue_image.c vhd/queue_io.c \
-           vhd/queue_flush.c vhd/engine_uring.c vhd/engine_aio.c \
-           vhd/engine_sync.c vhd/engine_nbd.c vhd/nbd.c vhd/nbd_link.c \
-           vhd/nbd_run.c vhd/nbd_part.c vhd/nbd_keep.c vhd/zero.c vhd/rebase.c vhd/rebase_copy.c \
-           vhd/rebase_header.c vhd/survey.c vhd/check.c vhd/check_code.c \
-           vhd/check_footer.c vhd/check_header.c vhd/check_bat.c \
-           vhd/check_batmap.c vhd/check_chain.c vhd/check_data.c \
-           vhd/check_host.c vhd/check_target.c vhd/stream.c vhd/layout.c \
-           vhd/adopt.c vhd/grow.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c \
-           vhd/compact.c \
-           vhd/compact_scan.c vhd/compact_move.c vhd/compact_copy.c \
-           vhd/compact_punch.c vhd/undo.c vhd/repair.c vhd/repair_footer.c \
-           vhd/repair_bat.c vhd/repair_batmap.c vhd/salvage.c \
-           vhd/salvage_parent.c vhd/set.c vhd/merge.c vhd/merge_plan.c \
-           vhd/merge_copy.c
+           vhd/lock.c vhd/split.c vhd/probe.c vhd/open.c vhd/open_file.c \
+           vhd/image.c vhd/create.c vhd/create_write.c vhd/create_child.c \
+           vhd/relate.c vhd/inplace.c vhd/info.c vhd/locator.c vhd/chain.c \
+           vhd/parent.c vhd/bat.c vhd/batmap.c vhd/bitmap.c vhd/map.c \
+           vhd/alloc.c vhd/written.c vhd/commit.c vhd/tail.c vhd/sync.c \
+           vhd/queue.c vhd/queue_image.c vhd/queue_io.c vhd/queue_flush.c \
+           vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c \
+           vhd/engine_nbd.c vhd/nbd.c vhd/nbd_link.c vhd/nbd_run.c \
+           vhd/nbd_part.c vhd/nbd_keep.c vhd/zero.c vhd/rebase.c \
+           vhd/rebase_copy.c vhd/rebase_header.c vhd/survey.c vhd/check.c \
+           vhd/check_tell.c vhd/check_code.c vhd/check_footer.c \
+           vhd/check_header.c vhd/check_bat.c vhd/check_batmap.c \
+           vhd/check_chain.c vhd/check_data.c vhd/check_host.c \
+           vhd/check_target.c vhd/stream.c vhd/layout.c vhd/adopt.c vhd/grow.c \
+           vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c vhd/compact.c \
+           vhd/compact_tell.c vhd/compact_scan.c vhd/compact_move.c \
+           vhd/compact_copy.c vhd/compact_punch.c vhd/undo.c vhd/repair.c \
+           vhd/repair_note.c vhd/repair_footer.c vhd/repair_bat.c \
+           vhd/repair_batmap.c vhd/salvage.c vhd/salvage_parent.c vhd/set.c \
+           vhd/merge.c vhd/merge_plan.c vhd/merge_copy.c
 
 VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/queue.c \
              hv/vmbus/message.c hv/vmbus/connection.c hv/vmbus/offer.c \
@@ -394,7 +395,7 @@ FUZZ_SRC_scsi_cdb := $(SCSI_SRC) $(VHD_SRC) tests/lib/memfile.c
 
 # Where foreign bytes come in, FILE:TARGET; fuzz-build fails where a target is
 # missing or is not built from its file.
-FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
+FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open_file.c:vhd_open \
                  vhd/footer.c:vhd_open vhd/header.c:vhd_open \
                  vhd/bat.c:vhd_open vhd/batmap.c:vhd_open \
                  vhd/bitmap.c:vhd_open vhd/alloc.c:vhd_ops \

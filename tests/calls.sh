@@ -33,29 +33,9 @@ known()
 	tools/inspect/text tools/inspect/chain
 	tools/inspect/svg_legend tools/inspect/svg
 	vhd/nbd_keep vhd/nbd_run
-	vhd/batmap vhd/open
-	vhd/chain vhd/open
-	vhd/parent vhd/open
-	vhd/sync vhd/chain
-	vhd/compact_copy vhd/compact
-	vhd/compact_move vhd/compact
-	vhd/compact_punch vhd/compact
-	vhd/compact_scan vhd/compact
 	vhd/queue_flush vhd/queue
 	vhd/queue_image vhd/queue
 	vhd/queue_io vhd/queue
-	vhd/check_bat vhd/check
-	vhd/check_batmap vhd/check
-	vhd/check_chain vhd/check
-	vhd/check_data vhd/check
-	vhd/check_footer vhd/check
-	vhd/check_header vhd/check
-	vhd/check_host vhd/check
-	vhd/check_target vhd/check
-	vhd/create_child vhd/create
-	vhd/repair_bat vhd/repair
-	vhd/repair_batmap vhd/repair
-	vhd/repair_footer vhd/repair
 	EOF
 }
 
