@@ -110,7 +110,8 @@ mkdir -p "$cov/logs"
 }
 find "$cov/obj" -name '*.gcda' -delete
 for test in $tests; do
-	SEED=1 timeout 1200 "$cov/tests/$test" >"$cov/logs/$test.log" 2>&1 || {
+	SEED=1 env -u PROOF -u PROOF_LONG -u PROOF_SHARD \
+		timeout 1200 "$cov/tests/$test" >"$cov/logs/$test.log" 2>&1 || {
 		tail -n 5 "$cov/logs/$test.log"
 		echo "  FAIL  coverage: $test fails"
 		exit 1
