@@ -82,7 +82,8 @@ VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/queue.c \
 IC_SRC := hv/ic/ic.c hv/ic/icmsg.c hv/ic/text.c hv/ic/shutdown.c \
           hv/ic/heartbeat.c hv/ic/timesync.c hv/ic/kvp.c hv/ic/vss.c
 
-IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_data.c hv/chip/ide_dma.c \
+IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_line.c \
+           hv/chip/ide_medium.c hv/chip/ide_data.c hv/chip/ide_dma.c \
            hv/chip/ide_ata.c hv/chip/ide_identify.c hv/chip/ide_atapi.c \
            hv/chip/ide_packet.c
 
@@ -121,8 +122,8 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
 # What a program gives up before it meets foreign bytes.
 SANDBOX_SRC := tools/sandbox/table.c tools/sandbox/filter.c \
                tools/sandbox/landlock.c tools/sandbox/rights.c \
-               tools/sandbox/ring.c tools/sandbox/server.c \
-               tools/sandbox/sandbox.c
+               tools/sandbox/ring.c tools/sandbox/places.c \
+               tools/sandbox/server.c tools/sandbox/sandbox.c
 
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect vhd-mount
@@ -137,7 +138,8 @@ SRC_vhd := tools/verb/vhd.c tools/inspect/extent.c tools/verb/words.c \
            tools/convert/extents.c tools/convert/image.c tools/convert/share.c \
            tools/convert/output.c tools/convert/writeback.c \
            tools/convert/verify.c tools/verb/rebase.c tools/verb/snapshot.c \
-           tools/verb/compact.c tools/verb/freemap.c tools/verb/freemap_ext.c \
+           tools/verb/compact.c tools/verb/freemap.c tools/verb/freemap_set.c \
+           tools/verb/freemap_ext.c \
            tools/verb/freemap_tool.c tools/verb/freemap_mount.c \
            tools/verb/resize.c tools/verb/gpt.c tools/inspect/content.c \
            tools/inspect/hints.c tools/inspect/view.c tools/inspect/words.c \
@@ -148,10 +150,12 @@ SRC_vhd := tools/verb/vhd.c tools/inspect/extent.c tools/verb/words.c \
            tools/serve/verb_unmount.c
 SRC_vhd-inspect := tools/inspect/vhd-inspect.c tools/inspect/extent.c \
                    tools/inspect/content.c tools/inspect/hints.c \
-                   tools/inspect/json.c tools/inspect/text.c \
+                   tools/inspect/json.c tools/inspect/json_parts.c \
+                   tools/inspect/text.c tools/inspect/row.c \
                    tools/inspect/view.c tools/inspect/words.c \
                    tools/inspect/alloc.c tools/inspect/chain.c \
                    tools/inspect/map.c tools/inspect/svg.c \
+                   tools/inspect/svg_text.c \
                    tools/inspect/svg_band.c tools/inspect/svg_legend.c \
                    tools/convert/output.c tools/convert/input.c
 SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \

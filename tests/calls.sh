@@ -17,21 +17,8 @@ trap 'rm -rf "$work"' EXIT
 known()
 {
 	cat <<-EOF
-	hv/chip/ide_ata hv/chip/ide
-	hv/chip/ide_atapi hv/chip/ide
-	hv/chip/ide_data hv/chip/ide
-	hv/chip/ide_data hv/chip/ide_atapi
-	hv/chip/ide_dma hv/chip/ide_data
-	tools/cli/sandbox tools/cli/options
-	tools/sandbox/server tools/sandbox/sandbox
-	tools/convert/share tools/convert/image
-	tools/verb/freemap_ext tools/verb/freemap
-	tools/verb/freemap_tool tools/verb/freemap
 	tools/hv/fwdisk_place tools/hv/fwdisk
 	tools/hv/ctl_guest tools/hv/ctl
-	tools/inspect/json tools/inspect/chain
-	tools/inspect/text tools/inspect/chain
-	tools/inspect/svg_legend tools/inspect/svg
 	vhd/nbd_keep vhd/nbd_run
 	vhd/queue_flush vhd/queue
 	vhd/queue_image vhd/queue
