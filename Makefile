@@ -53,26 +53,27 @@ VHD_HEADERS := vhd/vhd.h vhd/vhd_check.h vhd/vhd_edit.h vhd/vhd_stream.h \
                vhd/err.h
 
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
-           vhd/lock.c vhd/split.c vhd/probe.c vhd/open.c vhd/create.c \
-           vhd/create_child.c vhd/relate.c vhd/inplace.c vhd/info.c \
-           vhd/locator.c vhd/chain.c vhd/parent.c vhd/bat.c vhd/batmap.c \
-           vhd/bitmap.c vhd/map.c vhd/alloc.c vhd/written.c vhd/commit.c \
-           vhd/tail.c vhd/sync.c vhd/queue.c vhd/queue_image.c vhd/queue_io.c \
-           vhd/queue_flush.c vhd/engine_uring.c vhd/engine_aio.c \
-           vhd/engine_sync.c vhd/engine_nbd.c vhd/nbd.c vhd/nbd_link.c \
-           vhd/nbd_run.c vhd/nbd_part.c vhd/nbd_keep.c vhd/nbd_hand.c vhd/nbd_connector.c \
-           vhd/nbd_line.c vhd/zero.c vhd/rebase.c vhd/rebase_copy.c \
-           vhd/rebase_header.c vhd/survey.c vhd/check.c vhd/check_code.c \
-           vhd/check_footer.c vhd/check_header.c vhd/check_bat.c \
-           vhd/check_batmap.c vhd/check_chain.c vhd/check_data.c \
-           vhd/check_host.c vhd/check_target.c vhd/stream.c vhd/layout.c \
-           vhd/adopt.c vhd/grow.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c \
-           vhd/compact.c \
-           vhd/compact_scan.c vhd/compact_move.c vhd/compact_copy.c \
-           vhd/compact_punch.c vhd/undo.c vhd/repair.c vhd/repair_footer.c \
-           vhd/repair_bat.c vhd/repair_batmap.c vhd/salvage.c \
-           vhd/salvage_parent.c vhd/set.c vhd/merge.c vhd/merge_plan.c \
-           vhd/merge_copy.c
+           vhd/lock.c vhd/split.c vhd/probe.c vhd/open.c vhd/open_file.c \
+           vhd/image.c vhd/create.c vhd/create_write.c vhd/create_child.c \
+           vhd/relate.c vhd/inplace.c vhd/info.c vhd/locator.c vhd/chain.c \
+           vhd/parent.c vhd/bat.c vhd/batmap.c vhd/bitmap.c vhd/map.c \
+           vhd/alloc.c vhd/written.c vhd/commit.c vhd/tail.c vhd/sync.c \
+           vhd/queue.c vhd/queue_image.c vhd/queue_io.c vhd/queue_flush.c \
+           vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c \
+           vhd/engine_nbd.c vhd/nbd.c vhd/nbd_link.c vhd/nbd_run.c \
+           vhd/nbd_part.c vhd/nbd_keep.c vhd/nbd_hand.c vhd/nbd_line.c \
+           vhd/nbd_connector.c vhd/zero.c vhd/rebase.c \
+           vhd/rebase_copy.c vhd/rebase_header.c vhd/survey.c vhd/check.c \
+           vhd/check_tell.c vhd/check_code.c vhd/check_footer.c \
+           vhd/check_header.c vhd/check_bat.c vhd/check_batmap.c \
+           vhd/check_chain.c vhd/check_data.c vhd/check_host.c \
+           vhd/check_target.c vhd/stream.c vhd/layout.c vhd/adopt.c vhd/grow.c \
+           vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c vhd/compact.c \
+           vhd/compact_tell.c vhd/compact_scan.c vhd/compact_move.c \
+           vhd/compact_copy.c vhd/compact_punch.c vhd/undo.c vhd/repair.c \
+           vhd/repair_note.c vhd/repair_footer.c vhd/repair_bat.c \
+           vhd/repair_batmap.c vhd/salvage.c vhd/salvage_parent.c vhd/set.c \
+           vhd/merge.c vhd/merge_plan.c vhd/merge_copy.c
 
 VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/queue.c \
              hv/vmbus/message.c hv/vmbus/connection.c hv/vmbus/offer.c \
@@ -82,7 +83,8 @@ VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/queue.c \
 IC_SRC := hv/ic/ic.c hv/ic/icmsg.c hv/ic/text.c hv/ic/shutdown.c \
           hv/ic/heartbeat.c hv/ic/timesync.c hv/ic/kvp.c hv/ic/vss.c
 
-IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_data.c hv/chip/ide_dma.c \
+IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_line.c \
+           hv/chip/ide_medium.c hv/chip/ide_data.c hv/chip/ide_dma.c \
            hv/chip/ide_ata.c hv/chip/ide_identify.c hv/chip/ide_atapi.c \
            hv/chip/ide_packet.c
 
@@ -100,12 +102,13 @@ HV_SRC := hv/kvm.c hv/notice.c hv/partition.c hv/restart.c hv/machine.c \
 
 # What a SCSI device does; no rings, no threads.
 SCSI_SRC := $(addprefix storvsp/scsi/,target.c command.c disk_commands.c \
-            opcodes.c inquiry.c mode.c select.c logsense.c capacity.c \
-            readwrite.c provision.c sense.c attention.c reserve.c \
+            reply.c plain.c opcodes.c inquiry.c mode.c select.c logsense.c \
+            capacity.c readwrite.c provision.c sense.c attention.c reserve.c \
             reserve_in.c dvd.c dvd_info.c dvd_mode.c dvd_commands.c)
-STORVSP_SRC := storvsp/controller.c storvsp/disks.c storvsp/leave.c \
+STORVSP_SRC := storvsp/device.c storvsp/controller.c storvsp/disks.c \
+               storvsp/holders.c storvsp/tune.c storvsp/leave.c \
                storvsp/mail.c storvsp/log.c storvsp/session.c \
-               storvsp/channel.c storvsp/drain.c \
+               storvsp/channel.c storvsp/drain.c storvsp/scope.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                $(SCSI_SRC) storvsp/blocks.c storvsp/compare.c \
                storvsp/turn.c storvsp/clock.c \
@@ -120,8 +123,8 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
 # What a program gives up before it meets foreign bytes.
 SANDBOX_SRC := tools/sandbox/table.c tools/sandbox/filter.c \
                tools/sandbox/landlock.c tools/sandbox/rights.c \
-               tools/sandbox/ring.c tools/sandbox/server.c \
-               tools/sandbox/sandbox.c
+               tools/sandbox/ring.c tools/sandbox/places.c \
+               tools/sandbox/server.c tools/sandbox/sandbox.c
 
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect vhd-mount
@@ -136,7 +139,8 @@ SRC_vhd := tools/verb/vhd.c tools/inspect/extent.c tools/verb/words.c \
            tools/convert/extents.c tools/convert/image.c tools/convert/share.c \
            tools/convert/output.c tools/convert/writeback.c \
            tools/convert/verify.c tools/verb/rebase.c tools/verb/snapshot.c \
-           tools/verb/compact.c tools/verb/freemap.c tools/verb/freemap_ext.c \
+           tools/verb/compact.c tools/verb/freemap.c tools/verb/freemap_set.c \
+           tools/verb/freemap_ext.c \
            tools/verb/freemap_tool.c tools/verb/freemap_mount.c \
            tools/verb/resize.c tools/verb/gpt.c tools/inspect/content.c \
            tools/inspect/hints.c tools/inspect/view.c tools/inspect/words.c \
@@ -147,10 +151,12 @@ SRC_vhd := tools/verb/vhd.c tools/inspect/extent.c tools/verb/words.c \
            tools/serve/verb_unmount.c
 SRC_vhd-inspect := tools/inspect/vhd-inspect.c tools/inspect/extent.c \
                    tools/inspect/content.c tools/inspect/hints.c \
-                   tools/inspect/json.c tools/inspect/text.c \
+                   tools/inspect/json.c tools/inspect/json_parts.c \
+                   tools/inspect/text.c tools/inspect/row.c \
                    tools/inspect/view.c tools/inspect/words.c \
                    tools/inspect/alloc.c tools/inspect/chain.c \
                    tools/inspect/map.c tools/inspect/svg.c \
+                   tools/inspect/svg_text.c \
                    tools/inspect/svg_band.c tools/inspect/svg_legend.c \
                    tools/convert/output.c tools/convert/input.c
 SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
@@ -206,13 +212,15 @@ UNIT_VHD := vhd_floor vhd_locator vhd_footer vhd_header vhd_geometry \
             vhd_model \
             vhd_check vhd_check_data \
             vhd_check_target vhd_chain vhd_parent vhd_layer vhd_written \
-            vhd_written_flush vhd_written_crash vhd_create_child vhd_rebase vhd_resize vhd_grow \
+            vhd_written_flush vhd_written_crash vhd_create_child vhd_rebase vhd_resize vhd_resize_crash \
+            vhd_grow \
             vhd_compact vhd_malformed_table vhd_malformed_footer \
             vhd_malformed_parent vhd_split vhd_keep vhd_check_chain \
             vhd_merge vhd_merge_file vhd_random vhd_set vhd_repair vhd_undo \
             vhd_salvage vhd_oracle vhd_zero vhd_bound vhd_confine vhd_fault \
             vhd_nbd vhd_nbd_wait vhd_written_nbd
-UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_packet vmbus_connection \
+UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_ring_every \
+              vmbus_ring_hostile vmbus_packet vmbus_connection \
               vmbus_offer vmbus_gpadl vmbus_channel vmbus_flow vmbus_message \
               vmbus_fetch vmbus_fence vmbus_nomem vmbus_stress \
               vmbus_hostile vmbus_pass \
@@ -273,8 +281,10 @@ TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                tests/lib/fakedev.c tests/lib/diffimg.c tests/lib/malformed.c \
                tests/lib/stack.c tests/lib/world.c tests/lib/world_write.c \
                tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c \
+               tests/lib/resizeimg.c \
                tests/lib/tally.c tests/lib/crashdisk.c tests/lib/crashstate.c \
-               tests/lib/simdisk.c tests/lib/simmodel.c tests/lib/fakenbd.c tests/lib/nbdhand.c
+               tests/lib/simdisk.c tests/lib/simmodel.c tests/lib/fakenbd.c \
+               tests/lib/nbdhand.c
 # Programs of tests/proof/*.sh, each tests/NAME.c with SRC_NAME, built by
 # unit-build.
 PROOF_PROGRAMS := proof/crash proof/sim proof/tools
@@ -301,7 +311,8 @@ REPLAYED     := storvsp_session vmbus_message
 # These have the system calls of the library wrapped.
 FAULTED      := vhd_fault
 FAULT_SRC    := tests/lib/fault.c tests/lib/fault_table.c \
-                tests/lib/fault_wrap.c tests/lib/faultrun.c \
+                tests/lib/fault_wrap.c tests/lib/fault_aio.c \
+                tests/lib/faultrun.c \
                 tests/lib/faultjudge.c tests/lib/faultwork.c \
                 tests/lib/faultwork_queue.c tests/lib/faultwork_create.c \
                 tests/lib/faultwork_edit.c
@@ -313,7 +324,7 @@ FAULT_WRAP   := pread64 pwrite64 preadv64 pwritev64 fdatasync fsync \
                 io_uring_register_files io_uring_register_files_update \
                 io_uring_register io_uring_submit \
                 io_uring_submit_and_wait_timeout io_uring_get_events \
-                io_setup io_submit io_getevents eventfd read poll \
+                io_setup io_submit io_getevents io_destroy eventfd read poll \
                 vhd_file_read vhd_file_write vhd_file_flush vhd_file_zero \
                 vhd_file_truncate vhd_file_size vhd_file_open vhd_file_adopt \
                 vhd_file_close_checked vhd_file_close vhd_file_punch \
@@ -391,12 +402,11 @@ FUZZ_LIBS_storvsp_session := $(LIBS_VHD)
 FUZZ_SRC_storvsp_packet := $(FUZZ_SRC_storvsp_session)
 FUZZ_LIBS_storvsp_packet := $(LIBS_VHD)
 FUZZ_LIBS_scsi_cdb := $(LIBS_VHD)
-FUZZ_SRC_scsi_cdb := $(SCSI_SRC) storvsp/compare.c $(VHD_SRC) \
-                     tests/lib/memfile.c
+FUZZ_SRC_scsi_cdb := $(SCSI_SRC) $(VHD_SRC) tests/lib/memfile.c
 
 # Where foreign bytes come in, FILE:TARGET; fuzz-build fails where a target is
 # missing or is not built from its file.
-FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
+FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open_file.c:vhd_open \
                  vhd/footer.c:vhd_open vhd/header.c:vhd_open \
                  vhd/bat.c:vhd_open vhd/batmap.c:vhd_open \
                  vhd/bitmap.c:vhd_open vhd/alloc.c:vhd_ops \
@@ -473,7 +483,7 @@ NBD_PLUGIN := $(BUILD)/lib/nbdkit/nbdkit-vhd-plugin.so
 UNIT := $(UNIT_VHD) $(UNIT_VMBUS) $(UNIT_HV) $(UNIT_STORVSP) $(UNIT_COUNTED) \
         $(UNIT_TOOLS)
 
-.PHONY: all clean layers style unit check check-long proof install help deps \
+.PHONY: all clean layers style calls unit check check-long proof install help deps \
         demo bench unit-build unit-run bench-build watched check-guests
 .DELETE_ON_ERROR:
 all: $(addprefix $(BUILD)/bin/,$(PROGRAMS) $(VHD_VERBS)) $(LIBVHD) $(LIBVHD_SO) \
@@ -773,16 +783,22 @@ layers:
 
 style:
 	tests/style.sh
+calls: all
+	tests/calls.sh --self-test
+	tests/calls.sh $(BUILD)
 
 # Each suite builds what it runs, so that a failure to build is its first line.
 export BUILD
 check:
 	+@MAKE='$(MAKE)' SAN='$(SAN)' tests/check.sh
-# The same with the long columns: hours. And the table of goals, of the figures
-# that either run leaves behind.
-check-long:
-	+@PROOF_LONG=1 MAKE='$(MAKE)' SAN='$(SAN)' tests/check.sh
-	@tests/proof/table.sh $(BUILD)
+# The long columns, hours of them: piece by piece, and only what has not been
+# done with these sources; PIECES: some of the table in tests/proof/long.sh. And
+# the table of goals, of the figures that either run leaves behind.
+PIECES :=
+check-long: all unit-build $(if $(filter-out fuzz-%,$(PIECES)),,fuzz-build)
+	+@MAKE='$(MAKE)' JOBS="$${JOBS:-$$(nproc)}" tests/proof/long.sh \
+	  $(BUILD) $(PIECES)
+	@tests/proof/table.sh $(BUILD) long
 proof: check
 	@tests/proof/table.sh $(BUILD)
 # CELLS: quick, or such as 686/direct/2; the table of the README by TABLE=1.
@@ -846,7 +862,8 @@ help:
 	@echo 'make demo AUTO=1     the same without a person; prints a summary'
 	@echo 'make check           every test of the quick suite (SAN=1: sanitized)'
 	@echo 'make proof           make check, then the table of goals with its figures'
-	@echo 'make check-long      the long columns of the same: hours'
+	@echo 'make check-long      the long columns of the same: hours, in pieces;'
+	@echo '                     goes on where it was ended; PIECES="crash sim:1/20"'
 	@echo 'make check-guests    Debian kernels, ways to boot, 1 to 4 processors'
 	@echo 'make unit            unit tests only'
 	@echo 'make mutants         planted defects that the unit tests must notice'
@@ -860,7 +877,7 @@ help:
 	@echo 'make fuzz-sensitivity  planted defects, of which the fuzzers find most'
 	@echo 'make fuzz-afl        the same targets for AFL++; fuzz-afl-NAME runs one'
 	@echo 'make bench           measurements against fio and QEMU'
-	@echo 'make layers style    rules of the tree: includes, sizes'
+	@echo 'make layers style calls  rules of the tree: includes, sizes, who calls whom'
 	@echo 'make install         PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make deps            install the Debian packages all of this needs'
 	@echo 'make clean'

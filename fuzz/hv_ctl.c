@@ -8,8 +8,6 @@
 
 #include "tools/hv/ctl.h"
 
-const char hv_prog[] = "hv";
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check(bool ok, const char *what)

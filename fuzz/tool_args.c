@@ -25,8 +25,6 @@
 #define WORDS_MAX 96
 #define BYTES_MAX 8192u
 
-const char hv_prog[] = "hv";
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 

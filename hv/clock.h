@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Milliseconds of CLOCK_MONOTONIC, and as what waits until then takes them. */
+/* CLOCK_MONOTONIC as a number, and as what waits until then takes it. */
 #ifndef HV_CLOCK_H
 #define HV_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>
 
-static inline int64_t hv_now_ms(void)
+static inline uint64_t hv_now_ns(void)
 {
 	struct timespec t;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static inline int64_t hv_now_ms(void)
+{
+	return (int64_t)(hv_now_ns() / 1000000);
 }
 
 static inline struct timespec hv_at_ms(int64_t ms)

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "boot_linux.h"
+#include "clock.h"
 #include "part.h"
 
 #define SIGSET_KERNEL_BYTES 8
@@ -287,13 +288,8 @@ static bool begin(struct hv_vcpu *v)
 
 static void note_entry(struct hv_vcpu *v)
 {
-	struct timespec t;
-
-	if (v->index != 0 || atomic_load(&v->hv->entered_ns) != 0)
-		return;
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	atomic_store(&v->hv->entered_ns, (uint64_t)t.tv_sec * 1000000000u +
-						 (uint64_t)t.tv_nsec);
+	if (v->index == 0 && atomic_load(&v->hv->entered_ns) == 0)
+		atomic_store(&v->hv->entered_ns, hv_now_ns());
 }
 
 /* Once for calls of hv_tell_state that came together. */

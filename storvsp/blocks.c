@@ -9,7 +9,8 @@
  */
 #include <errno.h>
 
-#include "controller.h"
+#include "disks.h"
+#include "scsi/scsi.h"
 
 static bool block_ok(uint32_t bytes)
 {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A channel's life: opened by the bus' control thread, run by a thread of its
- * own, closed when nothing of it is in flight any more.
+/* A channel's life: made by the bus' control thread, run by a thread of its own
+ * (in manual mode by the caller), stopped when nothing of it is in flight any
+ * more.
  */
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -11,7 +13,14 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "clock.h"
 #include "controller.h"
+#include "disks.h"
+#include "drain.h"
+#include "leave.h"
+#include "mail.h"
+#include "request.h"
+#include "reset.h"
 
 #define STOP_S	 5
 #define HURRY_MS 1000u
@@ -99,14 +108,6 @@ static void queue_stop(struct channel *ch)
 
 /* ------------------------------------------------------------ thread ----- */
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 /* Tell the processor that this is a loop that waits. */
 static void relax(void)
 {
@@ -128,7 +129,7 @@ static bool spin(struct channel *ch, uint64_t since_ns)
 			stat_add(&ch->stats, STAT_POLLED, 1);
 			return true;
 		}
-	} while (!ch->stopping && now_ns() - since_ns < window_ns);
+	} while (!ch->stopping && clock_monotonic_ns() - since_ns < window_ns);
 	return false;
 }
 
@@ -154,14 +155,14 @@ static void sleep_until_news(struct channel *ch)
 /* There was nothing to do. */
 static void wait_for_work(struct channel *ch)
 {
-	uint64_t since_ns = ch->spin.max_ns ? now_ns() : 0;
+	uint64_t since_ns = ch->spin.max_ns ? clock_monotonic_ns() : 0;
 
 	if (spin(ch, since_ns) || storvsp_channel_idle(ch) || ch->stopping)
 		return;
 	stat_add(&ch->stats, STAT_SLEEPS, 1);
 	sleep_until_news(ch);
 	if (ch->spin.max_ns)
-		spin_slept(&ch->spin, now_ns() - since_ns);
+		spin_slept(&ch->spin, clock_monotonic_ns() - since_ns);
 }
 
 struct start {
@@ -214,7 +215,7 @@ static int thread_create(struct channel *ch, struct start *s)
 	return -rc;
 }
 
-static int start(struct channel *ch, const struct storvsp_luns *luns)
+int storvsp_channel_start(struct channel *ch, const struct storvsp_luns *luns)
 {
 	struct start s = {.ch = ch, .luns = luns};
 	int rc;
@@ -259,9 +260,19 @@ static void thread_join(struct channel *ch)
 		storvsp_disks_wait_less(ch->vsp, VHD_NBD_FOREVER);
 }
 
-/* ---------------------------------------------------- open and close ----- */
+void storvsp_channel_stop(struct channel *ch)
+{
+	if (ch->vsp->opts.manual) {
+		queue_stop(ch);
+	} else {
+		storvsp_mail_stop(ch);
+		thread_join(ch);
+	}
+}
 
-static void channel_free(struct channel *ch)
+/* ------------------------------------------------------------ memory ----- */
+
+void storvsp_channel_destroy(struct channel *ch)
 {
 	sem_destroy(&ch->started);
 	sem_destroy(&ch->ended);
@@ -301,39 +312,20 @@ static struct channel *channel_alloc(const struct storvsp_opts *opts)
 	ch->buffer.pfns_max = ch->iov_max;
 	if (!ch->slots || !ch->iovs || !ch->patterns || !ch->packet ||
 	    !ch->sink || !ch->buffer.pfns) {
-		channel_free(ch);
+		storvsp_channel_destroy(ch);
 		return NULL;
 	}
 	ch->answers_tail = &ch->answers;
 	return ch;
 }
 
-/* One channel more or less. Control thread. */
-static void opened(struct storvsp *vsp)
+struct channel *storvsp_channel_create(struct storvsp *vsp,
+				       struct vmbus_channel *bus)
 {
-	if (vsp->open_channels++ == 0 && vsp->opts.guest_has)
-		vsp->opts.guest_has(vsp->opts.guest_arg, true);
-}
-
-static void closed(struct storvsp *vsp)
-{
-	if (--vsp->open_channels == 0 && vsp->opts.guest_has)
-		vsp->opts.guest_has(vsp->opts.guest_arg, false);
-}
-
-static int device_open(void *dev, struct vmbus_channel *bus,
-		       const uint8_t *user)
-{
-	struct storvsp *vsp = dev;
 	struct channel *ch = channel_alloc(&vsp->opts);
-	struct storvsp_luns luns;
-	int rc;
 
-	(void)user; /* 24 zero bytes from every guest */
-	if (!ch) {
-		storvsp_log_line(&vsp->log, "no memory to open a channel");
-		return -ENOMEM;
-	}
+	if (!ch)
+		return NULL;
 	ch->vsp = vsp;
 	ch->spin.max_ns = 1000ull * vsp->opts.poll_us;
 	ch->bus = bus;
@@ -344,45 +336,32 @@ static int device_open(void *dev, struct vmbus_channel *bus,
 	ch->session.sub = ch->sub;
 	ch->session.max_subchannels = vsp->opts.max_subchannels;
 	ch->session.max_transfer_bytes = vsp->opts.max_transfer_bytes;
-	opened(vsp);
-	storvsp_controller_join(vsp, ch, &luns);
-	rc = start(ch, &luns);
-	if (rc) {
-		storvsp_log_line(&vsp->log, "channel %u cannot be opened: %s",
-				 vmbus_channel_index(bus), ch->start_err.text);
-		storvsp_controller_leave(vsp, ch);
-		channel_free(ch);
-		closed(vsp);
-		return rc;
-	}
-	vmbus_channel_set_data(bus, ch);
-	return 0;
+	return ch;
 }
 
-/* The protocol starts anew with the next opening of the primary; until then
- * sub-channels that are still open take nothing.
+/* ----------------------------------------------- without its thread ------ */
+
+/* Only the caller's thread opens and closes channels in manual mode, so the
+ * list stands still without the lock.
  */
-static void device_close(void *dev, struct vmbus_channel *bus)
+static bool poll_once(struct storvsp *vsp)
 {
-	struct storvsp *vsp = dev;
-	struct channel *ch = vmbus_channel_data(bus);
+	bool did = false;
 
-	if (vsp->opts.manual) {
-		queue_stop(ch);
-	} else {
-		storvsp_mail_stop(ch);
-		thread_join(ch);
-	}
-	storvsp_controller_leave(vsp, ch);
-	if (!ch->sub)
-		storvsp_mail_session(vsp, false, 0);
-	vmbus_channel_set_data(bus, NULL);
-	channel_free(ch);
-	closed(vsp);
+	for (struct channel *ch = vsp->channels; ch; ch = ch->next)
+		did |= storvsp_channel_step(ch) || storvsp_channel_idle(ch);
+	return did;
 }
 
-const struct vmbus_device_ops storvsp_device_ops = {
-	.name = "scsi",
-	.open = device_open,
-	.close = device_close,
-};
+unsigned storvsp_poll(struct storvsp *vsp)
+{
+	struct storvsp_stats before, after;
+
+	assert(vsp->opts.manual);
+	storvsp_get_stats(vsp, &before);
+	while (poll_once(vsp))
+		;
+	storvsp_get_stats(vsp, &after);
+	return (unsigned)(after.packets - before.packets + after.completions -
+			  before.completions);
+}

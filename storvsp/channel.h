@@ -6,9 +6,11 @@
  * to the answers of all other slots in use; so a guest that does not read its
  * answers stops nobody but itself.
  *
- * Files: channel.c opens, closes and sleeps; drain.c moves packets; request.c
- *   runs one SCSI request; reset.c ends what is in flight; leave.c lets disks
- *   come and go; mail.c is how other threads reach the channel.
+ * Files, each calling those after it only: channel.c starts, sleeps and stops;
+ *   drain.c moves packets and answers; leave.c lets disks come and go; reset.c
+ *   ends what is in flight; request.c runs one SCSI request; gate.c is its way
+ *   to the disk queue, turn.c keeps who writes apart there; mail.c is how other
+ *   threads reach the channel.
  * Thread: all of it belongs to the channel's thread (in manual mode: the
  *   caller's), but for the fields that say otherwise.
  */
@@ -22,6 +24,7 @@
 #include "buffer.h"
 #include "gate.h"
 #include "log.h"
+#include "scope.h"
 #include "scsi/scsi.h"
 #include "session.h"
 #include "spin.h"
@@ -48,13 +51,6 @@
  * writes and finds.
  */
 #define STORVSP_PATTERN_BYTES (3u * SCSI_COMPARE_BYTES_MAX)
-
-/* Which disks a reset is about. */
-struct reset_scope {
-	enum storvsp_op op; /* RESET_LUN, RESET_BUS or RESET_ADAPTER */
-	uint8_t path, target, lun;
-	const struct storvsp_disk *disk; /* or this one alone */
-};
 
 /* What other threads want of a channel; flags, so that it cannot pile up. */
 struct mail {
@@ -177,63 +173,26 @@ struct channel {
 	bool sent, received; /* something to publish */
 };
 
+/* The answer in `r` is ready; the slot is free once it is sent (drain.c). */
+static inline void channel_answer(struct channel *ch, struct request *r)
+{
+	r->state = REQUEST_DONE;
+	r->next = NULL;
+	*ch->answers_tail = r;
+	ch->answers_tail = &r->next;
+}
+
 /* ---------------------------------------------------------- channel.c ---- */
 
-extern const struct vmbus_device_ops storvsp_device_ops;
-
-/* ------------------------------------------------------------ drain.c ---- */
-
-/* Do what can be done without sleeping, once; true when anything was. */
-bool storvsp_channel_step(struct channel *ch);
-/* Nothing was left to do: let the guest's signals through and look again.
- * True when there is work after all.
+/* Control thread. NULL: no memory. */
+struct channel *storvsp_channel_create(struct storvsp *vsp,
+				       struct vmbus_channel *bus);
+/* Its thread and its queue, with the disks of `luns`, which is not looked at
+ * any more when this returns. A negative errno: `start_err` says why.
  */
-bool storvsp_channel_idle(struct channel *ch);
-/* Queue the answer in `r` and release the slot once it is sent. */
-void storvsp_channel_answer(struct channel *ch, struct request *r);
-/* The guest broke the ring: never touch it again. */
-void storvsp_channel_ring_broken(struct channel *ch, const char *what);
-
-/* ---------------------------------------------------------- request.c ---- */
-
-/* Run the SCSI request in `in`, whose packet is `pkt`. */
-void storvsp_request_start(struct channel *ch, struct request *r,
-			   const struct storvsp_packet_wire *in,
-			   const struct vmbus_packet *pkt);
-/* Its gate lets it pass. */
-void storvsp_request_send(struct channel *ch, struct request *r);
-/* The disk queue is done with it. */
-void storvsp_request_end(struct channel *ch, struct request *r);
-/* A reset came while it waited at its gate. */
-void storvsp_request_abort(struct channel *ch, struct request *r);
-/* What it does, for people. */
-const char *storvsp_request_verb(const struct request *r);
-
-/* ------------------------------------------------------------ reset.c ---- */
-
-/* A reset came as packet `r`: answered when everything has ended. */
-void storvsp_reset_start(struct channel *ch, struct request *r,
-			 const struct storvsp_packet_wire *in);
-/* A reset came on another channel. */
-void storvsp_reset_join(struct channel *ch, const struct reset_scope *scope,
-			uint64_t ticket);
-/* True when a reset ended. */
-bool storvsp_reset_check(struct channel *ch);
-/* Ask for an early end of what the scope names; NULL: of all. */
-void storvsp_reset_cancel(struct channel *ch, const struct reset_scope *scope);
-
-/* ------------------------------------------------------------ leave.c ---- */
-
-/* Make the disks of the list that are new known to the queue, then usable. */
-void storvsp_leave_attach(struct channel *ch, const struct storvsp_luns *all);
-/* The controller has other disks: `m` with `luns`. Those that are not in the
- * list are not found any more from here on.
- */
-void storvsp_leave_begin(struct channel *ch, const struct mail *m,
-			 const struct storvsp_luns *all);
-/* Let go of disks that have nothing in flight any more; true when one was. */
-bool storvsp_leave_check(struct channel *ch);
-/* Let go of all. Nothing may be in flight. */
-void storvsp_leave_all(struct channel *ch);
+int storvsp_channel_start(struct channel *ch, const struct storvsp_luns *luns);
+/* Ends what is in flight, then both. */
+void storvsp_channel_stop(struct channel *ch);
+void storvsp_channel_destroy(struct channel *ch);
 
 #endif

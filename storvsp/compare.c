@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* COMPARE AND WRITE: the buffer holds the blocks that must be there, then those
- * that are to be there. Both halves are copied once; what is compared is the
- * host's copy. From the look to the end of the write nothing else is written to
- * the disk (turn.h).
+/* The two steps of COMPARE AND WRITE: the buffer holds the blocks that must be
+ * there, then those that are to be there. Both halves are copied once; what is
+ * compared is the host's copy. From the look to the end of the write nothing
+ * else is written to the disk (turn.h).
  *
  * Source: SBC-3 5.2.
  */
@@ -10,39 +10,6 @@
 
 #include "channel.h"
 #include "compare.h"
-#include "vhd/checked.h"
-
-#define FLAGS_REFUSED 0xE0 /* WRPROTECT */
-#define FLAG_FUA      0x08
-
-/* ----------------------------------------------------------- the command -- */
-
-enum scsi_verdict scsi_compare_and_write(struct scsi_task *t)
-{
-	uint32_t block_bytes = scsi_block_bytes(t->disk);
-	uint64_t lba = scsi_get64(t->cdb + 2);
-	uint32_t bytes = t->cdb[13] * block_bytes; /* of a half */
-
-	if (t->cdb[1] & FLAGS_REFUSED)
-		return SCSI_BAD_FIELD;
-	if (!range_ok(lba, t->cdb[13], t->blocks))
-		return SCSI_LBA_RANGE;
-	if (t->disk->read_only)
-		return SCSI_WRITE_PROTECTED;
-	if (bytes == 0)
-		return SCSI_GOOD;
-	if (bytes > SCSI_COMPARE_BYTES_MAX || 2 * bytes > t->param_bytes)
-		return SCSI_BAD_FIELD;
-	t->io.op = VHD_OP_WRITE;
-	t->io.compare = true;
-	t->io.fua = t->cdb[1] & FLAG_FUA ||
-		    atomic_load(&t->disk->switches->cache_off);
-	t->io.lba = scsi_sectors(t, lba);
-	t->io.bytes = 2 * bytes;
-	return SCSI_IO;
-}
-
-/* ----------------------------------------------------------- its two steps -- */
 
 /* Three parts of a slot's memory. */
 

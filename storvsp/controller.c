@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The public interface: a controller and its offer on the bus. */
+/* A controller, and which channels are its own. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "controller.h"
+#include "disks.h"
+#include "mail.h"
 #include "policy.h"
+#include "scsi/attention.h"
+#include "scsi/holds.h"
 
 #define DEPTH_DEFAULT	 1024u
 #define TRANSFER_DEFAULT (2u << 20)
-
-static const char scsi_class[] = "ba6163d9-04a1-4d29-b605-72e2ffb1dc7f";
-static const char ide_class[] = "32412632-86cb-44a2-9b5c-50d1417354f5";
 
 static int check_opts(const struct storvsp_opts *o, struct vhd_err *err)
 {
@@ -86,44 +86,6 @@ void storvsp_destroy(struct storvsp *vsp)
 	free(vsp);
 }
 
-/* Which disk it is: Linux takes it from the instance, old Windows from the
- * offer's own bytes.
- */
-static void identify_ide(const struct storvsp *vsp, struct vmbus_offer *offer)
-{
-	struct storvsp_address at = storvsp_ide_address(vsp->opts.ide_position);
-	const struct storvsp_ide_instance_wire instance = {
-		.path = le32_put(at.path),
-		.target = le16_put(at.target),
-		.mark = le16_put(STORVSP_IDE_MARK),
-	};
-	const struct storvsp_ide_offer_wire user = {
-		.path = at.path,
-		.target = at.target,
-		.flags = le32_put(STORVSP_IDE_OFFER_FLAG),
-	};
-
-	memcpy(&offer->instance, &instance, sizeof(instance));
-	memcpy(offer->user, &user, sizeof(user));
-}
-
-int storvsp_offer(struct storvsp *vsp, struct vmbus *bus, struct vhd_err *err)
-{
-	struct vmbus_offer offer = {
-		.instance = vsp->opts.instance,
-		.ops = &storvsp_device_ops,
-		.dev = vsp,
-	};
-	struct vmbus_channel *ch;
-	int rc = vmbus_guid_parse(vsp->opts.ide ? ide_class : scsi_class,
-				  &offer.type);
-
-	assert(rc == 0);
-	if (vsp->opts.ide)
-		identify_ide(vsp, &offer);
-	return vmbus_offer_add(bus, &offer, &ch, err);
-}
-
 /* ---------------------------------------------------------- channels ----- */
 
 void storvsp_controller_join(struct storvsp *vsp, struct channel *ch,
@@ -154,64 +116,28 @@ void storvsp_controller_leave(struct storvsp *vsp, struct channel *ch)
 	for (p = &vsp->channels; *p != ch; p = &(*p)->next)
 		;
 	*p = ch->next;
-	for (unsigned i = 0; i < STAT_COUNT; i++)
-		vsp->closed[i] += stat_get(&ch->stats, i);
 	storvsp_stats_leave_locked(ch);
 	pthread_mutex_unlock(&vsp->lock);
-	storvsp_disks_notify(vsp);
+	storvsp_holders_notify(vsp);
 }
 
-static uint64_t total_locked(const struct storvsp *vsp, enum stat which)
+/* A driver that begins anew starts with disks that nobody holds. */
+static void begin_anew_locked(struct storvsp *vsp)
 {
-	uint64_t n = vsp->closed[which];
-
-	for (const struct channel *ch = vsp->channels; ch; ch = ch->next)
-		n += stat_get(&ch->stats, which);
-	return n;
+	for (unsigned i = 0; i < STORVSP_DISKS_MAX; i++)
+		scsi_attention_clear(&vsp->switches[i]);
+	for (unsigned i = 0; i < vsp->luns.count; i++)
+		scsi_holds_end(vsp->luns.disk[i]->switches);
 }
 
-void storvsp_get_stats(struct storvsp *vsp, struct storvsp_stats *out)
+void storvsp_controller_session(struct storvsp *vsp, bool ready,
+				uint16_t version)
 {
 	pthread_mutex_lock(&vsp->lock);
-	*out = (struct storvsp_stats){
-		.packets = total_locked(vsp, STAT_PACKETS),
-		.completions = total_locked(vsp, STAT_COMPLETIONS),
-		.refused = total_locked(vsp, STAT_REFUSED),
-		.cancelled = total_locked(vsp, STAT_CANCELLED),
-		.reads = total_locked(vsp, STAT_READS),
-		.writes = total_locked(vsp, STAT_WRITES),
-		.flushes = total_locked(vsp, STAT_FLUSHES),
-		.zeros = total_locked(vsp, STAT_ZEROS),
-		.errors = total_locked(vsp, STAT_ERRORS),
-		.read_bytes = total_locked(vsp, STAT_READ_BYTES),
-		.written_bytes = total_locked(vsp, STAT_WRITTEN_BYTES),
-		.sleeps = total_locked(vsp, STAT_SLEEPS),
-		.polled = total_locked(vsp, STAT_POLLED),
-	};
+	vsp->ready = ready;
+	vsp->version = version;
+	if (ready)
+		begin_anew_locked(vsp);
+	storvsp_mail_session_locked(vsp);
 	pthread_mutex_unlock(&vsp->lock);
-}
-
-/* Only the caller's thread opens and closes channels in manual mode, so the
- * list stands still without the lock.
- */
-static bool poll_once(struct storvsp *vsp)
-{
-	bool did = false;
-
-	for (struct channel *ch = vsp->channels; ch; ch = ch->next)
-		did |= storvsp_channel_step(ch) || storvsp_channel_idle(ch);
-	return did;
-}
-
-unsigned storvsp_poll(struct storvsp *vsp)
-{
-	struct storvsp_stats before, after;
-
-	assert(vsp->opts.manual);
-	storvsp_get_stats(vsp, &before);
-	while (poll_once(vsp))
-		;
-	storvsp_get_stats(vsp, &after);
-	return (unsigned)(after.packets - before.packets + after.completions -
-			  before.completions);
 }

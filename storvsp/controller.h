@@ -46,6 +46,12 @@ struct storvsp {
 	uint64_t closed[STAT_COUNT]; /* counters of channels gone */
 };
 
+static inline struct disk_life *disk_life_of(struct storvsp *vsp,
+					     const struct storvsp_disk *d)
+{
+	return &vsp->life[d - vsp->disks];
+}
+
 /* -------------------------------------------------------------- clock.c -- */
 
 uint64_t storvsp_clock_ns(const struct storvsp *vsp);
@@ -69,49 +75,8 @@ void storvsp_controller_join(struct storvsp *vsp, struct channel *ch,
 			     struct storvsp_luns *luns);
 /* And no longer: nobody sends it mail, its counters are kept. */
 void storvsp_controller_leave(struct storvsp *vsp, struct channel *ch);
-
-/* --------------------------------------------------------------- disks.c - */
-
-/* Which list the channel knows of, and which disks it still holds that this
- * one lacks, may have changed.
- */
-void storvsp_disks_settled(struct storvsp *vsp, struct channel *ch);
-/* Perhaps now nobody holds a disk any more: say so to who waits for that. */
-void storvsp_disks_notify(struct storvsp *vsp);
-/* Of all disks, and of those that leave: see vhd_hurry. */
-void storvsp_disks_wait_less(struct storvsp *vsp, uint32_t ms);
-/* -ENOENT: nothing is there. */
-int storvsp_no_disk(struct storvsp_address at, struct vhd_err *err);
-
-/* ------------------------------------------------------------- blocks.c -- */
-
-/* The sizes of a disk's blocks, for an image of `size_bytes`; -EINVAL. */
-int storvsp_blocks_set(struct storvsp_disk *d,
-		       const struct storvsp_disk_opts *o, uint64_t size_bytes,
-		       struct vhd_err *err);
-
-/* ---------------------------------------------------------------- mail.c - */
-
-/* Take the mail; false when there is none. `luns` is filled when the list of
- * disks has changed.
- */
-bool storvsp_mail_take(struct channel *ch, struct mail *out,
-		       struct storvsp_luns *luns);
-void storvsp_mail_stop(struct channel *ch);
-/* To every channel. Locked: the caller holds the controller's lock. */
-void storvsp_mail_luns_locked(struct storvsp *vsp);
-/* What holds requests may hold them no longer. */
-void storvsp_mail_look_locked(struct storvsp *vsp);
-void storvsp_mail_look(struct storvsp *vsp);
-/* The primary's session, to every sub-channel and those to come. */
-void storvsp_mail_session(struct storvsp *vsp, bool ready, uint16_t version);
-
-/* A reset on `from`: tells the other channels and returns its ticket. */
-uint64_t storvsp_mail_reset(struct channel *from,
-			    const struct reset_scope *scope);
-/* Nothing is in flight here that resets up to this ticket named. */
-void storvsp_mail_drained(struct channel *ch, uint64_t ticket);
-/* Whether that holds for all channels but this. */
-bool storvsp_mail_all_drained(struct channel *ch, uint64_t ticket);
+/* The primary's session begins or ends: so do those of all sub-channels. */
+void storvsp_controller_session(struct storvsp *vsp, bool ready,
+				uint16_t version);
 
 #endif

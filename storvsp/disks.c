@@ -2,15 +2,15 @@
 /* A controller's disks: added, removed, and frozen for a while.
  *
  * Channels have copies of the list of disks, and each change of it has a
- * number. A disk that left the list is out of use when every channel has said
- * that it knows of the list of that number, and does not hold it any more; its
- * place in `disks` is not used again before that, as requests point to it. One
- * that is never let go of keeps no other.
+ * number. The place in `disks` of one that left the list is not used again
+ * before nobody holds it any more (holders.c), as requests point to it.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "controller.h"
+#include "disks.h"
+#include "mail.h"
 #include "policy.h"
 #include "scsi/attention.h"
 #include "scsi/dvd.h"
@@ -65,12 +65,6 @@ static bool takes_back(enum storvsp_unmap want, enum vhd_format format)
 		return format == VHD_FORMAT_DYNAMIC ||
 		       format == VHD_FORMAT_DIFF;
 	return want == STORVSP_UNMAP_ON;
-}
-
-static struct disk_life *life_of(struct storvsp *vsp,
-				 const struct storvsp_disk *d)
-{
-	return &vsp->life[d - vsp->disks];
 }
 
 /* A place that no channel knows, or NULL. */
@@ -144,7 +138,7 @@ static int add_locked(struct storvsp *vsp, const struct storvsp_disk_opts *o,
 	storvsp_reserve_init(&d->switches->reserve, o);
 	rc = storvsp_luns_add(&vsp->luns, d);
 	if (rc == 0) {
-		*life_of(vsp, d) = (struct disk_life){.state = DISK_SERVED};
+		*disk_life_of(vsp, d) = (struct disk_life){.state = DISK_SERVED};
 		list_changed_locked(vsp);
 	}
 	return rc;
@@ -194,7 +188,7 @@ static void take_away_locked(struct storvsp *vsp, struct storvsp_disk *d,
 {
 	storvsp_luns_remove(&vsp->luns, d);
 	list_changed_locked(vsp);
-	*life_of(vsp, d) = (struct disk_life){
+	*disk_life_of(vsp, d) = (struct disk_life){
 		.state = state,
 		.number = vsp->luns_number,
 		.notice = *notice,
@@ -222,7 +216,7 @@ int storvsp_disk_remove(struct storvsp *vsp, struct storvsp_address at,
 	pthread_mutex_unlock(&vsp->lock);
 	if (!d)
 		return storvsp_no_disk(at, err);
-	storvsp_disks_notify(vsp);
+	storvsp_holders_notify(vsp);
 	return 0;
 }
 
@@ -258,7 +252,7 @@ int storvsp_disk_freeze(struct storvsp *vsp, struct storvsp_address at,
 				"another change of a disk is under way");
 	if (!d)
 		return storvsp_no_disk(at, err);
-	storvsp_disks_notify(vsp);
+	storvsp_holders_notify(vsp);
 	return 0;
 }
 
@@ -278,7 +272,7 @@ void storvsp_disk_thaw(struct storvsp *vsp)
 		if (atomic_exchange(&d->switches->sectors, sectors) != sectors)
 			scsi_attention_raise(d->switches, SCSI_UA_CAPACITY);
 		vsp->frozen = NULL;
-		life_of(vsp, d)->state = DISK_SERVED;
+		disk_life_of(vsp, d)->state = DISK_SERVED;
 		(void)storvsp_luns_add(&vsp->luns, d); /* it was in it */
 		list_changed_locked(vsp);
 	}
@@ -308,7 +302,7 @@ static int exchange_locked(struct storvsp *vsp, struct storvsp_disk *old,
 	storvsp_reserve_init(&d->switches->reserve,
 			     &(struct storvsp_disk_opts){0});
 	scsi_dvd_exchange(old, d);
-	*life_of(vsp, d) = (struct disk_life){.state = DISK_SERVED};
+	*disk_life_of(vsp, d) = (struct disk_life){.state = DISK_SERVED};
 	/* one change of the list for who looks: both under the lock */
 	take_away_locked(vsp, old, DISK_LEAVING, gone);
 	(void)storvsp_luns_add(&vsp->luns, d); /* there is room now */
@@ -357,77 +351,8 @@ int storvsp_dvd_change(struct storvsp *vsp, struct storvsp_address at,
 					? "no memory for a disc"
 					: "no place for a disc beside the "
 					  "disks there are");
-	storvsp_disks_notify(vsp);
+	storvsp_holders_notify(vsp);
 	return 0;
-}
-
-/* ------------------------------------------------------- letting go ------ */
-
-static bool held_locked(const struct storvsp *vsp, unsigned slot)
-{
-	for (const struct channel *ch = vsp->channels; ch; ch = ch->next)
-		if (ch->heard_number < vsp->life[slot].number ||
-		    ch->holds[slot])
-			return true;
-	return false;
-}
-
-/* A disk that nobody holds any more although somebody did, or NULL. */
-static struct storvsp_disk *released_locked(struct storvsp *vsp)
-{
-	for (unsigned i = 0; i < STORVSP_DISKS_MAX; i++) {
-		const struct disk_life *l = &vsp->life[i];
-
-		if ((l->state == DISK_LEAVING || l->state == DISK_FREEZING) &&
-		    !held_locked(vsp, i))
-			return &vsp->disks[i];
-	}
-	return NULL;
-}
-
-static void forget(struct storvsp_disk *d, struct disk_life *l)
-{
-	storvsp_policy_destroy(d->policy);
-	d->policy = NULL;
-	l->state = DISK_NONE;
-}
-
-void storvsp_disks_notify(struct storvsp *vsp)
-{
-	struct storvsp_notice notice;
-	struct storvsp_disk *d;
-	struct vhd *img = NULL;
-
-	pthread_mutex_lock(&vsp->notify_lock);
-	do {
-		pthread_mutex_lock(&vsp->lock);
-		d = released_locked(vsp);
-		if (d) {
-			struct disk_life *l = life_of(vsp, d);
-
-			notice = l->notice;
-			img = d->img;
-			if (l->state == DISK_FREEZING)
-				l->state = DISK_FROZEN;
-			else
-				forget(d, l);
-		}
-		pthread_mutex_unlock(&vsp->lock);
-		if (d && notice.call)
-			notice.call(notice.arg, img);
-	} while (d);
-	pthread_mutex_unlock(&vsp->notify_lock);
-}
-
-void storvsp_disks_settled(struct storvsp *vsp, struct channel *ch)
-{
-	pthread_mutex_lock(&vsp->lock);
-	ch->heard_number = ch->luns_number;
-	memset(ch->holds, 0, sizeof(ch->holds));
-	for (unsigned i = 0; i < ch->leaving_count; i++)
-		ch->holds[ch->leaving[i]->slot] = true;
-	pthread_mutex_unlock(&vsp->lock);
-	storvsp_disks_notify(vsp);
 }
 
 void storvsp_disks_wait_less(struct storvsp *vsp, uint32_t ms)

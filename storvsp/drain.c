@@ -7,8 +7,14 @@
 #include <string.h>
 
 #include "controller.h"
+#include "drain.h"
+#include "leave.h"
+#include "mail.h"
+#include "request.h"
+#include "reset.h"
 
-void storvsp_channel_ring_broken(struct channel *ch, const char *what)
+/* The guest broke the ring: never touch it again. */
+static void ring_broken(struct channel *ch, const char *what)
 {
 	if (ch->ring_dead)
 		return;
@@ -57,14 +63,6 @@ static void slot_release(struct channel *ch, struct request *r)
 	level_down(&ch->busy);
 }
 
-void storvsp_channel_answer(struct channel *ch, struct request *r)
-{
-	r->state = REQUEST_DONE;
-	r->next = NULL;
-	*ch->answers_tail = r;
-	ch->answers_tail = &r->next;
-}
-
 /* Into the ring, or, where that is broken, nowhere. Space was reserved; should
  * the ring say otherwise, the answers wait for it.
  */
@@ -83,7 +81,7 @@ static bool send_answers(struct channel *ch)
 		if (rc == -EAGAIN)
 			break;
 		if (rc < 0)
-			storvsp_channel_ring_broken(ch, "read index");
+			ring_broken(ch, "read index");
 		stat_add(&ch->stats,
 			 ch->ring_dead ? STAT_CANCELLED : STAT_COMPLETIONS, 1);
 		ch->sent = ch->sent || !ch->ring_dead;
@@ -114,7 +112,7 @@ static unsigned room(struct channel *ch)
 		return 0;
 	space = vmbus_send_space(ch->bus);
 	if (space < 0) {
-		storvsp_channel_ring_broken(ch, "read index");
+		ring_broken(ch, "read index");
 		return 0;
 	}
 	fit = (uint64_t)space / STORVSP_ANSWER_BYTES;
@@ -173,7 +171,7 @@ static void handle(struct channel *ch, struct request *r,
 	if (!type_ok(pkt, &in)) {
 		storvsp_session_refuse(&in, &r->answer,
 				       STORVSP_STATUS_INVALID_PARAMETER);
-		storvsp_channel_answer(ch, r);
+		channel_answer(ch, r);
 		return;
 	}
 	switch (storvsp_session_handle(&ch->session, &in, n, &r->answer,
@@ -186,7 +184,7 @@ static void handle(struct channel *ch, struct request *r,
 		return;
 	case STORVSP_SESSION_STARTED:
 		ch->rescan = false; /* the guest is about to scan */
-		storvsp_mail_session(ch->vsp, true, ch->session.version);
+		storvsp_controller_session(ch->vsp, true, ch->session.version);
 		storvsp_log_line(ch->log, "guest speaks protocol %u.%u",
 				 ch->session.version >> 8,
 				 ch->session.version & 0xFF);
@@ -197,7 +195,7 @@ static void handle(struct channel *ch, struct request *r,
 	case STORVSP_SESSION_REPLY:
 		break;
 	}
-	storvsp_channel_answer(ch, r);
+	channel_answer(ch, r);
 }
 
 /* One packet, taken into a slot unless nobody waits for an answer. */
@@ -233,7 +231,7 @@ static bool take_packets(struct channel *ch)
 		if (rc == 0)
 			break;
 		if (rc < 0 && rc != -EMSGSIZE) {
-			storvsp_channel_ring_broken(ch, "write index");
+			ring_broken(ch, "write index");
 			break;
 		}
 		stat_add(&ch->stats, STAT_PACKETS, 1);
@@ -276,7 +274,7 @@ static bool send_rescan(struct channel *ch)
 	rc = vmbus_send(ch->bus, VMBUS_PACKET_INBAND, 0, 0, &p,
 			storvsp_session_unasked_bytes(&ch->session));
 	if (rc == -EBADMSG)
-		storvsp_channel_ring_broken(ch, "read index");
+		ring_broken(ch, "read index");
 	if (rc)
 		return false;
 	ch->rescan = false;

@@ -5,6 +5,7 @@
 
 #include "controller.h"
 #include "policy.h"
+#include "trace.h"
 #include "turn.h"
 
 /* ------------------------------------------------------- the gates ------- */
@@ -113,6 +114,27 @@ static bool may_pass(struct channel *ch, struct gate *g, struct request *r)
 	return false;
 }
 
+static void count_io(struct stats *s, enum vhd_op op)
+{
+	static const enum stat which[] = {
+		[VHD_OP_READ] = STAT_READS,
+		[VHD_OP_WRITE] = STAT_WRITES,
+		[VHD_OP_FLUSH] = STAT_FLUSHES,
+		[VHD_OP_ZERO] = STAT_ZEROS,
+	};
+
+	stat_add(s, which[op], 1);
+}
+
+static void send(struct channel *ch, struct request *r)
+{
+	r->state = REQUEST_DISK;
+	count_io(&ch->stats, r->req.op);
+	TRACE_REQUEST_SUBMIT(ch->number, r->trans_id, r->req.op, r->req.lba,
+			     r->sectors);
+	vhd_queue_submit(ch->queue, &r->req);
+}
+
 static void pass(struct channel *ch, struct gate *g, struct request *r)
 {
 	if (level_get(&g->stats.in_flight) == 0)
@@ -120,7 +142,7 @@ static void pass(struct channel *ch, struct gate *g, struct request *r)
 	level_up(&g->stats.in_flight);
 	level_up(&ch->on_disk);
 	r->sent_ns = storvsp_now_ns(ch);
-	storvsp_request_send(ch, r);
+	send(ch, r);
 }
 
 /* ----------------------------------------------------- the requests ------ */
@@ -218,7 +240,7 @@ void storvsp_gate_back(struct channel *ch, struct request *r)
 	level_down(&g->stats.stalled);
 	storvsp_log_line(ch->log, "disk %u:%u:%u: %s ended after %llu s",
 			 g->disk->path, g->disk->target, g->disk->lun,
-			 storvsp_request_verb(r),
+			 storvsp_op_text(r->req.op),
 			 (unsigned long long)((storvsp_now_ns(ch) -
 					       r->sent_ns) / 1000000000u));
 }
@@ -303,18 +325,22 @@ bool storvsp_gate_run(struct channel *ch)
 	return did;
 }
 
-void storvsp_gate_abort(struct channel *ch,
-			bool (*in)(const struct reset_scope *scope,
-				   const struct storvsp_disk *d),
-			const struct reset_scope *scope)
+struct request *storvsp_gate_take_out(struct channel *ch,
+				      const struct reset_scope *scope)
 {
+	struct request *out = NULL, **tail = &out;
+
 	for (struct gate *g = ch->blocked; g; g = g->next) {
-		if (scope && !in(scope, g->disk))
+		if (!storvsp_scope_has(scope, g->disk))
 			continue;
 		throttled_end(ch, g);
-		while (g->head)
-			storvsp_request_abort(ch, take_first(ch, g));
+		while (g->head) {
+			*tail = take_first(ch, g);
+			tail = &(*tail)->next;
+		}
 	}
+	*tail = NULL;
+	return out;
 }
 
 /* ----------------------------------------------------------- stalls ------ */
@@ -329,7 +355,7 @@ static void stalled(struct channel *ch, struct request *r)
 	storvsp_log_line(ch->log,
 			 "disk %u:%u:%u: %s of %llu sectors at %llu is at the "
 			 "host's disk for %u s and more",
-			 d->path, d->target, d->lun, storvsp_request_verb(r),
+			 d->path, d->target, d->lun, storvsp_op_text(r->req.op),
 			 (unsigned long long)r->sectors,
 			 (unsigned long long)r->req.lba,
 			 ch->vsp->opts.stall_ms / 1000);

@@ -11,8 +11,8 @@
  * that each finds room however many are stuck. (Source: Choudhury and Hahne,
  * dynamic queue length thresholds, 1998.)
  *
- * A request goes through the gate with each of its steps; one that comes
- * again, for its next step or because it is held after a failure, waits in
+ * A request goes through the gate, which sends it to the disk queue, with each
+ * of its steps; one that comes again, for its next step or because it is held after a failure, waits in
  * front.
  * Thread: the channel's; the counters may be read by anybody.
  */
@@ -34,8 +34,8 @@
 
 struct channel;
 struct request;
-struct scsi_end;
 struct reset_scope;
+struct scsi_end;
 
 struct gate {
 	const struct storvsp_disk *disk;
@@ -62,7 +62,7 @@ void storvsp_gate_free(struct channel *ch);
 /* `r`, ready to be sent, arrives. False: its disk has its share of the slots.
  */
 bool storvsp_gate_enter(struct channel *ch, struct request *r);
-/* It came back from the disk queue ... */
+/* It came back from the disk queue, ... */
 void storvsp_gate_back(struct channel *ch, struct request *r);
 /* ... and wants to go there again. */
 void storvsp_gate_again(struct channel *ch, struct request *r);
@@ -74,11 +74,11 @@ void storvsp_gate_leave(struct channel *ch, struct request *r,
 
 /* Let pass what can; true when anything did. */
 bool storvsp_gate_run(struct channel *ch);
-/* End what waits at the gates of disks that `in` says yes to, as aborted. */
-void storvsp_gate_abort(struct channel *ch,
-			bool (*in)(const struct reset_scope *scope,
-				   const struct storvsp_disk *d),
-			const struct reset_scope *scope);
+/* Take out what waits at the gates of the scope's disks, to be ended: a list by
+ * `next`.
+ */
+struct request *storvsp_gate_take_out(struct channel *ch,
+				      const struct reset_scope *scope);
 
 /* Look for requests that stay away too long, once in a while. */
 void storvsp_gate_watch(struct channel *ch);

@@ -3,13 +3,16 @@
  * any more at once; what it has in flight ends as it would have, or early
  * where the controller asks for that, and then the queue lets go of it. The
  * controller is told of the list that is known, and of what is still held: see
- * disks.c.
+ * holders.c.
  *
  * A frozen disk is taken away in the same manner, but the channel takes no
  * packet until it is back, so that the guest sees nothing of it; and what
  * waits at its gate goes on waiting there.
  */
 #include "controller.h"
+#include "disks.h"
+#include "leave.h"
+#include "reset.h"
 
 /* ------------------------------------------------------------- coming ---- */
 
@@ -163,7 +166,7 @@ bool storvsp_leave_check(struct channel *ch)
 	}
 	if (did || !ch->settled) {
 		ch->settled = true;
-		storvsp_disks_settled(ch->vsp, ch);
+		storvsp_holders_settled(ch->vsp, ch);
 	}
 	return did;
 }

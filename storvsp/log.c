@@ -4,17 +4,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "log.h"
 
-static uint64_t monotonic_ms(void *arg)
+static uint64_t now_ms(const struct log *l)
 {
-	struct timespec ts = {0, 0};
-
-	(void)arg;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	return l->now_ms ? l->now_ms(l->now_arg)
+			 : clock_monotonic_ns() / 1000000;
 }
 
 void storvsp_log_init(struct log *l, const struct storvsp_opts *opts)
@@ -22,12 +19,12 @@ void storvsp_log_init(struct log *l, const struct storvsp_opts *opts)
 	*l = (struct log){
 		.fn = opts->log,
 		.arg = opts->log_arg,
-		.now_ms = opts->now_ms ? opts->now_ms : monotonic_ms,
+		.now_ms = opts->now_ms,
 		.now_arg = opts->now_arg,
 		.tokens = STORVSP_LOG_BURST,
 	};
 	pthread_mutex_init(&l->lock, NULL);
-	l->refilled_ms = l->now_ms(l->now_arg);
+	l->refilled_ms = now_ms(l);
 }
 
 void storvsp_log_fini(struct log *l)
@@ -38,7 +35,7 @@ void storvsp_log_fini(struct log *l)
 /* Take a token; `*left_out` is what has to be owned up to. */
 static int take(struct log *l, uint64_t *left_out)
 {
-	uint64_t now = l->now_ms(l->now_arg), earned;
+	uint64_t now = now_ms(l), earned;
 	int ok;
 
 	pthread_mutex_lock(&l->lock);
@@ -89,4 +86,16 @@ const char *storvsp_errno_text(int code)
 	const char *text = strerrordesc_np(-code);
 
 	return text ? text : "unknown error";
+}
+
+const char *storvsp_op_text(enum vhd_op op)
+{
+	static const char *const names[] = {
+		[VHD_OP_READ] = "read",
+		[VHD_OP_WRITE] = "write",
+		[VHD_OP_FLUSH] = "flush",
+		[VHD_OP_ZERO] = "zeroing",
+	};
+
+	return names[op];
 }

@@ -17,7 +17,7 @@
 struct log {
 	vmbus_log_fn fn;
 	void *arg;
-	uint64_t (*now_ms)(void *arg);
+	uint64_t (*now_ms)(void *arg); /* NULL: the host's clock */
 	void *now_arg;
 	pthread_mutex_t lock; /* guards what follows; nothing taken inside */
 	uint64_t refilled_ms;
@@ -34,5 +34,7 @@ __attribute__((format(printf, 2, 3))) void storvsp_log_line(struct log *l,
 
 /* Words for a negative errno. */
 const char *storvsp_errno_text(int code);
+/* And for what a request does. */
+const char *storvsp_op_text(enum vhd_op op);
 
 #endif

@@ -9,9 +9,8 @@
 #include <stdint.h>
 #include <sys/eventfd.h>
 
-#include "scsi/attention.h"
 #include "controller.h"
-#include "scsi/dvd.h"
+#include "mail.h"
 
 static void post_locked(struct channel *ch)
 {
@@ -69,33 +68,16 @@ void storvsp_mail_look(struct storvsp *vsp)
 	pthread_mutex_unlock(&vsp->lock);
 }
 
-void storvsp_mail_session(struct storvsp *vsp, bool ready, uint16_t version)
+void storvsp_mail_session_locked(struct storvsp *vsp)
 {
-	pthread_mutex_lock(&vsp->lock);
-	vsp->ready = ready;
-	vsp->version = version;
-	for (unsigned i = 0; ready && i < STORVSP_DISKS_MAX; i++)
-		scsi_attention_clear(&vsp->switches[i]);
-	for (unsigned i = 0; ready && i < vsp->luns.count; i++) {
-		storvsp_reserve_reset(&vsp->luns.disk[i]->switches->reserve);
-		scsi_dvd_reset(vsp->luns.disk[i]->switches);
-	}
 	for (struct channel *ch = vsp->channels; ch; ch = ch->next) {
 		if (!ch->sub)
 			continue;
 		ch->mail.session = true;
-		ch->mail.ready = ready;
-		ch->mail.version = version;
+		ch->mail.ready = vsp->ready;
+		ch->mail.version = vsp->version;
 		post_locked(ch);
 	}
-	pthread_mutex_unlock(&vsp->lock);
-}
-
-static bool scope_equal(const struct reset_scope *a,
-			const struct reset_scope *b)
-{
-	return a->op == b->op && a->path == b->path && a->target == b->target &&
-	       a->lun == b->lun;
 }
 
 uint64_t storvsp_mail_reset(struct channel *from,
@@ -111,11 +93,8 @@ uint64_t storvsp_mail_reset(struct channel *from,
 
 		if (ch == from)
 			continue;
-		/* two different resets at once: everything goes */
-		if (m->reset && !scope_equal(&m->scope, scope))
-			m->scope.op = STORVSP_OP_RESET_ADAPTER;
-		else
-			m->scope = *scope;
+		m->scope = m->reset ? storvsp_scope_join(&m->scope, scope)
+				    : *scope;
 		m->reset = true;
 		m->ticket = ticket;
 		post_locked(ch);

@@ -9,6 +9,7 @@
 #include "compare.h"
 #include "controller.h"
 #include "policy.h"
+#include "request.h"
 #include "trace.h"
 
 static bool wants_descriptors(const struct storvsp_disk *d)
@@ -26,7 +27,7 @@ static void finish(struct channel *ch, struct request *r,
 		storvsp_gate_leave(ch, r, end);
 	TRACE_REQUEST_COMPLETE(ch->number, r->trans_id, end->verdict);
 	scsi_answer(&r->answer, end, r->v1);
-	storvsp_channel_answer(ch, r);
+	channel_answer(ch, r);
 }
 
 /* The request as the command sees it, from a copy of the packet. */
@@ -54,27 +55,6 @@ static enum scsi_verdict decode(struct channel *ch,
 	if (storvsp_buffer_get(&ch->buffer, ch->mem, t->param, t->param_bytes))
 		return SCSI_BAD_FIELD;
 	return scsi_run(t, q->cdb_length);
-}
-
-static void count_io(struct stats *s, enum vhd_op op)
-{
-	static const enum stat which[] = {
-		[VHD_OP_READ] = STAT_READS,
-		[VHD_OP_WRITE] = STAT_WRITES,
-		[VHD_OP_FLUSH] = STAT_FLUSHES,
-		[VHD_OP_ZERO] = STAT_ZEROS,
-	};
-
-	stat_add(s, which[op], 1);
-}
-
-void storvsp_request_send(struct channel *ch, struct request *r)
-{
-	r->state = REQUEST_DISK;
-	count_io(&ch->stats, r->req.op);
-	TRACE_REQUEST_SUBMIT(ch->number, r->trans_id, r->req.op, r->req.lba,
-			     r->sectors);
-	vhd_queue_submit(ch->queue, &r->req);
 }
 
 /* The same `len` bytes again and again, for at most `n` sectors and `max`
@@ -234,25 +214,13 @@ static void count_moved(struct stats *s, const struct scsi_io *io)
 			 io->compare ? io->bytes / 2 : io->bytes);
 }
 
-const char *storvsp_request_verb(const struct request *r)
-{
-	static const char *const names[] = {
-		[VHD_OP_READ] = "read",
-		[VHD_OP_WRITE] = "write",
-		[VHD_OP_FLUSH] = "flush",
-		[VHD_OP_ZERO] = "zeroing",
-	};
-
-	return names[r->req.op];
-}
-
 static void complain(struct channel *ch, const struct request *r)
 {
 	const struct storvsp_disk *d = r->disk;
 
 	storvsp_log_line(ch->log,
 			 "disk %u:%u:%u: %s of %llu sectors at %llu failed: %s",
-			 d->path, d->target, d->lun, storvsp_request_verb(r),
+			 d->path, d->target, d->lun, storvsp_op_text(r->req.op),
 			 (unsigned long long)r->sectors,
 			 (unsigned long long)r->req.lba,
 			 storvsp_errno_text(r->req.result));

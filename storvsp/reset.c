@@ -9,32 +9,30 @@
  * Sources: Linux storvsc_host_reset_handler; OpenVMM's notes on Hyper-V.
  */
 #include "controller.h"
-#include "scsi/dvd.h"
+#include "mail.h"
+#include "request.h"
+#include "reset.h"
+#include "scsi/holds.h"
 
-static bool in_scope(const struct reset_scope *s, const struct storvsp_disk *d)
+static void abort_waiting(struct channel *ch, const struct reset_scope *scope)
 {
-	if (s->disk)
-		return d == s->disk;
-	switch (s->op) {
-	case STORVSP_OP_RESET_LUN:
-		return d->path == s->path && d->target == s->target &&
-		       d->lun == s->lun;
-	case STORVSP_OP_RESET_BUS:
-		return d->path == s->path;
-	default:
-		return true;
+	struct request *r = storvsp_gate_take_out(ch, scope), *next;
+
+	for (; r; r = next) {
+		next = r->next;
+		storvsp_request_abort(ch, r);
 	}
 }
 
 void storvsp_reset_cancel(struct channel *ch, const struct reset_scope *scope)
 {
-	storvsp_gate_abort(ch, in_scope, scope);
+	abort_waiting(ch, scope);
 	for (unsigned i = 0;
 	     i < ch->slots_used && level_get(&ch->on_disk) > 0; i++) {
 		struct request *r = &ch->slots[i];
 
 		if (r->state != REQUEST_DISK || r->doomed ||
-		    (scope && !in_scope(scope, r->disk)))
+		    !storvsp_scope_has(scope, r->disk))
 			continue;
 		r->doomed = true;
 		r->gate->doomed++;
@@ -42,18 +40,12 @@ void storvsp_reset_cancel(struct channel *ch, const struct reset_scope *scope)
 	}
 }
 
-/* Old reservations end, and trays are unlocked. */
 static void release_holds(const struct channel *ch,
-				 const struct reset_scope *scope)
+			  const struct reset_scope *scope)
 {
-	for (unsigned i = 0; i < ch->luns.count; i++) {
-		const struct storvsp_disk *d = ch->luns.disk[i];
-
-		if (!in_scope(scope, d))
-			continue;
-		storvsp_reserve_reset(&d->switches->reserve);
-		scsi_dvd_reset(d->switches);
-	}
+	for (unsigned i = 0; i < ch->luns.count; i++)
+		if (storvsp_scope_has(scope, ch->luns.disk[i]))
+			scsi_holds_end(ch->luns.disk[i]->switches);
 }
 
 void storvsp_reset_start(struct channel *ch, struct request *r,
@@ -105,7 +97,7 @@ bool storvsp_reset_check(struct channel *ch)
 		struct request *r = ch->reset;
 
 		ch->reset = NULL;
-		storvsp_channel_answer(ch, r);
+		channel_answer(ch, r);
 		did = true;
 	}
 	return did;

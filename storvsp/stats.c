@@ -46,12 +46,46 @@ void storvsp_stats_keep(struct disk_stats *to, const struct disk_stats *from)
 
 void storvsp_stats_leave_locked(struct channel *ch)
 {
+	for (unsigned i = 0; i < STAT_COUNT; i++)
+		ch->vsp->closed[i] += stat_get(&ch->stats, i);
 	for (unsigned i = 0; i < STORVSP_DISKS_MAX; i++) {
 		struct gate *g = ch->gates[i];
 
 		if (g)
 			storvsp_stats_keep(&g->disk->policy->gone, &g->stats);
 	}
+}
+
+/* ------------------------------------------------------ controller ------- */
+
+static uint64_t total_locked(const struct storvsp *vsp, enum stat which)
+{
+	uint64_t n = vsp->closed[which];
+
+	for (const struct channel *ch = vsp->channels; ch; ch = ch->next)
+		n += stat_get(&ch->stats, which);
+	return n;
+}
+
+void storvsp_get_stats(struct storvsp *vsp, struct storvsp_stats *out)
+{
+	pthread_mutex_lock(&vsp->lock);
+	*out = (struct storvsp_stats){
+		.packets = total_locked(vsp, STAT_PACKETS),
+		.completions = total_locked(vsp, STAT_COMPLETIONS),
+		.refused = total_locked(vsp, STAT_REFUSED),
+		.cancelled = total_locked(vsp, STAT_CANCELLED),
+		.reads = total_locked(vsp, STAT_READS),
+		.writes = total_locked(vsp, STAT_WRITES),
+		.flushes = total_locked(vsp, STAT_FLUSHES),
+		.zeros = total_locked(vsp, STAT_ZEROS),
+		.errors = total_locked(vsp, STAT_ERRORS),
+		.read_bytes = total_locked(vsp, STAT_READ_BYTES),
+		.written_bytes = total_locked(vsp, STAT_WRITTEN_BYTES),
+		.sleeps = total_locked(vsp, STAT_SLEEPS),
+		.polled = total_locked(vsp, STAT_POLLED),
+	};
+	pthread_mutex_unlock(&vsp->lock);
 }
 
 /* ----------------------------------------------------------- disks ------- */

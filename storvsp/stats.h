@@ -108,7 +108,8 @@ struct channel;
 
 /* Keep what `from` has counted: its channel closes. Levels end with it. */
 void storvsp_stats_keep(struct disk_stats *to, const struct disk_stats *from);
-/* The same for all disks of a channel. Locked: the controller's lock. */
+/* The same for all of a channel and its disks. Locked: the controller's lock.
+ */
 void storvsp_stats_leave_locked(struct channel *ch);
 
 #endif

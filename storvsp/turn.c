@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* See turn.h. */
 #include "controller.h"
+#include "mail.h"
 
 static bool writes(const struct request *r)
 {

@@ -13,8 +13,8 @@
 # without a line that says so gets that line. The last line of the output is
 # "N passed, N failed", and ", N skipped" if some were.
 #
-# PROOF_LONG=1 runs the long columns (make check-long). What tests measure of
-# the goals in tests/proof/goals.tsv is gathered in BUILD/proof/figures.
+# What tests measure of the goals in tests/proof/goals.tsv is gathered in
+# BUILD/proof/figures. The long columns are tests/proof/long.sh's.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 build=${BUILD:-build}
@@ -94,7 +94,8 @@ optimised()
 
 tier_layers()
 {
-	tests/layers.sh --self-test && tests/layers.sh && tests/style.sh
+	tests/layers.sh --self-test && tests/layers.sh && tests/style.sh &&
+	tests/calls.sh --self-test
 }
 
 tier_unit()
@@ -123,19 +124,12 @@ tier_fuzz()
 	# Each target reads its seeds first and then looks further; in the
 	# same direction every time, so that a commit passes or fails for good.
 	build_quietly fuzz -j2 fuzz-build &&
-	if [ "${PROOF_LONG-}" = 1 ]; then
-		"$make" --no-print-directory -s fuzz TIME=900
-	else
 		FUZZ_SEED=${FUZZ_SEED:-1} "$make" --no-print-directory -s \
 			fuzz TIME=10
-	fi
 	fuzzed=$?
 	# The quick column reports coverage, the long one holds it to its list.
 	build_quietly coverage -j2 fuzz-cov-build || fuzzed=1
-	"$make" --no-print-directory -s fuzz-coverage ||
-		[ "${PROOF_LONG-}" != 1 ] || fuzzed=1
-	[ "${PROOF_LONG-}" != 1 ] ||
-		"$make" --no-print-directory -s fuzz-sensitivity || fuzzed=1
+	"$make" --no-print-directory -s fuzz-coverage
 	return $fuzzed
 }
 
@@ -145,13 +139,13 @@ tier_proof()
 	build_quietly all -j2 all && build_quietly proof -j2 unit-build || return
 	harnesses='tests/proof/sim.sh tests/proof/crash.sh tests/proof/tools.sh'
 	for script in tests/proof/*.sh; do
-		case " $harnesses tests/proof/table.sh " in
+		case " $harnesses tests/proof/table.sh tests/proof/long.sh " in
 		*" $script "*) ;;
 		*) harnesses="$harnesses $script" ;;
 		esac
 	done
 	# shellcheck disable=SC2086 # names of this folder
-	run_scripts proof $harnesses
+	run_scripts proof $harnesses tests/calls.sh
 }
 
 tier_guest()
@@ -232,7 +226,6 @@ wanted=${*:-$(tiers | awk '{ print $1 }')}
 for word in $wanted; do
 	limit=$(tiers | awk -v name="$word" '$1 == name { print $2 }')
 	[ -n "$limit" ] || { echo "check.sh: no tier $word" >&2; exit 2; }
-	[ "${PROOF_LONG-}" != 1 ] || limit=$((limit * 20))
 	run_tier "$word" "$limit"
 done
 
@@ -251,7 +244,7 @@ while read -r name log; do
 done <"$build/logs/failures"
 # Of the whole suite, what of it each tier took, and the goal for it (Q5).
 took=$(($(date +%s) - began))
-if [ $# -eq 0 ] && [ "${PROOF_LONG-}" != 1 ]; then
+if [ $# -eq 0 ]; then
 	verdict=unmet
 	[ $took -gt 300 ] || verdict=met
 	proof_figure Q5 $verdict "quick suite $took s, of 300:$tier_times"

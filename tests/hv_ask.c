@@ -44,6 +44,13 @@ static int begin(struct hv *hv, struct asked *q, enum hv_ask_what what)
 	return hv_ask(hv, &q->a, &q->a.err);
 }
 
+static void type(struct hv *hv, struct asked *q, const char *text)
+{
+	q->a.bytes = (const uint8_t *)text;
+	q->a.len = strlen(text);
+	assert_int_equal(begin(hv, q, HV_ASK_INPUT), 0);
+}
+
 static int ask(struct hv *hv, struct asked *q, enum hv_ask_what what)
 {
 	int rc = begin(hv, q, what);
@@ -378,9 +385,7 @@ static void each_is_told_once_whenever_it_is_asked(void **state)
 	for (unsigned i = 0; i < HV_ASKS_MAX - 1; i++)
 		sem_wait(&many[i].told);
 	/* the guest listens to no console: this waits to the end */
-	input.a.bytes = (const uint8_t *)"x";
-	input.a.len = 1;
-	assert_int_equal(begin(hv, &input, HV_ASK_INPUT), 0);
+	type(hv, &input, "x");
 	assert_int_equal(ask(hv, &late, HV_ASK_INFO), 0);
 	assert_int_equal(input.times, 0);
 	hv_stop(hv);
@@ -406,10 +411,8 @@ static void input_that_is_dropped_is_told_at_once(void **state)
 	(void)state;
 	fake_reset();
 	t = start(&hv, 0);
-	a.a.bytes = b.a.bytes = (const uint8_t *)"abc";
-	a.a.len = b.a.len = 3;
-	assert_int_equal(begin(hv, &a, HV_ASK_INPUT), 0);
-	assert_int_equal(begin(hv, &b, HV_ASK_INPUT), 0);
+	type(hv, &a, "abc");
+	type(hv, &b, "abc");
 	hv_ask_drop(&a.a);
 	sem_wait(&a.told);
 	assert_int_equal(b.times, 0);
@@ -429,10 +432,8 @@ static void input_behind_one_that_waits_can_be_dropped(void **state)
 	(void)state;
 	fake_reset();
 	t = start(&hv, 0);
-	first.a.bytes = second.a.bytes = (const uint8_t *)"abc";
-	first.a.len = second.a.len = 3;
-	assert_int_equal(begin(hv, &first, HV_ASK_INPUT), 0);
-	assert_int_equal(begin(hv, &second, HV_ASK_INPUT), 0);
+	type(hv, &first, "abc");
+	type(hv, &second, "abc");
 	hv_ask_drop(&second.a);
 	sem_wait(&second.told);
 	assert_int_equal(first.times, 0);
@@ -456,9 +457,7 @@ static void input_that_fits_is_given_although_it_is_dropped(void **state)
 	for (unsigned i = 0; i < 3; i++)
 		hv_board_out(hv->board, HV_PORT_COM1 + set_up[i][0], 1, 1,
 			     &set_up[i][1]);
-	a.a.bytes = (const uint8_t *)"typed, and more than it takes";
-	a.a.len = 20;
-	assert_int_equal(begin(hv, &a, HV_ASK_INPUT), 0);
+	type(hv, &a, "typed, more than fits");
 	hv_ask_drop(&a.a);
 	assert_int_equal(pthread_create(&t, NULL, run, hv), 0);
 	sem_wait(&a.told);

@@ -560,14 +560,20 @@ static int heard_vss(struct icguest *w, uint32_t status)
 	return op;
 }
 
+/* Begun in a guest that has its driver. */
+static void freeze(struct icguest *w, struct answered *a, uint32_t limit_s)
+{
+	icguest_ready(w, HV_IC_VSS);
+	a->r.limit_s = limit_s;
+	ask(w, a, HV_IC_OP_FREEZE);
+}
+
 static void a_pause_takes_nothing_from_a_freeze(void **state)
 {
 	static struct answered a;
 	struct icguest *w = *state;
 
-	icguest_ready(w, HV_IC_VSS);
-	a.r.limit_s = 0;
-	ask(w, &a, HV_IC_OP_FREEZE);
+	freeze(w, &a, 0);
 	assert_int_equal(heard_vss(w, 0), 2);
 	(void)icguest_pass(w, 10000); /* of 120 s for its answer */
 	hv_ic_paused(w->ic, true);
@@ -597,9 +603,7 @@ static void a_guest_is_asked_whether_it_can_then_frozen_then_thawed(
 	static struct answered a;
 	struct icguest *w = *state;
 
-	icguest_ready(w, HV_IC_VSS);
-	a.r.limit_s = 0;
-	ask(w, &a, HV_IC_OP_FREEZE);
+	freeze(w, &a, 0);
 	assert_int_equal(heard_vss(w, 0), 2);
 	assert_int_equal(a.times, 0);
 	assert_int_equal(heard_vss(w, 0), 5);
@@ -623,9 +627,7 @@ static void a_freeze_ends_by_itself(void **state)
 	static struct answered a;
 	struct icguest *w = *state;
 
-	icguest_ready(w, HV_IC_VSS);
-	a.r.limit_s = 5;
-	ask(w, &a, HV_IC_OP_FREEZE);
+	freeze(w, &a, 5);
 	heard_vss(w, 0);
 	heard_vss(w, 0);
 	(void)icguest_pass(w, 4999);

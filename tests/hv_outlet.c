@@ -87,19 +87,15 @@ static void *reader(void *arg)
 	return NULL;
 }
 
-static void what_is_taken_is_written_whole_and_in_order(void **state)
+/* All of it comes out of the pipe, which is closed. */
+static void comes_out_whole(int p[2])
 {
 	enum { BYTES = 300000 };
+	size_t got = (size_t)p[0];
 	struct source s;
-	struct hv_outlet *o;
+	struct hv_outlet *o = make(&s, p[1], BYTES, BYTES);
 	pthread_t t;
-	size_t got;
-	int p[2];
 
-	(void)state;
-	assert_int_equal(pipe(p), 0);
-	got = (size_t)p[0];
-	o = make(&s, p[1], BYTES, BYTES);
 	assert_int_equal(pthread_create(&t, NULL, reader, &got), 0);
 	assert_true(hv_outlet_end(o, 60000, 60000));
 	close(p[1]);
@@ -109,27 +105,24 @@ static void what_is_taken_is_written_whole_and_in_order(void **state)
 	close(p[0]);
 }
 
+static void what_is_taken_is_written_whole_and_in_order(void **state)
+{
+	int p[2];
+
+	(void)state;
+	assert_int_equal(pipe(p), 0);
+	comes_out_whole(p);
+}
+
 /* Somebody else's O_NONBLOCK on the same file is no error. */
 static void a_descriptor_that_would_not_wait_is_waited_for(void **state)
 {
-	enum { BYTES = 300000 };
-	struct source s;
-	struct hv_outlet *o;
-	pthread_t t;
-	size_t got;
 	int p[2];
 
 	(void)state;
 	assert_int_equal(pipe2(p, O_NONBLOCK), 0);
 	assert_int_equal(fcntl(p[0], F_SETFL, 0), 0);
-	got = (size_t)p[0];
-	o = make(&s, p[1], BYTES, BYTES);
-	assert_int_equal(pthread_create(&t, NULL, reader, &got), 0);
-	assert_true(hv_outlet_end(o, 60000, 60000));
-	close(p[1]);
-	pthread_join(t, NULL);
-	assert_int_equal(got, BYTES);
-	close(p[0]);
+	comes_out_whole(p);
 }
 
 static unsigned open_files(void)
@@ -141,6 +134,19 @@ static unsigned open_files(void)
 	return n;
 }
 
+/* Into a new pipe that holds but little of it. */
+static struct hv_outlet *stuck(struct source *s, int p[2])
+{
+	assert_int_equal(pipe(p), 0);
+	return make(s, p[1], 1u << 20, 1u << 20);
+}
+
+static void wait_until_open(unsigned files)
+{
+	while (open_files() != files)
+		sched_yield();
+}
+
 /* It stays behind with a descriptor of its own, and goes when it can. */
 static void one_that_nobody_reads_is_given_up(void **state)
 {
@@ -150,15 +156,13 @@ static void one_that_nobody_reads_is_given_up(void **state)
 	int p[2];
 
 	(void)state;
-	assert_int_equal(pipe(p), 0);
-	o = make(&s, p[1], 1u << 20, 1u << 20);
+	o = stuck(&s, p);
 	assert_false(hv_outlet_end(o, 1, 1));
 	memset(&s, 0xff, sizeof(s)); /* nobody asks it any more */
 	close(p[1]);
 	assert_true(read_all(p[0]) < 1u << 20);
 	close(p[0]);
-	while (open_files() != before)
-		sched_yield();
+	wait_until_open(before);
 }
 
 /* However well it may move. */
@@ -170,13 +174,11 @@ static void one_that_is_not_over_in_time_is_given_up(void **state)
 	int p[2];
 
 	(void)state;
-	assert_int_equal(pipe(p), 0);
-	o = make(&s, p[1], 1u << 20, 1u << 20);
+	o = stuck(&s, p);
 	assert_false(hv_outlet_end(o, 60000, 2));
 	close(p[1]);
 	close(p[0]);
-	while (open_files() != before)
-		sched_yield();
+	wait_until_open(before);
 }
 
 static void one_that_breaks_is_told_once_and_takes_the_rest(void **state)

@@ -109,10 +109,12 @@ static unsigned count(const char *name, unsigned args)
 
 static void every_tracepoint_is_in_the_program(void **state)
 {
-	struct storvsp *vsp = NULL;
+	/* so that all of the library is linked: what is offered calls it */
+	int (*volatile offer)(struct storvsp *, struct vmbus *,
+			      struct vhd_err *) = storvsp_offer;
 
 	(void)state;
-	storvsp_destroy(vsp); /* so that the library is linked */
+	assert_non_null(offer);
 	assert_true(count("request_start", 6) > 0);
 	assert_true(count("request_submit", 5) > 0);
 	assert_true(count("request_complete", 3) > 0);

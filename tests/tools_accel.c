@@ -12,8 +12,6 @@
 #include "tests/lib/cm.h"
 #include "tools/hv/ctl.h"
 
-const char hv_prog[] = "hv";
-
 static bool has_kvm;
 
 bool hv_available(struct vhd_err *err)

@@ -15,8 +15,6 @@
 #include "tests/lib/ctlworld.h"
 #include "tests/lib/random.h"
 
-const char hv_prog[] = "hv";
-
 /* --------------------------------------------------------- bad clients --- */
 
 static uint64_t cpu_ms(void)

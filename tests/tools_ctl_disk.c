@@ -9,8 +9,6 @@
 #include "storvsp/scsi/scsi.h"
 #include "tools/hv/fwdisk.h"
 
-const char hv_prog[] = "hv";
-
 static void appears_asc(struct world *w, uint8_t asc)
 {
 	for (unsigned i = 0; i < 2000; i++)

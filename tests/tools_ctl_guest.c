@@ -17,8 +17,6 @@
 #include "tests/lib/fakehv.h"
 #include "tools/hv/ctl.h"
 
-const char hv_prog[] = "hv";
-
 #define OK "\"ok\":true"
 
 struct world {

@@ -13,8 +13,6 @@
 #include "tests/lib/ctlprogram.h"
 #include "tools/hv/hv.h"
 
-const char hv_prog[] = "hv";
-
 struct world {
 	char dir[64];
 	struct ctl_place place;

@@ -13,8 +13,6 @@
 #include "tests/lib/cm.h"
 #include "tools/hv/firmware.h"
 
-const char hv_prog[] = "hv";
-
 static char dir[] = "/tmp/tools_firmware.XXXXXX";
 static struct hv_args args;
 

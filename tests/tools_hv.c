@@ -25,8 +25,6 @@
 
 #include "tools/hv/hv.h"
 
-const char hv_prog[] = "hv";
-
 /* -------------------------------------------------------- command line -- */
 
 static struct hv_args args;

@@ -20,8 +20,6 @@
 #define BYTES  8192
 #define RECORD 64
 
-const char hv_prog[] = "hv";
-
 static unsigned said;
 
 void hv_say_line(void *unused, const char *line)

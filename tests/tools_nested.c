@@ -17,8 +17,6 @@
 
 #include "tools/hv/nested.h"
 
-const char hv_prog[] = "hv";
-
 /* -------------------------------------------------------------- kernel -- */
 
 static char root[] = "/tmp/tools_hv.XXXXXX";

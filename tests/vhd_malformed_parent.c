@@ -41,6 +41,23 @@ static void locator_odd(struct memfile *m)
 	locator(m, 13, PAYLOAD);
 }
 
+/* Opened although it is malformed; both go with shut(). */
+static struct vhd *show(const struct malformed *c, struct memfile **m)
+{
+	struct vhd *img = NULL;
+	struct vhd_err e;
+
+	*m = malformed_image(c);
+	assert_int_equal(malformed_open(*m, false, &img, &e), 0);
+	return img;
+}
+
+static void shut(struct vhd *img, struct memfile *m)
+{
+	vhd_abandon(img);
+	memfile_destroy(m);
+}
+
 static void r32_a_locator_of_impossible_length_is_ignored(void **state)
 {
 	static const struct malformed cases[] = {
@@ -56,19 +73,16 @@ static void r32_a_locator_of_impossible_length_is_ignored(void **state)
 	(void)state;
 	malformed_row(cases, COUNT(cases));
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		struct memfile *m = malformed_image(&cases[i]);
-		struct vhd *img = NULL;
-		struct vhd_err e;
+		struct memfile *m;
+		struct vhd *img = show(&cases[i], &m);
 
 		/* Only the name field is left, which says the same. */
-		assert_int_equal(malformed_open(m, false, &img, &e), 0);
 		assert_int_equal(vhd_parent_path(img, 0, text, sizeof(text)),
 				 5);
 		assert_string_equal(text, "p.vhd");
 		assert_int_equal(vhd_parent_path(img, 1, text, sizeof(text)),
 				 -ENOENT);
-		vhd_abandon(img);
-		memfile_destroy(m);
+		shut(img, m);
 	}
 }
 
@@ -124,15 +138,12 @@ static void r34_a_parents_name_that_is_no_text_is_shown_as_far_as_it_goes(
 	(void)state;
 	malformed_row(cases, COUNT(cases));
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		struct memfile *m = malformed_image(&cases[i]);
-		struct vhd *img = NULL;
-		struct vhd_err e;
+		struct memfile *m;
+		struct vhd *img = show(&cases[i], &m);
 
-		assert_int_equal(malformed_open(m, false, &img, &e), 0);
 		assert_int_equal(vhd_parent_path(img, 1, text, sizeof(text)),
 				 lengths[i]);
-		vhd_abandon(img);
-		memfile_destroy(m);
+		shut(img, m);
 	}
 }
 

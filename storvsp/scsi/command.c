@@ -4,40 +4,18 @@
  * the tables (table.h).
  * Sources: SPC-3 4.3 (CDB), SAM-3 5.2 (control byte).
  */
-#include <assert.h>
 #include <string.h>
 
 #include "attention.h"
 #include "dvd.h"
 #include "table.h"
 
-enum scsi_verdict scsi_nothing_to_do(struct scsi_task *t)
+/* Where no LUN is, the answers are those of a disk. */
+static const struct scsi_command *command_find(const struct storvsp_disk *d,
+					       uint8_t opcode)
 {
-	(void)t;
-	return SCSI_GOOD;
-}
-
-/* UNMAP is there for some disks only. Where no LUN is, the answers are those
- * of a disk.
- */
-const struct scsi_command *scsi_command_find(const struct storvsp_disk *d,
-					     uint8_t opcode)
-{
-	const struct scsi_command *c = d && d->dvd ? &scsi_dvd_commands[opcode]
-						   : &scsi_disk_commands[opcode];
-
-	if (opcode == SCSI_UNMAP && d && !d->unmap)
-		return NULL;
-	return c->run || c->actions ? c : NULL;
-}
-
-const struct scsi_action *scsi_action_find(const struct scsi_command *c,
-					   uint16_t action)
-{
-	for (const struct scsi_action *a = c->actions; a && a->run; a++)
-		if (a->action == action)
-			return a;
-	return NULL;
+	return scsi_row(d && d->dvd ? scsi_dvd_commands : scsi_disk_commands, d,
+			opcode);
 }
 
 static bool cdb_bytes_legal(uint8_t n)
@@ -65,7 +43,7 @@ static enum scsi_verdict run_row(struct scsi_task *t,
 
 	if (c->run)
 		return c->run(t);
-	a = scsi_action_find(c, t->cdb[1] & 0x1F);
+	a = scsi_action_row(c, t->cdb[1] & 0x1F);
 	return a ? a->run(t) : SCSI_BAD_FIELD;
 }
 
@@ -89,7 +67,7 @@ static enum scsi_verdict disk_look(struct scsi_task *t,
 
 enum scsi_verdict scsi_run(struct scsi_task *t, uint8_t cdb_bytes)
 {
-	const struct scsi_command *c = scsi_command_find(t->disk, t->cdb[0]);
+	const struct scsi_command *c = command_find(t->disk, t->cdb[0]);
 	enum scsi_verdict v;
 
 	t->reply_bytes = 0;
@@ -120,43 +98,11 @@ enum scsi_verdict scsi_run(struct scsi_task *t, uint8_t cdb_bytes)
 
 uint32_t scsi_param_wanted(const struct scsi_task *t)
 {
-	const struct scsi_command *c = scsi_command_find(t->disk, t->cdb[0]);
+	const struct scsi_command *c = command_find(t->disk, t->cdb[0]);
 
 	if (!t->disk || !c || !(c->flags & SCSI_PARAMS) ||
 	    !direction_ok(t, c->dir))
 		return 0;
 	return t->buffer_bytes < SCSI_PARAM_BYTES_MAX ? t->buffer_bytes
 						      : SCSI_PARAM_BYTES_MAX;
-}
-
-uint8_t *scsi_reply(struct scsi_task *t, uint32_t bytes, uint32_t alloc_bytes)
-{
-	assert(bytes <= sizeof(t->reply));
-	memset(t->reply, 0, bytes);
-	t->reply_bytes = bytes;
-	t->alloc_bytes = alloc_bytes;
-	return t->reply;
-}
-
-uint32_t scsi_reply_sent(const struct scsi_task *t)
-{
-	uint32_t n = t->reply_bytes;
-
-	if (n > t->alloc_bytes)
-		n = t->alloc_bytes;
-	if (n > t->buffer_bytes)
-		n = t->buffer_bytes;
-	return n;
-}
-
-/* The default self-test, which passes: nothing here could fail that a command
- * would not tell. Others would need a log of their results.
- */
-enum scsi_verdict scsi_send_diagnostic(struct scsi_task *t)
-{
-	bool only_self_test = (t->cdb[1] & 0xEF) == 0x04;
-
-	if (scsi_get16(t->cdb + 3) != 0 || !only_self_test)
-		return SCSI_BAD_FIELD;
-	return SCSI_GOOD;
 }

@@ -6,6 +6,11 @@
 #include "scsi.h"
 #include "table.h"
 
+static enum scsi_verdict report_opcodes(struct scsi_task *t)
+{
+	return scsi_opcodes_tell(t, scsi_disk_commands);
+}
+
 /* clang-format off */
 #define LBA4  0xFF, 0xFF, 0xFF, 0xFF
 #define LBA8  LBA4, LBA4
@@ -17,7 +22,7 @@ static const struct scsi_action service_in_16[] = {
 };
 
 static const struct scsi_action maintenance_in[] = {
-	{0x0C, scsi_report_opcodes, {0, 0x1F, 0x87, 0xFF, 0xFF, 0xFF, LBA4}},
+	{0x0C, report_opcodes, {0, 0x1F, 0x87, 0xFF, 0xFF, 0xFF, LBA4}},
 	{0},
 };
 

@@ -5,12 +5,17 @@
  */
 #include "table.h"
 
+static enum scsi_verdict report_opcodes(struct scsi_task *t)
+{
+	return scsi_opcodes_tell(t, scsi_dvd_commands);
+}
+
 /* clang-format off */
 #define LBA4 0xFF, 0xFF, 0xFF, 0xFF
 #define DISC SCSI_NEEDS_DISC
 
 static const struct scsi_action maintenance_in[] = {
-	{0x0C, scsi_report_opcodes, {0, 0x1F, 0x87, 0xFF, 0xFF, 0xFF, LBA4}},
+	{0x0C, report_opcodes, {0, 0x1F, 0x87, 0xFF, 0xFF, 0xFF, LBA4}},
 	{0},
 };
 

@@ -33,15 +33,16 @@ static uint32_t put_command(uint8_t *p, uint8_t opcode,
 	return 8 + (rctd ? put_timeouts(p + 8) : 0);
 }
 
-static enum scsi_verdict all_commands(struct scsi_task *t, bool rctd,
-				      uint32_t alloc)
+static enum scsi_verdict all_commands(struct scsi_task *t,
+				      const struct scsi_command *table,
+				      bool rctd, uint32_t alloc)
 {
 	uint8_t *p = scsi_reply(t, SCSI_REPLY_BYTES_MAX, alloc);
 	uint32_t n = 4;
 
 	for (unsigned i = 0; i < 256; i++) {
 		uint8_t op = (uint8_t)i;
-		const struct scsi_command *c = scsi_command_find(t->disk, op);
+		const struct scsi_command *c = scsi_row(table, t->disk, op);
 
 		if (c && c->run)
 			n += put_command(p + n, op, c, NULL, rctd);
@@ -82,17 +83,18 @@ static enum scsi_verdict one_command(struct scsi_task *t,
 /* Reporting options: 0 all; 1 an opcode without service actions; 2 one with;
  * 3 either.
  */
-enum scsi_verdict scsi_report_opcodes(struct scsi_task *t)
+enum scsi_verdict scsi_opcodes_tell(struct scsi_task *t,
+				    const struct scsi_command *table)
 {
-	const struct scsi_command *c = scsi_command_find(t->disk, t->cdb[3]);
+	const struct scsi_command *c = scsi_row(table, t->disk, t->cdb[3]);
 	uint8_t option = t->cdb[2] & 0x07;
 	uint16_t action = scsi_get16(t->cdb + 4);
 	uint32_t alloc = scsi_get32(t->cdb + 6);
 	bool rctd = t->cdb[2] & RCTD;
-	const struct scsi_action *a = c ? scsi_action_find(c, action) : NULL;
+	const struct scsi_action *a = c ? scsi_action_row(c, action) : NULL;
 
 	if (option == 0)
-		return all_commands(t, rctd, alloc);
+		return all_commands(t, table, rctd, alloc);
 	if (option > 3)
 		return SCSI_BAD_FIELD;
 	if (c && option != 3 && (c->actions != NULL) != (option == 2))

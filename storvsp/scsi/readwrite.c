@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* READ, WRITE and VERIFY in all lengths, PRE-FETCH, SYNCHRONIZE CACHE and START
- * STOP UNIT: the commands that become disk requests.
+/* READ, WRITE and VERIFY in all lengths, COMPARE AND WRITE, PRE-FETCH,
+ * SYNCHRONIZE CACHE and START STOP UNIT: the commands that become disk requests.
  *
  * Order of the checks: fields, range, write protection, buffer. A transfer of
  * nothing is good and moves nothing; it is checked like any other.
  * Verifying reads what is there, through the host's cache unless the image was
  * opened past it; nothing is compared (BYTCHK).
- * Source: SBC-3 5.7 to 5.11, 5.19, 5.23, 5.29 to 5.39.
+ * Source: SBC-3 5.2, 5.7 to 5.11, 5.19, 5.23, 5.29 to 5.39.
  */
 #include "scsi.h"
 #include "vhd/checked.h"
@@ -18,6 +18,8 @@
 #define RW_FLAG_FUA	 0x08
 /* VERIFY and WRITE AND VERIFY: also BYTCHK; bits 0 and 3 are reserved. */
 #define VERIFY_FLAGS_REFUSED 0xEF
+/* COMPARE AND WRITE: WRPROTECT. */
+#define COMPARE_FLAGS_REFUSED 0xE0
 #define IMMED		     0x02 /* of PRE-FETCH */
 
 /* Groups of opcodes: their upper three bits. */
@@ -89,6 +91,32 @@ enum scsi_verdict scsi_read(struct scsi_task *t)
 enum scsi_verdict scsi_write(struct scsi_task *t)
 {
 	return plain_transfer(t, VHD_OP_WRITE);
+}
+
+/* The buffer holds what must be there, then what is to be there. */
+enum scsi_verdict scsi_compare_and_write(struct scsi_task *t)
+{
+	uint32_t block_bytes = scsi_block_bytes(t->disk);
+	uint64_t lba = scsi_get64(t->cdb + 2);
+	uint32_t bytes = t->cdb[13] * block_bytes; /* of a half */
+
+	if (t->cdb[1] & COMPARE_FLAGS_REFUSED)
+		return SCSI_BAD_FIELD;
+	if (!range_ok(lba, t->cdb[13], t->blocks))
+		return SCSI_LBA_RANGE;
+	if (t->disk->read_only)
+		return SCSI_WRITE_PROTECTED;
+	if (bytes == 0)
+		return SCSI_GOOD;
+	if (bytes > SCSI_COMPARE_BYTES_MAX || 2 * bytes > t->param_bytes)
+		return SCSI_BAD_FIELD;
+	t->io.op = VHD_OP_WRITE;
+	t->io.compare = true;
+	t->io.fua = t->cdb[1] & RW_FLAG_FUA ||
+		    atomic_load(&t->disk->switches->cache_off);
+	t->io.lba = scsi_sectors(t, lba);
+	t->io.bytes = 2 * bytes;
+	return SCSI_IO;
 }
 
 static void add_extent(struct scsi_task *t, struct blocks b)

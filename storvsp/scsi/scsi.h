@@ -229,13 +229,6 @@ struct scsi_command {
 	uint8_t usage[STORVSP_CDB_BYTES];
 };
 
-/* The row of an opcode for this kind of device; NULL: it has none. */
-const struct scsi_command *scsi_command_find(const struct storvsp_disk *d,
-					     uint8_t opcode);
-/* The row of a service action; NULL: it has none. */
-const struct scsi_action *scsi_action_find(const struct scsi_command *c,
-					   uint16_t action);
-
 /* -------------------------------------------------------------- blocks -- */
 
 /* A guest counts in logical blocks, the library in sectors of 512 bytes. */
@@ -290,8 +283,10 @@ static inline void scsi_put64(uint8_t *p, uint64_t n)
 	scsi_put32(p + 4, (uint32_t)n);
 }
 
-/* The commands, one small function each; see command.c for the table. */
-enum scsi_verdict scsi_report_opcodes(struct scsi_task *t);
+/* The commands, one small function each; disk_commands.c and dvd_commands.c
+ * have the tables.
+ */
+enum scsi_verdict scsi_nothing_to_do(struct scsi_task *t);
 enum scsi_verdict scsi_read_capacity_16(struct scsi_task *t);
 enum scsi_verdict scsi_pre_fetch(struct scsi_task *t);
 enum scsi_verdict scsi_send_diagnostic(struct scsi_task *t);

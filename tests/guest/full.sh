@@ -7,8 +7,6 @@
 #
 # usage: full.sh BUILD DIR SEED OPERATIONS             DIR is writable
 set -u
-build=$1
-dir=$2
 # shellcheck source=tests/guest/inside.sh
 . "$(dirname "$0")/inside.sh"
 host=$XDG_RUNTIME_DIR/full

@@ -1,9 +1,11 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: BSD-2-Clause
 # Sourced by scripts that run a guest with `hv ctl` beside it on a machine with
-# KVM (see l1.sh). They have set: build, the build folder; dir, a writable one,
-# where the guest's console, what hv says ("err") and its exit status are left.
-# shellcheck disable=SC2154 # build, dir
+# KVM (see l1.sh). Their first two arguments are the build folder and a writable
+# one, where the guest's console, what hv says ("err") and its exit status are
+# left.
+build=$1
+dir=$2
 hv=$build/bin/hv
 work=$build/guest
 export XDG_RUNTIME_DIR="${TMPDIR:-/tmp}"

@@ -10,8 +10,6 @@
 # usage: kill.sh BUILD DIR SEED ROUNDS                 DIR is writable
 # shellcheck disable=SC2154 # what inside.sh sets
 set -u
-build=$1
-dir=$2
 seed=$3
 rounds=$4
 # shellcheck source=tests/guest/inside.sh

@@ -5,8 +5,6 @@
 #
 # usage: life.sh BUILD DIR SEED OPERATIONS             DIR is writable
 set -u
-build=$1
-dir=$2
 # shellcheck source=tests/guest/inside.sh
 . "$(dirname "$0")/inside.sh"
 extra=$XDG_RUNTIME_DIR/extra.vhd

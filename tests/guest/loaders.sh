@@ -11,8 +11,6 @@
 #                                     initrd, extlinux.conf, more.vhd, disc.iso
 # shellcheck disable=SC2154 # what inside.sh sets
 set -u
-build=$1
-dir=$2
 # shellcheck source=tests/guest/inside.sh
 . "$(dirname "$0")/inside.sh"
 PATH=$PATH:/usr/sbin:/sbin

@@ -7,8 +7,6 @@
 #
 # usage: torture.sh BUILD DIR SEED ROUNDS LIMIT       DIR is writable
 set -u
-build=$1
-dir=$2
 seed=$3
 rounds=$4
 limit=$5

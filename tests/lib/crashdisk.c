@@ -12,7 +12,7 @@
 
 struct former {
 	uint64_t sector;
-	uint64_t len;
+	uint64_t len, top;
 	uint64_t hash;
 	uint64_t sector_hash;
 	uint8_t bytes[CRASH_SECTOR];
@@ -22,7 +22,7 @@ struct crashdisk {
 	unsigned number;
 	uint8_t *bytes;
 	uint64_t len;
-	uint64_t top; /* behind this nothing was ever written */
+	uint64_t top; /* behind this there are zeros */
 	uint64_t hash;
 	uint64_t *hashes; /* of each sector */
 	struct former *former;
@@ -115,6 +115,7 @@ static struct former *remember(struct crashdisk *d, uint64_t sector)
 	f = &d->former[d->count++];
 	f->sector = sector;
 	f->len = d->len;
+	f->top = d->top;
 	f->hash = d->hash;
 	return f;
 }
@@ -182,6 +183,8 @@ void crashdisk_set_len(struct crashdisk *d, uint64_t len)
 	remember(d, LENGTH);
 	d->hash ^= len_hash(d->len) ^ len_hash(len);
 	d->len = len;
+	if (d->top > len) /* the next one need not look there again */
+		d->top = (len + CRASH_SECTOR - 1) / CRASH_SECTOR * CRASH_SECTOR;
 }
 
 size_t crashdisk_now(const struct crashdisk *d)
@@ -200,6 +203,7 @@ void crashdisk_back(struct crashdisk *d, size_t then)
 			d->hashes[f->sector] = f->sector_hash;
 		}
 		d->len = f->len;
+		d->top = f->top;
 		d->hash = f->hash;
 	}
 }

@@ -199,5 +199,11 @@ enum fault_kind fault_ask(enum fault_call call, const void *from, uint64_t off,
 			  uint64_t len);
 /* The vhd_file_* call being made, by its caller; the one before it. */
 const void *fault_via(const void *from);
+/* fault_aio.c: operations given to the kernel's AIO, or (negative) reaped; and
+ * io_destroy, which waits where nobody has to.
+ */
+void fault_aio_moved(long submitted);
+int fault_aio_destroy(void *ctx);
+int fault_real_io_destroy(void *ctx);
 
 #endif

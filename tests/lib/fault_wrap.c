@@ -498,13 +498,26 @@ WRAP(int, io_submit, io_context_t ctx, long n, struct iocb **batch)
 		return 0;
 	if (fault_errno(k))
 		return -fault_errno(k);
-	return __real_io_submit(ctx, k == FAULT_SHORT ? n / 2 : n, batch);
+	n = __real_io_submit(ctx, k == FAULT_SHORT ? n / 2 : n, batch);
+	fault_aio_moved(n > 0 ? n : 0);
+	return (int)n;
+}
+
+WRAP(int, io_destroy, io_context_t ctx)
+{
+	return fault_aio_destroy(ctx);
+}
+
+int fault_real_io_destroy(void *ctx)
+{
+	return __real_io_destroy(ctx);
 }
 
 static int completions_of_aio(struct io_event *events, int n)
 {
 	const void *from = (const void *)((uintptr_t)completions_of_aio + 1);
 
+	fault_aio_moved(n > 0 ? -(long)n : 0);
 	for (int i = 0; i < n; i++)
 		events[i].res = (unsigned long)result(events[i].obj->data, from,
 						      (long)events[i].res);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -19,6 +20,35 @@ static inline bool proof_long(void)
 	const char *v = getenv("PROOF_LONG");
 
 	return v && v[0] == '1';
+}
+
+/* PROOF_SHARD=I/N: only the I-th of N parts of a long column, counted from 1,
+ * and figures that are this part's; tests/proof/table.sh adds them up.
+ */
+struct proof_shard {
+	unsigned at, of; /* at: from 0 */
+};
+
+static inline struct proof_shard proof_shard(void)
+{
+	const char *v = getenv("PROOF_SHARD");
+	struct proof_shard s = {0, 1};
+
+	if (!v)
+		return s;
+	if (sscanf(v, "%u/%u", &s.at, &s.of) != 2 || s.at == 0 || s.at > s.of) {
+		fprintf(stderr, "PROOF_SHARD=%s is not I/N\n", v);
+		abort();
+	}
+	s.at--;
+	return s;
+}
+
+/* Where part `at` of `whole` begins; part at + 1 begins where it ends. */
+static inline uint64_t proof_part(struct proof_shard s, unsigned at,
+				  uint64_t whole)
+{
+	return whole / s.of * at + whole % s.of * at / s.of;
 }
 
 /* Several figures of one goal are all shown; it is met if each one is. The

@@ -30,6 +30,7 @@ vhd/footer vhd/header vhd/geometry vhd/creator vhd/probe vhd/locator vhd/bat
 vhd/batmap vhd/bitmap hv/vmbus/ring hv/vmbus/packet hv/vmbus/message
 hv/vmbus/gpadl storvsp/scsi/command storvsp/scsi/inquiry storvsp/scsi/mode
 storvsp/scsi/capacity storvsp/scsi/readwrite storvsp/scsi/sense
+storvsp/scsi/reply storvsp/scsi/plain
 storvsp/request storvsp/buffer storvsp/scsi/target storvsp/scsi/select
 storvsp/scsi/opcodes storvsp/scsi/logsense storvsp/scsi/provision
 storvsp/scsi/attention storvsp/blocks storvsp/scsi/reserve
@@ -40,7 +41,8 @@ vhd_footer vhd_header vhd_geometry vhd_creator vhd_probe vhd_locator vhd_bat
 vhd_bitmap vhd_open vhd_map vhd_written vhd_check vhd_nomem vhd_keep
 vhd_malformed_table vhd_malformed_footer vhd_malformed_parent
 vhd_chain vhd_parent
-vmbus_ring vmbus_packet vmbus_message vmbus_gpadl vmbus_connection
+vmbus_ring vmbus_ring_every vmbus_ring_hostile
+vmbus_packet vmbus_message vmbus_gpadl vmbus_connection
 vmbus_channel vmbus_flow vmbus_offer vmbus_nomem vmbus_hostile vmbus_pass
 storvsp_command storvsp_inquiry storvsp_mode storvsp_select storvsp_capacity
 storvsp_provision storvsp_readwrite storvsp_sense storvsp_request
@@ -108,7 +110,8 @@ mkdir -p "$cov/logs"
 }
 find "$cov/obj" -name '*.gcda' -delete
 for test in $tests; do
-	SEED=1 timeout 1200 "$cov/tests/$test" >"$cov/logs/$test.log" 2>&1 || {
+	SEED=1 env -u PROOF -u PROOF_LONG -u PROOF_SHARD \
+		timeout 1200 "$cov/tests/$test" >"$cov/logs/$test.log" 2>&1 || {
 		tail -n 5 "$cov/logs/$test.log"
 		echo "  FAIL  coverage: $test fails"
 		exit 1

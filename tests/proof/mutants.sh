@@ -3,7 +3,8 @@
 # Tests of the tests: one-line defects planted in a copy of the tree, each of
 # which a named unit test must notice (goal Q3).
 #
-# usage: mutants.sh BUILD [ID]...     (default: a seeded few; PROOF_LONG=1: all)
+# usage: mutants.sh BUILD [ID]...     (default: a seeded few; PROOF_LONG=1: all,
+#                                      or those of PROOF_SHARD)
 #
 # Environment: SEED (default 1) and SAMPLE (default 12) choose the few, and SEED
 # is what random tests begin with; SAN=1: BUILD is sanitized; MAKE.
@@ -49,7 +50,9 @@ choose() # [ID]...
 			}
 		done
 	elif [ "${PROOF_LONG-}" = 1 ]; then
-		grep -v '^#' $table
+		grep -v '^#' $table | awk -v part="${PROOF_SHARD:-1/1}" '
+			BEGIN { split(part, of, "/") }
+			NR % of[2] == of[1] % of[2]'
 	else
 		awk -F'\t' -v seed="$seed" -v want="$sample" '
 			BEGIN { srand(seed) }
@@ -149,7 +152,8 @@ run_test() # TEST
 {
 	(
 		cd "$dir/tree" || exit 0
-		unset PROOF # what a planted defect does is no figure
+		# What a planted defect does is no figure.
+		unset PROOF PROOF_LONG PROOF_SHARD
 		SEED=$seed timeout -k 5 $limit "build/tests/$1"
 		exit $? # by this shell, which says of signals in the log
 	) >"$dir/log" 2>&1 </dev/null
@@ -202,7 +206,8 @@ while IFS=$tab read -r id kind file function line new tests <&4; do
 done 4<"$dir/chosen"
 
 what=all
-[ "$tried" -eq "$planted" ] || what="of $planted, seed $seed"
+[ "$tried" -eq "$planted" ] || [ "${PROOF_LONG-}" = 1 ] ||
+	what="of $planted, seed $seed"
 figure="$killed of $tried planted defects killed ($what)"
 echo "$figure"
 verdict=unmet

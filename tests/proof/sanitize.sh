@@ -49,7 +49,8 @@ run() # HOW FOLDER COMMAND... -- TEST...
 		log=$logs/$how.$test.log
 		total=$((total + 1))
 		# shellcheck disable=SC2086 # a command
-		timeout 1200 env -u PROOF_LONG $prefix "$folder/tests/$test" >"$log" 2>&1 &&
+		timeout 1200 env -u PROOF -u PROOF_LONG \
+			-u PROOF_SHARD $prefix "$folder/tests/$test" >"$log" 2>&1 &&
 			! grep -qE 'ERROR: |WARNING: ThreadSan|runtime error' \
 				"$log" && continue
 		found=$((found + 1))

@@ -146,6 +146,16 @@ static int run_one(uint64_t seed, unsigned events)
 	return 0;
 }
 
+/* Of so many seeds, those of this part. */
+static uint64_t part_of(uint64_t whole, uint64_t *first)
+{
+	struct proof_shard s = proof_shard();
+	uint64_t from = proof_part(s, s.at, whole);
+
+	*first += from;
+	return proof_part(s, s.at + 1, whole) - from;
+}
+
 static unsigned run_twice(uint64_t first, uint64_t count, unsigned events)
 {
 	unsigned differ = 0;
@@ -184,10 +194,10 @@ static void tell(uint64_t count, unsigned events, double took)
 int main(int argc, char **argv)
 {
 	const char *table = argc > 1 ? argv[1] : "tests/proof/sim.tsv";
-	uint64_t goal = proof_long() ? SEEDS_LONG : SEEDS;
-	uint64_t twice = proof_long() ? TWICE_LONG : TWICE;
+	uint64_t first = number("SIM_FIRST", 1), again = first;
+	uint64_t goal = part_of(proof_long() ? SEEDS_LONG : SEEDS, &first);
+	uint64_t twice = part_of(proof_long() ? TWICE_LONG : TWICE, &again);
 	uint64_t seeds = number("SIM_SEEDS", goal);
-	uint64_t first = number("SIM_FIRST", 1);
 	unsigned events = (unsigned)number("SIM_EVENTS", EVENTS);
 	unsigned differ, bad, whys, rows, elsewhere;
 	double began;
@@ -199,11 +209,11 @@ int main(int argc, char **argv)
 	mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	if (getenv("SEED"))
 		return run_one(number("SEED", 1), events);
-	differ = run_twice(first, twice < seeds ? twice : seeds, events);
+	differ = run_twice(again, twice < seeds ? twice : seeds, events);
 	proof_figure("D1", !differ && seeds >= twice,
 		     "%llu seeds twice, %u differ, from seed %llu",
 		     (unsigned long long)twice, differ,
-		     (unsigned long long)first);
+		     (unsigned long long)again);
 	forget_sums();
 	began = seconds();
 	for (uint64_t i = 0; i < seeds; i++)

@@ -7,7 +7,7 @@
  * MODE: memory: NOMEM_SO names the library that goes in front. calls: strace
  * is in PATH. full: a file system of its own at ./small, which can be filled,
  * or none: then the size of files is limited.
- * Environment: SEED (7), PROOF_LONG. The programs are those in PATH.
+ * Environment: SEED (7), PROOF_LONG, PROOF_SHARD (cases in turn). The programs are those in PATH.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -64,8 +64,10 @@ void tools_judge(const struct tool_case *c, const char *dir, const char *how)
 
 static bool chosen(const struct tool_case *c, int argc, char **argv)
 {
+	struct proof_shard part = proof_shard();
+
 	if (argc == 2)
-		return true;
+		return (unsigned)(c - tool_cases) % part.of == part.at;
 	for (int i = 2; i < argc; i++)
 		if (!strcmp(argv[i], c->name))
 			return true;

@@ -262,6 +262,9 @@ void calls_end(bool all)
 {
 	unsigned goal = proof_long() ? LONG_RUNS : QUICK_RUNS;
 
+	if (proof_shard().of > 1) /* unequal: the goal is for their sum */
+		goal = 1;
+
 	printf("  calls: %u runs of %u cells, %u commands, %u without a "
 	       "failure, %u faults, seed %llu\n",
 	       runs, all_cells, cases, missed, tools_faults(),

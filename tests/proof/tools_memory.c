@@ -15,7 +15,7 @@
 
 static struct nomem_page *page;
 static char preload[600], where[600];
-static unsigned runs, seen, refused;
+static unsigned runs, seen, refused, cases;
 
 void memory_begin(void)
 {
@@ -76,6 +76,7 @@ void memory_case(const struct tool_case *c)
 	uint32_t count, asked;
 	bool hit = false;
 
+	cases++;
 	place_measure(c, "place");
 	run_refusing(c, 0, 0, false);
 	tools_judge(c, "place", "counted only");
@@ -108,14 +109,14 @@ void memory_end(bool all)
 
 	printf("  memory: %u of %u sites refused in %u runs of %u commands, "
 	       "%u faults\n",
-	       refused, seen, runs, tool_case_count, tools_faults());
+	       refused, seen, runs, cases, tools_faults());
 	if (!san) /* make hands on an empty one */
 		san = "";
 	if (!all)
 		return;
 	proof_figure("M1", refused == seen && !tools_faults(),
 		     "tools: %u of %u sites in %u runs of %u commands", refused,
-		     seen, runs, tool_case_count);
+		     seen, runs, cases);
 	proof_figure("M2", !tools_faults(),
 		     "tools: %u runs%s, %u with a wrong end", runs,
 		     *san == '1' ? " under ASan and LSan" : "",

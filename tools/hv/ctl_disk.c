@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ctl_disk.h"
 #include "fwdisk.h"
+#include "hv/clock.h"
 #include "tools/cli/json.h"
 #include "tools/sandbox/sandbox.h"
 
@@ -47,10 +47,8 @@ static void now_idle(void *arg, struct vhd *img)
 
 static bool wait_for(struct ctl_disk *e, const atomic_bool *flag, unsigned ms)
 {
-	struct timespec due;
+	const struct timespec due = hv_at_ms(hv_now_ms() + ms);
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &due);
-	due.tv_sec += ms / 1000;
 	while (!atomic_load(flag))
 		if (sem_clockwait(&e->told, CLOCK_MONOTONIC, &due) < 0 &&
 		    errno != EINTR)

@@ -7,13 +7,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ctl.h"
 #include "firmware.h"
-
-const char hv_prog[] = "hv";
+#include "hv/clock.h"
 
 /* A file named as console output must not be one of the guest's own. */
 static bool is_input(const struct hv_args *args, const struct stat *st)
@@ -167,17 +165,9 @@ static int run(struct hv_args *args)
 	return status;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static int command_run(int argc, char **argv)
 {
-	const uint64_t began_ns = now_ns();
+	const uint64_t began_ns = hv_now_ns();
 	struct hv_args args;
 	int status = hv_args_parse(argc, argv, &args);
 

@@ -36,7 +36,7 @@
 #include "storvsp/storvsp.h"
 #include "vhd/vhd.h"
 
-extern const char hv_prog[];
+static const char hv_prog[] = "hv";
 
 /* Exit codes beside those of cli.h (0 means: the guest switched itself off). */
 enum hv_exit {

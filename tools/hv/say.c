@@ -92,6 +92,13 @@ void hv_say_line(void *unused, const char *line)
 		fprintf(stderr, "%s: %s%s\n", hv_prog, line, end);
 }
 
+void hv_escape_show_help(void)
+{
+	hv_say_line(NULL, "Ctrl-A x      stop the guest and end");
+	hv_say_line(NULL, "Ctrl-A Ctrl-A send Ctrl-A to the guest");
+	hv_say_line(NULL, "Ctrl-A h      this help");
+}
+
 static int begins(void *unused, struct vhd_err *err)
 {
 	(void)unused;

@@ -91,10 +91,3 @@ bool hv_terminal_is_raw(void)
 {
 	return is_raw != 0;
 }
-
-void hv_escape_show_help(void)
-{
-	hv_say_line(NULL, "Ctrl-A x      stop the guest and end");
-	hv_say_line(NULL, "Ctrl-A Ctrl-A send Ctrl-A to the guest");
-	hv_say_line(NULL, "Ctrl-A h      this help");
-}

@@ -147,6 +147,9 @@ int sandbox_thread(enum sandbox_role role, const char *prog,
 
 /* ------------------------------------------------- parts of this folder -- */
 
+/* What was collected is within reach no more than before. */
+void sandbox_places_free(struct sandbox *s);
+
 /* Each: 0, or a negative errno with its reason; -ENOSYS and -EOPNOTSUPP where
  * the kernel has no such thing.
  */

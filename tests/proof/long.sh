@@ -1,0 +1,253 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# The long columns, piece by piece; what "make check-long" runs.
+#
+# usage: long.sh BUILD [-n] [PIECE]...     (default: all of them)
+#   PIECE: a name of the table below, or one part of it: crash or crash:3/17
+#   -n: run nothing, say of each what is known
+#
+# Environment: MAKE, FUZZ_SECONDS (900 for each target), JOBS (pieces at once,
+# but for those with guests; 1).
+#
+# A piece that ends is put down in long.tsv, which is kept under version
+# control: lines "PIECE SOURCES COMMIT ELAPSED PROCESSOR ID met|unmet FIGURE"
+# with tabs between, seconds, and "-" for ID where it measures no goal. A "+"
+# behind the commit: with changes on top. Its former lines go, and those of
+# another number of parts. tests/proof/table.sh shows them beside the quick
+# column.
+#
+# What is done is not done again as long as its sources are the same: SOURCES
+# is a hash over the contents of the C files that the table names for it, of
+# every header of ours that they include, and of this folder's script for it.
+# Neither the compiler, its options, the libraries of the system nor the kernel
+# count, nor what a script starts besides (guests). Those whose subject is the
+# whole tree (mutants, repeat, sanitize) change with each line of it; a figure
+# of an older commit is still shown, with that commit.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+here=tests/proof
+build=$(mkdir -p "$1" && cd "$1" && pwd) || exit 1
+shift
+# What every piece writes is about this tree, whoever called make.
+unset MAKEFLAGS MAKEOVERRIDES MFLAGS
+make=${MAKE:-make}
+ledger=$here/long.tsv
+seconds=${FUZZ_SECONDS:-900}
+tab=$(printf '\t')
+
+# What the programs are made of, in the words of the Makefile.
+test_lib='$(TESTLIB_SRC)'
+device='$(VHD_SRC) $(VMBUS_SRC) $(STORVSP_SRC)'
+tool="$device "'$(HV_SRC) $(CLI_SRC) $(SANDBOX_SRC) $(wildcard tools/*/*.c)'
+all="vhd/ hv/ storvsp/ tools/ tests/ fuzz/ Makefile"
+
+# NAME|PARTS|SOURCES|COMMAND, the shortest first within what belongs together.
+# A word of SOURCES that ends in "/" is everything below it.
+pieces()
+{
+	cat <<-EOF
+	barriers|1|$device $test_lib \$(wildcard $here/crash*.c) $here/barriers.tsv|\$build/tests/proof/crash barriers
+	crash|17|$device $test_lib \$(wildcard $here/crash*.c)|\$build/tests/proof/crash one two
+	fault|10|\$(VHD_SRC) $test_lib \$(FAULT_SRC) tests/vhd_fault.c|\$build/tests/vhd_fault
+	fault_guest|1|$device $test_lib tests/storvsp_fault_table.c|\$build/tests/storvsp_fault_table
+	sim|20|$device $test_lib \$(wildcard $here/sim*.c) $here/sim.tsv|$here/sim.sh \$build
+	agree|1|$device $test_lib tests/cross_vhd.c \$(wildcard $here/crash*.c) $here/agree.sh|$here/agree.sh \$build
+	full|1|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build full
+	calls|6|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build calls
+	memory|6|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build memory
+	nbd|1|$tool tests/store_work.c tests/nbd.sh|tests/nbd.sh \$build
+	sandbox|1|$tool $here/sandbox_threads.sh|$here/sandbox_threads.sh \$build
+	mutants|8|$all|$here/mutants.sh \$build
+	coverage|1|$all|$here/coverage.sh \$build
+	analyze|1|$all|$here/analyze.sh \$build
+	sanitize|1|$all|$here/sanitize.sh \$build
+	repeat|10|$all|$here/repeat.sh \$build
+	EOF
+	for target in $(by_make '$(FUZZ)'); do
+		echo "fuzz-$target|1|fuzz/$target.c \$(FUZZ_SRC_$target)|tests/run-fuzz.sh \$build $seconds $target"
+	done
+	cat <<-EOF
+	fuzz-coverage|1|$all|$make -s BUILD=\$build fuzz-coverage
+	fuzz-sensitivity|1|$all|$make -s BUILD=\$build fuzz-sensitivity
+	guest-nbd|1|$tool tests/guest/|tests/guest/run.sh \$build nbd
+	guest-torture|1|$tool tests/guest/|tests/guest/run.sh \$build torture
+	guest-kill|1|$tool tests/guest/|tests/guest/run.sh \$build kill
+	EOF
+}
+
+by_make() # EXPRESSION
+{
+	"$make" -s --no-print-directory BUILD="$dir/none" \
+		--eval="long-words: ; @echo $1" long-words
+}
+
+# Files of ours that the named ones are or include, one a line.
+files() # SOURCES
+{
+	for word in $(by_make "$1"); do
+		case $word in
+		*/) find "$word" -type f ! -path '*/corpus/*' \
+			! -path "$ledger" ;;
+		*.c) echo "$word" >>"$dir/c" ; echo "$word" ;;
+		*) echo "$word" ;;
+		esac
+	done
+	[ ! -s "$dir/c" ] || xargs "${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -I. \
+		-MM -MG <"$dir/c" | tr ' ' '\n' | grep '\.h$' |
+		while read -r header; do
+			# what make generates is made of what is here
+			[ ! -f "$header" ] || realpath --relative-to=. "$header"
+		done
+	rm -f "$dir/c"
+}
+
+hash_of() # SOURCES
+{
+	name=$dir/hash-$(echo "$1" | cksum | cut -d' ' -f1)
+	[ -s "$name" ] || files "$1" | sort -u | xargs sha256sum |
+		sha256sum | cut -c1-12 >"$name"
+	cat "$name"
+}
+
+# done: with these sources; old: with others; failed; or none
+state() # PIECE HASH
+{
+	[ -f "$ledger" ] || { echo none; return; }
+	awk -F"$tab" -v piece="$1" -v hash="$2" '
+		$1 == piece {
+			seen = 1
+			if ($2 != hash) old = 1
+			else if ($7 != "met" && $6 == "-") failed = 1
+		}
+		END { print !seen ? "none" : old ? "old" : \
+			failed ? "failed" : "done" }' "$ledger"
+}
+
+commit()
+{
+	hash=$(git rev-parse --short=12 HEAD 2>/dev/null) || hash=none
+	git diff --quiet HEAD -- . ":!$ledger" 2>/dev/null || hash=$hash+
+	echo "$hash"
+}
+
+# The lines in place of the piece's former ones and those of other parts.
+put_down() # PIECE PARTS LINES
+{
+	(
+		flock 9
+		awk -F"$tab" -v piece="$1" -v parts="$2" '
+			BEGIN { base = piece; sub(/:.*/, "", base) }
+			{ of = $1; at = sub(/:[0-9]+\//, "/", of) }
+			$1 != piece && !(at && index(of, base "/") == 1 &&
+				of != base "/" parts)' \
+			"$ledger" 2>/dev/null >"$dir/kept"
+		sort -t"$tab" -k1,1V -s "$dir/kept" "$3" >"$ledger"
+	) 9>"$build/proof/long.lock"
+}
+
+# Processor seconds of all that has ended below this shell.
+processor()
+{
+	times >"$dir/times" # a pipe would have its own
+	awk 'END {
+		gsub(/[ms]/, " ")
+		printf "%d\n", $1 * 60 + $2 + $3 * 60 + $4 + 0.5
+	}' "$dir/times"
+}
+
+run_piece() # PIECE PARTS HASH COMMAND
+{
+	figures=$dir/figures
+	log=$build/logs/long-$(echo "$1" | tr '/:' '--').log
+	part=${1#*:}
+	[ "$part" != "$1" ] || part=1/1
+	: >"$figures"
+	at=$(commit)
+	start=$(date +%s)
+	echo "$1 ..."
+	verdict=met
+	(
+		export PROOF="$figures" PROOF_LONG=1 PROOF_SHARD="$part"
+		export BUILD="$build" MAKE="$make" RESULTS="$log.results"
+		build=$build eval "$4" >"$log" 2>&1 </dev/null
+		status=$?
+		processor >"$dir/processor"
+		exit $status
+	) || verdict=unmet
+	took=$(($(date +%s) - start))
+	if [ $verdict = unmet ]; then
+		echo "-${tab}unmet${tab}it failed" >>"$figures"
+	elif [ ! -s "$figures" ]; then
+		echo "-${tab}met${tab}passed" >>"$figures"
+	fi
+	sed "s|^|$1$tab$3$tab$at$tab$took$tab$(cat "$dir/processor")$tab|" \
+		"$figures" >"$dir/lines"
+	put_down "$1" "$2" "$dir/lines"
+	cut -f6- "$dir/lines" | sed 's/^/  /'
+	[ $verdict = met ] && echo "  ok    $1 ($took s)" && return
+	echo "  FAIL  $1 ($took s): see $log"
+	tail -n 5 "$log"
+	return 1
+}
+
+# The parts of a piece: NAME, or NAME:1/N and so on.
+parts() # NAME N
+{
+	[ "$2" -gt 1 ] || { echo "$1"; return; }
+	i=0
+	while [ $i -lt "$2" ]; do
+		i=$((i + 1))
+		echo "$1:$i/$2"
+	done
+}
+
+wanted() # PIECE [ASKED]...
+{
+	piece=$1
+	shift
+	[ $# -gt 0 ] || return 0
+	for asked; do
+		[ "$asked" != "$piece" ] && [ "$asked" != "${piece%%:*}" ] ||
+			return 0
+	done
+	return 1
+}
+
+only_say=
+[ "${1-}" != -n ] || { only_say=1; shift; }
+mkdir -p "$build/proof" "$build/logs"
+dir=$(mktemp -d "${TMPDIR:-/tmp}/long.XXXXXX") || exit 1
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 130' INT TERM
+touch "$ledger"
+pieces >"$dir/pieces"
+bad=0
+jobs=${JOBS:-1}
+: >"$dir/later"
+while IFS='|' read -r name count sources command <&3; do
+	for piece in $(parts "$name" "$count"); do
+		wanted "$piece" "$@" || continue
+		hash=$(hash_of "$sources")
+		state=$(state "$piece" "$hash")
+		if [ -n "$only_say" ]; then
+			printf '%-20s %s %s\n' "$piece" "$hash" "$state"
+		elif [ "$state" = "done" ]; then
+			echo "$piece: done before, sources unchanged"
+		elif [ "$jobs" -gt 1 ] && [ "${name%%-*}" != guest ]; then
+			echo "$piece" >>"$dir/at-once"
+		elif [ -s "$dir/at-once" ]; then
+			echo "$piece" >>"$dir/later"
+		else
+			run_piece "$piece" "$count" "$hash" "$command" || bad=1
+		fi
+	done
+done 3<"$dir/pieces"
+if [ -s "$dir/at-once" ]; then
+	# shellcheck disable=SC2046 # names
+	JOBS=$jobs tests/lib/pool.sh "$build/logs/pool" env JOBS=1 \
+		$here/long.sh "$build" -- $(cat "$dir/at-once") || bad=1
+	while read -r piece <&3; do
+		JOBS=1 $here/long.sh "$build" "$piece" || bad=1
+	done 3<"$dir/later"
+fi
+exit $bad
