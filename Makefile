@@ -225,7 +225,7 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_ring_every \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
            hv_hypercall_fetch hv_kvm hv_rouse hv_reset hv_ask hv_outlet hv_ic \
-           hv_ic_hostile hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg \
+           hv_ic_kvp hv_ic_vss hv_ic_hostile hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg \
            hv_int13 hv_bios hv_smbios
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
                 storvsp_trace \
