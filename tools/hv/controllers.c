@@ -86,6 +86,7 @@ static int create(struct hv_controllers *c, unsigned i, bool registered,
 						       : 0),
 		.poll_us = poll_us(args),
 		.register_memory = registered,
+		.nbd_later = args->name != NULL, /* by hv ctl */
 		.log = hv_say_line,
 		.thread_begins = channel_begins,
 	};

@@ -374,7 +374,10 @@ static int fill(struct hv_fwdisks *f, struct hv_disks *disks,
 int hv_fwdisks_create(struct hv_disks *disks, const unsigned *order,
 		      struct hv_fwdisks **out, struct vhd_err *err)
 {
-	const struct vhd_queue_opts o = {.depth = HV_DISK_IOV_MAX};
+	const struct vhd_queue_opts o = {
+		.depth = HV_DISK_IOV_MAX,
+		.nbd_later = disks->args->name != NULL, /* by hv ctl */
+	};
 	struct hv_fwdisks *f = calloc(1, sizeof(*f));
 	int rc;
 
