@@ -7,6 +7,7 @@
  *   landlock.c  which files can still be opened, made, renamed, removed
  *   rights.c    capabilities, new privileges, core dumps
  *   ring.c      whether a ring of io_uring can be restricted here
+ *   places.c    what is to stay within reach, noted beforehand
  *   server.c    what connecting to a server reads
  *   enter.c     all of these in order, and what is said when one is missing
  *
