@@ -157,13 +157,15 @@ static void gather(struct channel *ch)
 {
 	const struct sched_param none = {0};
 	uint64_t packets = stat_get(&ch->stats, STAT_PACKETS);
-	bool change = gather_slept(&ch->gather, packets - ch->packets_then);
+	bool full = gather_wake(&ch->gather, packets - ch->packets_then);
 
 	ch->packets_then = packets;
+	if (!full || !gather_round(&ch->gather, clock_monotonic_ns()))
+		return;
 	/* refused: then it stays as it is, and this is not asked again */
-	if (change && sched_setscheduler(0, ch->gather.patient ? SCHED_BATCH
-							       : SCHED_OTHER,
-					 &none) < 0)
+	if (sched_setscheduler(0, ch->gather.patient ? SCHED_BATCH
+						     : SCHED_OTHER,
+			       &none) < 0)
 		ch->gather.may = false;
 }
 

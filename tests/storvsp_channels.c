@@ -65,47 +65,74 @@ static void window_of_nothing_stays_closed(void **state)
 
 /* ----------------------------------------------------- one processor --- */
 
-/* Wakes with `packets` each until the state changes; how many there were. */
-static unsigned wakes_until_change(struct gather *g, uint64_t packets)
+#define MS 1000000ull
+
+/* A round of wakes with `packets` each, `ms` in all. */
+static bool a_round(struct gather *g, uint64_t packets, uint64_t ms,
+		    uint64_t *now_ns)
 {
-	for (unsigned n = 1; n <= 2 * STORVSP_GATHER_PAUSE_MAX; n++)
-		if (gather_slept(g, packets))
-			return n;
-	return 0;
+	for (unsigned n = 1; n < STORVSP_GATHER_WAKES; n++)
+		assert_false(gather_wake(g, packets));
+	assert_true(gather_wake(g, packets));
+	*now_ns += ms * MS;
+	return gather_round(g, *now_ns);
 }
 
 static void trials_grow_rare_where_requests_come_alone(void **state)
 {
-	struct gather g = {.may = true};
-	const unsigned want[] = {1, 64, 128, 256, 512, 1024, 1024};
+	const unsigned want_ms[] = {20, 40, 80, 160, 320, 640, 1280, 1280};
+	struct gather g = {.may = true, .since_ns = 5 * MS};
+	uint64_t now_ns = 5 * MS;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
-		assert_int_equal(wakes_until_change(&g, 1), want[i]);
+	assert_true(a_round(&g, 1, 1, &now_ns));
+	for (size_t i = 0; i < sizeof(want_ms) / sizeof(want_ms[0]); i++) {
 		assert_true(g.patient);
-		assert_int_equal(wakes_until_change(&g, 1),
-				 STORVSP_GATHER_WAKES);
+		assert_true(a_round(&g, 1, 1, &now_ns));
 		assert_false(g.patient);
+		assert_false(a_round(&g, 1, want_ms[i] - 1, &now_ns));
+		assert_true(a_round(&g, 1, 1, &now_ns));
 	}
 }
 
 static void patience_lasts_while_requests_come_together(void **state)
 {
-	struct gather g = {.may = true};
+	struct gather g = {.may = true, .since_ns = 5 * MS};
+	uint64_t now_ns = 5 * MS;
 
 	(void)state;
-	assert_int_equal(wakes_until_change(&g, 1), 1);
-	assert_int_equal(wakes_until_change(&g, 2), 0);
+	assert_true(a_round(&g, 1, 2, &now_ns));
+	for (unsigned i = 1; i < STORVSP_GATHER_ROUNDS; i++)
+		assert_false(a_round(&g, 2, 2, &now_ns));
+	/* a look at how it would be otherwise, and back */
+	assert_true(a_round(&g, 2, 2, &now_ns));
+	assert_true(a_round(&g, 1, 2, &now_ns));
 	assert_true(g.patient);
-	/* half of them with two is enough, one less is not */
-	for (unsigned i = 0; i < 2 * STORVSP_GATHER_WAKES; i++)
-		assert_false(gather_slept(&g, 1 + i % 2));
-	assert_false(gather_slept(&g, 1));
-	for (unsigned i = 1; i + 1 < STORVSP_GATHER_WAKES; i++)
-		assert_false(gather_slept(&g, 1 + i % 2));
-	assert_true(gather_slept(&g, 1));
-	/* and the next trial is not long in coming */
-	assert_int_equal(wakes_until_change(&g, 1), STORVSP_GATHER_PAUSE_MIN);
+	/* as many a second, with half of the wakes: just enough */
+	for (unsigned n = 1; n < STORVSP_GATHER_WAKES; n++)
+		assert_false(gather_wake(&g, 1 + n % 2));
+	assert_true(gather_wake(&g, 1));
+	now_ns += 3 * MS;
+	assert_false(gather_round(&g, now_ns));
+	/* one packet less */
+	for (unsigned n = 1; n < STORVSP_GATHER_WAKES; n++)
+		assert_false(gather_wake(&g, n % 2 && n > 1 ? 2 : 1));
+	assert_true(gather_wake(&g, 1));
+	now_ns += 2 * MS;
+	assert_true(gather_round(&g, now_ns));
+}
+
+/* The guest's other work has the processor meanwhile. */
+static void what_comes_together_too_late_is_no_gain(void **state)
+{
+	struct gather g = {.may = true, .since_ns = 5 * MS};
+	uint64_t now_ns = 5 * MS;
+
+	(void)state;
+	assert_true(a_round(&g, 1, 1, &now_ns));
+	assert_false(a_round(&g, 32, 32, &now_ns));
+	assert_true(a_round(&g, 32, 33, &now_ns));
+	assert_false(g.patient);
 }
 
 static void wakes_for_something_else_are_no_wakes(void **state)
@@ -113,9 +140,10 @@ static void wakes_for_something_else_are_no_wakes(void **state)
 	struct gather g = {.may = true}, never = {.may = false};
 
 	(void)state;
-	assert_int_equal(wakes_until_change(&g, 0), 0);
-	assert_int_equal(wakes_until_change(&never, 32), 0);
-	assert_false(never.patient);
+	for (unsigned n = 0; n < 10 * STORVSP_GATHER_WAKES; n++) {
+		assert_false(gather_wake(&g, 0));
+		assert_false(gather_wake(&never, 32));
+	}
 }
 
 /* ------------------------------------------------- a disk that may wait --- */
@@ -548,6 +576,7 @@ int main(void)
 		cmocka_unit_test(window_of_nothing_stays_closed),
 		cmocka_unit_test(trials_grow_rare_where_requests_come_alone),
 		cmocka_unit_test(patience_lasts_while_requests_come_together),
+		cmocka_unit_test(what_comes_together_too_late_is_no_gain),
 		cmocka_unit_test(wakes_for_something_else_are_no_wakes),
 		cmocka_unit_test(
 			channel_beside_its_guest_tries_to_let_it_finish),
