@@ -61,7 +61,8 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
            vhd/queue.c vhd/queue_image.c vhd/queue_io.c vhd/queue_flush.c \
            vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c \
            vhd/engine_nbd.c vhd/nbd.c vhd/nbd_link.c vhd/nbd_run.c \
-           vhd/nbd_part.c vhd/nbd_keep.c vhd/zero.c vhd/rebase.c \
+           vhd/nbd_part.c vhd/nbd_keep.c vhd/nbd_hand.c vhd/nbd_line.c \
+           vhd/nbd_connector.c vhd/zero.c vhd/rebase.c \
            vhd/rebase_copy.c vhd/rebase_header.c vhd/survey.c vhd/check.c \
            vhd/check_tell.c vhd/check_code.c vhd/check_footer.c \
            vhd/check_header.c vhd/check_bat.c vhd/check_batmap.c \
@@ -182,7 +183,8 @@ HV_ARGS_SRC := $(addprefix tools/hv/,args.c limit.c pin.c disk.c nbd_lazy.c \
                keeper.c) $(HV_TERMINAL_SRC)
 HV_CTL_SRC := $(addprefix tools/hv/,ctl.c ctl_show.c ctl_request.c \
               ctl_socket.c ctl_server.c ctl_disk.c ctl_look.c ctl_life.c \
-              ctl_console.c ctl_guest.c ctl_attach.c)
+              ctl_console.c ctl_guest.c ctl_attach.c ctl_files.c \
+              ctl_link.c)
 SRC_hv := $(filter tools/%,$(HV_ARGS_SRC)) $(HV_CTL_SRC) \
           $(addprefix tools/hv/,hv.c run.c accel.c \
           controllers.c fwdisk.c fwdisk_place.c firmware.c escape.c \
@@ -248,7 +250,7 @@ UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_nested \
               tools_keeper tools_fwdisk tools_fwstress tools_firmware \
               tools_inspect tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt tools_sandbox tools_ctl tools_ctl_request \
-              tools_ctl_disk tools_ctl_guest tools_ctl_patience tools_accel
+              tools_ctl_disk tools_ctl_guest tools_ctl_nbd tools_ctl_patience tools_accel
 SRC_tools_bench := tools/verb/bench_run.c
 SRC_tools_stream  := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
@@ -267,6 +269,7 @@ SRC_tools_ctl     := $(HV_ARGS_SRC) $(HV_CTL_SRC) $(SRC_tools_fwdisk) \
 SRC_tools_ctl_request := tools/hv/ctl_request.c
 SRC_tools_ctl_disk  := $(SRC_tools_ctl)
 SRC_tools_ctl_guest := $(SRC_tools_ctl)
+SRC_tools_ctl_nbd   := $(SRC_tools_ctl)
 SRC_tools_accel   := $(addprefix tools/hv/,accel.c ctl_socket.c pin.c)
 SRC_tools_ctl_patience := $(SRC_tools_ctl)
 SRC_tools_gpt     := tools/verb/gpt.c
@@ -280,7 +283,8 @@ TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c \
                tests/lib/resizeimg.c \
                tests/lib/tally.c tests/lib/crashdisk.c tests/lib/crashstate.c \
-               tests/lib/simdisk.c tests/lib/simmodel.c tests/lib/fakenbd.c
+               tests/lib/simdisk.c tests/lib/simmodel.c tests/lib/fakenbd.c \
+               tests/lib/nbdhand.c
 # Programs of tests/proof/*.sh, each tests/NAME.c with SRC_NAME, built by
 # unit-build.
 PROOF_PROGRAMS := proof/crash proof/sim proof/tools
@@ -333,7 +337,9 @@ FUZZ := vmbus_ring vmbus_message storvsp_packet storvsp_session scsi_cdb \
         vhd_open vhd_repair vhd_edit vhd_merge vhd_ops vhd_chain vhd_stream \
         vhd_beside hv_loader hv_pio_mmio hv_hypercall tool_args tool_verbs \
         tool_stream tool_freemap hv_ctl hv_ide hv_fwcfg hv_int13 \
-        hv_ic
+        hv_ic nbd_reply
+FUZZ_SRC_nbd_reply := $(VHD_SRC)
+FUZZ_LIBS_nbd_reply := $(LIBS_VHD)
 FUZZ_SRC_hv_fwcfg := hv/chip/fwcfg.c hv/gpa.c
 FUZZ_SRC_hv_int13 := $(INT13_SRC) hv/gpa.c
 FUZZ_SRC_hv_ctl := tools/hv/ctl_request.c $(CLI_SRC) $(VHD_SRC)
@@ -409,7 +415,8 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open_file.c:vhd_open \
                  vhd/repair.c:vhd_repair vhd/check.c:vhd_repair \
                  vhd/salvage.c:vhd_repair vhd/set.c:vhd_repair \
                  vhd/split.c:vhd_beside vhd/undo.c:vhd_beside \
-                 vhd/stream.c:vhd_stream \
+                 vhd/stream.c:vhd_stream vhd/nbd_line.c:nbd_reply \
+                 vhd/nbd_hand.c:nbd_reply \
                  vhd/resize.c:vhd_edit vhd/compact.c:vhd_edit \
                  tools/verb/gpt.c:vhd_edit vhd/merge_plan.c:vhd_merge \
                  vhd/merge_copy.c:vhd_merge \

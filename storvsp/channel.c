@@ -69,6 +69,7 @@ static int queue_start(struct channel *ch, const struct storvsp_luns *luns)
 	const struct vhd_queue_opts q = {
 		.engine = o->engine,
 		.depth = ch->places,
+		.nbd_later = o->nbd_later,
 	};
 	int rc = o->queue_create
 			 ? o->queue_create(o->queue_arg, &ch->queue,

@@ -54,6 +54,7 @@ struct storvsp_opts {
 	 */
 	bool register_memory;
 	enum vhd_engine engine;
+	bool nbd_later; /* see struct vhd_queue_opts; disks that are added */
 	vmbus_log_fn log; /* may be NULL; any thread */
 	void *log_arg;
 	/* Called by a channel's thread once its queue is made, by which

@@ -240,24 +240,42 @@ case_pattern()
 	expect 'ro: file untouched' equal "$(md5 "$dir/ro.vhd")" "$ro"
 }
 
-# The same on an NBD server that dies now and then.
+# On NBD servers that die now and then: a disk of the start, one that is added.
 case_nbd()
 {
-	images dynamic export:192M
+	images dynamic export:192M work:24M
 	mv "$dir/export.vhd" "$dir/export" && truncate -s 256M "$dir/export"
-	images fixed fixed:8M ro:8M
+	truncate -s 64M "$dir/added"
 	"$here/l1.sh" -t 450 -w "$dir" "$here/nbd.sh" "$build" "$dir" \
-		"test=pattern seed=$seed operations=$operations"
-	expect 'hv ends with 0' equal $? 0
+		"test=added seed=$seed operations=$operations local=49152 \
+first=393216 added=131072"
+	expect 'hv ctl does all of it' equal $? 0
+	sed 's/^/  /' "$dir/ctl"
+	expect 'hv ends with 0' equal "$(cat "$dir/status")" 0
 	log=$dir/console
-	expect 'the server died' test "$(cat "$dir/kills")" -ge 2
+	expect 'no server: refused' equal "$(cat "$dir/absent.status")" 3
+	expect '... in a line' equal "$(wc -l <"$dir/absent")" 1
+	expect 'one process connects, then none' equal \
+		"$(xargs echo <"$dir/connectors")" '1 0'
+	expect 'the servers died' test "$(cat "$dir/kills")" -ge 4
+	expect 'it is said' grep -q 'the server does not answer' "$dir/err"
+	expect '... and that it is there again' grep -q \
+		'the server is there again' "$dir/err"
+	expect 'no error' test -z "$(tr -d '\r' <"$log" |
+		grep -E 'failed|I/O error')"
 	expect 'to the end' said "$log" 'done'
-	expect 'the same writes here' expected "$dir/expected" 192M
-	expect 'the guest reads what it wrote' equal \
-		"$(value "$log" "md5 /tmp/sda")" "$(md5 "$dir/expected")"
-	expect 'qemu-img reads it' qemu-img convert -f vpc -O raw \
+	for disk in first:192M added:64M local:24M; do
+		name=${disk%:*}
+		expect "$name: the same writes here" expected \
+			"$dir/expected.$name" "${disk#*:}"
+		expect "$name: the guest reads what it wrote" equal \
+			"$(value "$log" "md5 /tmp/$name")" \
+			"$(md5 "$dir/expected.$name")"
+	done
+	expect 'added: every byte' cmp "$dir/added" "$dir/expected.added"
+	expect 'first: qemu-img reads it' qemu-img convert -f vpc -O raw \
 		"$dir/export" "$dir/raw"
-	expect 'every byte' cmp "$dir/raw" "$dir/expected"
+	expect 'first: every byte' cmp "$dir/raw" "$dir/expected.first"
 }
 
 # sg3_utils, behind the small guest's own files.

@@ -86,6 +86,7 @@ static int create(struct hv_controllers *c, unsigned i, bool registered,
 		.poll_us = one ? 0 : args->poll_us,
 		.one_processor = one && sched_getscheduler(0) == SCHED_OTHER,
 		.register_memory = registered,
+		.nbd_later = args->name != NULL, /* by hv ctl */
 		.log = hv_say_line,
 		.thread_begins = channel_begins,
 	};

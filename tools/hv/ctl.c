@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* hv ctl: ask a running guest's hv for something. An image to be added is
- * opened here, with its parents, and handed over: hv itself may open nothing.
- * All of it happens in the sandbox of a tool that speaks to a server.
+/* hv ctl: ask a running guest's hv for something. All of it happens in the sandbox of a tool that speaks to a server.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -310,152 +308,6 @@ static int parse(int argc, char **argv, struct ctl_args *a)
 	return status ? status : -1;
 }
 
-/* ------------------------------------------------------------ the files -- */
-
-struct files {
-	struct hv_disk_arg disk;
-	int fd[CTL_FILES_MAX];
-	unsigned count;
-	bool made;   /* the file of reservations, which was not there */
-	bool unsure; /* what was asked may still be done */
-};
-
-static int room_check(const struct files *f, struct vhd_err *err)
-{
-	if (f->count == CTL_FILES_MAX)
-		return vhd_fail(err, -EUCLEAN, VHD_WHY_CHAIN_DEPTH, 0,
-				"a running guest takes no more than %u images "
-				"that stand on one another", CTL_FILES_MAX);
-	return 0;
-}
-
-static int file_open(struct files *f, const char *path, int mode,
-		     struct vhd_err *err)
-{
-	int fd, rc = room_check(f, err);
-
-	if (rc)
-		return rc;
-	fd = open(path, mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0)
-		return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
-				"cannot open %.100s: %s%s", path,
-				strerror(errno),
-				mode & O_DIRECT && errno == EINVAL
-					? "; its file system has no direct "
-					  "transfers"
-					: "");
-	f->fd[f->count++] = fd;
-	return 0;
-}
-
-/* As hv_disks_open does it; `name` is what hv will know the image by. */
-static int keeper_open(struct files *f, const char *name,
-		       const struct vhd *img, struct vhd_err *err)
-{
-	uint8_t id[16];
-	struct vhd_err why;
-	int fd, rc = room_check(f, err);
-
-	if (rc)
-		return rc;
-	hv_disk_id(name, vhd_get_info(img), id);
-	fd = hv_keeper_file(f->disk.keeper_path, id, &f->made, &why);
-	if (fd < 0)
-		return vhd_fail(err, fd, why.why, 0, "pr=%.50s: %.60s",
-				f->disk.keeper_path, why.text);
-	f->fd[f->count++] = fd;
-	return 0;
-}
-
-/* Which files an image consists of is looked up without a lock: hv locks them
- * and judges for itself.
- */
-static int files_find(struct files *f, const char *name, struct vhd_err *err)
-{
-	const char *path = f->disk.path, *parent = f->disk.parent;
-	char *dir = cli_parent_dir(path);
-	const int mode = f->disk.read_only ? O_RDONLY : O_RDWR;
-	const struct vhd_open_opts o = {
-		.format = f->disk.format,
-		.force_read = true,
-		.parent_dir = dir,
-		.parent_path = parent,
-	};
-	struct vhd *img = NULL;
-	struct vhd_layer l;
-	int rc = vhd_open(path, &o, &img, err);
-
-	free(dir);
-	if (rc == 0)
-		rc = file_open(f, path, mode, err);
-	if (rc == 0 && f->disk.direct)
-		rc = file_open(f, path, mode | O_DIRECT, err);
-	if (rc == 0 && vhd_get_info(img)->notes & VHD_NOTE_SPLIT)
-		rc = vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
-			      "a split set cannot be added to a running guest");
-	for (unsigned i = 1; rc == 0 && vhd_layer(img, i, &l) == 0; i++)
-		rc = file_open(f, l.path, O_RDONLY, err);
-	/* it may be new: after all that may be refused here */
-	if (rc == 0 && f->disk.keeper_path)
-		rc = keeper_open(f, name, img, err);
-	vhd_abandon(img);
-	return rc;
-}
-
-static int file_words(struct ctl_args *a, struct files *f)
-{
-	struct ctl_request *r = &a->request;
-	const struct hv_disk_arg *d = &f->disk;
-	char *real;
-	int status;
-
-	f->disk.dvd = r->command == CTL_CHANGE;
-	status = hv_disk_arg_parse(a->file, &f->disk);
-
-	if (status)
-		return status;
-	if (vhd_is_nbd_uri(d->path) ||
-	    (d->parent && vhd_is_nbd_uri(d->parent)))
-		return cli_usage(prog, "%s: hv in its sandbox makes no new "
-				       "connections: give the disk to hv run, or "
-				       "make a file of it (nbdfuse) or a device "
-				       "(nbd-client) and add that", d->path);
-	if (d->reconnect_ms || d->answer_ms)
-		return cli_usage(prog, "reconnect= and answer= are for disks "
-				       "on a server, which only hv run takes");
-	if (r->command == CTL_CHANGE && d->placed)
-		return cli_usage(prog, "%s: DISK says which drive; no "
-				       "controller= or ide=", d->path);
-	if (hv_is_ide(d->controller))
-		return cli_usage(prog, "%s: a disk on IDE can be given to hv "
-				       "run only", d->path);
-	if (d->dvd && r->command == CTL_ADD)
-		return cli_usage(prog, "%s: a DVD drive can be given to hv run "
-				       "only", d->path);
-	if (d->keeper_path && r->command == CTL_CHANGE)
-		return cli_usage(prog, "%s: pr= is for disks", d->path);
-	r->keeper = d->keeper_path;
-	if (d->direct && r->command == CTL_CHANGE)
-		return cli_usage(prog, "%s: direct is for disks", d->path);
-	r->direct = d->direct;
-	if (d->controller)
-		r->controller = d->controller;
-	r->read_only = d->read_only;
-	r->format = d->format;
-	r->unmap = d->unmap;
-	r->sector_bytes = d->sector_bytes;
-	r->physical_bytes = d->physical_bytes;
-	r->limits = d->limits;
-	r->on_error = d->on_error;
-	r->set = CTL_SET_ALL;
-	real = realpath(d->path, NULL);
-	(void)stpncpy(r->name, real ? real : d->path, sizeof(r->name) - 1);
-	free(real);
-	cli_text_clean(r->name);
-	return CLI_OK;
-}
-
 /* ------------------------------------------------------------- talking --- */
 
 /* A negative errno, or 0: the other side is gone. */
@@ -502,7 +354,7 @@ struct json_object *ctl_ask(int fd, const struct ctl_request *r,
 }
 
 static struct json_object *ask(int fd, const struct ctl_request *r,
-			       const struct files *f)
+			       const struct ctl_files *f)
 {
 	return ctl_ask(fd, r, f->fd, f->count);
 }
@@ -560,7 +412,7 @@ static void say_done(const struct ctl_args *a, struct json_object *o)
 	}
 }
 
-static int once(const struct ctl_args *a, int fd, struct files *f)
+static int once(const struct ctl_args *a, int fd, struct ctl_files *f)
 {
 	struct json_object *o = ask(fd, &a->request, f);
 	int status;
@@ -583,7 +435,7 @@ static struct json_object *collect(const struct ctl_args *a, int fd,
 				   int *status)
 {
 	const struct ctl_request list = {.command = CTL_LIST};
-	const struct files none = {.count = 0};
+	const struct ctl_files none = {.count = 0};
 	struct json_object *all = cli_json_array(), *o, *disks;
 	struct ctl_request r = a->request;
 
@@ -680,7 +532,7 @@ int ctl_open(const char *name, uint32_t answer_s, int *status)
 	return -1;
 }
 
-static int talk(struct ctl_args *a, struct files *f)
+static int talk(struct ctl_args *a, struct ctl_files *f)
 {
 	int status = CLI_IO, fd = ctl_open(a->name, a->timeout_s, &status);
 
@@ -692,24 +544,14 @@ static int talk(struct ctl_args *a, struct files *f)
 	return status;
 }
 
-static int enter(const struct ctl_args *a, const struct files *f)
+static int enter(const struct ctl_args *a, const struct ctl_files *f)
 {
 	struct sandbox s = {.role = SANDBOX_REMOTE};
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 
 	sandbox_allow(&s, runtime ? runtime : "/run", SANDBOX_READ);
-	if (a->file) {
-		char *dir = cli_parent_dir(f->disk.path);
-
-		sandbox_allow_image(&s, f->disk.path, dir);
-		sandbox_allow(&s, f->disk.path,
-			      f->disk.read_only ? SANDBOX_READ
-						: SANDBOX_CHANGE);
-		if (f->disk.keeper_path)
-			sandbox_allow_dir_of(&s, f->disk.keeper_path,
-					     SANDBOX_MAKE);
-		free(dir);
-	}
+	if (a->file)
+		ctl_files_allow(f, &s);
 	return sandbox_enter(&s, prog);
 }
 
@@ -734,7 +576,7 @@ static bool is_for_guest(int argc, char **argv)
 int ctl_main(int argc, char **argv)
 {
 	struct ctl_args a = {0};
-	struct files f = {0};
+	struct ctl_files f = {.link_fd = -1, .parent_fd = -1};
 	struct vhd_err err;
 	int status;
 
@@ -744,17 +586,17 @@ int ctl_main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	(void)signal(SIGPIPE, SIG_IGN);
-	status = a.file ? file_words(&a, &f) : CLI_OK;
+	status = a.file ? ctl_files_words(a.file, &a.request, &f) : CLI_OK;
+	/* a process for each server, before this one cannot make any */
+	if (status == CLI_OK && a.file && ctl_files_link(&f, &err))
+		status = cli_fail(prog, f.disk.path, &err);
 	if (status == CLI_OK)
 		status = enter(&a, &f);
-	if (status == CLI_OK && a.file && files_find(&f, a.request.name, &err))
+	if (status == CLI_OK && a.file &&
+	    ctl_files_find(&f, a.request.name, &err))
 		status = cli_fail(prog, f.disk.path, &err);
 	if (status == CLI_OK)
 		status = talk(&a, &f);
-	if (status != CLI_OK && f.made && !f.unsure)
-		(void)unlink(f.disk.keeper_path); /* nobody has it */
-	for (unsigned i = 0; i < f.count; i++)
-		close(f.fd[i]);
-	hv_disk_arg_free(&f.disk);
+	ctl_files_close(&f, status != CLI_OK);
 	return status;
 }

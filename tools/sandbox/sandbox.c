@@ -146,7 +146,7 @@ int sandbox_enter_no_files(const char *prog, int remove_fd,
 	one_arena();
 	tzset(); /* gmtime, too, wants to know the zone's file */
 	/* Where this fails, loading tells. */
-	for (int role = SANDBOX_VCPU; role <= SANDBOX_CTL; role++)
+	for (int role = SANDBOX_VCPU; role <= SANDBOX_HANDED; role++)
 		(void)sandbox_filter_make((enum sandbox_role)role);
 	return enter_before_filter(&s, prog, err);
 }

@@ -38,6 +38,7 @@ enum sandbox_role {
 	SANDBOX_CONTROL, /* hv: the main thread: bus, console, the end */
 	SANDBOX_OUTPUT,  /* hv: the threads that write its console, messages */
 	SANDBOX_CTL,     /* hv: the thread that serves hv ctl */
+	SANDBOX_HANDED,  /* hv: that of a disk on a server, added by hv ctl */
 	SANDBOX_LINK,    /* hv: the thread of an NBD disk's connection */
 	SANDBOX_READER,  /* a tool that only reads images */
 	SANDBOX_WRITER,  /* one that changes an image or makes a file */
