@@ -54,7 +54,7 @@ VHD_HEADERS := vhd/vhd.h vhd/vhd_check.h vhd/vhd_edit.h vhd/vhd_stream.h \
 
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
            vhd/lock.c vhd/split.c vhd/probe.c vhd/open.c vhd/open_file.c \
-           vhd/image.c vhd/create.c vhd/create_write.c vhd/create_child.c \
+           vhd/image_life.c vhd/create.c vhd/create_write.c vhd/create_child.c \
            vhd/relate.c vhd/inplace.c vhd/info.c vhd/locator.c vhd/chain.c \
            vhd/parent.c vhd/bat.c vhd/batmap.c vhd/bitmap.c vhd/map.c \
            vhd/alloc.c vhd/written.c vhd/commit.c vhd/tail.c vhd/sync.c \
@@ -124,7 +124,7 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
 SANDBOX_SRC := tools/sandbox/table.c tools/sandbox/filter.c \
                tools/sandbox/landlock.c tools/sandbox/rights.c \
                tools/sandbox/ring.c tools/sandbox/places.c \
-               tools/sandbox/server.c tools/sandbox/sandbox.c
+               tools/sandbox/server.c tools/sandbox/enter.c
 
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect vhd-mount
@@ -227,7 +227,7 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_ring_every \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
            hv_hypercall_fetch hv_kvm hv_rouse hv_reset hv_ask hv_outlet hv_ic \
-           hv_ic_hostile hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg \
+           hv_ic_kvp hv_ic_vss hv_ic_hostile hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg \
            hv_int13 hv_bios hv_smbios
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
                 storvsp_trace \

@@ -236,7 +236,7 @@ static inline uint64_t vhd_block_data(const struct vhd *img, uint32_t entry)
 	return (uint64_t)entry * VHD_SECTOR_BYTES + img->info.bitmap_bytes;
 }
 
-/* image.c. `img` is all zero; the file stays the caller's until it is open. */
+/* image_life.c. `img` is all zero; the file stays the caller's until it is open. */
 void vhd_image_init(struct vhd *img, const struct vhd_file *f,
 		    const struct vhd_open_opts *opts);
 /* NULL: no memory. */

@@ -7,8 +7,9 @@
  *   landlock.c  which files can still be opened, made, renamed, removed
  *   rights.c    capabilities, new privileges, core dumps
  *   ring.c      whether a ring of io_uring can be restricted here
+ *   places.c    what is to stay within reach, noted beforehand
  *   server.c    what connecting to a server reads
- *   sandbox.c   all of these in order, and what is said when one is missing
+ *   enter.c     all of these in order, and what is said when one is missing
  *
  * Invariants: a role's filter kills the process for every call that the table
  *   does not give it; nothing here gives anything back; the filters of a
