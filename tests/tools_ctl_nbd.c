@@ -7,7 +7,6 @@
 #include "tests/lib/ctlworld.h"
 #include "tests/lib/nbdhand.h"
 
-const char hv_prog[] = "hv";
 
 #define ROOM (4u << 20)
 #define RAW "{\"command\":\"add\",\"name\":\"nbd://a/b\",\"format\":\"raw\"}"
