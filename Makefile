@@ -133,6 +133,7 @@ VHD_VERBS := vhd-bench vhd-check vhd-compare vhd-create vhd-diff vhd-map \
              vhd-repair vhd-merge vhd-set vhd-serve vhd-rebase vhd-snapshot \
              vhd-resize vhd-compact vhd-unmount
 SRC_vhd := tools/verb/vhd.c tools/inspect/extent.c tools/verb/words.c \
+           tools/verb/stop.c \
            tools/verb/check.c tools/verb/compare.c tools/verb/create.c \
            tools/verb/map.c tools/verb/preset.c tools/verb/repair.c \
            tools/verb/salvage.c tools/convert/job.c tools/convert/input.c \
