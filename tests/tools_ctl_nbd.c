@@ -7,7 +7,6 @@
 #include "tests/lib/ctlworld.h"
 #include "tests/lib/nbdhand.h"
 
-
 #define ROOM (4u << 20)
 #define RAW "{\"command\":\"add\",\"name\":\"nbd://a/b\",\"format\":\"raw\"}"
 
