@@ -111,6 +111,8 @@ static void what_is_wrong_with_an_export_is_said(void **state)
 
 	(void)state;
 	begin_both(&b);
+	/* the server has taken its client by then */
+	expect(b.w.fd, "{\"command\":\"list\"}", NULL, 0, OK);
 	fds = fds_open();
 	b.server.refuse = true;
 	add_export(&b, RAW, "cannot connect");
