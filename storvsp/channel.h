@@ -23,6 +23,7 @@
 
 #include "buffer.h"
 #include "gate.h"
+#include "gather.h"
 #include "log.h"
 #include "scope.h"
 #include "scsi/scsi.h"
@@ -132,6 +133,8 @@ struct channel {
 
 	struct stats stats;
 	struct spin spin;
+	struct gather gather;
+	uint64_t packets_then; /* taken before the last sleep */
 
 	/* the thread's own */
 	struct session session;

@@ -8,7 +8,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -41,15 +40,6 @@ static void drain(struct hv_fwdisks *f)
 
 	while (read(f->wake_fd, &count, sizeof(count)) < 0 && errno == EINTR)
 		;
-}
-
-/* Not by the queue: a broken one would not wait. */
-static void idle(struct hv_fwdisks *f)
-{
-	struct pollfd p = {.fd = f->wake_fd, .events = POLLIN};
-
-	(void)poll(&p, 1, -1);
-	drain(f);
 }
 
 static bool hurried(struct hv_fwdisks *f)
@@ -96,9 +86,7 @@ static void serve(struct hv_fwdisks *f)
 	pthread_mutex_lock(&f->lock);
 	while (!f->stop || f->turn == TURN_ASKED) {
 		if (f->turn != TURN_ASKED) {
-			pthread_mutex_unlock(&f->lock);
-			idle(f);
-			pthread_mutex_lock(&f->lock);
+			pthread_cond_wait(&f->moved, &f->lock);
 			continue;
 		}
 		f->turn = TURN_WORKING;
@@ -238,7 +226,7 @@ void fwdisks_ask(struct hv_fwdisks *f)
 {
 	f->turn = TURN_ASKED;
 	f->evict = false; /* it was meant for one that has ended */
-	wake(f);
+	pthread_cond_broadcast(&f->moved);
 	while (f->turn != TURN_DONE)
 		pthread_cond_wait(&f->moved, &f->lock);
 }
@@ -440,6 +428,7 @@ void hv_fwdisks_destroy(struct hv_fwdisks *f)
 	if (f->started) {
 		pthread_mutex_lock(&f->lock);
 		f->stop = true;
+		pthread_cond_broadcast(&f->moved);
 		pthread_mutex_unlock(&f->lock);
 		wake(f);
 		(void)pthread_join(f->thread, NULL);

@@ -109,6 +109,12 @@ static const struct sandbox_value threads[] = {
 	{0},
 };
 
+static const struct sandbox_value policies[] = {
+	{SCHED_NORMAL, IA | C, "at once"},
+	{SCHED_BATCH, IA | C, "when the guest waits"},
+	{0},
+};
+
 static const struct sandbox_value prctls[] = {
 	{PR_SET_NAME, C, "for people only"},
 	{0},
@@ -155,7 +161,7 @@ static const struct sandbox_rule rules[] = {
 	ONE_OF(ioctl, V | C | K | TOOL, 1, ioctls, "KVM, terminals, disks"),
 
 	/* waiting and being woken */
-	ANY(poll, IA | C | O | KH | L | TOOL, "wait for events"),
+	ANY(poll, A | C | O | KH | L | TOOL, "wait for events"),
 	ANY(futex, ALL, "locks and ends of threads"),
 	ANY(restart_syscall, ALL, "a wait goes on after a stop"),
 	ANY(clock_gettime, ALL, "where the clock is no part of the vDSO"),
@@ -180,6 +186,8 @@ static const struct sandbox_rule rules[] = {
 	ANY(set_robust_list, CK | WN, "a thread starts"),
 	ANY(rseq, CK | WN, "a thread starts"),
 	ANY(sched_getaffinity, WN, "how many threads are worth it; malloc"),
+	ONE_OF(sched_setscheduler, IA | C, 1, policies,
+	       "one processor: does a channel push the guest off it"),
 	ONE_OF(prctl, C, 0, prctls, "name of a thread"),
 	ANY(exit, HV | WN, "a thread ends"),
 	ONE_OF(seccomp, CK, 0, seccomps, "a thread's own filter, narrower"),
