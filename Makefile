@@ -111,7 +111,7 @@ STORVSP_SRC := storvsp/device.c storvsp/controller.c storvsp/disks.c \
                storvsp/channel.c storvsp/drain.c storvsp/scope.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                $(SCSI_SRC) storvsp/blocks.c storvsp/compare.c \
-               storvsp/turn.c storvsp/clock.c \
+               storvsp/turn.c storvsp/now.c \
                storvsp/gate.c storvsp/histogram.c storvsp/limit.c \
                storvsp/policy.c storvsp/stats.c
 
