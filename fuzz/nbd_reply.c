@@ -3,9 +3,10 @@
  * that are out; and the answer with which a connector hands one over.
  *
  * Input: a byte that says which of the two. A server: a byte for each of eight
- * commands, then items: a kind and what it takes. The answers' numbers and
- * magic are made, so that most of them are some command's. A connector: the
- * packet from after its magic, as it is.
+ * commands, some of which the socket does not take at once, then items: a kind
+ * and what it takes. The answers' numbers and magic are made, so that most of
+ * them are some command's. A connector: the packet from after its magic, as it
+ * is, with none, one or more descriptors; or one that is gone.
  * Beyond memory safety: each command is answered once or still out, and only
  * what was out can be answered.
  */
@@ -21,6 +22,7 @@
 
 #define COMMANDS  8u
 #define DATA_MAX  2048u
+#define DATA_MUCH 30000u
 #define ITEM_MAX  256u
 #define REPLY_MAGIC 0x67446698u
 
@@ -58,7 +60,8 @@ static struct nbd_req *command(struct vhd_nbd *n, uint8_t how)
 	r->fua = how & 4;
 	r->fast = how & 8;
 	r->n = n;
-	r->part_bytes = 1u + (how >> 4) * (DATA_MAX / 16);
+	r->part_bytes = how >> 4 == 15 ? DATA_MUCH
+				       : 1u + (how >> 4) * (DATA_MAX / 16);
 	r->buf = malloc(r->part_bytes); /* just as large: what is beyond shows */
 	check(r->buf, "memory");
 	memset(r->buf, 0, r->part_bytes);
@@ -104,15 +107,28 @@ static void turn(struct vhd_nbd *n)
 		r->sends++; /* counts its answers here */
 }
 
+/* The server takes what was sent, so that there is room for more. */
+static void hear(int fd)
+{
+	uint8_t some[8192];
+
+	while (recv(fd, some, sizeof(some), MSG_DONTWAIT) > 0)
+		;
+}
+
 static void server(struct input *in)
 {
 	struct vhd_nbd n = {.how.handed = true, .line.fd = -1};
 	struct nbd_req *r[COMMANDS];
 	uint8_t out[16 + 256 + ITEM_MAX];
 	unsigned left = 0;
+	const int little = 1; /* the least there is */
 	int fds[2];
 
-	check(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0, "socketpair");
+	check(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0 &&
+		      setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &little,
+				 sizeof(little)) == 0,
+	      "socketpair");
 	n.facts.can_fua = n.facts.fast_zero = true;
 	vhd_nbd_line_begin(&n, fds[0]);
 	for (unsigned i = 0; i < COMMANDS; i++)
@@ -120,13 +136,17 @@ static void server(struct input *in)
 	while (in->left && !n.line.dead) {
 		size_t len = item(in, out);
 
+		if (len && out[0] & 64)
+			hear(fds[1]);
 		if (len && send(fds[1], out, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 			break;
 		turn(&n);
 	}
+	vhd_nbd_line_bye(&n);
 	(void)shutdown(fds[1], SHUT_RDWR);
 	turn(&n);
 	check(n.line.dead, "an end that is not seen");
+	vhd_nbd_line_bye(&n);
 	while (nbd_list_take(&n.sent))
 		left++;
 	for (unsigned i = 0; i < COMMANDS; i++) {
@@ -142,30 +162,31 @@ static void server(struct input *in)
 
 /* ---------------------------------------------------------- a connector -- */
 
-static void answer(int to, struct input *in, bool with_fd)
+static void answer(int to, struct input *in, unsigned fds)
 {
+	const int both[2] = {to, to};
 	uint8_t packet[512] = "vhdlink!";
 	struct iovec iov = {packet, 8};
 	union {
 		struct cmsghdr head;
-		char bytes[CMSG_SPACE(sizeof(int))];
+		char bytes[CMSG_SPACE(2 * sizeof(int))];
 	} c = {0};
 	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
 
 	while (in->left && iov.iov_len < sizeof(packet))
 		packet[iov.iov_len++] = byte(in);
-	if (with_fd) {
+	if (fds) {
 		m.msg_control = c.bytes;
-		m.msg_controllen = sizeof(c.bytes);
+		m.msg_controllen = CMSG_SPACE(fds * sizeof(int));
 		c.head.cmsg_level = SOL_SOCKET;
 		c.head.cmsg_type = SCM_RIGHTS;
-		c.head.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&c.head), &to, sizeof(to));
+		c.head.cmsg_len = CMSG_LEN(fds * sizeof(int));
+		memcpy(CMSG_DATA(&c.head), both, fds * sizeof(int));
 	}
 	check(sendmsg(to, &m, MSG_NOSIGNAL) >= 0, "sendmsg");
 }
 
-static void connector(struct input *in, bool with_fd)
+static void connector(struct input *in, unsigned how)
 {
 	struct vhd_nbd n = {.how.handed = true, .line.fd = -1};
 	struct vhd_err err = {0};
@@ -173,8 +194,13 @@ static void connector(struct input *in, bool with_fd)
 
 	check(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds) == 0, "socketpair");
 	n.how.connector_fd = fds[0];
+	if (how & 8)
+		(void)shutdown(fds[1], SHUT_RDWR);
 	vhd_nbd_link_begin(&n, 1000);
-	answer(fds[1], in, with_fd);
+	if (!(how & 12))
+		answer(fds[1], in, how & 3);
+	if (how & 4)
+		(void)shutdown(fds[1], SHUT_RDWR);
 	(void)vhd_nbd_link_look(&n, &err);
 	if (n.state == NBD_UP) {
 		check(n.line.fd >= 0, "up without a connection");
@@ -197,6 +223,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (which & 1)
 		server(&in);
 	else
-		connector(&in, which & 2);
+		connector(&in, (which >> 1) % 3u | (which >> 3 & 3u) << 2);
 	return 0;
 }

@@ -7,8 +7,6 @@
 #include "tests/lib/ctlworld.h"
 #include "tests/lib/nbdhand.h"
 
-const char hv_prog[] = "hv";
-
 #define ROOM (4u << 20)
 #define RAW "{\"command\":\"add\",\"name\":\"nbd://a/b\",\"format\":\"raw\"}"
 
@@ -113,6 +111,8 @@ static void what_is_wrong_with_an_export_is_said(void **state)
 
 	(void)state;
 	begin_both(&b);
+	/* the server has taken its client by then */
+	expect(b.w.fd, "{\"command\":\"list\"}", NULL, 0, OK);
 	fds = fds_open();
 	b.server.refuse = true;
 	add_export(&b, RAW, "cannot connect");

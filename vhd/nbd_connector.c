@@ -88,7 +88,7 @@ static int ask_take(int from, struct nbd_ask_wire *q)
 
 int vhd_nbd_connector(int fd, const char *uri, struct vhd_err *err)
 {
-	struct nbd_ask_wire q;
+	struct nbd_ask_wire q = {0};
 	int rc = 1;
 
 	if (strncmp(uri, "nbds", 4) == 0)

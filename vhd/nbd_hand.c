@@ -107,7 +107,7 @@ static void raw_get(const struct nbd_answer_wire *w, struct nbd_raw *raw)
 int vhd_nbd_hand_look(struct vhd_nbd *n, struct nbd_raw *raw,
 		      struct vhd_err *err)
 {
-	struct nbd_answer_wire w;
+	struct nbd_answer_wire w = {0};
 
 	for (int i = 0; i < STALE_MAX; i++) {
 		int fd;

@@ -455,8 +455,7 @@ static int note_peer(struct vhd_nbd *n, struct vhd_err *err)
 {
 	socklen_t len = sizeof(n->peer);
 
-	if (n->how.socket || n->how.handed ||
-	    strncmp(n->uri, "nbd://", 6) != 0 ||
+	if (n->how.socket || strncmp(n->uri, "nbd://", 6) != 0 ||
 	    getpeername(nbd_aio_get_fd(n->h), (struct sockaddr *)&n->peer,
 			&len) < 0)
 		return 0;
@@ -479,7 +478,7 @@ int vhd_nbd_link_first(struct vhd_nbd *n, struct vhd_err *err)
 	       !vhd_nbd_link_look(n, &why))
 		turn_once(n, 100);
 	if (n->state == NBD_UP)
-		return note_peer(n, err);
+		return n->h ? note_peer(n, err) : 0;
 	if (err)
 		*err = why;
 	return why.code;

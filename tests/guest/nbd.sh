@@ -8,32 +8,31 @@
 #
 # usage: nbd.sh BUILD DIR WORDS     DIR is writable
 set -u
-build=$1
+build=$1 # inside.sh's, too
 dir=$2
 # shellcheck source=tests/guest/inside.sh
 . "$(dirname "$0")/inside.sh"
 first=$XDG_RUNTIME_DIR/nbd.first second=$XDG_RUNTIME_DIR/nbd.second
-first_server= second_server=
+kills=0
 
-serve() # first|second EXPORT
+# A server in the background: $!
+serve() # SOCKET EXPORT
 {
-	eval "socket=\$$1"
-	rm -f "$socket"
-	nbdkit -f -U "$socket" --filter=cache file "$dir/$2" \
+	rm -f "$1"
+	nbdkit -f -U "$1" --filter=cache file "$dir/$2" \
 		cache=writeback 2>>"$dir/server.log" &
-	eval "$1_server=$!"
-	while [ ! -S "$socket" ]; do sleep 0.1; done
+	while [ ! -S "$1" ]; do sleep 0.1; done
 }
 
-fall() # first|second
+fall() # PROCESS
 {
-	eval "server=\$$1_server"
-	kill -9 "$server"
-	wait "$server" 2>/dev/null
+	kill -9 "$1"
+	wait "$1" 2>/dev/null
 	kills=$((kills + 1))
 }
 
-serve first export
+serve "$first" export
+first_server=$!
 start nbd "$3" --initrd "$work/initrd" --memory 256M --timeout 400 \
 	--disk "$dir/work.vhd" \
 	--disk "nbd+unix:///?socket=$first,controller=1"
@@ -41,23 +40,25 @@ await 'ready for a disk'
 # nothing is there yet: one line, and no disk
 "$hv" ctl nbd disk add "nbd+unix:///?socket=$second,raw" 2>"$dir/absent"
 echo $? >"$dir/absent.status"
-serve second added
+serve "$second" added
+second_server=$!
 ctl disk add "nbd+unix:///?socket=$second,raw"
 ctl disk list
 pgrep -x hv-connect | wc -l >"$dir/connectors"
 await 'both disks'
-kills=0
 until grep -qs 'guest: ready to lose it' "$dir/console"; do
 	kill -0 $guest 2>/dev/null || break
 	sleep 4
 	[ $kills -lt 12 ] || continue
-	fall first
-	# the second one for so long that it is told
-	fall second
+	fall $first_server
+	fall $second_server
 	sleep 0.3
-	serve first export
+	serve "$first" export
+	first_server=$!
+	# the second one is away for so long that it is told
 	[ $kills -gt 2 ] || sleep 3
-	serve second added
+	serve "$second" added
+	second_server=$!
 done
 ctl disk stats 1
 ctl disk remove 1
