@@ -182,7 +182,7 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
 HV_TERMINAL_SRC := tools/hv/terminal.c tools/hv/say.c hv/outlet.c
 HV_ARGS_SRC := $(addprefix tools/hv/,args.c limit.c pin.c disk.c nbd_lazy.c \
                keeper.c) $(HV_TERMINAL_SRC)
-HV_CTL_SRC := $(addprefix tools/hv/,ctl.c ctl_show.c ctl_request.c \
+HV_CTL_SRC := $(addprefix tools/hv/,ctl.c ctl_talk.c ctl_show.c ctl_request.c \
               ctl_socket.c ctl_server.c ctl_disk.c ctl_look.c ctl_life.c \
               ctl_console.c ctl_guest.c ctl_attach.c ctl_files.c \
               ctl_link.c)
