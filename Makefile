@@ -111,7 +111,7 @@ STORVSP_SRC := storvsp/device.c storvsp/controller.c storvsp/disks.c \
                storvsp/channel.c storvsp/drain.c storvsp/scope.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                $(SCSI_SRC) storvsp/blocks.c storvsp/compare.c \
-               storvsp/turn.c storvsp/clock.c \
+               storvsp/turn.c storvsp/now.c \
                storvsp/gate.c storvsp/histogram.c storvsp/limit.c \
                storvsp/policy.c storvsp/stats.c
 
@@ -182,13 +182,14 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
 HV_TERMINAL_SRC := tools/hv/terminal.c tools/hv/say.c hv/outlet.c
 HV_ARGS_SRC := $(addprefix tools/hv/,args.c limit.c pin.c disk.c nbd_lazy.c \
                keeper.c) $(HV_TERMINAL_SRC)
-HV_CTL_SRC := $(addprefix tools/hv/,ctl.c ctl_show.c ctl_request.c \
+HV_CTL_SRC := $(addprefix tools/hv/,ctl.c ctl_talk.c ctl_show.c ctl_request.c \
               ctl_socket.c ctl_server.c ctl_disk.c ctl_look.c ctl_life.c \
               ctl_console.c ctl_guest.c ctl_attach.c ctl_files.c \
               ctl_link.c)
 SRC_hv := $(filter tools/%,$(HV_ARGS_SRC)) $(HV_CTL_SRC) \
           $(addprefix tools/hv/,hv.c run.c accel.c \
-          controllers.c fwdisk.c fwdisk_place.c firmware.c escape.c \
+          controllers.c fwdisk.c fwdisk_place.c fwdisk_door.c \
+          fwdisk_turn.c firmware.c escape.c \
           nested.c qemu.c modules.c vmlinux.c shares.c initramfs.c \
           cpio.c blob.c)
 
@@ -258,7 +259,8 @@ SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
 SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
-SRC_tools_fwdisk  := tools/hv/fwdisk.c tools/hv/fwdisk_place.c
+SRC_tools_fwdisk  := $(addprefix tools/hv/,fwdisk.c fwdisk_place.c fwdisk_door.c \
+                     fwdisk_turn.c)
 SRC_tools_fwstress := $(SRC_tools_fwdisk)
 SRC_tools_firmware := tools/hv/firmware.c $(HV_ARGS_SRC)
 SRC_tools_hv      := $(addprefix tools/hv/,args.c limit.c pin.c escape.c) \

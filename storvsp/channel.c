@@ -13,14 +13,16 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "channel.h"
 #include "clock.h"
-#include "controller.h"
 #include "disks.h"
 #include "drain.h"
+#include "gate.h"
 #include "leave.h"
 #include "mail.h"
 #include "request.h"
 #include "reset.h"
+#include "state.h"
 
 #define STOP_S	 5
 #define HURRY_MS 1000u

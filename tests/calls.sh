@@ -17,8 +17,6 @@ trap 'rm -rf "$work"' EXIT
 known()
 {
 	cat <<-EOF
-	tools/hv/fwdisk_place tools/hv/fwdisk
-	tools/hv/ctl_guest tools/hv/ctl
 	vhd/nbd_keep vhd/nbd_run
 	vhd/queue_flush vhd/queue
 	vhd/queue_image vhd/queue

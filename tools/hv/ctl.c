@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* hv ctl: ask a running guest's hv for something. All of it happens in the sandbox of a tool that speaks to a server.
+/* hv ctl: ask a running guest's hv for something. All of it happens in the
+ * sandbox of a tool that speaks to a server.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -69,16 +70,6 @@ static int number(const char *what, const char *text, uint64_t max,
 		return cli_usage(prog, "%s %s: not a number from 0 to %llu",
 				 what, text, (unsigned long long)max);
 	return CLI_OK;
-}
-
-int ctl_timeout_take(const char *text, uint32_t *out)
-{
-	enum { MAX = 86400 };
-	uint64_t n = 0;
-	int status = number("--timeout", text, MAX, &n);
-
-	*out = (uint32_t)n;
-	return status;
 }
 
 static int on_error(struct ctl_request *r, const char *text)
@@ -310,97 +301,33 @@ static int parse(int argc, char **argv, struct ctl_args *a)
 
 /* ------------------------------------------------------------- talking --- */
 
-/* A negative errno, or 0: the other side is gone. */
-static void no_answer(int fd, int rc)
-{
-	if (rc == -EAGAIN)
-		cli_tell("%s: no answer in %u s: is that hv stopped, or busy? "
-			 "What was asked may still be done\n", prog,
-			 ctl_patience_ms(fd) / 1000);
-	else
-		cli_tell("%s: no answer: %s\n", prog,
-			 rc ? strerror(-rc) : "the guest has ended");
-}
-
-struct json_object *ctl_ask(int fd, const struct ctl_request *r,
-			    const int *files, unsigned files_count)
-{
-	static char text[CTL_ANSWER_BYTES_MAX + 1];
-	struct json_object *o = ctl_request_json(r);
-	const char *s = cli_json_print(o, JSON_C_TO_STRING_PLAIN);
-	int fds[CTL_FILES_MAX], rc = -ENOMEM;
-	unsigned count = 0;
-	ssize_t n = 0;
-
-	if (s)
-		rc = ctl_send(fd, s, strlen(s), files, files_count, 0);
-	json_object_put(o);
-	if (rc == 0)
-		n = ctl_receive(fd, text, sizeof(text) - 1, fds, &count, 0);
-	for (unsigned i = 0; i < count; i++)
-		close(fds[i]); /* nobody sends any */
-	if (rc || n <= 0) {
-		no_answer(fd, rc ? rc : (int)n);
-		return NULL;
-	}
-	text[n] = '\0';
-	o = json_tokener_parse(text);
-	if (!json_object_is_type(o, json_type_object)) {
-		cli_tell("%s: the answer is no JSON object\n", prog);
-		json_object_put(o);
-		return NULL;
-	}
-	return o;
-}
-
 static struct json_object *ask(int fd, const struct ctl_request *r,
 			       const struct ctl_files *f)
 {
 	return ctl_ask(fd, r, f->fd, f->count);
 }
 
-static struct json_object *get(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	(void)json_object_object_get_ex(o, key, &v);
-	return v;
-}
-
-int ctl_judge(struct json_object *o, bool json)
-{
-	int code = json_object_get_int(get(o, "exit"));
-
-	if (json_object_get_boolean(get(o, "ok")))
-		return CLI_OK;
-	if (!json) {
-		const char *why = json_object_get_string(get(o, "error"));
-
-		cli_tell("%s: %s\n", prog, why ? why : "refused");
-	}
-	return code > CLI_OK && code <= CLI_IO ? code : CLI_REFUSED;
-}
-
 static void say_done(const struct ctl_args *a, struct json_object *o)
 {
 	char was[CLI_SIZE_TEXT], now[CLI_SIZE_TEXT];
 
-	(void)cli_size_text((uint64_t)json_object_get_int64(get(o, "size")),
-			    now, sizeof(now));
+	(void)cli_size_text(
+		(uint64_t)json_object_get_int64(cli_json_get(o, "size")), now,
+		sizeof(now));
 	switch (a->request.command) {
 	case CTL_ADD:
 		printf("disk %d:%d, %s\n",
-		       json_object_get_int(get(o, "controller")),
-		       json_object_get_int(get(o, "lun")), now);
+		       json_object_get_int(cli_json_get(o, "controller")),
+		       json_object_get_int(cli_json_get(o, "lun")), now);
 		break;
 	case CTL_RESIZE:
 		(void)cli_size_text(
-			(uint64_t)json_object_get_int64(get(o, "was")), was,
-			sizeof(was));
+			(uint64_t)json_object_get_int64(cli_json_get(o, "was")),
+			was, sizeof(was));
 		printf("%s, was %s\n", now, was);
 		break;
 	case CTL_RESUME:
-		puts(json_object_get_boolean(get(o, "was-paused"))
+		puts(json_object_get_boolean(cli_json_get(o, "was-paused"))
 			     ? "resumed"
 			     : "was not paused");
 		break;
@@ -453,15 +380,15 @@ static struct json_object *collect(const struct ctl_args *a, int fd,
 		cli_json_add(all, o);
 		return all;
 	}
-	disks = get(o, "disks");
+	disks = cli_json_get(o, "disks");
 	for (size_t i = 0; i < cli_json_count(disks); i++) {
 		struct json_object *d = json_object_array_get_idx(disks, i);
 
 		r.controller = (uint8_t)json_object_get_int(
-			get(d, "controller"));
-		r.lun = (uint8_t)json_object_get_int(get(d, "lun"));
+			cli_json_get(d, "controller"));
+		r.lun = (uint8_t)json_object_get_int(cli_json_get(d, "lun"));
 		d = ask(fd, &r, &none);
-		if (d && json_object_get_boolean(get(d, "ok")))
+		if (d && json_object_get_boolean(cli_json_get(d, "ok")))
 			cli_json_add(all, d);
 		else
 			json_object_put(d);
@@ -503,34 +430,6 @@ static int stats(const struct ctl_args *a, int fd)
 }
 
 /* ----------------------------------------------------------- the program -- */
-
-int ctl_open(const char *name, uint32_t answer_s, int *status)
-{
-	struct ctl_place place;
-	struct vhd_err err;
-	int fd, rc = ctl_place_find(name, false, &place, &err);
-
-	if (rc == 0) {
-		rc = ctl_connect(&place, &fd, &err);
-		ctl_place_close(&place);
-	}
-	if (rc == 0)
-		rc = ctl_patience(fd, answer_s * 1000);
-	if (rc == 0)
-		return fd;
-	if (rc == -EAGAIN) {
-		cli_tell("%s: the hv of guest %s takes no call: is it "
-			 "stopped?\n", prog, name);
-		*status = CLI_IO;
-	} else if (rc == -ENOENT || rc == -ECONNREFUSED) {
-		cli_tell("%s: no guest %s is running (hv run --name %s)\n",
-			 prog, name, name);
-		*status = CLI_REFUSED;
-	} else {
-		*status = cli_fail(prog, NULL, &err);
-	}
-	return -1;
-}
 
 static int talk(struct ctl_args *a, struct ctl_files *f)
 {

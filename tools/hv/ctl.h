@@ -249,7 +249,7 @@ int ctl_main(int argc, char **argv);
 /* ctl_guest.c: whether it is one of its commands; and the program then. */
 bool ctl_guest_verb(const char *name);
 int ctl_guest_main(int argc, char **argv);
-/* What both use. ctl_ask: one request and its answer, or NULL after a
+/* ctl_talk.c: what both use. ctl_ask: one request and its answer, or NULL after a
  * complaint; ctl_judge: the exit code of an answer, after telling a refusal
  * unless it is printed as JSON anyway; ctl_open: the guest's socket, which waits
  * so long for each answer (0: for ever), or an exit code through `status`.
@@ -258,6 +258,8 @@ struct json_object *ctl_ask(int fd, const struct ctl_request *r,
 			    const int *fds, unsigned count);
 int ctl_judge(struct json_object *answer, bool json);
 int ctl_open(const char *name, uint32_t answer_s, int *status);
+/* --timeout: into `*out`; CLI_OK or CLI_USAGE. */
+int ctl_timeout_take(const char *text, uint32_t *out);
 /* ctl_files.c: the image that an ADD or CHANGE brings, in its order of use:
  * _words takes FILE[,WORD]... into both (CLI_OK, or CLI_USAGE after a
  * complaint); _link, before the sandbox, starts what connects to servers; _allow
@@ -285,8 +287,6 @@ void ctl_files_close(struct ctl_files *f, bool refused);
  * caller's, is closed: a descriptor for vhd_open_fds.
  */
 int ctl_link_start(const char *uri, int *fd, struct vhd_err *err);
-/* --timeout: into `*out`; CLI_OK or CLI_USAGE. */
-int ctl_timeout_take(const char *text, uint32_t *out);
 /* ctl_attach.c: the guest's console on this terminal, until Ctrl-A x or the
  * end; an exit code.
  */
