@@ -53,25 +53,27 @@ VHD_HEADERS := vhd/vhd.h vhd/vhd_check.h vhd/vhd_edit.h vhd/vhd_stream.h \
                vhd/err.h
 
 VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
-           vhd/lock.c vhd/split.c vhd/probe.c vhd/open.c vhd/create.c \
-           vhd/create_child.c vhd/relate.c vhd/inplace.c vhd/info.c \
-           vhd/locator.c vhd/chain.c vhd/parent.c vhd/bat.c vhd/batmap.c \
-           vhd/bitmap.c vhd/map.c vhd/alloc.c vhd/written.c vhd/commit.c \
-           vhd/tail.c vhd/sync.c vhd/queue.c vhd/queue_image.c vhd/queue_io.c \
-           vhd/queue_flush.c vhd/engine_uring.c vhd/engine_aio.c \
-           vhd/engine_sync.c vhd/engine_nbd.c vhd/nbd.c vhd/nbd_link.c \
-           vhd/nbd_run.c vhd/nbd_part.c vhd/nbd_keep.c vhd/zero.c vhd/rebase.c vhd/rebase_copy.c \
-           vhd/rebase_header.c vhd/survey.c vhd/check.c vhd/check_code.c \
-           vhd/check_footer.c vhd/check_header.c vhd/check_bat.c \
-           vhd/check_batmap.c vhd/check_chain.c vhd/check_data.c \
-           vhd/check_host.c vhd/check_target.c vhd/stream.c vhd/layout.c \
-           vhd/adopt.c vhd/grow.c vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c \
-           vhd/compact.c \
-           vhd/compact_scan.c vhd/compact_move.c vhd/compact_copy.c \
-           vhd/compact_punch.c vhd/undo.c vhd/repair.c vhd/repair_footer.c \
-           vhd/repair_bat.c vhd/repair_batmap.c vhd/salvage.c \
-           vhd/salvage_parent.c vhd/set.c vhd/merge.c vhd/merge_plan.c \
-           vhd/merge_copy.c
+           vhd/lock.c vhd/split.c vhd/probe.c vhd/open.c vhd/open_file.c \
+           vhd/image_life.c vhd/create.c vhd/create_write.c vhd/create_child.c \
+           vhd/relate.c vhd/inplace.c vhd/info.c vhd/locator.c vhd/chain.c \
+           vhd/parent.c vhd/bat.c vhd/batmap.c vhd/bitmap.c vhd/map.c \
+           vhd/alloc.c vhd/written.c vhd/commit.c vhd/tail.c vhd/sync.c \
+           vhd/queue.c vhd/queue_image.c vhd/queue_io.c vhd/queue_flush.c \
+           vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c \
+           vhd/engine_nbd.c vhd/nbd.c vhd/nbd_link.c vhd/nbd_run.c \
+           vhd/nbd_part.c vhd/nbd_keep.c vhd/nbd_hand.c vhd/nbd_line.c \
+           vhd/nbd_connector.c vhd/zero.c vhd/rebase.c \
+           vhd/rebase_copy.c vhd/rebase_header.c vhd/survey.c vhd/check.c \
+           vhd/check_tell.c vhd/check_code.c vhd/check_footer.c \
+           vhd/check_header.c vhd/check_bat.c vhd/check_batmap.c \
+           vhd/check_chain.c vhd/check_data.c vhd/check_host.c \
+           vhd/check_target.c vhd/stream.c vhd/layout.c vhd/adopt.c vhd/grow.c \
+           vhd/resize.c vhd/resize_blocked.c vhd/resize_fixed.c vhd/compact.c \
+           vhd/compact_tell.c vhd/compact_scan.c vhd/compact_move.c \
+           vhd/compact_copy.c vhd/compact_punch.c vhd/undo.c vhd/repair.c \
+           vhd/repair_note.c vhd/repair_footer.c vhd/repair_bat.c \
+           vhd/repair_batmap.c vhd/salvage.c vhd/salvage_parent.c vhd/set.c \
+           vhd/merge.c vhd/merge_plan.c vhd/merge_copy.c
 
 VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/queue.c \
              hv/vmbus/message.c hv/vmbus/connection.c hv/vmbus/offer.c \
@@ -81,7 +83,8 @@ VMBUS_SRC := hv/gpa.c hv/vmbus/guid.c hv/vmbus/log.c hv/vmbus/queue.c \
 IC_SRC := hv/ic/ic.c hv/ic/icmsg.c hv/ic/text.c hv/ic/shutdown.c \
           hv/ic/heartbeat.c hv/ic/timesync.c hv/ic/kvp.c hv/ic/vss.c
 
-IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_data.c hv/chip/ide_dma.c \
+IDE_SRC := hv/chip/pci.c hv/chip/ide.c hv/chip/ide_line.c \
+           hv/chip/ide_medium.c hv/chip/ide_data.c hv/chip/ide_dma.c \
            hv/chip/ide_ata.c hv/chip/ide_identify.c hv/chip/ide_atapi.c \
            hv/chip/ide_packet.c
 
@@ -108,7 +111,7 @@ STORVSP_SRC := storvsp/device.c storvsp/controller.c storvsp/disks.c \
                storvsp/channel.c storvsp/drain.c storvsp/scope.c \
                storvsp/reset.c storvsp/request.c storvsp/buffer.c \
                $(SCSI_SRC) storvsp/blocks.c storvsp/compare.c \
-               storvsp/turn.c storvsp/clock.c \
+               storvsp/turn.c storvsp/now.c \
                storvsp/gate.c storvsp/histogram.c storvsp/limit.c \
                storvsp/policy.c storvsp/stats.c
 
@@ -120,8 +123,8 @@ CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
 # What a program gives up before it meets foreign bytes.
 SANDBOX_SRC := tools/sandbox/table.c tools/sandbox/filter.c \
                tools/sandbox/landlock.c tools/sandbox/rights.c \
-               tools/sandbox/ring.c tools/sandbox/server.c \
-               tools/sandbox/sandbox.c
+               tools/sandbox/ring.c tools/sandbox/places.c \
+               tools/sandbox/server.c tools/sandbox/enter.c
 
 # Programs: sources beside the libraries they need are listed per program.
 PROGRAMS := hv vhd vhd-convert vhd-inspect vhd-mount
@@ -130,13 +133,15 @@ VHD_VERBS := vhd-bench vhd-check vhd-compare vhd-create vhd-diff vhd-map \
              vhd-repair vhd-merge vhd-set vhd-serve vhd-rebase vhd-snapshot \
              vhd-resize vhd-compact vhd-unmount
 SRC_vhd := tools/verb/vhd.c tools/inspect/extent.c tools/verb/words.c \
+           tools/verb/stop.c \
            tools/verb/check.c tools/verb/compare.c tools/verb/create.c \
            tools/verb/map.c tools/verb/preset.c tools/verb/repair.c \
            tools/verb/salvage.c tools/convert/job.c tools/convert/input.c \
            tools/convert/extents.c tools/convert/image.c tools/convert/share.c \
            tools/convert/output.c tools/convert/writeback.c \
            tools/convert/verify.c tools/verb/rebase.c tools/verb/snapshot.c \
-           tools/verb/compact.c tools/verb/freemap.c tools/verb/freemap_ext.c \
+           tools/verb/compact.c tools/verb/freemap.c tools/verb/freemap_set.c \
+           tools/verb/freemap_ext.c \
            tools/verb/freemap_tool.c tools/verb/freemap_mount.c \
            tools/verb/resize.c tools/verb/gpt.c tools/inspect/content.c \
            tools/inspect/hints.c tools/inspect/view.c tools/inspect/words.c \
@@ -147,10 +152,12 @@ SRC_vhd := tools/verb/vhd.c tools/inspect/extent.c tools/verb/words.c \
            tools/serve/verb_unmount.c
 SRC_vhd-inspect := tools/inspect/vhd-inspect.c tools/inspect/extent.c \
                    tools/inspect/content.c tools/inspect/hints.c \
-                   tools/inspect/json.c tools/inspect/text.c \
+                   tools/inspect/json.c tools/inspect/json_parts.c \
+                   tools/inspect/text.c tools/inspect/row.c \
                    tools/inspect/view.c tools/inspect/words.c \
                    tools/inspect/alloc.c tools/inspect/chain.c \
                    tools/inspect/map.c tools/inspect/svg.c \
+                   tools/inspect/svg_text.c \
                    tools/inspect/svg_band.c tools/inspect/svg_legend.c \
                    tools/convert/output.c tools/convert/input.c
 SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
@@ -175,12 +182,14 @@ SRC_vhd-convert := tools/convert/vhd-convert.c tools/convert/args.c \
 HV_TERMINAL_SRC := tools/hv/terminal.c tools/hv/say.c hv/outlet.c
 HV_ARGS_SRC := $(addprefix tools/hv/,args.c limit.c pin.c disk.c nbd_lazy.c \
                keeper.c) $(HV_TERMINAL_SRC)
-HV_CTL_SRC := $(addprefix tools/hv/,ctl.c ctl_show.c ctl_request.c \
+HV_CTL_SRC := $(addprefix tools/hv/,ctl.c ctl_talk.c ctl_show.c ctl_request.c \
               ctl_socket.c ctl_server.c ctl_disk.c ctl_look.c ctl_life.c \
-              ctl_console.c ctl_guest.c ctl_attach.c)
+              ctl_console.c ctl_guest.c ctl_attach.c ctl_files.c \
+              ctl_link.c)
 SRC_hv := $(filter tools/%,$(HV_ARGS_SRC)) $(HV_CTL_SRC) \
           $(addprefix tools/hv/,hv.c run.c accel.c \
-          controllers.c fwdisk.c fwdisk_place.c firmware.c escape.c \
+          controllers.c fwdisk.c fwdisk_place.c fwdisk_door.c \
+          fwdisk_turn.c firmware.c escape.c \
           nested.c qemu.c modules.c vmlinux.c shares.c initramfs.c \
           cpio.c blob.c)
 
@@ -220,7 +229,7 @@ UNIT_VMBUS := vmbus_guid vmbus_gpa vmbus_ring vmbus_ring_every \
               vmbus_bound
 UNIT_HV := hv_uart hv_chips hv_acpi hv_cpuid hv_boot hv_hypercall hv_synic \
            hv_hypercall_fetch hv_kvm hv_rouse hv_reset hv_ask hv_outlet hv_ic \
-           hv_ic_hostile hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg \
+           hv_ic_kvp hv_ic_vss hv_ic_hostile hv_ide hv_ide_dma hv_ide_dvd hv_pci hv_fwcfg \
            hv_int13 hv_bios hv_smbios
 UNIT_STORVSP := storvsp_histogram storvsp_limit storvsp_gate storvsp_pause storvsp_full \
                 storvsp_trace \
@@ -243,14 +252,15 @@ UNIT_TOOLS := tools_cli tools_convert tools_fault tools_hv tools_nested \
               tools_keeper tools_fwdisk tools_fwstress tools_firmware \
               tools_inspect tools_size tools_bench tools_digest tools_stream tools_place \
               tools_gpt tools_sandbox tools_ctl tools_ctl_request \
-              tools_ctl_disk tools_ctl_guest tools_ctl_patience tools_accel
+              tools_ctl_disk tools_ctl_guest tools_ctl_nbd tools_ctl_patience tools_accel
 SRC_tools_bench := tools/verb/bench_run.c
 SRC_tools_stream  := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_digest  := tools/convert/digest.c tools/convert/job.c
 SRC_tools_place   := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_convert := $(filter-out tools/convert/vhd-%,$(SRC_vhd-convert))
 SRC_tools_keeper  := tools/hv/keeper.c
-SRC_tools_fwdisk  := tools/hv/fwdisk.c tools/hv/fwdisk_place.c
+SRC_tools_fwdisk  := $(addprefix tools/hv/,fwdisk.c fwdisk_place.c fwdisk_door.c \
+                     fwdisk_turn.c)
 SRC_tools_fwstress := $(SRC_tools_fwdisk)
 SRC_tools_firmware := tools/hv/firmware.c $(HV_ARGS_SRC)
 SRC_tools_hv      := $(addprefix tools/hv/,args.c limit.c pin.c escape.c) \
@@ -262,6 +272,7 @@ SRC_tools_ctl     := $(HV_ARGS_SRC) $(HV_CTL_SRC) $(SRC_tools_fwdisk) \
 SRC_tools_ctl_request := tools/hv/ctl_request.c
 SRC_tools_ctl_disk  := $(SRC_tools_ctl)
 SRC_tools_ctl_guest := $(SRC_tools_ctl)
+SRC_tools_ctl_nbd   := $(SRC_tools_ctl)
 SRC_tools_accel   := $(addprefix tools/hv/,accel.c ctl_socket.c pin.c)
 SRC_tools_ctl_patience := $(SRC_tools_ctl)
 SRC_tools_gpt     := tools/verb/gpt.c
@@ -275,7 +286,8 @@ TESTLIB_SRC := tests/lib/memfile.c tests/lib/recfile.c tests/lib/vhdimg.c \
                tests/lib/checkimg.c tests/lib/damage.c tests/lib/oracle.c \
                tests/lib/resizeimg.c \
                tests/lib/tally.c tests/lib/crashdisk.c tests/lib/crashstate.c \
-               tests/lib/simdisk.c tests/lib/simmodel.c tests/lib/fakenbd.c
+               tests/lib/simdisk.c tests/lib/simmodel.c tests/lib/fakenbd.c \
+               tests/lib/nbdhand.c
 # Programs of tests/proof/*.sh, each tests/NAME.c with SRC_NAME, built by
 # unit-build.
 PROOF_PROGRAMS := proof/crash proof/sim proof/tools
@@ -328,7 +340,9 @@ FUZZ := vmbus_ring vmbus_message storvsp_packet storvsp_session scsi_cdb \
         vhd_open vhd_repair vhd_edit vhd_merge vhd_ops vhd_chain vhd_stream \
         vhd_beside hv_loader hv_pio_mmio hv_hypercall tool_args tool_verbs \
         tool_stream tool_freemap hv_ctl hv_ide hv_fwcfg hv_int13 \
-        hv_ic
+        hv_ic nbd_reply
+FUZZ_SRC_nbd_reply := $(VHD_SRC)
+FUZZ_LIBS_nbd_reply := $(LIBS_VHD)
 FUZZ_SRC_hv_fwcfg := hv/chip/fwcfg.c hv/gpa.c
 FUZZ_SRC_hv_int13 := $(INT13_SRC) hv/gpa.c
 FUZZ_SRC_hv_ctl := tools/hv/ctl_request.c $(CLI_SRC) $(VHD_SRC)
@@ -395,7 +409,7 @@ FUZZ_SRC_scsi_cdb := $(SCSI_SRC) $(VHD_SRC) tests/lib/memfile.c
 
 # Where foreign bytes come in, FILE:TARGET; fuzz-build fails where a target is
 # missing or is not built from its file.
-FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
+FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open_file.c:vhd_open \
                  vhd/footer.c:vhd_open vhd/header.c:vhd_open \
                  vhd/bat.c:vhd_open vhd/batmap.c:vhd_open \
                  vhd/bitmap.c:vhd_open vhd/alloc.c:vhd_ops \
@@ -404,7 +418,8 @@ FUZZ_SURFACES := vhd/probe.c:vhd_open vhd/open.c:vhd_open \
                  vhd/repair.c:vhd_repair vhd/check.c:vhd_repair \
                  vhd/salvage.c:vhd_repair vhd/set.c:vhd_repair \
                  vhd/split.c:vhd_beside vhd/undo.c:vhd_beside \
-                 vhd/stream.c:vhd_stream \
+                 vhd/stream.c:vhd_stream vhd/nbd_line.c:nbd_reply \
+                 vhd/nbd_hand.c:nbd_reply \
                  vhd/resize.c:vhd_edit vhd/compact.c:vhd_edit \
                  tools/verb/gpt.c:vhd_edit vhd/merge_plan.c:vhd_merge \
                  vhd/merge_copy.c:vhd_merge \

@@ -103,6 +103,7 @@ static uint32_t core_bits(uint32_t cpus)
 
 #define HTT BIT(28)                  /* 1.EDX: more than one logical CPU */
 #define VMX BIT(5)                   /* 1.ECX */
+#define TSC_DEADLINE BIT(24)         /* 1.ECX: a mode of the APIC's timer */
 #define HYPERVISOR BIT(31)           /* 1.ECX: there are leaves 0x4000xxxx */
 #define CMP_LEGACY BIT(1)            /* 80000001.ECX */
 #define SVM BIT(2)                   /* 80000001.ECX */
@@ -173,7 +174,25 @@ static bool is_dropped(uint32_t leaf)
 
 /* ----------------------------------------------------------- Hyper-V ---- */
 
-static int set_features(const struct hv_cpuid *hyperv,
+/* A guest that sets its timer anew and then says EOI leaves twice where an EOI
+ * is an exit: the first of them takes back the bit in its assist page that would
+ * have spared it the second. But a deadline in the APIC's timer KVM takes before
+ * it looks at anything else, and the bit stays.
+ * Source: Linux arch/x86/kvm: handle_fastpath_set_msr_irqoff and
+ * apic_sync_pv_eoi_from_guest; arch/x86/hyperv/hv_apic.c (hv_apic_eoi_write).
+ */
+static bool apic_timer_is_better(const struct hv_cpuid *host,
+				 const struct hv_cpuid *hyperv)
+{
+	const struct kvm_cpuid_entry2 *basic = find(host, 1);
+	const struct kvm_cpuid_entry2 *hints = find(hyperv, LEAF_HINTS);
+
+	return basic && (basic->ecx & TSC_DEADLINE) && hints &&
+	       (hints->eax & HINT_APIC_MSRS);
+}
+
+static int set_features(const struct hv_cpuid *host,
+			const struct hv_cpuid *hyperv,
 			struct kvm_cpuid_entry2 *e, struct vhd_err *err)
 {
 	const struct kvm_cpuid_entry2 *k = find(hyperv, LEAF_FEATURES);
@@ -196,7 +215,7 @@ static int set_features(const struct hv_cpuid *hyperv,
 		have[i] &= features[i].allowed;
 	}
 	/* Message-mode timers would share the bus's message slot. */
-	if (!(have[3] & STIMERS_DIRECT))
+	if (!(have[3] & STIMERS_DIRECT) || apic_timer_is_better(host, hyperv))
 		have[0] &= ~STIMERS;
 	e->eax = have[0];
 	e->ebx = have[1];
@@ -237,6 +256,13 @@ static bool append_hyperv(const struct hv_cpuid *hyperv, uint32_t cpus,
 	return true;
 }
 
+void hv_cpuid_tsc_deadline(struct hv_cpuid *host)
+{
+	for (uint32_t i = 0; i < host->nent; i++)
+		if (host->entries[i].function == 1)
+			host->entries[i].ecx |= TSC_DEADLINE;
+}
+
 void hv_cpuid_hardware_apic(struct hv_cpuid *hyperv)
 {
 	for (uint32_t i = 0; i < hyperv->nent; i++)
@@ -251,7 +277,7 @@ int hv_cpuid_build(const struct hv_cpuid *host, const struct hv_cpuid *hyperv,
 	struct kvm_cpuid_entry2 leaf3 = {.function = LEAF_FEATURES};
 	const struct kvm_cpuid_entry2 *max = find(host, 0);
 	bool fits = true;
-	int ret = set_features(hyperv, &leaf3, err);
+	int ret = set_features(host, hyperv, &leaf3, err);
 
 	if (ret < 0)
 		return ret;

@@ -30,6 +30,12 @@ bool hv_cpu_virtualizes(void);
  */
 void hv_cpuid_hardware_apic(struct hv_cpuid *hyperv);
 
+/* KVM's APICs have a timer that fires at a value of the TSC
+ * (KVM_CAP_TSC_DEADLINE_TIMER), which KVM does not list. Changes what KVM
+ * supports.
+ */
+void hv_cpuid_tsc_deadline(struct hv_cpuid *host);
+
 /* `host`: KVM_GET_SUPPORTED_CPUID; `hyperv`: KVM_GET_SUPPORTED_HV_CPUID.
  * -ENOTSUP when KVM lacks what a Hyper-V guest insists on; -E2BIG.
  */

@@ -67,6 +67,9 @@ static int ask_cpuid(struct hv *hv, struct vhd_err *err)
 		fd = hv->vcpu[0].fd;
 	if (ioctl(fd, KVM_GET_SUPPORTED_HV_CPUID, &c[1]) < 0)
 		return refused("the Hyper-V CPUID", err);
+	if (ioctl(hv->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) >
+	    0)
+		hv_cpuid_tsc_deadline(&c[0]);
 	if (hv_kvm_hardware_apic())
 		hv_cpuid_hardware_apic(&c[1]);
 	if (hv->opts.no_flush_call)

@@ -57,6 +57,7 @@ struct hv_vcpu {
 	bool leave;          /* read after `go` */
 	sem_t go, halted;    /* one each way for each machine */
 	unsigned told;       /* of `tell`; its thread's */
+	uint64_t spent_us;   /* processor time when last looked at; rouse.c */
 	atomic_bool rouse;   /* it shall not halt any longer */
 	_Atomic uint64_t roused; /* as `left` */
 	_Atomic uint64_t left[HV_CAUSES]; /* written by its thread only */

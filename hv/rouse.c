@@ -14,7 +14,8 @@
  * pending, and one in its idle task that has TIF_NEED_RESCHED set.
  * tests/guest/shadow.c shows the fault alone.
  *
- * So one processor after the other is had out of its halt now and then. An
+ * So one processor after the other, where it has done nothing for a while, is
+ * had out of its halt now and then. An
  * operating system cannot tell this from an interrupt that had nothing for it,
  * and looks around once more. Only a halt with interrupts enabled is ended:
  * without them it is one that nothing shall end.
@@ -23,13 +24,18 @@
  */
 #include <cpuid.h>
 #include <linux/kvm.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 #include "part.h"
 
 /* One of them, whichever: the price is the same for any number. */
 #define ROUSE_MS 20
+
+/* More than being roused takes, in an emulator. */
+#define AWAKE_US 2000u
 
 #define LEAF_HYPERVISOR 0x40000000u
 
@@ -45,14 +51,33 @@ bool hv_rouse_needed(void)
 	       memcmp(name, "TCGTCGTCGTCG", sizeof(name)) == 0;
 }
 
+/* Whether it has hardly run since it was last looked at: the others need no
+ * kick, which is an exit of a guest that is at work.
+ */
+static bool lies_still(struct hv_vcpu *v)
+{
+	uint64_t before = v->spent_us;
+	struct timespec t;
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(v->thread, &clock) ||
+	    clock_gettime(clock, &t))
+		return true; /* not known */
+	v->spent_us = (uint64_t)t.tv_sec * 1000000 +
+		      (uint64_t)t.tv_nsec / 1000;
+	return v->spent_us - before < AWAKE_US;
+}
+
 static void rouse_one(struct hv_source *s)
 {
 	struct hv *hv = s->arg;
 	struct hv_vcpu *v = &hv->vcpu[hv->life.rouse_next];
 
 	hv->life.rouse_next = (hv->life.rouse_next + 1) % hv->opts.cpus;
-	atomic_store(&v->rouse, true);
-	hv_vcpu_kick(v);
+	if (v->started && lies_still(v)) {
+		atomic_store(&v->rouse, true);
+		hv_vcpu_kick(v);
+	}
 	s->due_ms = hv_now_ms() + ROUSE_MS;
 }
 

@@ -9,7 +9,7 @@
  */
 #include <errno.h>
 
-#include "disks.h"
+#include "blocks.h"
 #include "scsi/scsi.h"
 
 static bool block_ok(uint32_t bytes)

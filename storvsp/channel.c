@@ -5,25 +5,29 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "channel.h"
 #include "clock.h"
-#include "controller.h"
 #include "disks.h"
 #include "drain.h"
+#include "gate.h"
 #include "leave.h"
 #include "mail.h"
 #include "request.h"
 #include "reset.h"
+#include "state.h"
 
 #define STOP_S	 5
 #define HURRY_MS 1000u
+/* Between looks for news, where no engine waits for them any more. */
+#define DEAD_MS	 10u
 
 /* -------------------------------------------------------- disk queue ----- */
 
@@ -67,6 +71,7 @@ static int queue_start(struct channel *ch, const struct storvsp_luns *luns)
 	const struct vhd_queue_opts q = {
 		.engine = o->engine,
 		.depth = ch->places,
+		.nbd_later = o->nbd_later,
 	};
 	int rc = o->queue_create
 			 ? o->queue_create(o->queue_arg, &ch->queue,
@@ -97,7 +102,7 @@ static void queue_stop(struct channel *ch)
 		for (unsigned i = 0; i < n; i++)
 			storvsp_request_end(ch, done[i]->user);
 		if (n == 0 && vhd_queue_wait(ch->queue, -1, -1) < 0)
-			(void)poll(NULL, 0, 1); /* broken: do not spin */
+			clock_nap_ms(1); /* broken: do not spin */
 	}
 	/* answers and a reset that nobody waits for any more */
 	stat_add(&ch->stats, STAT_CANCELLED, level_get(&ch->busy));
@@ -136,7 +141,6 @@ static void sleep_until_news(struct channel *ch)
 {
 	int fd = vmbus_channel_eventfd(ch->bus);
 	int ms = storvsp_gate_timeout_ms(ch);
-	struct pollfd p = {.fd = fd, .events = POLLIN};
 	eventfd_t n;
 
 	if (!ch->queue_dead && vhd_queue_wait(ch->queue, fd, ms) < 0) {
@@ -146,9 +150,26 @@ static void sleep_until_news(struct channel *ch)
 		return;
 	}
 	if (ch->queue_dead)
-		(void)poll(&p, 1, ms);
+		clock_nap_ms(DEAD_MS);
 	/* does not block: nothing to read after a completion */
 	(void)eventfd_read(fd, &n);
+}
+
+/* How the thread is woken next time, by what the last time brought. */
+static void gather(struct channel *ch)
+{
+	const struct sched_param none = {0};
+	uint64_t packets = stat_get(&ch->stats, STAT_PACKETS);
+	bool full = gather_wake(&ch->gather, packets - ch->packets_then);
+
+	ch->packets_then = packets;
+	if (!full || !gather_round(&ch->gather, clock_monotonic_ns()))
+		return;
+	/* refused: then it stays as it is, and this is not asked again */
+	if (sched_setscheduler(0, ch->gather.patient ? SCHED_BATCH
+						     : SCHED_OTHER,
+			       &none) < 0)
+		ch->gather.may = false;
 }
 
 /* There was nothing to do. */
@@ -159,6 +180,8 @@ static void wait_for_work(struct channel *ch)
 	if (spin(ch, since_ns) || storvsp_channel_idle(ch) || ch->stopping)
 		return;
 	stat_add(&ch->stats, STAT_SLEEPS, 1);
+	if (ch->gather.may)
+		gather(ch);
 	sleep_until_news(ch);
 	if (ch->spin.max_ns)
 		spin_slept(&ch->spin, clock_monotonic_ns() - since_ns);
@@ -327,6 +350,7 @@ struct channel *storvsp_channel_create(struct storvsp *vsp,
 		return NULL;
 	ch->vsp = vsp;
 	ch->spin.max_ns = 1000ull * vsp->opts.poll_us;
+	ch->gather.may = vsp->opts.one_processor;
 	ch->bus = bus;
 	ch->mem = vmbus_channel_mem(bus);
 	ch->log = &vsp->log;

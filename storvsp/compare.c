@@ -8,8 +8,9 @@
  */
 #include <string.h>
 
-#include "channel.h"
 #include "compare.h"
+#include "slot.h"
+#include "state.h"
 
 /* Three parts of a slot's memory. */
 

@@ -5,11 +5,13 @@
 #include <stdlib.h>
 
 #include "controller.h"
-#include "disks.h"
+#include "holders.h"
 #include "mail.h"
 #include "policy.h"
 #include "scsi/attention.h"
 #include "scsi/holds.h"
+#include "state.h"
+#include "stats.h"
 
 #define DEPTH_DEFAULT	 1024u
 #define TRANSFER_DEFAULT (2u << 20)

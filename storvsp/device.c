@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "channel.h"
 #include "controller.h"
+#include "state.h"
 
 static const char scsi_class[] = "ba6163d9-04a1-4d29-b605-72e2ffb1dc7f";
 static const char ide_class[] = "32412632-86cb-44a2-9b5c-50d1417354f5";

@@ -8,12 +8,14 @@
 #include <errno.h>
 #include <string.h>
 
-#include "controller.h"
+#include "blocks.h"
 #include "disks.h"
+#include "holders.h"
 #include "mail.h"
 #include "policy.h"
 #include "scsi/attention.h"
 #include "scsi/dvd.h"
+#include "state.h"
 
 /* A disc's size in sectors: whole blocks of it. */
 static uint64_t disc_sectors(const struct vhd *img)

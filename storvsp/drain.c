@@ -8,10 +8,12 @@
 
 #include "controller.h"
 #include "drain.h"
+#include "gate.h"
 #include "leave.h"
 #include "mail.h"
 #include "request.h"
 #include "reset.h"
+#include "state.h"
 
 /* The guest broke the ring: never touch it again. */
 static void ring_broken(struct channel *ch, const char *what)

@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "controller.h"
+#include "gate.h"
+#include "now.h"
 #include "policy.h"
+#include "state.h"
+#include "stats.h"
 #include "trace.h"
 #include "turn.h"
 

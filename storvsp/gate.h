@@ -22,34 +22,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "stats.h"
-#include "scsi/target.h"
-
-/* Of one disk at the disk queue, in each channel. */
-#define STORVSP_PLACES_MAX 256u
-#define STORVSP_SLOT_SHARE 4u
-
-#define STORVSP_STALL_MS     10000u
-#define STORVSP_STALL_LOOK_NS 1000000000ull
-
 struct channel;
 struct request;
 struct reset_scope;
 struct scsi_end;
-
-struct gate {
-	const struct storvsp_disk *disk;
-	struct request *head, **tail; /* waiting */
-	struct gate *next;	      /* in the channel's list of those that
-				       * have something waiting */
-	bool listed;
-	bool closed; /* its disk is frozen: nothing passes */
-	unsigned slots;		      /* requests here: waiting, or passed */
-	unsigned doomed;	      /* of these, on disk, to end early */
-	atomic_uint writers;	      /* those that have a turn (turn.h) */
-	uint64_t throttled_from_ns;   /* a limit holds the first; 0: none */
-	struct disk_stats stats;
-};
+struct storvsp_disk;
 
 /* A disk becomes known to the channel; -ENOMEM. And no longer: nothing of it
  * may be here.

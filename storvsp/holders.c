@@ -6,9 +6,9 @@
  */
 #include <string.h>
 
-#include "controller.h"
-#include "disks.h"
+#include "holders.h"
 #include "policy.h"
+#include "state.h"
 
 static bool held_locked(const struct storvsp *vsp, unsigned slot)
 {

@@ -9,10 +9,11 @@
  * packet until it is back, so that the guest sees nothing of it; and what
  * waits at its gate goes on waiting there.
  */
-#include "controller.h"
-#include "disks.h"
+#include "gate.h"
+#include "holders.h"
 #include "leave.h"
 #include "reset.h"
+#include "state.h"
 
 /* ------------------------------------------------------------- coming ---- */
 

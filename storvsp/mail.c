@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <sys/eventfd.h>
 
-#include "controller.h"
 #include "mail.h"
+#include "state.h"
 
 static void post_locked(struct channel *ch)
 {

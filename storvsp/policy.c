@@ -3,9 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "controller.h"
 #include "mail.h"
+#include "now.h"
 #include "policy.h"
+#include "state.h"
 
 int storvsp_policy_create(const struct storvsp *vsp,
 			  const struct storvsp_disk_opts *opts,

@@ -11,8 +11,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "counters.h"
 #include "limit.h"
-#include "stats.h"
 
 struct channel;
 struct request;

@@ -7,9 +7,10 @@
 #include <string.h>
 
 #include "compare.h"
-#include "controller.h"
+#include "gate.h"
 #include "policy.h"
 #include "request.h"
+#include "state.h"
 #include "trace.h"
 
 static bool wants_descriptors(const struct storvsp_disk *d)

@@ -8,11 +8,12 @@
  * the host does not end of it holds up no reset of those that are there.
  * Sources: Linux storvsc_host_reset_handler; OpenVMM's notes on Hyper-V.
  */
-#include "controller.h"
+#include "gate.h"
 #include "mail.h"
 #include "request.h"
 #include "reset.h"
 #include "scsi/holds.h"
+#include "state.h"
 
 static void abort_waiting(struct channel *ch, const struct reset_scope *scope)
 {

@@ -3,8 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "controller.h"
 #include "policy.h"
+#include "state.h"
+#include "stats.h"
 
 static uint64_t get(const _Atomic uint64_t *at)
 {

@@ -42,12 +42,19 @@ struct storvsp_opts {
 	 * guest's signals are let through: nothing waits for its end.
 	 */
 	uint32_t poll_us;
+	/* Channels and guest have one processor: a channel may wait with what
+	 * the guest sends until that has nothing more to do, where it sends
+	 * several requests at a time (gather.h). Its thread changes between
+	 * SCHED_OTHER, which it has to begin with, and SCHED_BATCH.
+	 */
+	bool one_processor;
 	/* Register the guest's memory with each channel's queue: all of it is
 	 * there and locked while a channel is open (vhd_queue_memory). Where
 	 * that fails the channel works without, and a line says so.
 	 */
 	bool register_memory;
 	enum vhd_engine engine;
+	bool nbd_later; /* see struct vhd_queue_opts; disks that are added */
 	vmbus_log_fn log; /* may be NULL; any thread */
 	void *log_arg;
 	/* Called by a channel's thread once its queue is made, by which

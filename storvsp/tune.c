@@ -2,10 +2,11 @@
 /* What the host asks for of a disk's policy while it runs, by its address. */
 #include <errno.h>
 
-#include "controller.h"
 #include "disks.h"
 #include "mail.h"
+#include "now.h"
 #include "policy.h"
+#include "state.h"
 
 /* Locked; NULL when nothing is there. */
 static struct policy *find(const struct storvsp *vsp, struct storvsp_address at,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* See turn.h. */
-#include "controller.h"
 #include "mail.h"
+#include "state.h"
+#include "turn.h"
 
 static bool writes(const struct request *r)
 {

@@ -22,21 +22,6 @@ struct channel;
 struct gate;
 struct request;
 
-/* Of a disk (struct storvsp_switches). */
-enum turn_word {
-	TURN_FREE = 0,
-	TURN_WANTED,
-	TURN_ALONE,
-};
-
-/* Of a request. */
-enum turn {
-	TURN_NONE = 0,
-	TURN_WRITES,
-	TURN_WAITS, /* to be alone */
-	TURN_IS_ALONE,
-};
-
 /* False: not now; it waits at its gate and asks again when woken. A turn once
  * taken is kept until it is given back.
  */

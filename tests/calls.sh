@@ -17,45 +17,10 @@ trap 'rm -rf "$work"' EXIT
 known()
 {
 	cat <<-EOF
-	hv/chip/ide_ata hv/chip/ide
-	hv/chip/ide_atapi hv/chip/ide
-	hv/chip/ide_data hv/chip/ide
-	hv/chip/ide_data hv/chip/ide_atapi
-	hv/chip/ide_dma hv/chip/ide_data
-	tools/cli/sandbox tools/cli/options
-	tools/sandbox/server tools/sandbox/sandbox
-	tools/convert/share tools/convert/image
-	tools/verb/freemap_ext tools/verb/freemap
-	tools/verb/freemap_tool tools/verb/freemap
-	tools/hv/fwdisk_place tools/hv/fwdisk
-	tools/hv/ctl_guest tools/hv/ctl
-	tools/inspect/json tools/inspect/chain
-	tools/inspect/text tools/inspect/chain
-	tools/inspect/svg_legend tools/inspect/svg
 	vhd/nbd_keep vhd/nbd_run
-	vhd/batmap vhd/open
-	vhd/chain vhd/open
-	vhd/parent vhd/open
-	vhd/sync vhd/chain
-	vhd/compact_copy vhd/compact
-	vhd/compact_move vhd/compact
-	vhd/compact_punch vhd/compact
-	vhd/compact_scan vhd/compact
 	vhd/queue_flush vhd/queue
 	vhd/queue_image vhd/queue
 	vhd/queue_io vhd/queue
-	vhd/check_bat vhd/check
-	vhd/check_batmap vhd/check
-	vhd/check_chain vhd/check
-	vhd/check_data vhd/check
-	vhd/check_footer vhd/check
-	vhd/check_header vhd/check
-	vhd/check_host vhd/check
-	vhd/check_target vhd/check
-	vhd/create_child vhd/create
-	vhd/repair_bat vhd/repair
-	vhd/repair_batmap vhd/repair
-	vhd/repair_footer vhd/repair
 	EOF
 }
 

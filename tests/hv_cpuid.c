@@ -152,6 +152,22 @@ static void timers_without_direct_mode_are_withheld(void **state)
 	assert_int_equal(leaf(0x40000003, 0)->eax & 1u << 3, 0);
 }
 
+static void the_timer_that_costs_fewer_exits_is_offered(void **state)
+{
+	(void)state;
+
+	kvm_host(&host);
+	kvm_hyperv(&hyperv);
+	hv_cpuid_tsc_deadline(&host);
+	assert_int_equal(hv_cpuid_build(&host, &hyperv, 0, 1, &out, NULL), 0);
+	assert_int_equal(leaf(1, 0)->ecx >> 24 & 1, 1);
+	assert_int_equal(leaf(0x40000003, 0)->eax & 1u << 3, 0);
+	/* where an EOI is no exit, both cost the same: Hyper-V's own then */
+	hv_cpuid_hardware_apic(&hyperv);
+	assert_int_equal(hv_cpuid_build(&host, &hyperv, 0, 1, &out, NULL), 0);
+	assert_int_equal(leaf(0x40000003, 0)->eax >> 3 & 1, 1);
+}
+
 /* One that the processor answers costs nothing, and the other an exit. */
 static void a_processor_that_takes_eois_is_left_to_do_it(void **state)
 {
@@ -290,6 +306,7 @@ int main(void)
 		cmocka_unit_test(a_privilege_that_kvm_lacks_is_not_promised),
 		cmocka_unit_test(each_required_privilege_is_insisted_on),
 		cmocka_unit_test(timers_without_direct_mode_are_withheld),
+		cmocka_unit_test(the_timer_that_costs_fewer_exits_is_offered),
 		cmocka_unit_test(a_processor_that_takes_eois_is_left_to_do_it),
 		cmocka_unit_test(hints_for_others_need_another),
 		cmocka_unit_test(there_is_no_virtualization_inside),

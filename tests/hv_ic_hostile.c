@@ -473,27 +473,25 @@ static void channels_opened_and_shut_at_any_moment_answer_all(void **state)
 	}
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(misshapen_answers_are_dropped),
-		T(answers_of_every_length_are_judged),
-		T(the_body_is_no_longer_than_header_and_packet_say),
-		T(answers_unasked_double_or_late_are_dropped),
-		T(packets_of_a_wrong_kind_are_dropped),
-		T(texts_that_are_none_are_refused),
-		T(the_longest_texts_fit),
-		T(values_of_unknown_types_are_refused),
-		T(negotiations_that_make_no_sense_end_the_service),
-		T(answers_before_any_message_agree_on_nothing),
-		T(a_flood_is_served_in_parts_and_told_once),
-		T(packets_too_large_are_skipped),
-		T(a_broken_ring_ends_the_service_until_it_is_opened_again),
-		T(a_guest_that_never_reads_fills_its_ring_only),
-		T(beats_that_are_cut_short_do_not_count),
-		T(channels_opened_and_shut_at_any_moment_answer_all),
+		IC_TEST(misshapen_answers_are_dropped),
+		IC_TEST(answers_of_every_length_are_judged),
+		IC_TEST(the_body_is_no_longer_than_header_and_packet_say),
+		IC_TEST(answers_unasked_double_or_late_are_dropped),
+		IC_TEST(packets_of_a_wrong_kind_are_dropped),
+		IC_TEST(texts_that_are_none_are_refused),
+		IC_TEST(the_longest_texts_fit),
+		IC_TEST(values_of_unknown_types_are_refused),
+		IC_TEST(negotiations_that_make_no_sense_end_the_service),
+		IC_TEST(answers_before_any_message_agree_on_nothing),
+		IC_TEST(a_flood_is_served_in_parts_and_told_once),
+		IC_TEST(packets_too_large_are_skipped),
+		IC_TEST(a_broken_ring_ends_the_service_until_it_is_opened_again),
+		IC_TEST(a_guest_that_never_reads_fills_its_ring_only),
+		IC_TEST(beats_that_are_cut_short_do_not_count),
+		IC_TEST(channels_opened_and_shut_at_any_moment_answer_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,6 +37,15 @@ static int until_asked_often(struct kvm_run *run)
 	return asked < 4 * FAKE_CPUS ? fake_until_kicked(run) : fake_off(run);
 }
 
+/* The first processor works; the other one, which does not, is roused. */
+static int until_the_other_is_roused_often(struct kvm_run *run)
+{
+	(void)run;
+	while (roused[1] < 8)
+		;
+	return fake_off(run);
+}
+
 static void run_guest(fake_step step, uint32_t state, uint64_t rflags,
 		      unsigned long refuse)
 {
@@ -90,6 +99,15 @@ static void a_processor_that_does_not_halt_is_left_alone(void **state)
 		run_guest(until_asked_often, states[i], INTERRUPTS_ON, 0);
 		assert_int_equal(roused[0] + roused[1], 0);
 	}
+}
+
+/* Little of the machine may be left for it now and then. */
+static void a_processor_at_work_is_left_alone(void **state)
+{
+	(void)state;
+	run_guest(until_the_other_is_roused_often, KVM_MP_STATE_HALTED,
+		  INTERRUPTS_ON, 0);
+	assert_in_range(roused[0], 0, 3);
 }
 
 static void where_kvm_refuses_the_guest_goes_on(void **state)
@@ -152,6 +170,7 @@ int main(void)
 		T(each_processor_is_had_out_of_its_halt),
 		T(a_halt_that_no_interrupt_ends_is_left_alone),
 		T(a_processor_that_does_not_halt_is_left_alone),
+		T(a_processor_at_work_is_left_alone),
 		T(where_kvm_refuses_the_guest_goes_on),
 		T(where_they_sleep_well_nobody_is_kicked),
 		T(no_room_for_it_ends_the_run),

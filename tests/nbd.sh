@@ -48,9 +48,11 @@ kit() # ARGUMENT...
 	up nbdkit -f -U "$dir/socket" "$@"
 }
 
+handed= # --handed: connections are made by another process
 work() # ARGUMENT...
 {
-	"$build/tests/store_work" --seed "$seed" "$@"
+	# shellcheck disable=SC2086
+	"$build/tests/store_work" --seed "$seed" $handed "$@"
 }
 
 fresh() # SIZE: an empty file of it
@@ -334,4 +336,23 @@ check gone gone_too_long
 check silent says_nothing
 check coarse too_coarse
 check read-only read_only
+
+# The same on connections that are handed over, as hv has them of a disk that is
+# added while it runs.
+handed=--handed
+check handed-raw raw_on_nbdkit
+check handed-qemu raw_on_qemu
+check handed-nofua without_fua
+check handed-tcp over_tcp
+check handed-dynamic dynamic_grows_in_place
+check handed-full full
+check handed-local-child local_child
+check handed-remote-child remote_child
+check handed-error-write fails_sometimes EIO error-pwrite-rate=1%
+check handed-killed-raw killed raw $((2 * times))
+check handed-killed-dynamic killed dynamic $((2 * times))
+check handed-gone gone_too_long
+check handed-silent says_nothing
+check handed-coarse too_coarse
+check handed-read-only read_only
 exit $bad

@@ -14,6 +14,7 @@
  *   --parent P       of a differencing disk
  *   --reconnect MS   see vhd_nbd_opts
  *   --answer MS      likewise
+ *   --handed         connections come from a process of their own
  *   --sandbox        the connection's thread is in the one that hv has for it
  *   --again SECONDS  how long to try to open it again (0)
  *   --errors         requests may fail; a flush that fails ends the work
@@ -27,10 +28,12 @@
  * not, 4 it could not be opened.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,6 +68,7 @@ struct slot {
 struct work {
 	const char *path;
 	struct vhd_open_opts open;
+	bool handed;
 	struct vhd_nbd_opts nbd;
 	enum vhd_engine engine;
 	uint64_t mib, ops, seconds, seed, again_s, depth;
@@ -376,6 +380,40 @@ static void run(struct work *w)
 
 /* ------------------------------------------------------------- the ends -- */
 
+/* A descriptor for vhd_open_fds, which ends the process on its other end. */
+static int connector(const char *uri)
+{
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds))
+		exit(4);
+	if (fork() == 0) {
+		close(fds[0]);
+		_exit(vhd_nbd_connector(fds[1], uri, NULL) ? 1 : 0);
+	}
+	close(fds[1]);
+	return fds[0];
+}
+
+static int medium(const char *path, int flags)
+{
+	return vhd_is_nbd_uri(path) ? connector(path)
+				    : open(path, flags | O_CLOEXEC);
+}
+
+static int open_handed(struct work *w, struct vhd_err *err)
+{
+	struct vhd_open_opts o = w->open;
+	unsigned count = 0;
+	int fds[2];
+
+	fds[count++] = medium(w->path, o.writable ? O_RDWR : O_RDONLY);
+	if (o.parent_path)
+		fds[count++] = medium(o.parent_path, O_RDONLY);
+	o.parent_path = NULL;
+	return vhd_open_fds(fds, count, w->path, &o, &w->img, err);
+}
+
 static int open_image(struct work *w, bool writable)
 {
 	time_t until = time(NULL) + (time_t)w->again_s;
@@ -384,7 +422,8 @@ static int open_image(struct work *w, bool writable)
 
 	w->open.writable = writable;
 	for (;;) {
-		rc = vhd_open(w->path, &w->open, &w->img, &err);
+		rc = w->handed ? open_handed(w, &err)
+			       : vhd_open(w->path, &w->open, &w->img, &err);
 		if (!rc)
 			return 0;
 		if (time(NULL) >= until)
@@ -487,10 +526,12 @@ static int work(struct work *w)
 
 /* ------------------------------------------------------------- options -- */
 
-static int in_sandbox(void *unused, struct vhd_err *err)
+static int in_sandbox(void *work, struct vhd_err *err)
 {
-	(void)unused;
-	return sandbox_thread(SANDBOX_LINK, "store_work", err);
+	const struct work *w = work;
+
+	return sandbox_thread(w->handed ? SANDBOX_HANDED : SANDBOX_LINK,
+			      "store_work", err);
 }
 
 static int word(const char *text, const char *const *words, int count)
@@ -510,7 +551,7 @@ int main(int argc, char **argv)
 		{"engine", 1, NULL, 'e'},  {"direct", 0, NULL, 'D'},
 		{"parent", 1, NULL, 'p'},  {"reconnect", 1, NULL, 'r'},
 		{"again", 1, NULL, 'a'},   {"errors", 0, NULL, 'E'},
-		{"sandbox", 0, NULL, 'S'}, {"answer", 1, NULL, 'w'},
+		{"handed", 0, NULL, 'H'},  {"sandbox", 0, NULL, 'S'}, {"answer", 1, NULL, 'w'},
 		{0},
 	};
 	static const char *const formats[] = {"auto", "raw", "fixed",
@@ -520,6 +561,7 @@ int main(int argc, char **argv)
 	int c;
 
 	w.open.nbd = &w.nbd;
+	w.nbd.thread_arg = &w;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		uint64_t n = optarg ? strtoull(optarg, NULL, 10) : 0;
 
@@ -542,6 +584,7 @@ int main(int argc, char **argv)
 		case 'w': w.nbd.answer_ms = (uint32_t)n; break;
 		case 'a': w.again_s = n; break;
 		case 'E': w.errors = true; break;
+		case 'H': w.handed = true; break;
 		case 'S': w.nbd.thread_begins = in_sandbox; break;
 		default: return 2;
 		}

@@ -2,11 +2,17 @@
 /* Several channels and how each waits: whom it interrupts, how long it looks
  * for work before it sleeps, and that nothing waits for that.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "storvsp/gather.h"
 #include "storvsp/spin.h"
 #include "tests/lib/bytes.h"
 #include "tests/lib/qtest.h"
@@ -55,6 +61,89 @@ static void window_of_nothing_stays_closed(void **state)
 	assert_int_equal(spin_window(&s), 1000);
 	spin_slept(&s, 1001);
 	assert_int_equal(spin_window(&s), 0);
+}
+
+/* ----------------------------------------------------- one processor --- */
+
+#define MS 1000000ull
+
+/* A round of wakes with `packets` each, `ms` in all. */
+static bool a_round(struct gather *g, uint64_t packets, uint64_t ms,
+		    uint64_t *now_ns)
+{
+	for (unsigned n = 1; n < STORVSP_GATHER_WAKES; n++)
+		assert_false(gather_wake(g, packets));
+	assert_true(gather_wake(g, packets));
+	*now_ns += ms * MS;
+	return gather_round(g, *now_ns);
+}
+
+static void trials_grow_rare_where_requests_come_alone(void **state)
+{
+	const unsigned want_ms[] = {20, 40, 80, 160, 320, 640, 1280, 1280};
+	struct gather g = {.may = true, .since_ns = 5 * MS};
+	uint64_t now_ns = 5 * MS;
+
+	(void)state;
+	assert_true(a_round(&g, 1, 1, &now_ns));
+	for (size_t i = 0; i < sizeof(want_ms) / sizeof(want_ms[0]); i++) {
+		assert_true(g.patient);
+		assert_true(a_round(&g, 1, 1, &now_ns));
+		assert_false(g.patient);
+		assert_false(a_round(&g, 1, want_ms[i] - 1, &now_ns));
+		assert_true(a_round(&g, 1, 1, &now_ns));
+	}
+}
+
+static void patience_lasts_while_requests_come_together(void **state)
+{
+	struct gather g = {.may = true, .since_ns = 5 * MS};
+	uint64_t now_ns = 5 * MS;
+
+	(void)state;
+	assert_true(a_round(&g, 1, 2, &now_ns));
+	for (unsigned i = 1; i < STORVSP_GATHER_ROUNDS; i++)
+		assert_false(a_round(&g, 2, 2, &now_ns));
+	/* a look at how it would be otherwise, and back */
+	assert_true(a_round(&g, 2, 2, &now_ns));
+	assert_true(a_round(&g, 1, 2, &now_ns));
+	assert_true(g.patient);
+	/* as many a second, with half of the wakes: just enough */
+	for (unsigned n = 1; n < STORVSP_GATHER_WAKES; n++)
+		assert_false(gather_wake(&g, 1 + n % 2));
+	assert_true(gather_wake(&g, 1));
+	now_ns += 3 * MS;
+	assert_false(gather_round(&g, now_ns));
+	/* one packet less */
+	for (unsigned n = 1; n < STORVSP_GATHER_WAKES; n++)
+		assert_false(gather_wake(&g, n % 2 && n > 1 ? 2 : 1));
+	assert_true(gather_wake(&g, 1));
+	now_ns += 2 * MS;
+	assert_true(gather_round(&g, now_ns));
+}
+
+/* The guest's other work has the processor meanwhile. */
+static void what_comes_together_too_late_is_no_gain(void **state)
+{
+	struct gather g = {.may = true, .since_ns = 5 * MS};
+	uint64_t now_ns = 5 * MS;
+
+	(void)state;
+	assert_true(a_round(&g, 1, 1, &now_ns));
+	assert_false(a_round(&g, 32, 32, &now_ns));
+	assert_true(a_round(&g, 32, 33, &now_ns));
+	assert_false(g.patient);
+}
+
+static void wakes_for_something_else_are_no_wakes(void **state)
+{
+	struct gather g = {.may = true}, never = {.may = false};
+
+	(void)state;
+	for (unsigned n = 0; n < 10 * STORVSP_GATHER_WAKES; n++) {
+		assert_false(gather_wake(&g, 0));
+		assert_false(gather_wake(&never, 32));
+	}
 }
 
 /* ------------------------------------------------- a disk that may wait --- */
@@ -170,11 +259,13 @@ struct world {
 	struct vsc_buffer b;
 };
 
-static void start(struct world *w, uint32_t poll_us, bool slow)
+static void start_on(struct world *w, uint32_t poll_us, bool slow,
+		     bool one_processor)
 {
 	const struct vsc_opts o = {
 		.vsp.engine = VHD_ENGINE_SYNC,
 		.vsp.poll_us = poll_us,
+		.vsp.one_processor = one_processor,
 		.vsp.queue_create = slow ? slow_queue : NULL,
 		.threaded = true,
 	};
@@ -189,6 +280,11 @@ static void start(struct world *w, uint32_t poll_us, bool slow)
 	w->c = vsc_open(w->v, 0);
 	vsc_negotiate(w->c, STORVSP_VERSION_WIN10, NULL);
 	vsc_buffer_init(w->v, &w->b, 1);
+}
+
+static void start(struct world *w, uint32_t poll_us, bool slow)
+{
+	start_on(w, poll_us, slow, false);
 }
 
 static void stop(struct world *w)
@@ -269,6 +365,61 @@ static void idle_channel_sleeps(void **state)
 		nanosleep(&nap, NULL);
 	}
 	assert_true(after.sleeps > before.sleeps);
+	stop(&w);
+}
+
+/* The scheduler's policy for the first channel's thread. */
+static int policy_of_channel(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	struct dirent *e;
+	int policy = -1;
+
+	assert_non_null(d);
+	while ((e = readdir(d))) {
+		char path[300], name[20] = "";
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm",
+			 e->d_name);
+		f = fopen(path, "re");
+		if (f && fgets(name, sizeof(name), f) &&
+		    strcmp(name, "scsi-0\n") == 0)
+			policy = sched_getscheduler(
+				(pid_t)strtol(e->d_name, NULL, 10));
+		if (f)
+			(void)fclose(f);
+	}
+	(void)closedir(d);
+	return policy;
+}
+
+/* Requests one at a time until the policy is that; false: it never was. */
+static bool becomes(struct world *w, int policy)
+{
+	struct vsc_cmd cmd = {.data_in = STORVSP_DATA_NONE};
+
+	for (unsigned n = 0; n < 20000; n++) {
+		struct vsc_answer a;
+
+		vsc_run(w->c, &cmd, &a);
+		if (policy_of_channel() == policy)
+			return true;
+	}
+	return false;
+}
+
+static void channel_beside_its_guest_tries_to_let_it_finish(void **state)
+{
+	struct world w;
+
+	(void)state;
+	start_on(&w, 0, false, true);
+	assert_true(becomes(&w, SCHED_BATCH));
+	assert_true(becomes(&w, SCHED_OTHER));
+	stop(&w);
+	start(&w, 0, false);
+	assert_false(policy_of_channel() != SCHED_OTHER);
 	stop(&w);
 }
 
@@ -423,6 +574,12 @@ int main(void)
 		cmocka_unit_test(window_opens_where_sleep_was_short),
 		cmocka_unit_test(window_closes_where_sleep_was_long),
 		cmocka_unit_test(window_of_nothing_stays_closed),
+		cmocka_unit_test(trials_grow_rare_where_requests_come_alone),
+		cmocka_unit_test(patience_lasts_while_requests_come_together),
+		cmocka_unit_test(what_comes_together_too_late_is_no_gain),
+		cmocka_unit_test(wakes_for_something_else_are_no_wakes),
+		cmocka_unit_test(
+			channel_beside_its_guest_tries_to_let_it_finish),
 		cmocka_unit_test(slow_request_keeps_none_behind_it_waiting),
 		cmocka_unit_test(idle_channel_sleeps),
 		cmocka_unit_test(

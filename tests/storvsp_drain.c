@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Batches, back-pressure, depth: when packets are taken and answers sent. */
-#include "storvsp/controller.h"
 #include "storvsp/drain.h"
+#include "storvsp/state.h"
 #include "tests/lib/plainvsp.h"
 #include "tests/lib/simvsp.h"
 

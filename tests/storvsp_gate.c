@@ -4,7 +4,8 @@
  */
 #include <errno.h>
 
-#include "storvsp/controller.h"
+#include "storvsp/gate.h"
+#include "storvsp/state.h"
 #include "tests/lib/gatevsp.h"
 
 #define KEPT 1 /* the disk whose requests do not come back, and a fixed one */

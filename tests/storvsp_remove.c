@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "storvsp/controller.h"
+#include "storvsp/state.h"
 #include "tests/lib/random.h"
 #include "tests/lib/simvsp.h"
 

@@ -307,7 +307,10 @@ static void what_makes_no_sense_is_usage(void **state)
 	assert_int_equal(program("vm", "disk", "add", "a,sector=3", NULL), 2);
 	assert_int_equal(program("vm", "disk", "add", "a,dvd", NULL), 2);
 	assert_int_equal(program("vm", "disk", "add", "a,ide=1", NULL), 2);
-	assert_int_equal(program("vm", "disk", "add", "nbd://host/a", NULL), 2);
+	assert_int_equal(program("vm", "disk", "add", "nbds://host/a", NULL),
+			 2);
+	assert_int_equal(program("vm", "disk", "add", "a,parent=nbds://host/a",
+				 NULL), 2);
 	assert_int_equal(program("vm", "disk", "add", "a,reconnect=3", NULL), 2);
 	assert_int_equal(program("vm", "disk", "insert", "1", "a,pr=b", NULL),
 			 2);

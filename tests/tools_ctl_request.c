@@ -20,7 +20,7 @@ static void every_request_is_the_same_written_and_read_again(void **state)
 		"{\"command\":\"list\"}",
 		"{\"command\":\"add\",\"controller\":3,\"lun\":63,\"name\":"
 		"\"/a/b.vhd\",\"read-only\":true,\"format\":\"raw\",\"direct\":"
-		"false,\"pr\":true,\"unmap\":\"on\",\"sector\":4096,\"physical\":4096}",
+		"false,\"pr\":true,\"unmap\":\"on\",\"sector\":4096,\"physical\":4096,\"reconnect\":0,\"answer\":4294967295}",
 		"{\"command\":\"remove\",\"controller\":0,\"lun\":1,\"now\":"
 		"true}",
 		"{\"command\":\"resize\",\"controller\":0,\"lun\":1,\"by\":"

@@ -195,34 +195,52 @@ static void the_threads_of_a_guest_have_few_calls(void **state)
 			      sandbox_calls((enum sandbox_role)role));
 	proof_figure("S1", cpu <= THREAD_CALLS_MAX && io <= THREAD_CALLS_MAX,
 		     "processor %u, storage channel %u (%u without rings), "
-		     "control %u, output %u, hv ctl %u, connection to a server %u",
+		     "control %u, output %u, hv ctl %u, disk added on a server %u, "
+		     "connection to a server %u",
 		     cpu, io, sandbox_calls(SANDBOX_IO_PLAIN),
 		     sandbox_calls(SANDBOX_CONTROL),
 		     sandbox_calls(SANDBOX_OUTPUT),
 		     sandbox_calls(SANDBOX_CTL),
+		     sandbox_calls(SANDBOX_HANDED),
 		     sandbox_calls(SANDBOX_LINK));
 	assert_in_range(cpu, 1, THREAD_CALLS_MAX);
 	assert_in_range(io, 1, THREAD_CALLS_MAX);
 }
 
 /* What a thread is made with must be allowed to its maker. */
-static void a_channel_has_no_call_that_its_maker_lacks(void **state)
+static void a_thread_has_no_call_that_its_maker_lacks(void **state)
 {
 	size_t count;
 	const struct sandbox_rule *r = sandbox_rules(&count);
 
 	(void)state;
-	for (; count; count--, r++)
+	for (; count; count--, r++) {
 		if (r->roles & (SANDBOX_BIT(SANDBOX_IO) |
 				SANDBOX_BIT(SANDBOX_IO_PLAIN)))
 			assert_true(r->roles & SANDBOX_BIT(SANDBOX_CONTROL));
+		if (r->roles & SANDBOX_BIT(SANDBOX_HANDED))
+			assert_true(r->roles & SANDBOX_BIT(SANDBOX_CTL));
+	}
+}
+
+/* Who serves hv ctl, and what it adds, reaches nothing by itself. */
+static void who_serves_hv_ctl_opens_and_connects_nothing(void **state)
+{
+	static const int calls[] = {SYS_socket, SYS_connect, SYS_open,
+				    SYS_openat, SYS_openat2, SYS_bind};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		assert_null(rule_of(SANDBOX_CTL, calls[i]));
+		assert_null(rule_of(SANDBOX_HANDED, calls[i]));
+	}
 }
 
 /* --------------------------------------------------------------- manual -- */
 
 static void letters(unsigned roles, char out[SANDBOX_ROLES + 1])
 {
-	static const char names[SANDBOX_ROLES + 1] = "viacoklrwn";
+	static const char names[SANDBOX_ROLES + 1] = "viacokhlrwn";
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < SANDBOX_ROLES; i++)
@@ -553,7 +571,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_serves_hv_ctl_can_sort_a_long_table),
 		cmocka_unit_test(the_threads_of_a_guest_have_few_calls),
-		cmocka_unit_test(a_channel_has_no_call_that_its_maker_lacks),
+		cmocka_unit_test(a_thread_has_no_call_that_its_maker_lacks),
+		cmocka_unit_test(
+			who_serves_hv_ctl_opens_and_connects_nothing),
 		cmocka_unit_test(the_manual_lists_the_table),
 		cmocka_unit_test(each_number_kills_or_is_listed),
 		cmocka_unit_test(

@@ -527,12 +527,13 @@ static void a_queue_can_end_with_a_server_that_says_nothing(void **state)
 	uint8_t buf[512];
 	struct iovec iov = {buf, 512};
 	const struct vhd_engine_ops *ops;
-	void *inner, *state_of;
+	void *inner, *spare, *state_of;
 
 	open_export(f);
 	file = f->file;
 	assert_int_equal(vhd_engine_sync.create(4, &inner, &err), 0);
-	assert_int_equal(vhd_engine_nbd_wrap(&vhd_engine_sync, inner, 4,
+	assert_int_equal(vhd_engine_nbd_prepare(&spare, &err), 0);
+	assert_int_equal(vhd_engine_nbd_wrap(spare, &vhd_engine_sync, inner, 4,
 					     &state_of, &err), 0);
 	ops = &vhd_engine_nbd;
 	io.file = &file;
@@ -575,11 +576,27 @@ static void writes_go_on_when_a_flush_of_our_own_failed(void **state)
 
 /* ------------------------------------------------------ a hostile server -- */
 
+struct told {
+	unsigned lines;
+	char last[400];
+};
+
+static void note_line(void *arg, const char *line)
+{
+	struct told *t = arg;
+
+	t->lines++;
+	snprintf(t->last, sizeof(t->last), "%s", line);
+}
+
 static void an_export_that_shrank_is_not_used_again(void **state)
 {
 	struct fixture *f = *state;
+	struct told told = {0};
 	uint8_t buf[512];
 
+	f->how.tell = note_line;
+	f->how.tell_arg = &told;
 	open_export(f);
 	f->server.size_bytes = ROOM - 512;
 	fakenbd_kill(&f->server);
@@ -588,6 +605,12 @@ static void an_export_that_shrank_is_not_used_again(void **state)
 	assert_int_equal(vhd_file_write(&f->file, buf, 512, 0, NULL),
 			 -ENOTCONN);
 	assert_int_equal(f->server.commands, 0);
+	vhd_file_close(&f->file);
+	f->open = false;
+	assert_int_equal(told.lines, 1);
+	assert_string_equal(told.last,
+			    "nbd://test: not used any more: the export has "
+			    "shrunk");
 }
 
 static void an_export_that_lost_what_it_could_is_not_used_again(void **state)
@@ -753,45 +776,50 @@ static void a_dynamic_disk_grows_to_the_end_of_its_export(void **state)
 
 #define TEST(name) \
 	cmocka_unit_test_setup_teardown(name, nbdtest_set_up, nbdtest_tear_down)
+/* The same on connections that another process makes. */
+#define HANDED(name) \
+	{#name "_handed_over", name, nbdtest_set_up_handed, \
+	 nbdtest_tear_down, NULL}
+#define BOTH(name) TEST(name), HANDED(name)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(bytes_written_are_read_back_and_a_flush_makes_them_durable),
-		TEST(an_export_ends_as_a_device_does),
-		TEST(a_queue_moves_scattered_buffers),
-		TEST(one_queue_serves_a_file_and_an_export),
-		TEST(a_queue_waits_for_its_descriptor_beside_a_server),
-		TEST(a_durable_write_is_one_command),
-		TEST(a_durable_write_is_flushed_where_the_server_has_none),
-		TEST(zeros_are_asked_for_or_written),
-		TEST(an_error_of_the_server_is_the_request_s),
-		TEST(what_was_not_flushed_is_written_again_to_a_new_server),
-		TEST(writes_that_overlap_are_made_again_one_after_the_other),
-		TEST(zeros_are_made_again_too),
-		TEST(an_older_write_does_not_undo_a_durable_one),
-		TEST(a_read_sees_what_was_written_before_the_loss),
-		TEST(a_server_killed_at_any_command_loses_nothing),
-		TEST(a_flush_that_fails_is_never_sent_again),
-		TEST(a_write_refused_by_the_new_server_fails_the_next_flush),
-		TEST(requests_fail_when_the_time_is_over_and_later_ones_at_once),
-		TEST(a_server_that_is_back_late_gets_what_it_lost),
-		TEST(a_flush_without_a_server_can_be_made_again),
+		BOTH(bytes_written_are_read_back_and_a_flush_makes_them_durable),
+		BOTH(an_export_ends_as_a_device_does),
+		BOTH(a_queue_moves_scattered_buffers),
+		BOTH(one_queue_serves_a_file_and_an_export),
+		BOTH(a_queue_waits_for_its_descriptor_beside_a_server),
+		BOTH(a_durable_write_is_one_command),
+		BOTH(a_durable_write_is_flushed_where_the_server_has_none),
+		BOTH(zeros_are_asked_for_or_written),
+		BOTH(an_error_of_the_server_is_the_request_s),
+		BOTH(what_was_not_flushed_is_written_again_to_a_new_server),
+		BOTH(writes_that_overlap_are_made_again_one_after_the_other),
+		BOTH(zeros_are_made_again_too),
+		BOTH(an_older_write_does_not_undo_a_durable_one),
+		BOTH(a_read_sees_what_was_written_before_the_loss),
+		BOTH(a_server_killed_at_any_command_loses_nothing),
+		BOTH(a_flush_that_fails_is_never_sent_again),
+		BOTH(a_write_refused_by_the_new_server_fails_the_next_flush),
+		BOTH(requests_fail_when_the_time_is_over_and_later_ones_at_once),
+		BOTH(a_server_that_is_back_late_gets_what_it_lost),
+		BOTH(a_flush_without_a_server_can_be_made_again),
 		TEST(a_request_that_kills_every_server_ends),
-		TEST(answers_without_sense_end_the_connection),
-		TEST(a_request_waiting_for_a_server_can_be_cancelled),
-		TEST(a_queue_can_end_with_a_server_that_says_nothing),
-		TEST(unflushed_writes_are_bounded_by_flushes_of_our_own),
-		TEST(writes_go_on_when_a_flush_of_our_own_failed),
-		TEST(an_export_that_shrank_is_not_used_again),
-		TEST(an_export_that_lost_what_it_could_is_not_used_again),
-		TEST(an_export_that_grew_is_what_it_was),
-		TEST(sizes_that_no_disk_has_are_refused),
-		TEST(a_huge_export_is_a_huge_raw_disk),
-		TEST(an_export_to_be_read_is_not_opened_for_writing),
-		TEST(a_thread_that_may_not_begin_keeps_it_from_opening),
-		TEST(no_server_is_said_so),
-		TEST(a_dynamic_disk_grows_to_the_end_of_its_export),
+		BOTH(answers_without_sense_end_the_connection),
+		BOTH(a_request_waiting_for_a_server_can_be_cancelled),
+		BOTH(a_queue_can_end_with_a_server_that_says_nothing),
+		BOTH(unflushed_writes_are_bounded_by_flushes_of_our_own),
+		BOTH(writes_go_on_when_a_flush_of_our_own_failed),
+		BOTH(an_export_that_shrank_is_not_used_again),
+		BOTH(an_export_that_lost_what_it_could_is_not_used_again),
+		BOTH(an_export_that_grew_is_what_it_was),
+		BOTH(sizes_that_no_disk_has_are_refused),
+		BOTH(a_huge_export_is_a_huge_raw_disk),
+		BOTH(an_export_to_be_read_is_not_opened_for_writing),
+		BOTH(a_thread_that_may_not_begin_keeps_it_from_opening),
+		BOTH(no_server_is_said_so),
+		BOTH(a_dynamic_disk_grows_to_the_end_of_its_export),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

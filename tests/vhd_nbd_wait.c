@@ -384,21 +384,26 @@ static void a_server_s_disk_leaves_registered_memory_to_the_others(void **state)
 
 #define TEST(name) \
 	cmocka_unit_test_setup_teardown(name, nbdtest_set_up, nbdtest_tear_down)
+/* The same on connections that another process makes. */
+#define HANDED(name) \
+	{#name "_handed_over", name, nbdtest_set_up_handed, \
+	 nbdtest_tear_down, NULL}
+#define BOTH(name) TEST(name), HANDED(name)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_server_that_says_nothing_is_given_up),
-		TEST(the_next_connection_is_given_what_had_no_answer),
-		TEST(an_answer_starts_the_time_anew),
-		TEST(who_waits_for_ever_can_be_hurried),
-		TEST(a_closing_that_is_hurried_ends),
-		TEST(a_request_a_silent_server_has_ends_when_it_is_cancelled_and_hurried),
-		TEST(what_is_durable_is_not_written_over_by_what_was_before),
-		TEST(random_losses_undo_nothing_that_is_durable),
-		TEST(a_durable_write_after_a_lost_flush_of_our_own_fails),
-		TEST(a_flush_that_meets_a_dead_server_can_be_made_again),
-		TEST(a_server_s_disk_leaves_registered_memory_to_the_others),
+		BOTH(a_server_that_says_nothing_is_given_up),
+		BOTH(the_next_connection_is_given_what_had_no_answer),
+		BOTH(an_answer_starts_the_time_anew),
+		BOTH(who_waits_for_ever_can_be_hurried),
+		BOTH(a_closing_that_is_hurried_ends),
+		BOTH(a_request_a_silent_server_has_ends_when_it_is_cancelled_and_hurried),
+		BOTH(what_is_durable_is_not_written_over_by_what_was_before),
+		BOTH(random_losses_undo_nothing_that_is_durable),
+		BOTH(a_durable_write_after_a_lost_flush_of_our_own_fails),
+		BOTH(a_flush_that_meets_a_dead_server_can_be_made_again),
+		BOTH(a_server_s_disk_leaves_registered_memory_to_the_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

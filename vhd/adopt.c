@@ -5,10 +5,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fail.h"
 #include "image.h"
+#include "nbd.h"
 
 /* Whatever its offset, a write would go to the end. */
 static int appends(int fd, const char *path, struct vhd_err *err)
@@ -21,6 +23,25 @@ static int appends(int fd, const char *path, struct vhd_err *err)
 			"%.80s is open for appending (O_APPEND), and an image "
 			"is written to anywhere",
 			path);
+}
+
+/* Not a file but the end of a connector's. */
+static bool is_connector(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+static int medium_open(int fd, const char *path,
+		       const struct vhd_file_open *how,
+		       const struct vhd_nbd_opts *nbd, struct vhd_file *out,
+		       struct vhd_err *err)
+{
+	if (nbd && is_connector(fd))
+		return vhd_nbd_open_handed(fd, path, nbd, how->writable, out,
+					   err);
+	return vhd_file_adopt(fd, path, how, out, err);
 }
 
 /* `direct`: a second descriptor, taken whatever happens, or -1. */
@@ -50,7 +71,7 @@ static int open_layer(int fd, int direct, const char *path,
 	if (rc)
 		close(fd);
 	else
-		rc = vhd_file_adopt(fd, path, &how, &f, err);
+		rc = medium_open(fd, path, &how, opts->nbd, &f, err);
 	if (rc) {
 		if (direct >= 0)
 			close(direct);
@@ -107,6 +128,7 @@ int vhd_open_fds(const int *fds, unsigned count, const char *path,
 		close(fds[at]);
 	if (!rc)
 		rc = whole(last, err);
+	vhd_hurry(top, VHD_NBD_FOREVER); /* opening was bounded */
 	if (rc)
 		vhd_abandon(top);
 	else

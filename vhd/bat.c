@@ -110,6 +110,25 @@ static void count_used(struct vhd *img, struct scan *s, uint64_t start)
 	s->prev_end = start + stride_of(img);
 }
 
+/* What lies outside the file comes to lie inside as the file grows: over new
+ * blocks, and then it would be refused. An interrupted rebase leaves such a
+ * locator close behind the end: new blocks stay behind that place. Of one far
+ * away, or with a block where it begins, nothing is known: opening for
+ * writing refuses.
+ */
+void vhd_outside(struct vhd *img, const char *what, uint64_t off_bytes,
+		 uint64_t end_bytes)
+{
+	if (!img->across || off_bytes < img->across_off_bytes) {
+		img->across = what;
+		img->across_off_bytes = off_bytes;
+	}
+	if (end_bytes > img->info.file_bytes + VHD_OUTSIDE_ROOM_BYTES)
+		img->outside = what;
+	else if (end_bytes > img->alloc_end_bytes)
+		img->alloc_end_bytes = end_bytes;
+}
+
 /* Judge one entry by itself. `*usable` is false where an inspected image
  * shows a fault: the block then reads as missing.
  */

@@ -180,6 +180,15 @@ void vhd_chain_free(struct vhd *img)
 	}
 }
 
+void vhd_abandon(struct vhd *img)
+{
+	if (!img)
+		return;
+	vhd_chain_free(img);
+	vhd_file_close(&img->file);
+	vhd_image_free(img);
+}
+
 /* -------------------------------------------------------------- mapping -- */
 
 static uint64_t bounded(const struct vhd *layer, uint64_t sectors)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A check under way, and its parts. Private to vhd/check*.c.
  *
- *   check.c          opens, runs the parts in order, counts and tells
+ *   check.c          opens, runs the parts in order
+ *   check_tell.c     counts and tells what they find
  *   check_code.c     one row a finding: word, severity, Windows' code, and
  *                    which products refuse the file for it
  *   check_footer.c   both footers, by themselves and against each other
@@ -30,6 +31,7 @@ struct check {
 	uint32_t unaligned; /* of them */
 };
 
+/* check_tell.c */
 /* Tell a finding. `block` may be VHD_NO_BLOCK. */
 __attribute__((format(printf, 5, 6))) void check_tell(
 	struct check *c, enum vhd_finding_code code, uint64_t at_bytes,

@@ -10,25 +10,6 @@
 #include "fail.h"
 #include "filesys.h"
 
-uint64_t compact_length(uint64_t end_bytes)
-{
-	return (end_bytes + VHD_FOOTER_BYTES + VHD_ALIGN_BYTES - 1) &
-	       ~(uint64_t)(VHD_ALIGN_BYTES - 1);
-}
-
-int compact_tell(const struct compact *c, uint64_t pos, uint64_t total,
-		 struct vhd_err *err)
-{
-	uint64_t unit = c->img->blocked ? c->img->info.block_size_bytes : 1;
-
-	if (!c->opts->progress ||
-	    !c->opts->progress(c->opts->ctx, pos * unit, total * unit))
-		return 0;
-	return vhd_fail(err, -ECANCELED, VHD_WHY_CANCELLED, 0,
-			"ended early; the image is whole, and running it "
-			"again goes on");
-}
-
 static_assert(VHD_BLOCK_BYTES_MAX / VHD_SECTOR_BYTES / 8 <= COMPACT_BUF_BYTES,
 	      "a bitmap fits the buffer");
 

@@ -35,6 +35,7 @@ struct compact {
 	uint64_t table_to_bytes; /* 0: it stays */
 };
 
+/* compact_tell.c. -ECANCELED: the caller has had enough. */
 int compact_tell(const struct compact *c, uint64_t pos, uint64_t total,
 		 struct vhd_err *err);
 
@@ -61,9 +62,6 @@ int compact_put(const struct vhd_file *f, const uint8_t *buf, uint64_t len,
 int compact_copy(struct compact *c, const struct vhd_file *out,
 		 struct vhd_err *err);
 int compact_punch(struct compact *c, struct vhd_err *err);
-
-/* The length of a file whose last part ends at `end_bytes`. */
-uint64_t compact_length(uint64_t end_bytes);
 
 /* The seams for tests. */
 int vhd_compact_file(const struct vhd_file *f,

@@ -194,7 +194,7 @@ static int write_metadata(struct copy *y, uint64_t table_at,
 {
 	const struct vhd *img = y->c->img;
 	struct vhd_footer_wire f = img->footer;
-	uint64_t len = compact_length(y->end_bytes);
+	uint64_t len = vhd_length_for(y->end_bytes);
 	int rc = put(y, y->table, y->table_bytes, table_at, err);
 
 	if (!rc && y->c->l.batmap.there)

@@ -176,7 +176,7 @@ int compact_plan(struct compact *c, struct vhd_err *err)
 	plan_table(c); /* now there may be nothing but the table at the end */
 	c->result->blocks_moved = c->move_count;
 	c->result->table_moved = c->table_to_bytes != 0;
-	c->result->new_file_bytes = compact_length(end_then(c));
+	c->result->new_file_bytes = vhd_length_for(end_then(c));
 	return 0;
 }
 

@@ -79,8 +79,7 @@ static int descriptors_make(struct nbd_engine *e, struct vhd_err *err)
 			"cannot wait for NBD servers: %s", vhd_errno_text(rc));
 }
 
-int vhd_engine_nbd_wrap(const struct vhd_engine_ops *inner, void *inner_state,
-			uint32_t depth, void **state, struct vhd_err *err)
+int vhd_engine_nbd_prepare(void **spare, struct vhd_err *err)
 {
 	struct nbd_engine *e = calloc(1, sizeof(*e));
 	int rc;
@@ -88,19 +87,35 @@ int vhd_engine_nbd_wrap(const struct vhd_engine_ops *inner, void *inner_state,
 	if (!e)
 		return vhd_fail_nomem(err, sizeof(*e), "the nbd engine");
 	e->event_fd = e->epoll_fd = e->wake_fd = -1;
+	pthread_mutex_init(&e->lock, NULL);
+	pthread_cond_init(&e->came, NULL);
+	rc = descriptors_make(e, err);
+	if (rc)
+		engine_free(e);
+	else
+		*spare = e;
+	return rc;
+}
+
+void vhd_engine_nbd_discard(void *spare)
+{
+	if (spare)
+		engine_free(spare);
+}
+
+int vhd_engine_nbd_wrap(void *spare, const struct vhd_engine_ops *inner,
+			void *inner_state, uint32_t depth, void **state,
+			struct vhd_err *err)
+{
+	struct nbd_engine *e = spare;
+
+	e->places = calloc(depth, sizeof(*e->places));
+	if (!e->places)
+		return vhd_fail_nomem(err, depth * sizeof(*e->places),
+				      "the nbd engine");
 	e->inner = inner;
 	e->inner_state = inner_state;
 	e->depth = depth;
-	pthread_mutex_init(&e->lock, NULL);
-	pthread_cond_init(&e->came, NULL);
-	e->places = calloc(depth, sizeof(*e->places));
-	rc = e->places ? descriptors_make(e, err)
-		       : vhd_fail_nomem(err, depth * sizeof(*e->places),
-					"the nbd engine");
-	if (rc) {
-		engine_free(e);
-		return rc;
-	}
 	for (uint32_t i = 0; i < depth; i++) {
 		e->places[i].next = e->free;
 		e->places[i].e = e;
@@ -353,6 +368,11 @@ static int wake_place(struct nbd_engine *e, int wake_fd)
 		return -errno;
 	e->wake_fd = wake_fd;
 	return 0;
+}
+
+int vhd_engine_nbd_watch(void *spare, int wake_fd)
+{
+	return wake_fd < 0 ? 0 : wake_place(spare, wake_fd);
 }
 
 static int nbd_wait(void *state, int wake_fd, int timeout_ms)

@@ -12,8 +12,17 @@
  */
 extern const struct vhd_engine_ops vhd_engine_nbd;
 
-int vhd_engine_nbd_wrap(const struct vhd_engine_ops *inner, void *inner_state,
-			uint32_t depth, void **state, struct vhd_err *err);
+/* The descriptors that it needs, which may be made long before. */
+int vhd_engine_nbd_prepare(void **spare, struct vhd_err *err);
+void vhd_engine_nbd_discard(void *spare); /* may be NULL */
+/* Where the queue waits for `wake_fd`, so that the engine can do so later. A
+ * system call only where it is another one than before.
+ */
+int vhd_engine_nbd_watch(void *spare, int wake_fd);
+/* Takes `spare` unless it fails. */
+int vhd_engine_nbd_wrap(void *spare, const struct vhd_engine_ops *inner,
+			void *inner_state, uint32_t depth, void **state,
+			struct vhd_err *err);
 /* What it is around. */
 const struct vhd_engine_ops *vhd_engine_nbd_inner(void *state,
 						  void **inner_state);

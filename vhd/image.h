@@ -167,7 +167,8 @@ int vhd_batmap_find(struct vhd *img, struct vhd_range *ranges, unsigned *count,
  * they come to be without being full.
  */
 int vhd_batmap_writable(const struct vhd *img, struct vhd_err *err);
-/* create.c: the footer of such an image, once the options are found good. */
+/* create_write.c: the footer of such an image, once the options are found good.
+ */
 int vhd_create_footer(const struct vhd_create_opts *opts,
 		      struct vhd_footer_wire *w, struct vhd_err *err);
 
@@ -180,7 +181,7 @@ struct vhd_range {
 };
 
 /* Metadata that would be `outside`, as its place ends behind the end of the
- * file; open.c. Up to this far, new blocks leave it its place; if blocks of
+ * file. Up to this far, new blocks leave it its place; if blocks of
  * the file have taken its place, bat.c makes it `outside`.
  */
 #define VHD_OUTSIDE_ROOM_BYTES (1ull << 20)
@@ -216,19 +217,43 @@ static inline uint32_t vhd_block_sectors(const struct vhd *img)
 	return 1u << img->block_shift;
 }
 
+static inline uint64_t vhd_aligned(uint64_t bytes)
+{
+	return (bytes + VHD_ALIGN_BYTES - 1) & ~(uint64_t)(VHD_ALIGN_BYTES - 1);
+}
+
+/* The length of a file whose last part ends at `end_bytes`: the footer follows.
+ * Callers pass numbers below VHD_FILE_BYTES_MAX, far from wrapping.
+ */
+static inline uint64_t vhd_length_for(uint64_t end_bytes)
+{
+	return vhd_aligned(end_bytes + VHD_FOOTER_BYTES);
+}
+
 /* Where a block's data starts. */
 static inline uint64_t vhd_block_data(const struct vhd *img, uint32_t entry)
 {
 	return (uint64_t)entry * VHD_SECTOR_BYTES + img->info.bitmap_bytes;
 }
 
-/* open.c: everything but the file, of this layer only. */
+/* image_life.c. `img` is all zero; the file stays the caller's until it is open. */
+void vhd_image_init(struct vhd *img, const struct vhd_file *f,
+		    const struct vhd_open_opts *opts);
+/* NULL: no memory. */
+struct vhd *vhd_image_new(const struct vhd_file *f,
+			  const struct vhd_open_opts *opts);
+/* All but the file, the path and the memory of `img` itself. */
+void vhd_image_fini(struct vhd *img);
+/* Everything but the file, of this layer only. */
 void vhd_image_free(struct vhd *img);
+
+/* open_file.c. -EINVAL. */
+int vhd_open_check(const struct vhd_open_opts *opts, struct vhd_err *err);
 /* Forget what is known of the file and read it anew, in the same place. No
  * differencing disk. Where that fails nothing can be read or written any more.
  */
 int vhd_image_again(struct vhd *img, struct vhd_err *err);
-/* Commit what was written and give the file its final length, as closing does;
+/* open.c. Commit what was written and give the file its final length, as closing does;
  * nothing is released.
  */
 int vhd_finish(struct vhd *img, struct vhd_err *err);
@@ -258,10 +283,8 @@ int vhd_resolve(struct vhd *img, uint64_t lba, uint64_t sectors,
 /* parent.c. Find, open and link all parents of `top`, opened at `path`. */
 int vhd_parents_open(struct vhd *top, const char *path,
 		     const struct vhd_open_opts *opts, struct vhd_err *err);
-/* Open and link the parent that the caller names, with its own parents. */
-int vhd_parent_open_named(struct vhd *top, const char *path,
-			  const struct vhd_open_opts *opts,
-			  struct vhd_err *err);
+/* Keep where `img` was opened; a server's URI as it is. -errno. */
+int vhd_path_note(struct vhd *img, const char *path);
 
 /* bitmap.c. `entry` is the block's place. Tells whether sector `in` of the
  * block is valid and how many of the `n` sectors from there agree with it.

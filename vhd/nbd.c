@@ -217,6 +217,8 @@ static int export_size(void *state, uint64_t *len)
 
 static void export_free(struct vhd_nbd *n)
 {
+	if (n->how.handed)
+		close(n->how.connector_fd);
 	if (n->event_fd >= 0)
 		close(n->event_fd);
 	vhd_nbd_keep_clear(n);
@@ -268,8 +270,9 @@ static struct vhd_nbd *export_new(const char *uri, const struct nbd_how *how)
 		return NULL;
 	n->how = *how;
 	n->kept_end = &n->kept;
-	n->event_fd = -1;
-	n->hurry_ms = n->limit_ms = VHD_NBD_FOREVER;
+	n->event_fd = n->line.fd = -1;
+	n->hurry_ms = n->limit_ms =
+		how->handed ? NBD_HANDED_MS : VHD_NBD_FOREVER;
 	if (!n->how.answer_ms)
 		n->how.answer_ms = VHD_NBD_ANSWER_MS;
 	pthread_mutex_init(&n->lock, NULL);
@@ -278,6 +281,7 @@ static struct vhd_nbd *export_new(const char *uri, const struct nbd_how *how)
 	n->uri = strdup(uri);
 	if (n->uri)
 		return n;
+	n->how.handed = false; /* the caller has it still */
 	export_free(n);
 	return NULL;
 }
@@ -302,8 +306,11 @@ int vhd_nbd_open(const char *uri, const struct nbd_how *how,
 	struct vhd_nbd *n = export_new(uri, how);
 	int rc;
 
-	if (!n)
+	if (!n) {
+		if (how->handed)
+			close(how->connector_fd);
 		return vhd_fail_nomem(err, sizeof(*n), "an NBD connection");
+	}
 	n->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (n->event_fd < 0) {
 		rc = -errno;
@@ -321,17 +328,35 @@ int vhd_nbd_open(const char *uri, const struct nbd_how *how,
 	return 0;
 }
 
-int vhd_nbd_open_as(const char *uri, const struct vhd_nbd_opts *opts,
-		    bool writable, struct vhd_file *out, struct vhd_err *err)
+static struct nbd_how how_of(const struct vhd_nbd_opts *opts, bool writable)
 {
-	const struct nbd_how how = {
+	return (struct nbd_how){
 		.reconnect_ms = opts->reconnect_ms ? opts->reconnect_ms
 						   : VHD_NBD_RECONNECT_MS,
 		.answer_ms = opts->answer_ms,
 		.writable = writable,
 		.thread_begins = opts->thread_begins,
 		.thread_arg = opts->thread_arg,
+		.tell = opts->tell,
+		.tell_arg = opts->tell_arg,
 	};
+}
+
+int vhd_nbd_open_as(const char *uri, const struct vhd_nbd_opts *opts,
+		    bool writable, struct vhd_file *out, struct vhd_err *err)
+{
+	const struct nbd_how how = how_of(opts, writable);
 
 	return vhd_nbd_open(uri, &how, out, err);
+}
+
+int vhd_nbd_open_handed(int fd, const char *name,
+			const struct vhd_nbd_opts *opts, bool writable,
+			struct vhd_file *out, struct vhd_err *err)
+{
+	struct nbd_how how = how_of(opts, writable);
+
+	how.handed = true;
+	how.connector_fd = fd;
+	return vhd_nbd_open(name, &how, out, err);
 }

@@ -13,6 +13,8 @@
  *   nbd_run.c     the thread: requests come, are sent and answered
  *   nbd_part.c    what of a request is one command, and its bytes
  *   nbd_keep.c    writes that were acknowledged and not flushed yet
+ *   nbd_hand.c    connections that another process makes: nbd_connector.c
+ *   nbd_line.c    ... and what is said on them
  *   engine_nbd.c  a queue's operations, beside those of its own engine
  *
  * A lost connection. Reads, writes, zeros and flushes that were not answered
@@ -93,7 +95,20 @@ struct nbd_req {
 	bool own;	     /* a flush, or a kept write, of ours */
 	bool kept;	     /* the latter */
 	bool counted;	     /* in writing_bytes */
+	uint64_t cookie;     /* nbd_line.c's: the command's number */
 };
+
+/* What a server said of an export, not judged yet. */
+struct nbd_raw {
+	int64_t size_bytes, min_bytes, max_bytes; /* negative: unusable */
+	uint32_t flags;
+};
+
+#define NBD_RAW_READ_ONLY 1u
+#define NBD_RAW_FLUSH	  2u
+#define NBD_RAW_FUA	  4u
+#define NBD_RAW_ZERO	  8u
+#define NBD_RAW_FAST_ZERO 16u
 
 /* Facts about an export. */
 struct nbd_facts {
@@ -124,12 +139,33 @@ struct nbd_kept {
 	uint8_t data[];
 };
 
+/* A connection that was handed over: see nbd_line.c. */
+#define NBD_REQUEST_BYTES 28u
+#define NBD_REPLY_BYTES	  16u
+
+struct nbd_line {
+	int fd; /* or -1 */
+	bool dead;
+	uint64_t cookie; /* the last that was given */
+	struct nbd_req *sending;
+	uint64_t out_bytes; /* of that one */
+	uint8_t head[NBD_REQUEST_BYTES];
+	uint8_t reply[NBD_REPLY_BYTES];
+	size_t reply_bytes;
+	struct nbd_req *reading; /* its data comes next, or NULL */
+	uint64_t in_bytes;	 /* of that */
+};
+
 struct nbd_how {
 	uint32_t reconnect_ms; /* these two: VHD_NBD_FOREVER: no limit */
 	uint32_t answer_ms;
 	bool writable;
 	int (*thread_begins)(void *arg, struct vhd_err *err);
 	void *thread_arg;
+	void (*tell)(void *arg, const char *line); /* or NULL */
+	void *tell_arg;
+	bool handed;	  /* connections come from ... */
+	int connector_fd; /* ... here, which is taken */
 	/* The seam for tests: a connected socket, or a negative errno, instead
 	 * of what the URI says; called for each connection.
 	 */
@@ -163,6 +199,11 @@ struct vhd_nbd {
 
 	/* the thread's own */
 	struct nbd_handle *h;
+	struct nbd_line line;	  /* in its place, where handed over */
+	uint32_t hand_number;	  /* of the last question */
+	int hand_failed;	  /* asking did: a negative errno */
+	struct vhd_err why;	  /* there is no connection */
+	bool told_lost, told_dead;
 	enum nbd_state state;
 	int64_t due_ms;
 	uint32_t limit_ms; /* hurry_ms, as last seen */
@@ -246,6 +287,14 @@ int vhd_nbd_open(const char *uri, const struct nbd_how *how,
 /* The same as a caller of the library has it. */
 int vhd_nbd_open_as(const char *uri, const struct vhd_nbd_opts *opts,
 		    bool writable, struct vhd_file *out, struct vhd_err *err);
+/* The same, with connections from the other end of `fd`, which is taken whatever
+ * happens: a vhd_nbd_connector. `name` is for messages. Until vhd_nbd_hurry
+ * says otherwise nothing waits longer than NBD_HANDED_MS.
+ */
+#define NBD_HANDED_MS 8000u
+int vhd_nbd_open_handed(int fd, const char *name,
+			const struct vhd_nbd_opts *opts, bool writable,
+			struct vhd_file *out, struct vhd_err *err);
 /* The export under a file, or NULL. */
 struct vhd_nbd *vhd_nbd_of(const struct vhd_file *f);
 
@@ -286,8 +335,30 @@ void vhd_nbd_link_turn(struct vhd_nbd *n, short revents);
 short vhd_nbd_link_events(const struct vhd_nbd *n, int *fd);
 /* Send off what is not sent of a disconnection, for a little time. */
 void vhd_nbd_link_bye(struct vhd_nbd *n);
+/* Connect to a server for somebody else, which talks to it in the simple form;
+ * the caller closes `*h`.
+ */
+int vhd_nbd_dial(const char *uri, uint32_t timeout_ms, struct nbd_handle **h,
+		 struct nbd_raw *raw, struct vhd_err *err);
 /* Connect for the first time. */
 int vhd_nbd_link_first(struct vhd_nbd *n, struct vhd_err *err);
+
+/* nbd_hand.c; the thread's, before there is one the opener's. */
+/* Ask for a connection. 0, or -EPIPE and the like: nobody will answer. */
+int vhd_nbd_hand_ask(struct vhd_nbd *n, uint32_t timeout_ms);
+/* 0: it is there; -EAGAIN: no answer yet; else why there is none. */
+int vhd_nbd_hand_look(struct vhd_nbd *n, struct nbd_raw *raw,
+		      struct vhd_err *err);
+
+/* nbd_line.c; likewise. */
+void vhd_nbd_line_begin(struct vhd_nbd *n, int fd); /* takes it */
+void vhd_nbd_line_close(struct vhd_nbd *n);
+/* Say goodbye, as far as that is possible at once. */
+void vhd_nbd_line_bye(struct vhd_nbd *n);
+/* Send what is the last of `sent`, at once or later. 0, or -ENOTCONN. */
+int vhd_nbd_line_issue(struct vhd_nbd *n, struct nbd_req *r);
+/* What poll found; answered requests go to `answered`. */
+void vhd_nbd_line_turn(struct vhd_nbd *n, bool in, bool out);
 
 /* nbd_run.c */
 int vhd_nbd_run_start(struct vhd_nbd *n, struct vhd_err *err);

@@ -27,6 +27,20 @@
 #define PROBES	      3
 #define UNACKED_MS    20000u
 
+/* Where headers may be of more than one form: only of the oldest one. */
+#ifdef LIBNBD_HAVE_NBD_SET_REQUEST_EXTENDED_HEADERS
+static int headers_simple(struct nbd_handle *h)
+{
+	return nbd_set_request_extended_headers(h, false);
+}
+#else
+static int headers_simple(struct nbd_handle *h)
+{
+	(void)h;
+	return 0;
+}
+#endif
+
 int64_t vhd_nbd_now_ms(void)
 {
 	struct timespec ts;
@@ -68,9 +82,13 @@ static int connect_begin(struct vhd_nbd *n, struct nbd_handle *h)
 
 void vhd_nbd_link_begin(struct vhd_nbd *n, uint32_t timeout_ms)
 {
-	n->h = nbd_create();
 	n->state = NBD_LINKING;
 	n->due_ms = vhd_nbd_now_ms() + timeout_ms;
+	if (n->how.handed) {
+		n->hand_failed = vhd_nbd_hand_ask(n, timeout_ms);
+		return;
+	}
+	n->h = nbd_create();
 	if (!n->h)
 		return; /* seen as broken by vhd_nbd_link_look */
 	/* The URI may name files of keys: it is the user's own. */
@@ -82,27 +100,44 @@ void vhd_nbd_link_begin(struct vhd_nbd *n, uint32_t timeout_ms)
 
 void vhd_nbd_link_close(struct vhd_nbd *n)
 {
-	nbd_close(n->h);
+	/* The library need not be there where connections are handed over. */
+	if (n->how.handed)
+		vhd_nbd_line_close(n);
+	else
+		nbd_close(n->h);
 	n->h = NULL;
 }
 
 /* ------------------------------------------------------------- judging -- */
 
-static int facts_read(struct nbd_handle *h, struct nbd_facts *f,
-		      struct vhd_err *err)
+static void raw_read(struct nbd_handle *h, struct nbd_raw *raw)
 {
-	int64_t size = nbd_get_size(h);
-	int64_t min = nbd_get_block_size(h, LIBNBD_SIZE_MINIMUM);
-	int64_t max = nbd_get_block_size(h, LIBNBD_SIZE_MAXIMUM);
+	*raw = (struct nbd_raw){
+		.size_bytes = nbd_get_size(h),
+		.min_bytes = nbd_get_block_size(h, LIBNBD_SIZE_MINIMUM),
+		.max_bytes = nbd_get_block_size(h, LIBNBD_SIZE_MAXIMUM),
+	};
+	raw->flags = (nbd_is_read_only(h) > 0 ? NBD_RAW_READ_ONLY : 0) |
+		     (nbd_can_flush(h) > 0 ? NBD_RAW_FLUSH : 0) |
+		     (nbd_can_fua(h) > 0 ? NBD_RAW_FUA : 0) |
+		     (nbd_can_zero(h) > 0 ? NBD_RAW_ZERO : 0) |
+		     (nbd_can_fast_zero(h) > 0 ? NBD_RAW_FAST_ZERO : 0);
+}
 
-	if (size < 0)
-		return link_fail(err, "the export's size is unusable");
-	if (min > VHD_SECTOR_BYTES)
+static int facts_judge(const struct nbd_raw *raw, struct nbd_facts *f,
+		       struct vhd_err *err)
+{
+	int64_t max = raw->max_bytes;
+
+	if (raw->size_bytes < 0)
+		return vhd_fail(err, -EOVERFLOW, VHD_WHY_SERVER, 0,
+				"the export's size is unusable");
+	if (raw->min_bytes > VHD_SECTOR_BYTES)
 		return vhd_fail(err, -ENOTSUP, VHD_WHY_SERVER, 0,
 				"the server takes no less than %lld bytes at "
 				"once, a disk's sector has 512; nbdkit's "
 				"blocksize filter helps",
-				(long long)min);
+				(long long)raw->min_bytes);
 	if (max <= 0 || max > NBD_PART_BYTES)
 		max = NBD_PART_BYTES;
 	if (max < 4096)
@@ -111,13 +146,13 @@ static int facts_read(struct nbd_handle *h, struct nbd_facts *f,
 				"once",
 				(long long)max);
 	*f = (struct nbd_facts){
-		.size_bytes = (uint64_t)size,
+		.size_bytes = (uint64_t)raw->size_bytes,
 		.max_bytes = (uint32_t)max & ~(VHD_SECTOR_BYTES - 1),
-		.read_only = nbd_is_read_only(h) > 0,
-		.can_flush = nbd_can_flush(h) > 0,
-		.can_fua = nbd_can_fua(h) > 0,
-		.can_zero = nbd_can_zero(h) > 0,
-		.fast_zero = nbd_can_fast_zero(h) > 0,
+		.read_only = raw->flags & NBD_RAW_READ_ONLY,
+		.can_flush = raw->flags & NBD_RAW_FLUSH,
+		.can_fua = raw->flags & NBD_RAW_FUA,
+		.can_zero = raw->flags & NBD_RAW_ZERO,
+		.fast_zero = raw->flags & NBD_RAW_FAST_ZERO,
 	};
 	return 0;
 }
@@ -146,15 +181,13 @@ static const char *taken_back(const struct vhd_nbd *n,
 }
 
 /* A host that is gone says nothing: have the kernel ask, and give up. */
-static void watch_peer(const struct vhd_nbd *n)
+static void watch_peer(const char *uri, int fd)
 {
-	int fd = nbd_aio_get_fd(n->h);
 	static const int on = 1, after = PROBE_AFTER_S, every = PROBE_EVERY_S,
 			 probes = PROBES;
 	static const unsigned unacked = UNACKED_MS;
 
-	if (n->how.socket || (strncmp(n->uri, "nbd://", 6) != 0 &&
-			      strncmp(n->uri, "nbds://", 7) != 0))
+	if (strncmp(uri, "nbd://", 6) != 0 && strncmp(uri, "nbds://", 7) != 0)
 		return; /* not TCP */
 	/* Without them a loss is only seen later. */
 	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
@@ -167,17 +200,23 @@ static void watch_peer(const struct vhd_nbd *n)
 			 sizeof(unacked));
 }
 
-static bool gone(struct nbd_handle *h)
+static bool broken(struct nbd_handle *h)
 {
 	return !h || nbd_aio_is_dead(h) > 0 || nbd_aio_is_closed(h) > 0;
 }
 
-static bool came_up(struct vhd_nbd *n, struct vhd_err *err)
+static bool gone(const struct vhd_nbd *n)
+{
+	return n->how.handed ? n->line.fd < 0 || n->line.dead : broken(n->h);
+}
+
+static bool came_up(struct vhd_nbd *n, const struct nbd_raw *raw,
+		    struct vhd_err *err)
 {
 	bool first = !n->facts.max_bytes;
 	const char *worse = NULL;
 	struct nbd_facts now;
-	int rc = facts_read(n->h, &now, err);
+	int rc = facts_judge(raw, &now, err);
 
 	if (!rc && first)
 		n->facts = now;
@@ -186,7 +225,9 @@ static bool came_up(struct vhd_nbd *n, struct vhd_err *err)
 	if (worse)
 		rc = vhd_fail(err, -ENOTCONN, VHD_WHY_SERVER, 0, "%s", worse);
 	if (!rc) {
-		watch_peer(n);
+		/* of one handed over, its maker did it; a test's is none */
+		if (!n->how.handed && !n->how.socket)
+			watch_peer(n->uri, nbd_aio_get_fd(n->h));
 		n->state = NBD_UP;
 		return true;
 	}
@@ -197,20 +238,45 @@ static bool came_up(struct vhd_nbd *n, struct vhd_err *err)
 
 bool vhd_nbd_link_broke(const struct vhd_nbd *n)
 {
-	return n->state == NBD_UP && gone(n->h);
+	return n->state == NBD_UP && gone(n);
+}
+
+/* 0: there is a connection; -EAGAIN: not yet; else why there is none. */
+static int handle_look(const struct vhd_nbd *n, struct nbd_raw *raw,
+		       struct vhd_err *err)
+{
+	if (broken(n->h))
+		return link_fail(err, "cannot connect");
+	if (nbd_aio_is_ready(n->h) <= 0)
+		return -EAGAIN;
+	raw_read(n->h, raw);
+	return 0;
+}
+
+static int handed_look(struct vhd_nbd *n, struct nbd_raw *raw,
+		       struct vhd_err *err)
+{
+	if (n->hand_failed)
+		return vhd_fail(err, n->hand_failed, VHD_WHY_SERVER, 0,
+				"nobody connects to it for this guest any "
+				"more");
+	return vhd_nbd_hand_look(n, raw, err);
 }
 
 bool vhd_nbd_link_look(struct vhd_nbd *n, struct vhd_err *err)
 {
+	struct nbd_raw raw;
+	int rc;
+
 	if (n->state != NBD_LINKING)
 		return false;
-	if (n->h && nbd_aio_is_ready(n->h) > 0)
-		return came_up(n, err);
-	if (!gone(n->h) && vhd_nbd_now_ms() < n->due_ms)
+	rc = n->how.handed ? handed_look(n, &raw, err)
+			   : handle_look(n, &raw, err);
+	if (rc == 0)
+		return came_up(n, &raw, err);
+	if (rc == -EAGAIN && vhd_nbd_now_ms() < n->due_ms)
 		return false;
-	if (gone(n->h))
-		link_fail(err, "cannot connect");
-	else
+	if (rc == -EAGAIN)
 		vhd_fail(err, -ETIMEDOUT, VHD_WHY_SERVER, 0,
 			 "cannot connect: no answer");
 	vhd_nbd_link_close(n);
@@ -220,12 +286,26 @@ bool vhd_nbd_link_look(struct vhd_nbd *n, struct vhd_err *err)
 
 /* ------------------------------------------------------------- turning -- */
 
+static short line_events(const struct vhd_nbd *n, int *fd)
+{
+	if (n->state == NBD_LINKING) {
+		*fd = n->hand_failed ? -1 : n->how.connector_fd;
+		return POLLIN;
+	}
+	if (gone(n))
+		return 0;
+	*fd = n->line.fd;
+	return n->line.sending ? POLLIN | POLLOUT : POLLIN;
+}
+
 short vhd_nbd_link_events(const struct vhd_nbd *n, int *fd)
 {
 	unsigned dir;
 
 	*fd = -1;
-	if (gone(n->h))
+	if (n->how.handed)
+		return line_events(n, fd);
+	if (gone(n))
 		return 0;
 	*fd = nbd_aio_get_fd(n->h);
 	dir = nbd_aio_get_direction(n->h);
@@ -236,33 +316,45 @@ short vhd_nbd_link_events(const struct vhd_nbd *n, int *fd)
 /* libnbd must not be told of bytes that are not there: it would wait for them
  * and send nothing until then.
  */
-static bool readable(struct vhd_nbd *n)
+static bool readable(struct nbd_handle *h)
 {
 	struct pollfd p = {.events = POLLIN};
 
-	if (gone(n->h) || !(nbd_aio_get_direction(n->h) &
-			    LIBNBD_AIO_DIRECTION_READ))
+	if (broken(h) ||
+	    !(nbd_aio_get_direction(h) & LIBNBD_AIO_DIRECTION_READ))
 		return false;
-	p.fd = nbd_aio_get_fd(n->h);
+	p.fd = nbd_aio_get_fd(h);
 	return poll(&p, 1, 0) > 0;
+}
+
+#define BAD (POLLERR | POLLHUP | POLLNVAL)
+
+static void handle_turn(struct nbd_handle *h, short revents)
+{
+	int turns = 0;
+
+	if (broken(h))
+		return;
+	if (revents & (POLLOUT | BAD) &&
+	    nbd_aio_get_direction(h) & LIBNBD_AIO_DIRECTION_WRITE)
+		(void)nbd_aio_notify_write(h);
+	if (!(revents & (POLLIN | BAD)))
+		return;
+	/* One call takes one answer: go on while there are more. */
+	do
+		(void)nbd_aio_notify_read(h);
+	while (++turns < TURNS && readable(h));
 }
 
 void vhd_nbd_link_turn(struct vhd_nbd *n, short revents)
 {
-	const short bad = POLLERR | POLLHUP | POLLNVAL;
-	int turns = 0;
-
-	if (!revents || gone(n->h))
+	if (!revents)
 		return;
-	if (revents & (POLLOUT | bad) && nbd_aio_get_direction(n->h) &
-						 LIBNBD_AIO_DIRECTION_WRITE)
-		(void)nbd_aio_notify_write(n->h);
-	if (!(revents & (POLLIN | bad)))
-		return;
-	/* One call takes one answer: go on while there are more. */
-	do
-		(void)nbd_aio_notify_read(n->h);
-	while (++turns < TURNS && readable(n));
+	if (!n->how.handed)
+		handle_turn(n->h, revents);
+	else if (!gone(n))
+		vhd_nbd_line_turn(n, revents & (POLLIN | BAD),
+				  revents & POLLOUT);
 }
 
 static void turn_once(struct vhd_nbd *n, int timeout_ms)
@@ -278,11 +370,82 @@ void vhd_nbd_link_bye(struct vhd_nbd *n)
 {
 	int64_t until = vhd_nbd_now_ms() + BYE_MS;
 
-	if (n->state == NBD_UP && !gone(n->h))
+	if (n->how.handed)
+		vhd_nbd_line_bye(n);
+	else if (n->state == NBD_UP && !gone(n))
 		(void)nbd_aio_disconnect(n->h, 0);
-	while (n->state == NBD_UP && !gone(n->h) && vhd_nbd_now_ms() < until)
+	while (!n->how.handed && n->state == NBD_UP && !gone(n) &&
+	       vhd_nbd_now_ms() < until)
 		turn_once(n, 100);
 	vhd_nbd_link_close(n);
+}
+
+/* ----------------------------------------------------- for somebody else -- */
+
+static int dial_begin(struct nbd_handle *h, const char *uri)
+{
+	return nbd_set_request_structured_replies(h, false) < 0 ||
+			       headers_simple(h) < 0 ||
+			       nbd_set_uri_allow_local_file(h, true) < 0 ||
+			       nbd_aio_connect_uri(h, uri) < 0
+		       ? -1
+		       : 0;
+}
+
+static void dial_turn(struct nbd_handle *h)
+{
+	unsigned dir = nbd_aio_get_direction(h);
+	struct pollfd p = {
+		.fd = nbd_aio_get_fd(h),
+		.events = (short)((dir & LIBNBD_AIO_DIRECTION_READ ? POLLIN
+								   : 0) |
+				  (dir & LIBNBD_AIO_DIRECTION_WRITE ? POLLOUT
+								    : 0)),
+	};
+
+	if (poll(&p, 1, 100) > 0)
+		handle_turn(h, p.revents);
+}
+
+static int dial(struct nbd_handle *h, const char *uri, uint32_t timeout_ms,
+		struct vhd_err *err)
+{
+	int64_t until = vhd_nbd_now_ms() + timeout_ms;
+
+	if (dial_begin(h, uri) < 0)
+		return link_fail(err, "cannot connect");
+	while (nbd_aio_is_ready(h) <= 0) {
+		if (broken(h))
+			return link_fail(err, "cannot connect");
+		if (vhd_nbd_now_ms() >= until)
+			return vhd_fail(err, -ETIMEDOUT, VHD_WHY_SERVER, 0,
+					"cannot connect: no answer");
+		dial_turn(h);
+	}
+	if (nbd_get_structured_replies_negotiated(h) <= 0)
+		return 0;
+	return vhd_fail(err, -ENOTSUP, VHD_WHY_SERVER, 0,
+			"the server was told more than simple replies would "
+			"do");
+}
+
+int vhd_nbd_dial(const char *uri, uint32_t timeout_ms, struct nbd_handle **out,
+		 struct nbd_raw *raw, struct vhd_err *err)
+{
+	struct nbd_handle *h = nbd_create();
+	int rc;
+
+	if (!h)
+		return link_fail(err, "cannot connect");
+	rc = dial(h, uri, timeout_ms, err);
+	if (rc) {
+		nbd_close(h);
+		return rc;
+	}
+	raw_read(h, raw);
+	watch_peer(uri, nbd_aio_get_fd(h));
+	*out = h;
+	return 0;
 }
 
 /* --------------------------------------------------------- the first one -- */
@@ -307,14 +470,15 @@ int vhd_nbd_link_first(struct vhd_nbd *n, struct vhd_err *err)
 {
 	struct vhd_err why = {.code = -ECONNREFUSED};
 
-	vhd_nbd_link_begin(n, FIRST_MS);
+	vhd_nbd_link_begin(n, n->how.handed ? NBD_HANDED_MS : FIRST_MS);
 	/* What libnbd says of a failure is lost with its next call. */
-	if (!n->h)
+	if (!n->h && !n->how.handed)
 		link_fail(&why, "cannot connect");
-	while (n->state == NBD_LINKING && n->h && !vhd_nbd_link_look(n, &why))
+	while (n->state == NBD_LINKING && (n->h || n->how.handed) &&
+	       !vhd_nbd_link_look(n, &why))
 		turn_once(n, 100);
 	if (n->state == NBD_UP)
-		return note_peer(n, err);
+		return n->h ? note_peer(n, err) : 0;
 	if (err)
 		*err = why;
 	return why.code;

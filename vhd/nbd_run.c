@@ -13,6 +13,7 @@
  */
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -25,6 +26,7 @@
 #define AGAIN_MS       1000u
 #define BACKOFF_MIN_MS 100u
 #define BACKOFF_MAX_MS 1000u
+#define TELL_MS	       2000
 
 /* ------------------------------------------------------------- the end -- */
 
@@ -49,6 +51,12 @@ static void end_all(struct vhd_nbd *n, struct nbd_list *l, int64_t res)
 
 /* ------------------------------------------------------------- sending -- */
 
+/* It says, when it is answered, that something is durable. */
+static bool is_flush(const struct nbd_req *r)
+{
+	return r->op == NBD_FLUSH || r->flushing;
+}
+
 static int answered(void *user, int *error)
 {
 	struct nbd_req *r = user;
@@ -68,10 +76,8 @@ static int64_t issue(struct vhd_nbd *n, struct nbd_req *r)
 	uint32_t fua =
 		r->fua && n->facts.can_fua ? LIBNBD_CMD_FLAG_FUA : 0;
 
-	if (r->op == NBD_FLUSH || r->flushing) {
-		r->mark = n->kept_seq;
+	if (is_flush(r))
 		return nbd_aio_flush(n->h, cb, 0);
-	}
 	switch (r->op) {
 	case NBD_READ:
 		return nbd_aio_pread(n->h, r->buf, r->part_bytes, r->off_bytes,
@@ -87,16 +93,29 @@ static int64_t issue(struct vhd_nbd *n, struct nbd_req *r)
 	}
 }
 
+static int send_handed(struct vhd_nbd *n, struct nbd_req *r)
+{
+	int rc = vhd_nbd_line_issue(n, r);
+
+	if (rc)
+		nbd_list_remove(r);
+	return rc;
+}
+
 int vhd_nbd_send(struct vhd_nbd *n, struct nbd_req *r)
 {
 	int code;
 
 	r->sends++;
 	r->error = 0;
+	if (is_flush(r))
+		r->mark = n->kept_seq;
 	if (!n->sent.head)
 		n->heard_ms = vhd_nbd_now_ms();
 	/* It may be answered, or lost, within the call. */
 	nbd_list_add(&n->sent, r);
+	if (n->how.handed)
+		return send_handed(n, r);
 	if (issue(n, r) >= 0)
 		return 0;
 	code = nbd_get_errno();
@@ -115,12 +134,6 @@ static bool is_kept(const struct vhd_nbd *n, const struct nbd_req *r)
 	return (r->op == NBD_WRITE || r->op == NBD_ZERO) &&
 	       n->facts.can_flush && !n->lost &&
 	       (n->kept || !(r->fua && n->facts.can_fua));
-}
-
-/* It says, when it is answered, that something is durable. */
-static bool is_flush(const struct nbd_req *r)
-{
-	return r->op == NBD_FLUSH || r->flushing;
 }
 
 /* False: it has to wait until others are durable; or, a flush, for the one
@@ -318,6 +331,7 @@ static void lost(struct vhd_nbd *n, struct nbd_list *back)
 	uint32_t wait_ms;
 
 	vhd_nbd_link_close(n);
+	n->why.text[0] = '\0';
 	take_answers(n, back);
 	/* Nothing looks at their buffers any more. */
 	while ((r = nbd_list_take(&n->sent)))
@@ -386,11 +400,9 @@ static void settle(struct vhd_nbd *n)
 /* From one connection to the next. */
 static void link_step(struct vhd_nbd *n)
 {
-	struct vhd_err why;
-
 	if (n->state == NBD_DOWN && vhd_nbd_now_ms() >= n->due_ms)
 		vhd_nbd_link_begin(n, ATTEMPT_MS);
-	if (n->state != NBD_LINKING || !vhd_nbd_link_look(n, &why))
+	if (n->state != NBD_LINKING || !vhd_nbd_link_look(n, &n->why))
 		return;
 	if (n->state == NBD_DOWN)
 		back_off(n);
@@ -405,6 +417,44 @@ static void expire(struct vhd_nbd *n)
 
 	if (n->state == NBD_DEAD || (due >= 0 && vhd_nbd_now_ms() >= due))
 		end_all(n, &n->waiting, -ENOTCONN);
+}
+
+/* ---------------------------------------------------------- for people -- */
+
+static void tell(const struct vhd_nbd *n, const char *what, const char *why)
+{
+	char line[400];
+
+	snprintf(line, sizeof(line), "%.200s: %s%s%s", n->uri, what,
+		 *why ? ": " : "", why);
+	n->how.tell(n->how.tell_arg, line);
+}
+
+/* A connection that is soon there again is not worth a line. */
+static int64_t tell_due_ms(const struct vhd_nbd *n)
+{
+	return n->how.tell && n->down_ms && !n->told_lost && !n->told_dead
+		       ? n->down_ms + TELL_MS
+		       : -1;
+}
+
+static void tell_news(struct vhd_nbd *n)
+{
+	int64_t due = tell_due_ms(n);
+
+	if (!n->how.tell)
+		return;
+	if (n->state == NBD_DEAD && !n->told_dead) {
+		n->told_dead = true;
+		tell(n, "not used any more", n->why.text);
+	} else if (due >= 0 && vhd_nbd_now_ms() >= due) {
+		n->told_lost = true;
+		tell(n, "the server does not answer; it is tried again",
+		     n->why.text);
+	} else if (n->told_lost && !n->down_ms) {
+		n->told_lost = false;
+		tell(n, "the server is there again", "");
+	}
 }
 
 /* ---------------------------------------------------------------- loop -- */
@@ -433,6 +483,7 @@ static bool take_new(struct vhd_nbd *n)
 		lost(n, &back);
 		end_all(n, &n->waiting, -ECANCELED);
 		n->state = NBD_DEAD;
+		n->told_dead = true; /* no server's fault */
 	}
 	return !stop;
 }
@@ -457,6 +508,7 @@ static int patience_ms(const struct vhd_nbd *n)
 		making ? n->due_ms : -1,
 		n->state != NBD_UP && n->waiting.head ? expiry_ms(n) : -1,
 		silence_ms(n),
+		tell_due_ms(n),
 	};
 	int64_t now = vhd_nbd_now_ms(), left = -1;
 
@@ -501,6 +553,7 @@ static void *run(void *arg)
 		settle(n);
 		link_step(n);
 		expire(n);
+		tell_news(n);
 		send_all(n);
 		/* Sending may have shown that the connection is gone. */
 		if (!n->answered.head && !vhd_nbd_link_broke(n))

@@ -538,7 +538,7 @@ out:
 	return rc;
 }
 
-static int path_note(struct vhd *img, const char *path)
+int vhd_path_note(struct vhd *img, const char *path)
 {
 	if (!vhd_nbd_of(&img->file))
 		return vhd_path_resolve(path, &img->path);
@@ -553,7 +553,7 @@ static int search_open(struct search *s, const char *path, struct vhd_err *err)
 {
 	int rc;
 
-	rc = path_note(s->top, path);
+	rc = vhd_path_note(s->top, path);
 	if (!rc)
 		rc = vhd_path_resolve(s->opts->parent_dir, &s->root);
 	if (rc) {
@@ -596,38 +596,4 @@ int vhd_parents_open(struct vhd *top, const char *path,
 		close(s.root_fd);
 	free(s.root);
 	return rc ? vhd_tolerate(&top->info, opts->inspect, &fault, err) : 0;
-}
-
-int vhd_parent_open_named(struct vhd *top, const char *path,
-			  const struct vhd_open_opts *opts, struct vhd_err *err)
-{
-	const struct vhd_open_opts parent_opts = {
-		.direct = opts->direct,
-		.force_read = opts->force_read,
-		.larger_child = opts->larger_child,
-		.raw_parent = opts->raw_parent,
-		.parent_dir = opts->parent_dir,
-		.nbd = opts->nbd,
-	};
-	struct vhd_err fault;
-	struct vhd *parent;
-	int rc = path_note(top, path);
-
-	if (rc)
-		return vhd_fail(err, rc, vhd_system_why(rc), 0,
-				"cannot find %.80s: %s", path,
-				vhd_errno_text(rc));
-	rc = vhd_open(opts->parent_path, &parent_opts, &parent, &fault);
-	if (rc)
-		return vhd_fail(err, rc, fault.why, fault.at_bytes,
-				"parent: %.140s", fault.text);
-	if (!parent->path)
-		rc = path_note(parent, opts->parent_path);
-	rc = rc ? vhd_fail(err, rc, vhd_system_why(rc), 0,
-			   "cannot find %.80s: %s", opts->parent_path,
-			   vhd_errno_text(rc))
-		: vhd_chain_link(top, top, parent, err);
-	if (rc)
-		vhd_abandon(parent);
-	return rc;
 }

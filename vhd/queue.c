@@ -115,6 +115,7 @@ int vhd_queue_create(const struct vhd_queue_opts *opts, struct vhd_queue **out,
 {
 	enum vhd_engine want = opts ? opts->engine : VHD_ENGINE_AUTO;
 	uint32_t depth = opts ? opts->depth : 0;
+	struct vhd_queue *q = NULL;
 	int rc = depth_check(depth, err);
 
 	if (rc)
@@ -124,12 +125,19 @@ int vhd_queue_create(const struct vhd_queue_opts *opts, struct vhd_queue **out,
 	for (unsigned i = 0; i < ENGINES; i++) {
 		if (want != VHD_ENGINE_AUTO && want != engines[i]->id)
 			continue;
-		rc = vhd_queue_create_on(engines[i], depth, out, err);
+		rc = vhd_queue_create_on(engines[i], depth, &q, err);
 		if (want != VHD_ENGINE_AUTO || !barred(rc))
 			break;
 	}
-	if (!rc)
-		(*out)->automatic = want == VHD_ENGINE_AUTO;
+	if (rc)
+		return rc;
+	q->automatic = want == VHD_ENGINE_AUTO;
+	if (opts && opts->nbd_later)
+		rc = vhd_engine_nbd_prepare(&q->spare, err);
+	if (rc)
+		vhd_queue_destroy(q);
+	else
+		*out = q;
 	return rc;
 }
 
@@ -174,9 +182,13 @@ int queue_go_nbd(struct vhd_queue *q, struct vhd_err *err)
 
 	if (q->engine == &vhd_engine_nbd)
 		return 0;
-	rc = vhd_engine_nbd_wrap(q->engine, q->state, q->depth, &state, err);
+	rc = q->spare ? 0 : vhd_engine_nbd_prepare(&q->spare, err);
+	if (!rc)
+		rc = vhd_engine_nbd_wrap(q->spare, q->engine, q->state,
+					 q->depth, &state, err);
 	if (rc)
 		return rc;
+	q->spare = NULL;
 	q->engine = &vhd_engine_nbd;
 	q->state = state;
 	return 0;
@@ -214,6 +226,7 @@ void vhd_queue_destroy(struct vhd_queue *q)
 	queue_images_release(q);
 	if (!q->broken)
 		q->engine->destroy(q->state);
+	vhd_engine_nbd_discard(q->spare);
 	free(q->slots);
 	free(q);
 }
@@ -472,7 +485,9 @@ int vhd_queue_wait(struct vhd_queue *q, int wake_fd, int timeout_ms)
 			continue;
 		if (!q->in_flight && wake_fd < 0 && timeout_ms < 0)
 			return 0;
-		rc = q->engine->wait(q->state, wake_fd, timeout_ms);
+		rc = q->spare ? vhd_engine_nbd_watch(q->spare, wake_fd) : 0;
+		if (!rc)
+			rc = q->engine->wait(q->state, wake_fd, timeout_ms);
 		if (rc) {
 			break_queue(q, rc);
 			break;

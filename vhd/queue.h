@@ -110,6 +110,7 @@ struct queue_slot {
 struct vhd_queue {
 	const struct vhd_engine_ops *engine;
 	void *state;
+	void *spare;		   /* for the engine of NBD exports, or NULL */
 	bool automatic;            /* the engine was ours to choose */
 	int broken;                /* 0, or why the engine is no use */
 	uint32_t depth;

@@ -63,8 +63,7 @@ static bool gap_find(const struct point *p, uint64_t bytes, uint64_t *at)
 
 	layout_gaps_begin(&g, &p->layout);
 	while (layout_gaps_next(&g, &gap)) {
-		uint64_t from = (gap.off_bytes + VHD_ALIGN_BYTES - 1) &
-				~(uint64_t)(VHD_ALIGN_BYTES - 1);
+		uint64_t from = vhd_aligned(gap.off_bytes);
 
 		if (from < gap.end_bytes && gap.end_bytes - from >= bytes) {
 			*at = from;
@@ -82,8 +81,7 @@ static int append(struct point *p, uint64_t bytes, uint64_t *at,
 	int rc;
 
 	pthread_mutex_lock(&img->alloc_lock);
-	*at = (img->alloc_end_bytes + VHD_ALIGN_BYTES - 1) &
-	      ~(uint64_t)(VHD_ALIGN_BYTES - 1);
+	*at = vhd_aligned(img->alloc_end_bytes);
 	rc = vhd_tail_room(img, *at + bytes, err);
 	if (!rc) {
 		img->alloc_end_bytes = *at + bytes;

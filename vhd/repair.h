@@ -12,6 +12,7 @@
  *   LAST   the copy at offset 0 otherwise
  *
  *   repair.c        opens, plans in order, writes the undo file, writes
+ *   repair_note.c   the steps and changes as they are planned
  *   repair_footer.c which footer is right, and what in it is not
  *   repair_bat.c    entries that cannot be right; where the data ends
  *   repair_batmap.c blktap's map of full blocks
@@ -62,6 +63,7 @@ struct repair {
 	uint64_t erase_at_bytes; /* ... that the disk uses; or 0 */
 };
 
+/* repair_note.c */
 /* Tell a step and count it. */
 __attribute__((format(printf, 4, 5))) void repair_step(
 	struct repair *r, enum vhd_repair_code code, uint64_t at_bytes,

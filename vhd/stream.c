@@ -35,11 +35,6 @@ struct vhd_stream {
 	uint32_t *order;      /* blocks in use, ascending; owned */
 };
 
-static uint64_t align(uint64_t n)
-{
-	return (n + VHD_ALIGN_BYTES - 1) & ~(uint64_t)(VHD_ALIGN_BYTES - 1);
-}
-
 static bool is_used(const uint8_t *used, uint64_t block)
 {
 	return used[block / 8] >> block % 8 & 1;
@@ -81,15 +76,15 @@ static int plan_dynamic(struct vhd_stream *s,
 	s->head_bytes = s->table_bytes +
 			((s->blocks * 4 + VHD_SECTOR_BYTES - 1) &
 			 ~(uint64_t)(VHD_SECTOR_BYTES - 1));
-	s->data_bytes = align(s->head_bytes + s->bitmap_bytes);
-	s->stride_bytes = align((uint64_t)s->bitmap_bytes + s->block_bytes);
+	s->data_bytes = vhd_aligned(s->head_bytes + s->bitmap_bytes);
+	s->stride_bytes = vhd_aligned((uint64_t)s->bitmap_bytes + s->block_bytes);
 	rc = order_make(s, used, err);
 	if (rc)
 		return rc;
 	end = s->used ? s->data_bytes + (s->used - 1) * s->stride_bytes +
 				s->block_bytes
 		      : s->head_bytes;
-	s->file_bytes = align(end + VHD_FOOTER_BYTES);
+	s->file_bytes = vhd_length_for(end);
 	if (s->file_bytes > VHD_FILE_BYTES_MAX)
 		return vhd_fail(err, -EFBIG, VHD_WHY_NO_SPACE, s->file_bytes,
 				"the file would pass 2^32 sectors, the reach "

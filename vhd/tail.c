@@ -25,22 +25,13 @@
 #define STEP_BYTES_MAX (1ull << 30)
 #define STEP_DIVISOR   16 /* of the file's length */
 
-/* The length of a file whose last block ends at `used_bytes`. Both callers
- * pass numbers below VHD_FILE_BYTES_MAX, far from wrapping.
- */
-static uint64_t length_for(uint64_t used_bytes)
-{
-	return (used_bytes + VHD_FOOTER_BYTES + VHD_ALIGN_BYTES - 1) &
-	       ~(uint64_t)(VHD_ALIGN_BYTES - 1);
-}
-
 /* A generous length, but no more than the disk can ever need. The block in
  * `need_bytes` is not among the used ones yet.
  */
 static uint64_t step_length(const struct vhd *img, uint64_t need_bytes)
 {
 	uint64_t step = img->file_end_bytes / STEP_DIVISOR;
-	uint64_t stride = length_for((uint64_t)img->info.bitmap_bytes +
+	uint64_t stride = vhd_length_for((uint64_t)img->info.bitmap_bytes +
 				     img->info.block_size_bytes);
 	uint64_t rest = (img->info.blocks - img->used - 1) * stride;
 	uint64_t len;
@@ -49,7 +40,7 @@ static uint64_t step_length(const struct vhd *img, uint64_t need_bytes)
 		step = STEP_BYTES_MIN;
 	if (step > STEP_BYTES_MAX)
 		step = STEP_BYTES_MAX;
-	len = length_for(need_bytes + (step < rest ? step : rest));
+	len = vhd_length_for(need_bytes + (step < rest ? step : rest));
 	return len < VHD_FILE_BYTES_MAX ? len : VHD_FILE_BYTES_MAX;
 }
 
@@ -78,8 +69,8 @@ static int lengthen(struct vhd *img, uint64_t need_bytes, struct vhd_err *err)
 				(unsigned long long)need_bytes);
 	rc = vhd_file_truncate(&img->file, len, &first);
 	if (rc && first.why == VHD_WHY_NO_SPACE &&
-	    length_for(need_bytes) < len) {
-		len = length_for(need_bytes);
+	    vhd_length_for(need_bytes) < len) {
+		len = vhd_length_for(need_bytes);
 		rc = vhd_file_truncate(&img->file, len, &first);
 	}
 	if (rc) {
@@ -114,7 +105,7 @@ int vhd_tail_room(struct vhd *img, uint64_t need_bytes, struct vhd_err *err)
 	uint64_t old_end_bytes = img->file_end_bytes;
 	int rc;
 
-	if (length_for(need_bytes) > VHD_FILE_BYTES_MAX)
+	if (vhd_length_for(need_bytes) > VHD_FILE_BYTES_MAX)
 		return vhd_fail(err, -EFBIG, VHD_WHY_NO_SPACE, need_bytes,
 				"the file would pass 2^32 sectors, the reach "
 				"of a VHD's block table");
@@ -139,7 +130,7 @@ int vhd_tail_room(struct vhd *img, uint64_t need_bytes, struct vhd_err *err)
 int vhd_tail_settle(struct vhd *img, struct vhd_err *err)
 {
 	uint64_t len = img->fixed_len ? img->file_end_bytes
-				      : length_for(img->alloc_end_bytes);
+				      : vhd_length_for(img->alloc_end_bytes);
 	int rc;
 
 	img->settle = false;

@@ -67,6 +67,12 @@ struct vhd_nbd_opts {
 	 */
 	int (*thread_begins)(void *arg, struct vhd_err *err);
 	void *thread_arg;
+	/* One line for people: nothing was answered for 2 s after a connection
+	 * was lost; there is one again; what is there now cannot be used. By
+	 * the connection's thread. NULL is allowed.
+	 */
+	void (*tell)(void *arg, const char *line);
+	void *tell_arg;
 };
 
 #define VHD_NBD_RECONNECT_MS 30000u
@@ -83,6 +89,18 @@ void vhd_hurry(struct vhd *img, uint32_t ms);
 
 /* "nbd://...", "nbd+unix://...", "nbds://..." and the like. */
 bool vhd_is_nbd_uri(const char *text);
+
+/* Make connections to `uri`, without TLS, for a process that cannot make any:
+ * each time the other end of `fd` asks, until it is closed. `fd` is one of two
+ * sockets that are connected to each other and keep packets apart
+ * (SOCK_SEQPACKET); the other one, in that process, is a descriptor for
+ * vhd_open_fds.
+ * Errors: -ENOTSUP (UNSUPPORTED: a URI with TLS), -EPROTO and what the system
+ *   says of `fd`. A server that cannot be reached is no error here: who asks is
+ *   told.
+ * Thread: the caller's, for all that time. Borrows both.
+ */
+int vhd_nbd_connector(int fd, const char *uri, struct vhd_err *err);
 
 struct vhd_open_opts {
 	enum vhd_format format; /* AUTO probes; naming one forbids guessing */
@@ -131,10 +149,11 @@ int vhd_open(const char *path, const struct vhd_open_opts *opts,
  * reading and writing where it is to be `writable`, and then not for
  * appending; its parents come in order, `count` in all. With `direct`, `fds[1]`
  * is the image opened with O_DIRECT, and parents come after it. Takes all of
- * them,
- * whatever happens. `path` is for messages; no name is followed, whatever
- * `parent_dir` says. A lock that came with a descriptor is kept or made what
- * it must be.
+ * them, whatever happens. `path` is for messages; no name is followed, whatever
+ * `parent_dir` says. With `nbd`, one that is a socket stands for an image on a
+ * server, and connections come from its other end (vhd_nbd_connector); what
+ * opening asks of that server is waited for no longer than some seconds. A lock
+ * that came with a descriptor is kept or made what it must be.
  * Errors: as vhd_open; -ENOENT (PARENT_MISSING): too few descriptors;
  *   -EUCLEAN (PARENT_ID): one of them is not the parent.
  */
@@ -501,6 +520,9 @@ struct vhd_queue_opts {
 				 * can serve, such as a split set; naming one
 				 * forbids others */
 	uint32_t depth;         /* file operations in flight; 0: the default */
+	bool nbd_later; /* an image on an NBD server may be attached where its
+			 * thread can make no descriptors any more: so what
+			 * that needs is made now */
 };
 
 /* Errors: -EINVAL, -ENOMEM, -ENOSYS/-EPERM where a named engine is barred. */

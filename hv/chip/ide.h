@@ -2,8 +2,10 @@
 /* The IDE controller of a PIIX4: two channels of two drives, hard disks and
  * DVD drives (ATAPI), programmed I/O and bus-master DMA.
  *
- *   ide.c        registers, selection, reset, interrupts
- *   ide_data.c   bytes between a drive's buffer, the medium and the data port
+ *   ide.c        registers, selection, reset
+ *   ide_line.c   how a drive answers: its interrupt, its status
+ *   ide_medium.c bytes between a drive's buffer and the medium
+ *   ide_data.c   ... and the data port
  *   ide_dma.c    bytes between the buffer and guest memory, by the bus master
  *   ide_ata.c    what a hard disk does; ide_identify.c: what a drive is
  *   ide_atapi.c  what a DVD drive does; ide_packet.c: the packets' answers

@@ -64,14 +64,6 @@ static void dvd_failed(struct ide_channel *ch, struct ide_drive *d,
 	check(ch, d, rc == -ENOMEDIUM ? NOT_PRESENT : UNREADABLE);
 }
 
-const struct ide_type ide_dvd = {
-	.signature = 0xeb14,
-	.reset_status = 0,
-	.piece = dvd_piece,
-	.done = dvd_done,
-	.failed = dvd_failed,
-};
-
 /* Pieces are even but for the last; a limit of 0 means the largest. */
 void ide_packet_begin(struct ide_channel *ch, struct ide_drive *d)
 {
@@ -235,7 +227,7 @@ static void answer(struct ide_channel *ch, struct ide_drive *d,
 		send(ch, d, n < allowed ? n : allowed, 0, 0);
 }
 
-void ide_packet(struct ide_channel *ch, struct ide_drive *d)
+static void dvd_packet(struct ide_channel *ch, struct ide_drive *d)
 {
 	const struct packet_command *c = find(ch->packet[0]);
 
@@ -255,3 +247,12 @@ void ide_packet(struct ide_channel *ch, struct ide_drive *d)
 	else
 		answer(ch, d, c);
 }
+
+const struct ide_type ide_dvd = {
+	.signature = 0xeb14,
+	.reset_status = 0,
+	.piece = dvd_piece,
+	.done = dvd_done,
+	.failed = dvd_failed,
+	.packet = dvd_packet,
+};

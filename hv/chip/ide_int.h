@@ -75,6 +75,8 @@ struct ide_type {
 		     enum ide_phase how);
 	void (*failed)(struct ide_channel *ch, struct ide_drive *d,
 		       enum ide_phase how, uint64_t lba, int rc);
+	/* The packet that it asked for has come; a DVD drive's. */
+	void (*packet)(struct ide_channel *ch, struct ide_drive *d);
 };
 extern const struct ide_type ide_disk, ide_dvd;
 
@@ -145,12 +147,12 @@ struct hv_ide {
 	struct ide_channel channel[HV_IDE_CHANNELS];
 };
 
-/* ide.c */
 static inline struct ide_drive *ide_selected(struct ide_channel *ch)
 {
 	return &ch->drive[(ch->device & IDE_DEVICE_DRIVE_1) != 0];
 }
-/* The drive asks for an interrupt, or the line may have changed. */
+
+/* ide_line.c: the drive asks for an interrupt, or the line may have changed. */
 void ide_interrupt(struct ide_channel *ch, struct ide_drive *d);
 void ide_line(struct ide_channel *ch);
 /* The registers by which a drive says what it is. */
@@ -160,13 +162,7 @@ void ide_abort(struct ide_channel *ch, struct ide_drive *d, uint8_t error);
 /* It is done, and says so. */
 void ide_complete(struct ide_channel *ch, struct ide_drive *d);
 
-/* ide_data.c: begin to move what `t` says. Bytes that are in the buffer already
- * are [0, end), with nothing `left` on the medium.
- */
-void ide_begin(struct ide_channel *ch, const struct ide_transfer *t);
-void ide_data_in(struct ide_channel *ch, uint8_t *data, size_t len);
-void ide_data_out(struct ide_channel *ch, const uint8_t *data, size_t len);
-/* Fill the buffer from the medium, or the medium from the buffer: 0 or
+/* ide_medium.c: fill the buffer from the medium, or the medium from the buffer: 0 or
  * -errno; transfer.lba is where it failed then.
  */
 int ide_fill(struct ide_channel *ch);
@@ -181,15 +177,21 @@ void ide_take_over(struct ide_channel *ch, const struct ide_drive *d);
 /* Nothing is moved any more. */
 void ide_idle(struct ide_channel *ch);
 
+/* ide_data.c: begin to move what `t` says. Bytes that are in the buffer already
+ * are [0, end), with nothing `left` on the medium.
+ */
+void ide_begin(struct ide_channel *ch, const struct ide_transfer *t);
+void ide_data_in(struct ide_channel *ch, uint8_t *data, size_t len);
+void ide_data_out(struct ide_channel *ch, const uint8_t *data, size_t len);
+
 /* ide_dma.c: move, if both the drive and the bus master are ready. */
 void ide_dma_run(struct ide_channel *ch);
 
 /* ide_ata.c */
 void ide_command(struct ide_channel *ch, struct ide_drive *d, uint8_t code);
 
-/* ide_atapi.c: the command that announces a packet; and it has come. */
+/* ide_atapi.c: the command that announces a packet. */
 void ide_packet_begin(struct ide_channel *ch, struct ide_drive *d);
-void ide_packet(struct ide_channel *ch, struct ide_drive *d);
 
 /* ide_packet.c: answers, of a number of bytes written to `out`, which has room
  * for a block; or 0, where the packet has an invalid field.

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "ic.h"
+#include "ic_int.h"
 
 #define PERIOD_MS 2000u
 

@@ -2,7 +2,7 @@
 /* All services of a guest together: which there are, and who does what is
  * asked.
  */
-#include "ic.h"
+#include "ic_int.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -15,7 +15,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "ic.h"
+#include "ic_int.h"
 
 #define COMPLAINT_MS  10000u
 #define CHANNEL_PIPE  0x10u

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "ic.h"
+#include "ic_int.h"
 
 static int put_key(struct hv_ic_request *r, uint8_t *to)
 {

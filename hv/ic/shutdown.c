@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "ic.h"
+#include "ic_int.h"
 
 static int build(struct ic_channel *c, struct hv_ic_request *r, uint8_t *body)
 {

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "ic.h"
+#include "ic_int.h"
 
 /* One character of UTF-8: its length, or 0. Shortest form only, no half of a
  * surrogate pair.

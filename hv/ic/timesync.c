@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "ic.h"
+#include "ic_int.h"
 
 #define PERIOD_MS 10000u
 

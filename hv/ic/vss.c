@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "ic.h"
+#include "ic_int.h"
 
 #define AGAIN_MS 1000u
 

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "call.h"
+#include "int13_int.h"
 
 #define DISK_FIRST 0x80u
 

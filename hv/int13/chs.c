@@ -3,7 +3,7 @@
  * has them as far as that goes.
  * Source: R. Brown's interrupt list.
  */
-#include "call.h"
+#include "int13_int.h"
 
 uint32_t int13_cylinders(const struct hv_disk *disk)
 {

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "call.h"
+#include "int13_int.h"
 #include "vhd/endian.h"
 
 /* Conventional memory that a boot image may be loaded to. */

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "call.h"
+#include "int13_int.h"
 #include "vhd/endian.h"
 
 enum {

@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 
-#include "call.h"
+#include "int13_int.h"
 
 #define PIECE_BYTES (1u << 20)
 #define PIECE_PAGES (PIECE_BYTES / HV_PAGE_BYTES + 1)

@@ -97,10 +97,11 @@ trace() # begin|end
 measure() # NAME
 {
 	console=$TMPDIR/console
-	: >"$console"
+	rm -f "$console" && mkfifo "$console" || return 1
 	start_vmm "$1" </dev/null >"$TMPDIR/vmm.err" 2>&1 &
 	vmm=$!
-	tail -n +1 -f --pid=$vmm -s 0.2 "$console" | while read -r line; do
+	# From a pipe: a line is seen when it is written, and counted then.
+	tee "$TMPDIR/console.log" <"$console" | while read -r line; do
 		line=${line%?} # the carriage return
 		case $line in
 		'guest: mark '*) echo "$1 ${line#guest: } $(count)"
@@ -111,9 +112,9 @@ measure() # NAME
 	done
 	wait $vmm
 	status=$?
-	[ $status -ne 0 ] || ! grep -q '^guest: done' "$console" || return 0
+	[ $status -ne 0 ] || ! grep -q '^guest: done' "$console.log" || return 0
 	echo "$1: status $status" >&2
-	tail -n 20 "$TMPDIR/vmm.err" "$console" >&2
+	tail -n 20 "$TMPDIR/vmm.err" "$console.log" >&2
 	return 1
 }
 

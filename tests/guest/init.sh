@@ -150,6 +150,50 @@ test_life()
 	sum /dev/sda
 }
 
+# Its name in /tmp, once there is a disk of that size.
+by_size() # NAME SECTORS
+{
+	n=0
+	while [ ! -e "/tmp/$1" ] && [ $n -lt 600 ]; do
+		for sys in /sys/block/sd*; do
+			[ "$(cat "$sys/size" 2>/dev/null)" != "$2" ] ||
+				ln -s "/dev/${sys##*/}" "/tmp/$1"
+		done
+		usleep 100000
+		n=$((n + 1))
+	done
+	[ -b "/tmp/$1" ] || say "no $1"
+}
+
+# Three disks at once, one of which comes later and goes before the end.
+test_added()
+{
+	load
+	mkdir -p /tmp
+	by_size local "$(word local)"
+	by_size first "$(word first)"
+	say "ready for a disk"
+	by_size added "$(word added)"
+	say "both disks"
+	for d in local first added; do
+		pattern /tmp/$d "$(word seed)" "$(word operations)" ||
+			say "pattern on $d failed" &
+	done
+	wait
+	sync
+	for d in local first added; do
+		sum /tmp/$d
+	done
+	say "ready to lose it"
+	n=0
+	added=$(readlink /tmp/added)
+	while [ -e "/sys/block/${added##*/}" ] && [ $n -lt 600 ]; do
+		usleep 100000
+		n=$((n + 1))
+	done
+	[ -e "/sys/block/${added##*/}" ] || say "the added one is gone"
+}
+
 # Twelve writes, each of them flushed.
 test_flush()
 {

@@ -28,10 +28,16 @@ PATH=$PATH:/usr/sbin:/sbin
 . "$here/../lib/proof.sh"
 # shellcheck source=tests/guest/lib.sh
 . "$here/lib.sh"
+# shellcheck source=tests/guest/firmware-case.sh
+. "$here/firmware-case.sh"
+# shellcheck source=tests/guest/ic-case.sh
+. "$here/ic-case.sh"
 # shellcheck source=tests/guest/kill-case.sh
 . "$here/kill-case.sh"
 # shellcheck source=tests/guest/loaders-case.sh
 . "$here/loaders-case.sh"
+# shellcheck source=tests/guest/torture-case.sh
+. "$here/torture-case.sh"
 
 # ------------------------------------------------------------- assertions --
 failures=0
@@ -240,24 +246,42 @@ case_pattern()
 	expect 'ro: file untouched' equal "$(md5 "$dir/ro.vhd")" "$ro"
 }
 
-# The same on an NBD server that dies now and then.
+# On NBD servers that die now and then: a disk of the start, one that is added.
 case_nbd()
 {
-	images dynamic export:192M
+	images dynamic export:192M work:24M
 	mv "$dir/export.vhd" "$dir/export" && truncate -s 256M "$dir/export"
-	images fixed fixed:8M ro:8M
+	truncate -s 64M "$dir/added"
 	"$here/l1.sh" -t 450 -w "$dir" "$here/nbd.sh" "$build" "$dir" \
-		"test=pattern seed=$seed operations=$operations"
-	expect 'hv ends with 0' equal $? 0
+		"test=added seed=$seed operations=$operations local=49152 \
+first=393216 added=131072"
+	expect 'hv ctl does all of it' equal $? 0
+	sed 's/^/  /' "$dir/ctl"
+	expect 'hv ends with 0' equal "$(cat "$dir/status")" 0
 	log=$dir/console
-	expect 'the server died' test "$(cat "$dir/kills")" -ge 2
+	expect 'no server: refused' equal "$(cat "$dir/absent.status")" 3
+	expect '... in a line' equal "$(wc -l <"$dir/absent")" 1
+	expect 'one process connects, then none' equal \
+		"$(xargs echo <"$dir/connectors")" '1 0'
+	expect 'the servers died' test "$(cat "$dir/kills")" -ge 4
+	expect 'it is said' grep -q 'the server does not answer' "$dir/err"
+	expect '... and that it is there again' grep -q \
+		'the server is there again' "$dir/err"
+	expect 'no error' test -z "$(tr -d '\r' <"$log" |
+		grep -E 'failed|I/O error')"
 	expect 'to the end' said "$log" 'done'
-	expect 'the same writes here' expected "$dir/expected" 192M
-	expect 'the guest reads what it wrote' equal \
-		"$(value "$log" "md5 /tmp/sda")" "$(md5 "$dir/expected")"
-	expect 'qemu-img reads it' qemu-img convert -f vpc -O raw \
+	for disk in first:192M added:64M local:24M; do
+		name=${disk%:*}
+		expect "$name: the same writes here" expected \
+			"$dir/expected.$name" "${disk#*:}"
+		expect "$name: the guest reads what it wrote" equal \
+			"$(value "$log" "md5 /tmp/$name")" \
+			"$(md5 "$dir/expected.$name")"
+	done
+	expect 'added: every byte' cmp "$dir/added" "$dir/expected.added"
+	expect 'first: qemu-img reads it' qemu-img convert -f vpc -O raw \
 		"$dir/export" "$dir/raw"
-	expect 'every byte' cmp "$dir/raw" "$dir/expected"
+	expect 'first: every byte' cmp "$dir/raw" "$dir/expected.first"
 }
 
 # sg3_utils, behind the small guest's own files.
@@ -371,120 +395,6 @@ fill() # FILE CHARACTER SECTOR COUNT
 {
 	head -c $(($4 * 512)) /dev/zero | tr '\0' "$2" |
 		dd of="$1" bs=512 seek="$3" conv=notrunc status=none
-}
-
-# The daemons, and what the kernel runs when it is asked to end or restart: it
-# leaves the file system as a shutdown does.
-ic_initrd() # FILE
-{
-	more=$dir/rd
-	mkdir -p "$more/bin" "$more/sbin" "$more/etc"
-	cp /usr/sbin/hv_kvp_daemon /usr/sbin/hv_vss_daemon "$more/bin/" &&
-		cp /etc/os-release "$more/etc/" || return 1
-	for word in poweroff reboot; do
-		cat >"$more/sbin/$word" <<-EOF || return 1
-			#!/bin/busybox sh
-			export PATH=/bin
-			exec >/dev/console 2>&1
-			echo "guest: asked to $word"
-			killall5 -9 2>/dev/null
-			umount /mnt || mount -o remount,ro /mnt
-			$word -f
-		EOF
-		chmod 755 "$more/sbin/$word"
-	done
-	more_initrd "$1" "$work" "$more" hv_utils ext4
-}
-
-ctl_status() # NAME
-{
-	sed -n "s/^$1 //p" "$dir/status"
-}
-
-# exits NAME STATUS [PATTERN]: how a command of ic.sh ended, and what it said.
-exits()
-{
-	expect "$1: status" equal "$(ctl_status "$1")" "$2"
-	[ $# -lt 3 ] || expect "$1: says so" grep -qE "$3" "$dir/$1.out" \
-		"$dir/$1.err"
-}
-
-clean() # IMAGE: its file system needs no repair, and no journal
-{
-	qemu-img convert -f vpc -O raw "$dir/$1.vhd" "$dir/$1.raw" &&
-		e2fsck -fn "$dir/$1.raw" >"$dir/$1.fsck" 2>&1 &&
-		! dumpe2fs -h "$dir/$1.raw" 2>/dev/null | grep -q needs_recovery
-}
-
-# Integration services with Linux's own driver and daemons, by hv ctl.
-case_ic()
-{
-	truncate -s 64M "$dir/raw"
-	mke2fs -q -t ext4 "$dir/raw"
-	qemu-img convert -f raw -O vpc -o subformat=dynamic,force_size=on \
-		"$dir/raw" "$dir/disk.vhd"
-	images dynamic killed:64M
-	expect 'an initramfs' ic_initrd "$dir/initrd"
-	"$here/l1.sh" -t 500 -m 1024 -w "$dir" "$here/ic.sh" "$build" "$dir"
-	expect 'the machine' equal $? 0
-	exits early 3 'driver'
-	exits info 0 'heartbeat +ok'
-	exits info 0 'kvp +ready +[345]\.0'
-	exits info 0 'shutdown +ready +3\.'
-	exits info 0 'timesync +ready +4\.0'
-	exits info 0 'vss +ready +5\.0'
-	exits json 0 '"heartbeat": *"ok"'
-	exits list 0 '^auto +OSName +.'
-	exits list 0 '^guest +from-guest +hello'
-	exits set 0
-	expect 'the guest has the value' said "$dir/console" \
-		'the host says greetingGrüße vom Wirt'
-	exits own 0 '^external +greeting +Grüße vom Wirt'
-	exits get 0 '^hello$'
-	exits os 0 Debian
-	exits delete 0
-	exits none 1 'no key greeting'
-	exits twice 1 'no such key'
-	exits pause 0 paused
-	exits paused 0 'state +paused'
-	expect 'nothing moves meanwhile' [ -e "$dir/still" ]
-	exits denied 3 'is paused'
-	exits resume 0
-	clock=$(value "$dir/console" 'clock is')
-	now=$(cat "$dir/now")
-	expect "its clock is ours ($clock, $now)" \
-		[ $((now - clock)) -ge -2 -a $((now - clock)) -le 5 ]
-	expect 'its own time stood still' [ "$(value "$dir/console" passed)" -lt 25 ]
-	expect 'no processor seems stuck' not said "$dir/console" \
-		'.*(soft lockup|rcu.*stall)'
-	exits early-thaw 1 'not frozen'
-	exits freeze 0 frozen
-	exits frozen 0 'frozen +[0-9]+ s left'
-	exits again 3 'frozen already'
-	exits thaw 0 thawed
-	expect 'the copy is clean without its journal' clean copy
-	expect 'which one of a live file system is not' not clean live
-	expect 'it went with its holder' not grep -q 'frozen' "$dir/let-go.out"
-	exits limit 0 frozen
-	exits over 1 'not frozen'
-	exits console 0
-	expect 'the console shows what was' grep -q 'guest: ' "$dir/attached"
-	expect 'the guest heard it' said "$dir/console" 'heard typed'
-	exits reboot 0 restarts
-	expect 'in order' said "$dir/console" 'asked to reboot'
-	exits second 0 'heartbeat +ok'
-	exits shutdown 0 'has ended'
-	expect 'in order, too' said "$dir/console" 'asked to poweroff'
-	expect 'hv ends with 0' equal "$(ctl_status guest)" 0
-	exits none-there 3 'no driver for this'
-	exits kill 0 'has ended'
-	expect 'killed: hv says so' equal "$(ctl_status killed)" 14
-	for name in disk killed; do
-		expect "$name: sound" "$build/bin/vhd-check" "$dir/$name.vhd"
-	done
-	expect 'the socket is gone' equal "$(cat "$dir/left")" ''
-	exits gone 3 'no guest ic is running'
-	expect 'its disk is clean' clean disk
 }
 
 not()
@@ -680,48 +590,6 @@ case_ide()
 		"$(value "$dir/both.console" again)"
 }
 
-# Everything at once: four processors and channels, fio verifying on two disks,
-# a third that comes and goes, one that grows, one that runs full, and resets.
-case_torture()
-{
-	mkdir "$dir/rd"
-	seed=$small_seed
-	rounds=2
-	limit=240
-	[ "${PROOF_LONG-}" != 1 ] || { rounds=40; limit=1500; seed=${SEED:-1}; }
-	echo "seed $seed, $rounds rounds"
-	images dynamic full:64M grows:48M comes:8M
-	cp "$here/inmore.sh" "$dir/rd/"
-	expect 'an initramfs' more_initrd "$dir/initrd" "$work" "$dir/rd" \
-		sr_mod isofs
-	expect 'a disc' "$here/tools.sh" "$dir/tools.iso" fio sg_reset
-	"$here/l1.sh" -t $((limit + 60)) -m 1536 -w "$dir" \
-		"$here/torture.sh" "$build" "$dir" "$seed" $rounds $limit
-	expect 'all commands' equal $? 0
-	cat "$dir/ctl"
-	log=$dir/console
-	tr -d '\r' <"$log" | grep '^guest: '
-	expect 'ends with 0' equal "$(cat "$dir/status")" 0
-	expect 'to the end' said "$log" 'done'
-	expect 'four processors' said "$log" 'cpus 4'
-	expect 'it was paused more than once' [ "$(cat "$dir/pauses")" -gt 1 ]
-	expect 'the guest reset its controllers' said "$log" 'resets ([3-9]|[0-9]{2})'
-	expect 'each reset was done' equal "$(value "$log" 'RESET FAILED:')" ''
-	expect 'no verify error' equal "$(value "$log" 'VERIFY FAILED:')" ''
-	expect 'it sees its disk grow' said "$log" \
-		"grown to $(((48 + 8 * rounds) * 2048))\$"
-	expect 'no error of the disks that stay' equal \
-		"$(value "$log" errors)" 0
-	sound full grows comes
-	readable full grows comes
-	for disk in full grows; do
-		passes=$(value "$log" "passes of $disk")
-		expect "$disk: several passes" [ "${passes:-0}" -ge 3 ]
-		expect "$disk: what the guest reads" equal \
-			"$(value "$log" "md5 $disk")" "$(md5 "$dir/$disk.raw")"
-	done
-}
-
 # A guest of its own kernel does the worst it can (hostile/acts.c), again and
 # again, while another one works on its disk. The hostile one must be served
 # after each act, and ends by its own hand; the other must not notice; what a
@@ -770,71 +638,6 @@ case_hostile()
 	proof_figure G6 $met "a hostile guest beside a good one: $rounds rounds \
 of $(grep -c '^	{"' "$here/hostile/acts.c") acts, alive, the other's disk \
 right, $lines log lines (limit $limit), seed $seed"
-}
-
-# Words on a terminal's screen: what moves its cursor may stand in between.
-shown() # WORDS FILE
-{
-	LC_ALL=C sed "s/$(printf '\033')\[[0-9;?]*[A-Za-z]//g" "$2" |
-		grep -aq "$1"
-}
-
-# What is said of a disk that booted by itself and was left in order.
-booted() # NAME CALLS
-{
-	log=$dir/$1.console
-	expect "$1: ends with 0" equal "$(cat "$dir/$1.status")" 0
-	expect "$1: from the BIOS' first line" grep -aq 'SeaBIOS (version' \
-		"$log"
-	expect "$1: with a menu" shown 'small guest' "$log"
-	expect "$1: root on a disk of VMBus" said "$log" \
-		'driver storvsc_host'
-	expect "$1: the root" said "$log" 'root /dev/sda[12]'
-	expect "$1: the maker" said "$log" 'made by Microsoft Corporation'
-	expect "$1: the boot loader wrote" said "$log" 'loader starts x'
-	calls=$(sed -n 's/.*firmware: \([0-9]*\) disk calls.*/\1/p' \
-		"$dir/$1.err")
-	sed -n 's/^hv: \(firmware: .*\)/\1/p' "$dir/$1.err"
-	expect "$1: a call for each exit, not for each sector" \
-		[ "${calls:-99999}" -lt "$2" ]
-	sound "$1"
-	readable "$1"
-	expect "$1: its file system is clean" e2fsck -fn \
-		"$dir/$1.raw?offset=$(($3 * 512))"
-}
-
-# The same disk under QEMU's own BIOS and IDE disk, nothing of it written: to
-# the first process.
-in_qemu() # NAME
-{
-	timeout -k 5 120 qemu-system-x86_64 -accel tcg -m 256 -nodefaults \
-		-display none -no-reboot -snapshot -serial "file:$dir/$1.qemu" \
-		-drive "file=$dir/$1.vhd,format=vpc,if=ide" </dev/null &
-	pid=$!
-	expect "$1: boots in QEMU" await $pid "$dir/$1.qemu" 'initramfs of'
-	kill $pid 2>/dev/null
-	wait $pid
-}
-
-# A disk boots by itself, twice in one run where it is started again: BIOS, boot
-# loader, kernel, root. Then it is any other computer's.
-case_firmware()
-{
-	version=$(basename "$(readlink "$work/vmlinuz")")
-	for table in mbr gpt; do
-		expect "$table: a disk" "$here/bootdisk.sh" -t $table \
-			"${version#vmlinuz-}" "$dir/$table.vhd"
-	done
-	"$here/firmware.sh" "$build" "$dir/mbr.vhd" "$dir/mbr" 'reboot
-poweroff'
-	booted mbr 3000 2048
-	expect 'mbr: a second start in the same run' said "$dir/mbr.console" \
-		'boots xx'
-	expect 'mbr: before which the boot loader could write' said \
-		"$dir/mbr.console" 'loader starts xx'
-	in_qemu mbr
-	"$here/firmware.sh" "$build" "$dir/gpt.vhd" "$dir/gpt" poweroff
-	booted gpt 1500 4096
 }
 
 # ------------------------------------------------------------------- main --

@@ -205,27 +205,38 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-int fakenbd_connect(void *server)
+int fakenbd_serve(struct fakenbd *s, int fd)
 {
-	struct fakenbd *s = server;
 	struct connection *c;
 	pthread_t thread;
-	int fds[2], rc = -ECONNREFUSED;
+	int rc = -ECONNREFUSED;
 
 	pthread_mutex_lock(&s->lock);
-	if (!s->refuse && s->connections < 64 &&
-	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0) {
+	if (!s->refuse && s->connections < 64) {
 		c = malloc(sizeof(*c));
-		*c = (struct connection){s, fds[0], s->connections};
-		s->fd[s->connections++] = fds[0];
+		*c = (struct connection){s, fd, s->connections};
+		s->fd[s->connections++] = fd;
 		s->alive++;
 		if (pthread_create(&thread, NULL, serve, c))
 			abort();
 		pthread_detach(thread);
-		rc = fds[1];
+		rc = 0;
 	}
 	pthread_mutex_unlock(&s->lock);
 	return rc;
+}
+
+int fakenbd_connect(void *server)
+{
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds))
+		return -errno;
+	if (fakenbd_serve(server, fds[0]) == 0)
+		return fds[1];
+	close(fds[0]);
+	close(fds[1]);
+	return -ECONNREFUSED;
 }
 
 void fakenbd_kill(struct fakenbd *s)

@@ -67,6 +67,10 @@ void fakenbd_init(struct fakenbd *s, uint64_t room_bytes);
 void fakenbd_fini(struct fakenbd *s);
 /* nbd_how.socket */
 int fakenbd_connect(void *server);
+/* Serve a connection that somebody accepted for it: takes `fd`, unless it
+ * refuses (-ECONNREFUSED).
+ */
+int fakenbd_serve(struct fakenbd *s, int fd);
 /* Kill it: the cache is lost, connections break. */
 void fakenbd_kill(struct fakenbd *s);
 void fakenbd_release(struct fakenbd *s);

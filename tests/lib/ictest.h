@@ -31,6 +31,14 @@ static inline void ask(struct icguest *w, struct answered *a,
 	hv_ic_submit(w->ic, &a->r);
 }
 
+static inline struct hv_ic_info info(struct icguest *w)
+{
+	struct hv_ic_info i;
+
+	hv_ic_get_info(w->ic, &i);
+	return i;
+}
+
 static inline int setup(void **state)
 {
 	struct icguest *w = calloc(1, sizeof(*w));
@@ -46,5 +54,7 @@ static inline int teardown(void **state)
 	free(*state);
 	return 0;
 }
+
+#define IC_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 #endif

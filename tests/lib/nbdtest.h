@@ -5,7 +5,7 @@
 #ifndef TESTS_LIB_NBDTEST_H
 #define TESTS_LIB_NBDTEST_H
 
-#include "tests/lib/fakenbd.h"
+#include "tests/lib/nbdhand.h"
 #include "tests/lib/qtest.h"
 #include "vhd/file.h"
 #include "vhd/nbd.h"
@@ -15,6 +15,7 @@
 
 struct fixture {
 	struct fakenbd server;
+	struct nbdhand hand; /* where connections come from another process */
 	struct nbd_how how;
 	struct vhd_file file;
 	bool open;
@@ -37,12 +38,28 @@ static inline int nbdtest_set_up(void **state)
 	return 0;
 }
 
+/* The same with connections that are handed over. */
+static inline int nbdtest_set_up_handed(void **state)
+{
+	struct fixture *f;
+
+	if (nbdtest_set_up(state))
+		return -1;
+	f = *state;
+	f->how.socket = NULL;
+	f->how.handed = true;
+	nbdhand_init(&f->hand, &f->server);
+	return 0;
+}
+
 static inline int nbdtest_tear_down(void **state)
 {
 	struct fixture *f = *state;
 
 	if (f->open)
 		vhd_file_close(&f->file);
+	if (f->how.handed)
+		nbdhand_fini(&f->hand);
 	fakenbd_fini(&f->server);
 	free(f);
 	return 0;
@@ -50,7 +67,13 @@ static inline int nbdtest_tear_down(void **state)
 
 static inline int try_open(struct fixture *f, struct vhd_err *err)
 {
-	int rc = vhd_nbd_open("nbd://test", &f->how, &f->file, err);
+	int rc;
+
+	if (f->how.handed)
+		f->how.connector_fd = nbdhand_start(&f->hand);
+	rc = vhd_nbd_open("nbd://test", &f->how, &f->file, err);
+	if (!rc && f->how.handed)
+		vhd_nbd_hurry(vhd_nbd_of(&f->file), VHD_NBD_FOREVER);
 
 	f->open = !rc;
 	return rc;

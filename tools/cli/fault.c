@@ -281,3 +281,15 @@ int cli_fail(const char *prog, const char *path, const struct vhd_err *fault)
 	fprintf(stderr, "%s%s\n", *advice ? ": " : "", advice);
 	return cli_exit_code(err);
 }
+
+int cli_usage(const char *prog, const char *fmt, ...)
+{
+	char text[PATH_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	cli_tell("%s: %s: see %s --help\n", prog, text, prog);
+	return CLI_USAGE;
+}

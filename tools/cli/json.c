@@ -87,6 +87,14 @@ size_t cli_json_count(const struct json_object *array)
 		       : 0;
 }
 
+struct json_object *cli_json_get(struct json_object *o, const char *key)
+{
+	struct json_object *v = NULL;
+
+	(void)json_object_object_get_ex(o, key, &v);
+	return v;
+}
+
 const char *cli_json_at(struct json_object *array, size_t i)
 {
 	const char *text = json_object_get_string(

@@ -26,6 +26,9 @@ void cli_json_put(struct json_object *o, const char *key,
 		  struct json_object *value);
 void cli_json_add(struct json_object *array, struct json_object *value);
 
+/* What an object has at `key`, borrowed; NULL: nothing. */
+struct json_object *cli_json_get(struct json_object *o, const char *key);
+
 /* 0 of what is no array: an answer may come from a guest's hv. */
 size_t cli_json_count(const struct json_object *array);
 /* A text of the array. */

@@ -4,8 +4,6 @@
  */
 #include <errno.h>
 #include <getopt.h>
-#include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -213,16 +211,4 @@ int cli_options_all(struct cli_options *o)
 		status = apply_one(o, id);
 	}
 	return status == CLI_OK ? -1 : status;
-}
-
-int cli_usage(const char *prog, const char *fmt, ...)
-{
-	char text[PATH_MAX];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	cli_tell("%s: %s: see %s --help\n", prog, text, prog);
-	return CLI_USAGE;
 }

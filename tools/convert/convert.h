@@ -275,12 +275,14 @@ struct convert_share {
 	uint64_t shared_bytes;
 };
 
-/* Borrows all. `must_read`: all data is wanted for something else, too.
+struct convert_image_source;
+/* Borrows all. `image`: the source, if it is one, else NULL. `must_read`: all
+ * data is wanted for something else, too.
  * Errors: -ENOTSUP: always, and it is clear that it cannot be. */
 int convert_share_init(struct convert_share *sh,
 		       const struct convert_opts *opts, bool must_read,
-		       struct convert_source *src, struct vhd *dst, int dst_fd,
-		       struct vhd_err *err);
+		       const struct convert_image_source *image,
+		       struct vhd *dst, int dst_fd, struct vhd_err *err);
 /* The first `*n` bytes of a part of the disk, all of which may or all of which
  * cannot be shared.
  */

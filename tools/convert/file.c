@@ -143,8 +143,9 @@ static int copy(struct convert_job *job, const struct convert_opts *opts,
 	int rc;
 
 	job->blame = job->dst;
-	rc = convert_share_init(&share, opts, job->onlooker != NULL, src, dst,
-				out->fd, err);
+	rc = convert_share_init(&share, opts, job->onlooker != NULL,
+				convert_image_source_of(src), dst, out->fd,
+				err);
 	if (rc)
 		return rc;
 	convert_writeback_init(&wb, out->fd, !opts->direct && !opts->no_sync);

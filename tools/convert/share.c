@@ -28,11 +28,9 @@
 
 int convert_share_init(struct convert_share *sh,
 		       const struct convert_opts *opts, bool must_read,
-		       struct convert_source *src, struct vhd *dst, int dst_fd,
-		       struct vhd_err *err)
+		       const struct convert_image_source *image,
+		       struct vhd *dst, int dst_fd, struct vhd_err *err)
 {
-	const struct convert_image_source *image =
-		convert_image_source_of(src);
 	struct statfs fs;
 
 	*sh = (struct convert_share){

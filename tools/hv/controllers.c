@@ -37,15 +37,12 @@ static void guest_has(void *arg, bool yes)
 	hv_fwdisks_guest_has(o->fwdisks, o->controller, yes);
 }
 
-/* With one processor, who spins keeps off it what is waited for. */
-static uint32_t poll_us(const struct hv_args *args)
+static bool one_processor(void)
 {
 	cpu_set_t set;
 
-	if (sched_getaffinity(0, sizeof(set), &set) == 0 &&
-	    CPU_COUNT(&set) < 2)
-		return 0;
-	return args->poll_us;
+	return sched_getaffinity(0, sizeof(set), &set) == 0 &&
+	       CPU_COUNT(&set) < 2;
 }
 
 /* Each channel counts all of the guest's memory as locked. It is asked of the
@@ -78,14 +75,18 @@ static int create(struct hv_controllers *c, unsigned i, bool registered,
 		  struct vhd_err *err)
 {
 	const struct hv_args *args = disks->args;
+	const bool one = one_processor();
 	struct storvsp_opts o = {
 		.max_subchannels =
 			hv_is_ide(i) ? 0 : (uint16_t)(args->channels - 1),
 		.ide = hv_is_ide(i),
 		.ide_position = (uint8_t)(hv_is_ide(i) ? i - HV_IDE_CONTROLLER
 						       : 0),
-		.poll_us = poll_us(args),
+		/* who spins keeps off the one processor what is waited for */
+		.poll_us = one ? 0 : args->poll_us,
+		.one_processor = one && sched_getscheduler(0) == SCHED_OTHER,
 		.register_memory = registered,
+		.nbd_later = args->name != NULL, /* by hv ctl */
 		.log = hv_say_line,
 		.thread_begins = channel_begins,
 	};

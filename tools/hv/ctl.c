@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* hv ctl: ask a running guest's hv for something. An image to be added is
- * opened here, with its parents, and handed over: hv itself may open nothing.
- * All of it happens in the sandbox of a tool that speaks to a server.
+/* hv ctl: ask a running guest's hv for something. All of it happens in the
+ * sandbox of a tool that speaks to a server.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -71,16 +70,6 @@ static int number(const char *what, const char *text, uint64_t max,
 		return cli_usage(prog, "%s %s: not a number from 0 to %llu",
 				 what, text, (unsigned long long)max);
 	return CLI_OK;
-}
-
-int ctl_timeout_take(const char *text, uint32_t *out)
-{
-	enum { MAX = 86400 };
-	uint64_t n = 0;
-	int status = number("--timeout", text, MAX, &n);
-
-	*out = (uint32_t)n;
-	return status;
 }
 
 static int on_error(struct ctl_request *r, const char *text)
@@ -310,245 +299,35 @@ static int parse(int argc, char **argv, struct ctl_args *a)
 	return status ? status : -1;
 }
 
-/* ------------------------------------------------------------ the files -- */
-
-struct files {
-	struct hv_disk_arg disk;
-	int fd[CTL_FILES_MAX];
-	unsigned count;
-	bool made;   /* the file of reservations, which was not there */
-	bool unsure; /* what was asked may still be done */
-};
-
-static int room_check(const struct files *f, struct vhd_err *err)
-{
-	if (f->count == CTL_FILES_MAX)
-		return vhd_fail(err, -EUCLEAN, VHD_WHY_CHAIN_DEPTH, 0,
-				"a running guest takes no more than %u images "
-				"that stand on one another", CTL_FILES_MAX);
-	return 0;
-}
-
-static int file_open(struct files *f, const char *path, int mode,
-		     struct vhd_err *err)
-{
-	int fd, rc = room_check(f, err);
-
-	if (rc)
-		return rc;
-	fd = open(path, mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0)
-		return vhd_fail(err, -errno, VHD_WHY_SYSTEM, 0,
-				"cannot open %.100s: %s%s", path,
-				strerror(errno),
-				mode & O_DIRECT && errno == EINVAL
-					? "; its file system has no direct "
-					  "transfers"
-					: "");
-	f->fd[f->count++] = fd;
-	return 0;
-}
-
-/* As hv_disks_open does it; `name` is what hv will know the image by. */
-static int keeper_open(struct files *f, const char *name,
-		       const struct vhd *img, struct vhd_err *err)
-{
-	uint8_t id[16];
-	struct vhd_err why;
-	int fd, rc = room_check(f, err);
-
-	if (rc)
-		return rc;
-	hv_disk_id(name, vhd_get_info(img), id);
-	fd = hv_keeper_file(f->disk.keeper_path, id, &f->made, &why);
-	if (fd < 0)
-		return vhd_fail(err, fd, why.why, 0, "pr=%.50s: %.60s",
-				f->disk.keeper_path, why.text);
-	f->fd[f->count++] = fd;
-	return 0;
-}
-
-/* Which files an image consists of is looked up without a lock: hv locks them
- * and judges for itself.
- */
-static int files_find(struct files *f, const char *name, struct vhd_err *err)
-{
-	const char *path = f->disk.path, *parent = f->disk.parent;
-	char *dir = cli_parent_dir(path);
-	const int mode = f->disk.read_only ? O_RDONLY : O_RDWR;
-	const struct vhd_open_opts o = {
-		.format = f->disk.format,
-		.force_read = true,
-		.parent_dir = dir,
-		.parent_path = parent,
-	};
-	struct vhd *img = NULL;
-	struct vhd_layer l;
-	int rc = vhd_open(path, &o, &img, err);
-
-	free(dir);
-	if (rc == 0)
-		rc = file_open(f, path, mode, err);
-	if (rc == 0 && f->disk.direct)
-		rc = file_open(f, path, mode | O_DIRECT, err);
-	if (rc == 0 && vhd_get_info(img)->notes & VHD_NOTE_SPLIT)
-		rc = vhd_fail(err, -ENOTSUP, VHD_WHY_UNSUPPORTED, 0,
-			      "a split set cannot be added to a running guest");
-	for (unsigned i = 1; rc == 0 && vhd_layer(img, i, &l) == 0; i++)
-		rc = file_open(f, l.path, O_RDONLY, err);
-	/* it may be new: after all that may be refused here */
-	if (rc == 0 && f->disk.keeper_path)
-		rc = keeper_open(f, name, img, err);
-	vhd_abandon(img);
-	return rc;
-}
-
-static int file_words(struct ctl_args *a, struct files *f)
-{
-	struct ctl_request *r = &a->request;
-	const struct hv_disk_arg *d = &f->disk;
-	char *real;
-	int status;
-
-	f->disk.dvd = r->command == CTL_CHANGE;
-	status = hv_disk_arg_parse(a->file, &f->disk);
-
-	if (status)
-		return status;
-	if (vhd_is_nbd_uri(d->path) ||
-	    (d->parent && vhd_is_nbd_uri(d->parent)))
-		return cli_usage(prog, "%s: hv in its sandbox makes no new "
-				       "connections: give the disk to hv run, or "
-				       "make a file of it (nbdfuse) or a device "
-				       "(nbd-client) and add that", d->path);
-	if (d->reconnect_ms || d->answer_ms)
-		return cli_usage(prog, "reconnect= and answer= are for disks "
-				       "on a server, which only hv run takes");
-	if (r->command == CTL_CHANGE && d->placed)
-		return cli_usage(prog, "%s: DISK says which drive; no "
-				       "controller= or ide=", d->path);
-	if (hv_is_ide(d->controller))
-		return cli_usage(prog, "%s: a disk on IDE can be given to hv "
-				       "run only", d->path);
-	if (d->dvd && r->command == CTL_ADD)
-		return cli_usage(prog, "%s: a DVD drive can be given to hv run "
-				       "only", d->path);
-	if (d->keeper_path && r->command == CTL_CHANGE)
-		return cli_usage(prog, "%s: pr= is for disks", d->path);
-	r->keeper = d->keeper_path;
-	if (d->direct && r->command == CTL_CHANGE)
-		return cli_usage(prog, "%s: direct is for disks", d->path);
-	r->direct = d->direct;
-	if (d->controller)
-		r->controller = d->controller;
-	r->read_only = d->read_only;
-	r->format = d->format;
-	r->unmap = d->unmap;
-	r->sector_bytes = d->sector_bytes;
-	r->physical_bytes = d->physical_bytes;
-	r->limits = d->limits;
-	r->on_error = d->on_error;
-	r->set = CTL_SET_ALL;
-	real = realpath(d->path, NULL);
-	(void)stpncpy(r->name, real ? real : d->path, sizeof(r->name) - 1);
-	free(real);
-	cli_text_clean(r->name);
-	return CLI_OK;
-}
-
 /* ------------------------------------------------------------- talking --- */
 
-/* A negative errno, or 0: the other side is gone. */
-static void no_answer(int fd, int rc)
-{
-	if (rc == -EAGAIN)
-		cli_tell("%s: no answer in %u s: is that hv stopped, or busy? "
-			 "What was asked may still be done\n", prog,
-			 ctl_patience_ms(fd) / 1000);
-	else
-		cli_tell("%s: no answer: %s\n", prog,
-			 rc ? strerror(-rc) : "the guest has ended");
-}
-
-struct json_object *ctl_ask(int fd, const struct ctl_request *r,
-			    const int *files, unsigned files_count)
-{
-	static char text[CTL_ANSWER_BYTES_MAX + 1];
-	struct json_object *o = ctl_request_json(r);
-	const char *s = cli_json_print(o, JSON_C_TO_STRING_PLAIN);
-	int fds[CTL_FILES_MAX], rc = -ENOMEM;
-	unsigned count = 0;
-	ssize_t n = 0;
-
-	if (s)
-		rc = ctl_send(fd, s, strlen(s), files, files_count, 0);
-	json_object_put(o);
-	if (rc == 0)
-		n = ctl_receive(fd, text, sizeof(text) - 1, fds, &count, 0);
-	for (unsigned i = 0; i < count; i++)
-		close(fds[i]); /* nobody sends any */
-	if (rc || n <= 0) {
-		no_answer(fd, rc ? rc : (int)n);
-		return NULL;
-	}
-	text[n] = '\0';
-	o = json_tokener_parse(text);
-	if (!json_object_is_type(o, json_type_object)) {
-		cli_tell("%s: the answer is no JSON object\n", prog);
-		json_object_put(o);
-		return NULL;
-	}
-	return o;
-}
-
 static struct json_object *ask(int fd, const struct ctl_request *r,
-			       const struct files *f)
+			       const struct ctl_files *f)
 {
 	return ctl_ask(fd, r, f->fd, f->count);
-}
-
-static struct json_object *get(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	(void)json_object_object_get_ex(o, key, &v);
-	return v;
-}
-
-int ctl_judge(struct json_object *o, bool json)
-{
-	int code = json_object_get_int(get(o, "exit"));
-
-	if (json_object_get_boolean(get(o, "ok")))
-		return CLI_OK;
-	if (!json) {
-		const char *why = json_object_get_string(get(o, "error"));
-
-		cli_tell("%s: %s\n", prog, why ? why : "refused");
-	}
-	return code > CLI_OK && code <= CLI_IO ? code : CLI_REFUSED;
 }
 
 static void say_done(const struct ctl_args *a, struct json_object *o)
 {
 	char was[CLI_SIZE_TEXT], now[CLI_SIZE_TEXT];
 
-	(void)cli_size_text((uint64_t)json_object_get_int64(get(o, "size")),
-			    now, sizeof(now));
+	(void)cli_size_text(
+		(uint64_t)json_object_get_int64(cli_json_get(o, "size")), now,
+		sizeof(now));
 	switch (a->request.command) {
 	case CTL_ADD:
 		printf("disk %d:%d, %s\n",
-		       json_object_get_int(get(o, "controller")),
-		       json_object_get_int(get(o, "lun")), now);
+		       json_object_get_int(cli_json_get(o, "controller")),
+		       json_object_get_int(cli_json_get(o, "lun")), now);
 		break;
 	case CTL_RESIZE:
 		(void)cli_size_text(
-			(uint64_t)json_object_get_int64(get(o, "was")), was,
-			sizeof(was));
+			(uint64_t)json_object_get_int64(cli_json_get(o, "was")),
+			was, sizeof(was));
 		printf("%s, was %s\n", now, was);
 		break;
 	case CTL_RESUME:
-		puts(json_object_get_boolean(get(o, "was-paused"))
+		puts(json_object_get_boolean(cli_json_get(o, "was-paused"))
 			     ? "resumed"
 			     : "was not paused");
 		break;
@@ -560,7 +339,7 @@ static void say_done(const struct ctl_args *a, struct json_object *o)
 	}
 }
 
-static int once(const struct ctl_args *a, int fd, struct files *f)
+static int once(const struct ctl_args *a, int fd, struct ctl_files *f)
 {
 	struct json_object *o = ask(fd, &a->request, f);
 	int status;
@@ -583,7 +362,7 @@ static struct json_object *collect(const struct ctl_args *a, int fd,
 				   int *status)
 {
 	const struct ctl_request list = {.command = CTL_LIST};
-	const struct files none = {.count = 0};
+	const struct ctl_files none = {.count = 0};
 	struct json_object *all = cli_json_array(), *o, *disks;
 	struct ctl_request r = a->request;
 
@@ -601,15 +380,15 @@ static struct json_object *collect(const struct ctl_args *a, int fd,
 		cli_json_add(all, o);
 		return all;
 	}
-	disks = get(o, "disks");
+	disks = cli_json_get(o, "disks");
 	for (size_t i = 0; i < cli_json_count(disks); i++) {
 		struct json_object *d = json_object_array_get_idx(disks, i);
 
 		r.controller = (uint8_t)json_object_get_int(
-			get(d, "controller"));
-		r.lun = (uint8_t)json_object_get_int(get(d, "lun"));
+			cli_json_get(d, "controller"));
+		r.lun = (uint8_t)json_object_get_int(cli_json_get(d, "lun"));
 		d = ask(fd, &r, &none);
-		if (d && json_object_get_boolean(get(d, "ok")))
+		if (d && json_object_get_boolean(cli_json_get(d, "ok")))
 			cli_json_add(all, d);
 		else
 			json_object_put(d);
@@ -652,35 +431,7 @@ static int stats(const struct ctl_args *a, int fd)
 
 /* ----------------------------------------------------------- the program -- */
 
-int ctl_open(const char *name, uint32_t answer_s, int *status)
-{
-	struct ctl_place place;
-	struct vhd_err err;
-	int fd, rc = ctl_place_find(name, false, &place, &err);
-
-	if (rc == 0) {
-		rc = ctl_connect(&place, &fd, &err);
-		ctl_place_close(&place);
-	}
-	if (rc == 0)
-		rc = ctl_patience(fd, answer_s * 1000);
-	if (rc == 0)
-		return fd;
-	if (rc == -EAGAIN) {
-		cli_tell("%s: the hv of guest %s takes no call: is it "
-			 "stopped?\n", prog, name);
-		*status = CLI_IO;
-	} else if (rc == -ENOENT || rc == -ECONNREFUSED) {
-		cli_tell("%s: no guest %s is running (hv run --name %s)\n",
-			 prog, name, name);
-		*status = CLI_REFUSED;
-	} else {
-		*status = cli_fail(prog, NULL, &err);
-	}
-	return -1;
-}
-
-static int talk(struct ctl_args *a, struct files *f)
+static int talk(struct ctl_args *a, struct ctl_files *f)
 {
 	int status = CLI_IO, fd = ctl_open(a->name, a->timeout_s, &status);
 
@@ -692,24 +443,14 @@ static int talk(struct ctl_args *a, struct files *f)
 	return status;
 }
 
-static int enter(const struct ctl_args *a, const struct files *f)
+static int enter(const struct ctl_args *a, const struct ctl_files *f)
 {
 	struct sandbox s = {.role = SANDBOX_REMOTE};
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 
 	sandbox_allow(&s, runtime ? runtime : "/run", SANDBOX_READ);
-	if (a->file) {
-		char *dir = cli_parent_dir(f->disk.path);
-
-		sandbox_allow_image(&s, f->disk.path, dir);
-		sandbox_allow(&s, f->disk.path,
-			      f->disk.read_only ? SANDBOX_READ
-						: SANDBOX_CHANGE);
-		if (f->disk.keeper_path)
-			sandbox_allow_dir_of(&s, f->disk.keeper_path,
-					     SANDBOX_MAKE);
-		free(dir);
-	}
+	if (a->file)
+		ctl_files_allow(f, &s);
 	return sandbox_enter(&s, prog);
 }
 
@@ -734,7 +475,7 @@ static bool is_for_guest(int argc, char **argv)
 int ctl_main(int argc, char **argv)
 {
 	struct ctl_args a = {0};
-	struct files f = {0};
+	struct ctl_files f = {.link_fd = -1, .parent_fd = -1};
 	struct vhd_err err;
 	int status;
 
@@ -744,17 +485,17 @@ int ctl_main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	(void)signal(SIGPIPE, SIG_IGN);
-	status = a.file ? file_words(&a, &f) : CLI_OK;
+	status = a.file ? ctl_files_words(a.file, &a.request, &f) : CLI_OK;
+	/* a process for each server, before this one cannot make any */
+	if (status == CLI_OK && a.file && ctl_files_link(&f, &err))
+		status = cli_fail(prog, f.disk.path, &err);
 	if (status == CLI_OK)
 		status = enter(&a, &f);
-	if (status == CLI_OK && a.file && files_find(&f, a.request.name, &err))
+	if (status == CLI_OK && a.file &&
+	    ctl_files_find(&f, a.request.name, &err))
 		status = cli_fail(prog, f.disk.path, &err);
 	if (status == CLI_OK)
 		status = talk(&a, &f);
-	if (status != CLI_OK && f.made && !f.unsure)
-		(void)unlink(f.disk.keeper_path); /* nobody has it */
-	for (unsigned i = 0; i < f.count; i++)
-		close(f.fd[i]);
-	hv_disk_arg_free(&f.disk);
+	ctl_files_close(&f, status != CLI_OK);
 	return status;
 }

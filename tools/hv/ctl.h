@@ -9,11 +9,12 @@
  *   ctl_life.c     what a request does to the guest itself
  *   ctl_console.c  the console of whoever is attached to it
  *   ctl.c          the program `hv ctl`; ctl_show.c: its tables
+ *   ctl_files.c    the image that it adds; ctl_link.c: one on a server
  *   ctl_guest.c    its commands for the guest itself; ctl_attach.c: console
  *
  * A message is a packet (SOCK_SEQPACKET): a request one JSON object, with the
  * files of an image to be added beside it as descriptors, as hv may open none
- * itself; an answer one JSON object. Answers come in the order of requests, and
+ * itself (a socket among them: see vhd_open_fds); an answer one JSON object. Answers come in the order of requests, and
  * a client that waits for one is not heard meanwhile. After the answer to
  * "console" its packets are the console's bytes, both ways.
  */
@@ -87,6 +88,7 @@ struct ctl_request {
 	enum vhd_format format; /* AUTO never means RAW */
 	enum storvsp_unmap unmap;
 	uint32_t sector_bytes, physical_bytes; /* 0: the default */
+	uint32_t reconnect_ms, answer_ms; /* on a server; likewise */
 	/* REMOVE */
 	bool now; /* end early what is in flight */
 	/* RESIZE */
@@ -247,7 +249,7 @@ int ctl_main(int argc, char **argv);
 /* ctl_guest.c: whether it is one of its commands; and the program then. */
 bool ctl_guest_verb(const char *name);
 int ctl_guest_main(int argc, char **argv);
-/* What both use. ctl_ask: one request and its answer, or NULL after a
+/* ctl_talk.c: what both use. ctl_ask: one request and its answer, or NULL after a
  * complaint; ctl_judge: the exit code of an answer, after telling a refusal
  * unless it is printed as JSON anyway; ctl_open: the guest's socket, which waits
  * so long for each answer (0: for ever), or an exit code through `status`.
@@ -258,6 +260,33 @@ int ctl_judge(struct json_object *answer, bool json);
 int ctl_open(const char *name, uint32_t answer_s, int *status);
 /* --timeout: into `*out`; CLI_OK or CLI_USAGE. */
 int ctl_timeout_take(const char *text, uint32_t *out);
+/* ctl_files.c: the image that an ADD or CHANGE brings, in its order of use:
+ * _words takes FILE[,WORD]... into both (CLI_OK, or CLI_USAGE after a
+ * complaint); _link, before the sandbox, starts what connects to servers; _allow
+ * says what the sandbox has to leave; _find fills in the descriptors. _close in
+ * any case.
+ */
+struct ctl_files {
+	struct hv_disk_arg disk;
+	int fd[CTL_FILES_MAX];
+	unsigned count;
+	int link_fd, parent_fd; /* of servers, until they are in `fd`; or -1 */
+	bool made;   /* the file of reservations, which was not there */
+	bool unsure; /* what was asked may still be done */
+};
+
+struct sandbox;
+
+int ctl_files_words(const char *text, struct ctl_request *r,
+		    struct ctl_files *f);
+int ctl_files_link(struct ctl_files *f, struct vhd_err *err);
+void ctl_files_allow(const struct ctl_files *f, struct sandbox *s);
+int ctl_files_find(struct ctl_files *f, const char *name, struct vhd_err *err);
+void ctl_files_close(struct ctl_files *f, bool refused);
+/* ctl_link.c: a process that connects to `uri` until the last copy of `*fd`, the
+ * caller's, is closed: a descriptor for vhd_open_fds.
+ */
+int ctl_link_start(const char *uri, int *fd, struct vhd_err *err);
 /* ctl_attach.c: the guest's console on this terminal, until Ctrl-A x or the
  * end; an exit code.
  */

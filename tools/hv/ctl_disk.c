@@ -18,6 +18,7 @@
 #include "fwdisk.h"
 #include "hv/clock.h"
 #include "tools/cli/json.h"
+#include "tools/sandbox/sandbox.h"
 
 #define END_MS	  5000  /* for requests to end by themselves */
 #define HURRY_MS  10000 /* ... after they were asked to */
@@ -92,6 +93,7 @@ static int close_image(struct ctl_disks *d, struct ctl_disk *e,
 	int rc;
 
 	forget(d, e);
+	hv_disk_wait_less(e->img);
 	rc = vhd_close(e->img, err);
 	e->img = NULL;
 	hv_keeper_close(e->keeper);
@@ -219,14 +221,28 @@ static int files_check(const struct ctl_disks *d, const int *fds,
 	return rc ? rc : in_use_check(d, fds, count, r, err);
 }
 
+/* The connection's thread of a disk on a server. */
+static int connection(void *unused, struct vhd_err *err)
+{
+	(void)unused;
+	return sandbox_filter(SANDBOX_HANDED, hv_prog, err);
+}
+
 static int image_open(const struct ctl_disks *d, const struct ctl_request *r,
 		      int *fds, unsigned count, struct vhd **img,
 		      struct vhd_err *err)
 {
+	const struct vhd_nbd_opts nbd = {
+		.reconnect_ms = r->reconnect_ms,
+		.answer_ms = r->answer_ms,
+		.thread_begins = connection,
+		.tell = hv_say_line,
+	};
 	const struct vhd_open_opts o = {
 		.format = r->format,
 		.writable = !r->read_only,
 		.direct = r->direct,
+		.nbd = &nbd,
 	};
 	int rc = files_check(d, fds, count, r, err);
 

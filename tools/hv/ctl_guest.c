@@ -299,14 +299,6 @@ static int parse(int argc, char **argv, struct args *a)
 
 /* --------------------------------------------------------------- asking -- */
 
-static struct json_object *get(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	(void)json_object_object_get_ex(o, key, &v);
-	return v;
-}
-
 static struct json_object *ask(const struct ctl_request *r, int fd)
 {
 	return ctl_ask(fd, r, NULL, 0);
@@ -360,7 +352,7 @@ static bool wait_for(int fd, int64_t due_ms)
 
 static int ended(const struct args *a, struct json_object *o)
 {
-	const char *how = json_object_get_string(get(o, "ended"));
+	const char *how = json_object_get_string(cli_json_get(o, "ended"));
 	bool wanted = how && (strcmp(how, "power-off") == 0 ||
 			      a->request.command == CTL_KILL);
 	int status = wanted ? CLI_OK : CLI_DIFFERENT;
@@ -488,8 +480,8 @@ static int pool_list(int fd, enum hv_ic_pool pool, struct json_object *all,
 
 		if (!o)
 			return CLI_IO;
-		ok = json_object_get_boolean(get(o, "ok"));
-		status = json_object_get_int(get(o, "exit"));
+		ok = json_object_get_boolean(cli_json_get(o, "ok"));
+		status = json_object_get_int(cli_json_get(o, "exit"));
 		if (!ok && status != CLI_DIFFERENT) {
 			status = ctl_judge(o, json);
 			if (json)
@@ -500,9 +492,9 @@ static int pool_list(int fd, enum hv_ic_pool pool, struct json_object *all,
 			one = cli_json_object();
 			cli_json_put(one, "pool", cli_json_string(pools[pool]));
 			cli_json_put(one, "key",
-				     json_object_get(get(o, "key")));
+				     json_object_get(cli_json_get(o, "key")));
 			cli_json_put(one, "value",
-				     json_object_get(get(o, "value")));
+				     json_object_get(cli_json_get(o, "value")));
 			cli_json_add(all, one);
 		}
 		json_object_put(o);
@@ -517,13 +509,14 @@ static void show_pairs(struct json_object *all)
 		char key[HV_IC_KEY_BYTES], value[HV_IC_VALUE_BYTES];
 
 		snprintf(key, sizeof(key), "%s",
-			 json_object_get_string(get(o, "key")));
+			 json_object_get_string(cli_json_get(o, "key")));
 		snprintf(value, sizeof(value), "%s",
-			 json_object_get_string(get(o, "value")));
+			 json_object_get_string(cli_json_get(o, "value")));
 		cli_text_clean(key);
 		cli_text_clean(value);
 		printf("%-8s  %-26s  %s\n",
-		       json_object_get_string(get(o, "pool")), key, value);
+		       json_object_get_string(cli_json_get(o, "pool")), key,
+		       value);
 	}
 }
 
@@ -563,7 +556,7 @@ static struct json_object *find(struct json_object *all, const char *key)
 {
 	for (size_t i = 0; i < cli_json_count(all); i++) {
 		struct json_object *o = json_object_array_get_idx(all, i);
-		const char *k = json_object_get_string(get(o, "key"));
+		const char *k = json_object_get_string(cli_json_get(o, "key"));
 
 		if (k && strcmp(k, key) == 0)
 			return o;
@@ -576,7 +569,7 @@ static struct json_object *find(struct json_object *all, const char *key)
  */
 static int show_value(const struct args *a, struct json_object *o)
 {
-	const char *s = json_object_get_string(get(o, "value"));
+	const char *s = json_object_get_string(cli_json_get(o, "value"));
 	char value[HV_IC_VALUE_BYTES];
 
 	if (a->json) {

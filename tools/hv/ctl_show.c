@@ -8,17 +8,9 @@
 #include "ctl.h"
 #include "tools/cli/json.h"
 
-static struct json_object *get(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	(void)json_object_object_get_ex(o, key, &v);
-	return v;
-}
-
 static uint64_t number(struct json_object *o, const char *key)
 {
-	int64_t n = json_object_get_int64(get(o, key));
+	int64_t n = json_object_get_int64(cli_json_get(o, key));
 
 	return n < 0 ? 0 : (uint64_t)n;
 }
@@ -27,7 +19,7 @@ static uint64_t number(struct json_object *o, const char *key)
 static const char *text(struct json_object *o, const char *key, char *buf,
 			size_t n)
 {
-	const char *s = json_object_get_string(get(o, key));
+	const char *s = json_object_get_string(cli_json_get(o, key));
 
 	snprintf(buf, n, "%s", s ? s : "");
 	cli_text_clean(buf);
@@ -43,22 +35,23 @@ static const char *place(struct json_object *o, char *buf, size_t n)
 
 void ctl_show_list(struct json_object *answer)
 {
-	struct json_object *disks = get(answer, "disks");
+	struct json_object *disks = cli_json_get(answer, "disks");
 	char at[16], size[CLI_SIZE_TEXT], format[32], state[16], name[512];
 
 	printf("%-6s %10s  %-12s %-4s %-8s %s\n", "disk", "size", "format",
 	       "mode", "state", "file");
 	for (size_t i = 0; i < cli_json_count(disks); i++) {
 		struct json_object *d = json_object_array_get_idx(disks, i);
-		bool ro = json_object_get_boolean(get(d, "read-only"));
+		bool ro = json_object_get_boolean(cli_json_get(d, "read-only"));
 
 		printf("%-6s %10s  %-12s %-4s %-8s %s\n",
 		       place(d, at, sizeof(at)),
 		       cli_size_text(number(d, "size"), size, sizeof(size)),
 		       text(d, "format", format, sizeof(format)),
-		       json_object_get_boolean(get(d, "dvd")) ? "dvd"
-		       : ro				      ? "ro"
-							      : "rw", text(d, "state", state, sizeof(state)),
+		       json_object_get_boolean(cli_json_get(d, "dvd")) ? "dvd"
+		       : ro					       ? "ro"
+								       : "rw",
+		       text(d, "state", state, sizeof(state)),
 		       text(d, "name", name, sizeof(name)));
 	}
 }
@@ -83,8 +76,8 @@ static struct json_object *same(struct json_object *before,
 static double rate(struct json_object *now, struct json_object *then,
 		   const char *kind, const char *key, double seconds)
 {
-	uint64_t n = number(get(now, kind), key);
-	uint64_t was = then ? number(get(then, kind), key) : 0;
+	uint64_t n = number(cli_json_get(now, kind), key);
+	uint64_t was = then ? number(cli_json_get(then, kind), key) : 0;
 
 	if (!then)
 		return (double)n;
@@ -93,7 +86,9 @@ static double rate(struct json_object *now, struct json_object *then,
 
 static double us(struct json_object *d, const char *kind, const char *key)
 {
-	return (double)number(get(get(d, kind), "latency-ns"), key) / 1000;
+	return (double)number(cli_json_get(cli_json_get(d, kind), "latency-ns"),
+			      key) /
+	       1000;
 }
 
 /* Without a moment before: what there was so far. */
@@ -114,7 +109,8 @@ void ctl_show_stats(struct json_object *disks, struct json_object *before,
 		for (unsigned k = 0; k < 4; k++) {
 			const char *kind = kinds[k];
 
-			if (k > 1 && number(get(d, kind), "count") == 0)
+			if (k > 1 &&
+			    number(cli_json_get(d, kind), "count") == 0)
 				continue;
 			printf("%-6s %-7s %-6s %10.0f %10.1f %7llu %9.1f %9.1f "
 			       "%9.1f %5llu %5llu\n",
@@ -123,7 +119,7 @@ void ctl_show_stats(struct json_object *disks, struct json_object *before,
 			       kind, rate(d, then, kind, "count", seconds),
 			       rate(d, then, kind, "bytes", seconds) /
 				       (1 << 20),
-			       (unsigned long long)number(get(d, kind),
+			       (unsigned long long)number(cli_json_get(d, kind),
 							  "errors"),
 			       us(d, kind, "p50"), us(d, kind, "p99"),
 			       us(d, kind, "max"),
@@ -192,10 +188,10 @@ void ctl_show_info(struct json_object *o)
 	text(o, "vmbus", version, sizeof(version));
 	printf("%-16s %s\n", "VMBus", *version ? version : "not connected");
 	show_heartbeat(o);
-	if (json_object_get_boolean(get(o, "frozen")))
+	if (json_object_get_boolean(cli_json_get(o, "frozen")))
 		printf("%-16s %llu s left\n", "frozen",
 		       (unsigned long long)number(o, "frozen-left-ms") / 1000);
 	show_console(o);
 	puts("services");
-	show_services(get(o, "services"));
+	show_services(cli_json_get(o, "services"));
 }

@@ -68,6 +68,7 @@ static int open_one(const struct hv_disk_arg *arg, struct vhd **out,
 		.answer_ms = arg->answer_ms,
 		.thread_begins = connection,
 		.thread_arg = (void *)(uintptr_t)arg,
+		.tell = hv_say_line,
 	};
 	const struct vhd_open_opts opts = {
 		.format = arg->format,

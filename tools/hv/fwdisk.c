@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One request at a time: firmware waits for each anyway. A caller leaves its
- * request under the lock, wakes the thread, which owns the queue, and waits.
- * Who asks for more than a request (see `urgent`) is never held up for long by
- * one whose medium does not answer. See fwdisk.h.
+/* The thread that owns the queue, and the life of all. One request at a time:
+ * firmware waits for each anyway. See fwdisk.h.
  */
 #include "fwdisk_int.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,22 +15,12 @@
 
 #include "hv/clock.h"
 
-/* For a request to end by itself when somebody waits who has to go on. */
-#define GRACE_MS 1000u
-/* ... and for one that was cancelled, where it is for an NBD server to end it;
- * then for the server, which is given up.
+/* For one that was cancelled, where it is for an NBD server to end it; then for
+ * the server, which is given up.
  */
 #define HURRY_MS 500
 
 /* ------------------------------------------------------------- the thread */
-
-static void wake(struct hv_fwdisks *f)
-{
-	uint64_t one = 1;
-
-	while (write(f->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
-}
 
 static void drain(struct hv_fwdisks *f)
 {
@@ -41,15 +28,6 @@ static void drain(struct hv_fwdisks *f)
 
 	while (read(f->wake_fd, &count, sizeof(count)) < 0 && errno == EINTR)
 		;
-}
-
-/* Not by the queue: a broken one would not wait. */
-static void idle(struct hv_fwdisks *f)
-{
-	struct pollfd p = {.fd = f->wake_fd, .events = POLLIN};
-
-	(void)poll(&p, 1, -1);
-	drain(f);
 }
 
 static bool hurried(struct hv_fwdisks *f)
@@ -96,9 +74,7 @@ static void serve(struct hv_fwdisks *f)
 	pthread_mutex_lock(&f->lock);
 	while (!f->stop || f->turn == TURN_ASKED) {
 		if (f->turn != TURN_ASKED) {
-			pthread_mutex_unlock(&f->lock);
-			idle(f);
-			pthread_mutex_lock(&f->lock);
+			pthread_cond_wait(&f->moved, &f->lock);
 			continue;
 		}
 		f->turn = TURN_WORKING;
@@ -142,209 +118,13 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* ---------------------------------------------------------------- callers */
-
-/* Have the lock, and the place for a request: false where the machine stops
- * meanwhile, and only the lock is there.
- */
-static bool take_turn(struct hv_fwdisks *f)
-{
-	pthread_mutex_lock(&f->lock);
-	while (f->turn != TURN_FREE || f->urgent) {
-		if (f->hurry || f->stop)
-			return false;
-		pthread_cond_wait(&f->moved, &f->lock);
-	}
-	return true;
-}
-
-/* With the lock: until it is so, or for `most_ms` (0: as long as it takes);
- * whether it is. What is in flight has its time to end by itself, and is then
- * ended: whoever calls serves the whole guest, or a person.
- */
-static bool until(struct hv_fwdisks *f,
-		  bool (*so)(const struct hv_fwdisks *f, unsigned controller),
-		  unsigned controller, unsigned most_ms)
-{
-	const int64_t began_ms = hv_now_ms();
-	const struct timespec grace = hv_at_ms(began_ms + GRACE_MS);
-	const struct timespec end = hv_at_ms(began_ms + most_ms);
-	bool late = most_ms && most_ms <= GRACE_MS, over = false;
-
-	while (!so(f, controller) && !over) {
-		if (!late) {
-			late = pthread_cond_clockwait(&f->moved, &f->lock,
-						      CLOCK_MONOTONIC,
-						      &grace) == ETIMEDOUT;
-			continue;
-		}
-		f->evict = true;
-		wake(f);
-		if (!most_ms)
-			pthread_cond_wait(&f->moved, &f->lock);
-		else
-			over = pthread_cond_clockwait(&f->moved, &f->lock,
-						      CLOCK_MONOTONIC,
-						      &end) == ETIMEDOUT;
-	}
-	return so(f, controller);
-}
-
-static bool is_free(const struct hv_fwdisks *f, unsigned unused)
-{
-	(void)unused;
-	return f->turn == TURN_FREE;
-}
-
-static bool writes_nothing(const struct hv_fwdisks *f, unsigned controller)
-{
-	bool in_flight = f->turn == TURN_ASKED || f->turn == TURN_WORKING;
-
-	return !in_flight || !f->at || f->req.op != VHD_OP_WRITE ||
-	       f->at->controller != controller;
-}
-
-/* As take_turn, before all who ask for a request only. */
-bool fwdisks_take_turn_within(struct hv_fwdisks *f, unsigned most_ms)
-{
-	bool taken;
-
-	pthread_mutex_lock(&f->lock);
-	f->urgent++;
-	taken = until(f, is_free, 0, most_ms);
-	f->urgent--;
-	if (taken)
-		return true;
-	pthread_cond_broadcast(&f->moved); /* others go on */
-	pthread_mutex_unlock(&f->lock);
-	return false;
-}
-
-void fwdisks_take_turn_first(struct hv_fwdisks *f)
-{
-	(void)fwdisks_take_turn_within(f, 0);
-}
-
-void fwdisks_end_turn(struct hv_fwdisks *f)
-{
-	f->turn = TURN_FREE;
-	f->at = NULL;
-	f->leaving = f->coming = NULL;
-	pthread_cond_broadcast(&f->moved);
-	pthread_mutex_unlock(&f->lock);
-}
-
-void fwdisks_ask(struct hv_fwdisks *f)
-{
-	f->turn = TURN_ASKED;
-	f->evict = false; /* it was meant for one that has ended */
-	wake(f);
-	while (f->turn != TURN_DONE)
-		pthread_cond_wait(&f->moved, &f->lock);
-}
-
-/* Why not, with the turn taken. */
-static int refusal(const struct hv_fwdisks *f, const struct fwdisk *d,
-		   enum vhd_op op)
-{
-	if (f->stop || f->hurry || !f->started)
-		return -ECANCELED;
-	if (!d->is.img || !d->told)
-		return -ENOMEDIUM;
-	if (op == VHD_OP_READ)
-		return 0;
-	if (d->disk.read_only)
-		return -EROFS;
-	return op == VHD_OP_WRITE && f->guest_has[d->controller] ? -EBUSY : 0;
-}
-
-static int submit(struct fwdisk *d, struct vhd_req *req)
-{
-	struct hv_fwdisks *f = d->all;
-	int rc;
-
-	if (!take_turn(f)) {
-		pthread_mutex_unlock(&f->lock);
-		return -ECANCELED;
-	}
-	rc = refusal(f, d, req->op);
-	if (rc == 0) {
-		f->req = *req;
-		f->req.img = d->is.img;
-		f->at = d;
-		fwdisks_ask(f);
-		rc = f->req.result;
-	}
-	fwdisks_end_turn(f);
-	return rc;
-}
-
-/* Whole blocks of this disk, all on it. */
-static int move(struct fwdisk *d, enum vhd_op op, uint64_t lba,
-		const struct iovec *iov, unsigned count)
-{
-	const struct hv_disk *disk = &d->disk;
-	struct vhd_req req = {.op = op, .iov = iov, .iov_count = count};
-	uint64_t bytes = 0, blocks;
-
-	if (count == 0 || count > HV_DISK_IOV_MAX)
-		return -EINVAL;
-	for (unsigned i = 0; i < count; i++)
-		if (__builtin_add_overflow(bytes, iov[i].iov_len, &bytes))
-			return -EINVAL;
-	blocks = bytes / disk->block_bytes;
-	if (blocks == 0 || bytes % disk->block_bytes != 0 ||
-	    lba >= disk->blocks || blocks > disk->blocks - lba)
-		return -EINVAL;
-	req.lba = lba * (disk->block_bytes / 512);
-	return submit(d, &req);
-}
-
-static int fw_read(void *arg, uint64_t lba, const struct iovec *iov,
-		   unsigned count)
-{
-	return move(arg, VHD_OP_READ, lba, iov, count);
-}
-
-static int fw_write(void *arg, uint64_t lba, const struct iovec *iov,
-		    unsigned count)
-{
-	return move(arg, VHD_OP_WRITE, lba, iov, count);
-}
-
-static int fw_flush(void *arg)
-{
-	struct fwdisk *d = arg;
-	struct vhd_req req = {.op = VHD_OP_FLUSH};
-
-	/* Nothing was written through this door. */
-	if (d->disk.read_only)
-		return 0;
-	return submit(d, &req);
-}
-
-const struct hv_disk_ops fwdisk_ops = {
-	.read = fw_read,
-	.write = fw_write,
-	.flush = fw_flush,
-};
-
-void hv_fwdisks_guest_has(struct hv_fwdisks *f, unsigned controller, bool yes)
-{
-	pthread_mutex_lock(&f->lock);
-	f->guest_has[controller] = yes; /* no write begins any more */
-	if (yes)
-		(void)until(f, writes_nothing, controller, 0);
-	pthread_mutex_unlock(&f->lock);
-}
-
 void hv_fwdisks_hurry(struct hv_fwdisks *f, bool on)
 {
 	pthread_mutex_lock(&f->lock);
 	f->hurry = on;
 	pthread_cond_broadcast(&f->moved);
 	pthread_mutex_unlock(&f->lock);
-	wake(f);
+	fwdisks_wake(f);
 }
 
 /* --------------------------------------------------------- life and death */
@@ -374,7 +154,10 @@ static int fill(struct hv_fwdisks *f, struct hv_disks *disks,
 int hv_fwdisks_create(struct hv_disks *disks, const unsigned *order,
 		      struct hv_fwdisks **out, struct vhd_err *err)
 {
-	const struct vhd_queue_opts o = {.depth = HV_DISK_IOV_MAX};
+	const struct vhd_queue_opts o = {
+		.depth = HV_DISK_IOV_MAX,
+		.nbd_later = disks->args->name != NULL, /* by hv ctl */
+	};
 	struct hv_fwdisks *f = calloc(1, sizeof(*f));
 	int rc;
 
@@ -437,8 +220,9 @@ void hv_fwdisks_destroy(struct hv_fwdisks *f)
 	if (f->started) {
 		pthread_mutex_lock(&f->lock);
 		f->stop = true;
+		pthread_cond_broadcast(&f->moved);
 		pthread_mutex_unlock(&f->lock);
-		wake(f);
+		fwdisks_wake(f);
 		(void)pthread_join(f->thread, NULL);
 	}
 	assert(f->turn == TURN_FREE || f->turn == TURN_DONE);

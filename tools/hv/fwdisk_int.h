@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What fwdisk.c, by which requests go, and fwdisk_place.c, which knows what is
- * where, share.
+/* What the files of the door share, each calling those after it only: fwdisk.c
+ * has the thread and all lives; fwdisk_place.c knows what is where;
+ * fwdisk_door.c is where requests come in; fwdisk_turn.c whose turn it is.
  */
 #ifndef TOOLS_HV_FWDISK_INT_H
 #define TOOLS_HV_FWDISK_INT_H
@@ -58,12 +59,16 @@ struct hv_fwdisks {
 	struct fwdisk place[HV_CONTROLLERS_MAX][HV_LUNS_MAX];
 };
 
-/* ------------------------------------------------------------- fwdisk.c -- */
+/* -------------------------------------------------------- fwdisk_turn.c -- */
 
-extern const struct hv_disk_ops fwdisk_ops; /* of a struct fwdisk */
-
-/* Have the lock, and the place for a request, before all who ask for a request
- * only; what is in flight has its time to end by itself, and is then ended.
+/* The thread looks again. */
+void fwdisks_wake(struct hv_fwdisks *f);
+/* Have the lock, and the place for a request: false where the machine stops
+ * meanwhile, and only the lock is there.
+ */
+bool fwdisks_take_turn(struct hv_fwdisks *f);
+/* The same before all who ask for a request only; what is in flight has its
+ * time to end by itself, and is then ended.
  */
 void fwdisks_take_turn_first(struct hv_fwdisks *f);
 /* The same, at most so long: false, and without the lock, where it is not to be
@@ -73,11 +78,33 @@ bool fwdisks_take_turn_within(struct hv_fwdisks *f, unsigned most_ms);
 void fwdisks_end_turn(struct hv_fwdisks *f);
 /* With the turn: the thread does what is asked for, to its end. */
 void fwdisks_ask(struct hv_fwdisks *f);
+/* With the lock: until it is so, or for `most_ms` (0: as long as it takes);
+ * whether it is. What is in flight has its time to end by itself, and is then
+ * ended: whoever calls serves the whole guest, or a person.
+ */
+bool fwdisks_until(struct hv_fwdisks *f,
+		   bool (*so)(const struct hv_fwdisks *f, unsigned controller),
+		   unsigned controller, unsigned most_ms);
 
-/* ------------------------------------------------------- fwdisk_place.c -- */
+/* -------------------------------------------------------- fwdisk_door.c -- */
+
+extern const struct hv_disk_ops fwdisk_ops; /* of a struct fwdisk */
 
 /* The image leaves the queue, or comes to it; the thread, or before it runs. */
-void fwdisk_leave(struct hv_fwdisks *f, struct fwdisk *d);
-int fwdisk_come(struct hv_fwdisks *f, struct fwdisk *d, struct vhd_err *err);
+static inline void fwdisk_leave(struct hv_fwdisks *f, struct fwdisk *d)
+{
+	if (d->attached)
+		vhd_queue_detach(f->queue, d->is.img);
+	d->attached = false;
+}
+
+static inline int fwdisk_come(struct hv_fwdisks *f, struct fwdisk *d,
+			      struct vhd_err *err)
+{
+	int rc = d->is.img ? vhd_queue_attach(f->queue, d->is.img, err) : 0;
+
+	d->attached = d->is.img && rc == 0;
+	return rc;
+}
 
 #endif

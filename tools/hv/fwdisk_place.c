@@ -8,21 +8,6 @@
 #include <errno.h>
 #include <string.h>
 
-void fwdisk_leave(struct hv_fwdisks *f, struct fwdisk *d)
-{
-	if (d->attached)
-		vhd_queue_detach(f->queue, d->is.img);
-	d->attached = false;
-}
-
-int fwdisk_come(struct hv_fwdisks *f, struct fwdisk *d, struct vhd_err *err)
-{
-	int rc = d->is.img ? vhd_queue_attach(f->queue, d->is.img, err) : 0;
-
-	d->attached = d->is.img && rc == 0;
-	return rc;
-}
-
 const struct hv_disk *hv_fwdisk(const struct hv_fwdisks *f, unsigned controller,
 				unsigned lun)
 {

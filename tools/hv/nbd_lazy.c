@@ -15,6 +15,15 @@
 
 #define LIBRARY "libnbd.so.0"
 
+/* One that newer releases have, where this was built with such a one. */
+#ifdef LIBNBD_HAVE_NBD_SET_REQUEST_EXTENDED_HEADERS
+#define EXTENDED(F)                                                            \
+	F(nbd_set_request_extended_headers, int,                               \
+	  (struct nbd_handle *h, bool request), (h, request))
+#else
+#define EXTENDED(F)
+#endif
+
 /* Name, result, parameters, arguments; the first to be called, and that without
  * a result, are below.
  */
@@ -24,6 +33,11 @@
 	F(nbd_get_export_name, char *, (struct nbd_handle *h), (h))            \
 	F(nbd_set_uri_allow_local_file, int,                                   \
 	  (struct nbd_handle *h, bool allow), (h, allow))                      \
+	F(nbd_set_request_structured_replies, int,                             \
+	  (struct nbd_handle *h, bool request), (h, request))                  \
+	F(nbd_get_structured_replies_negotiated, int, (struct nbd_handle *h),  \
+	  (h))                                                                 \
+	EXTENDED(F)                                                            \
 	F(nbd_get_size, int64_t, (struct nbd_handle *h), (h))                  \
 	F(nbd_get_block_size, int64_t, (struct nbd_handle *h, int type),       \
 	  (h, type))                                                           \

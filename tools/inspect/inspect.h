@@ -130,7 +130,8 @@ const char *inspect_chs_readers(const struct vhd_info *info);
 /* What a partition's type means, or NULL. */
 const char *inspect_part_type(const char *table, const char *type);
 
-/* One row of the report for people: a label column, then the text. */
+#define INSPECT_LABEL_COLUMNS 15
+/* row.c: one row of the report for people. */
 __attribute__((format(printf, 3, 4))) void
 inspect_row(FILE *out, const char *label, const char *fmt, ...);
 void inspect_chain_rows(FILE *out, const struct inspect_report *r);

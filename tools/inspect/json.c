@@ -45,17 +45,6 @@ static struct json_object *object(void)
 	return cli_json_object();
 }
 
-struct json_object *inspect_id_json(const uint8_t id[16])
-{
-	struct json_object *o = object();
-	char buf[CLI_ID_TEXT];
-
-	put_text(o, "windows", cli_id_windows(id, buf));
-	put_text(o, "rfc4122", cli_id_rfc4122(id, buf));
-	put_text(o, "hex", cli_id_hex(id, buf));
-	return o;
-}
-
 static struct json_object *fault_object(const struct vhd_err *fault)
 {
 	struct json_object *o;
@@ -135,25 +124,6 @@ static struct json_object *footer_object(const struct vhd_info *info)
 	put_number(o, "features", info->features);
 	put_bool(o, "saved-state", info->saved_state != 0);
 	put_bool(o, "hidden", info->notes & VHD_NOTE_HIDDEN);
-	return o;
-}
-
-struct json_object *inspect_blocks_json(const struct vhd_info *info)
-{
-	struct json_object *o;
-
-	if (!inspect_has_blocks(info))
-		return NULL;
-	o = object();
-	put_number(o, "size", info->block_size_bytes);
-	put_number(o, "bitmap-size", info->bitmap_bytes);
-	put_number(o, "count", info->blocks);
-	put_number(o, "used", info->blocks_used);
-	put_number(o, "aligned", info->blocks_aligned);
-	put_number(o, "fragments", info->fragments);
-	put_number(o, "header-offset", info->header_bytes);
-	put_number(o, "table-offset", info->table_bytes);
-	put_number(o, "table-entries", info->table_entries);
 	return o;
 }
 

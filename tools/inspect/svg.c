@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,85 +48,6 @@ static double text_width(const char *text)
 	return width;
 }
 
-/* Escaped, and cut to `most` characters with a sign that it was. */
-static void put_escaped(FILE *out, const char *text, size_t most)
-{
-	size_t chars = 0;
-
-	for (const char *p = text; *p; p++)
-		chars += (*p & 0xc0) != 0x80;
-	for (size_t n = 0; *text; text++) {
-		if ((*text & 0xc0) != 0x80 && chars > most && ++n >= most) {
-			fputs("…", out);
-			return;
-		}
-		/* U+FFFE and U+FFFF are no characters of XML. */
-		if (!strncmp(text, "\xef\xbf\xbe", 3) ||
-		    !strncmp(text, "\xef\xbf\xbf", 3)) {
-			fputc('?', out);
-			text += 2;
-			continue;
-		}
-		switch (*text) {
-		case '&':
-			fputs("&amp;", out);
-			break;
-		case '<':
-			fputs("&lt;", out);
-			break;
-		case '>':
-			fputs("&gt;", out);
-			break;
-		case '"':
-			fputs("&quot;", out);
-			break;
-		default:
-			fputc(*text, out);
-		}
-	}
-}
-
-void svg_text(const struct svg *s, double x, double y, const char *class,
-	      const char *fmt, ...)
-{
-	char text[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	cli_text_clean(text);
-	fprintf(s->out, "<text x=\"%.1f\" y=\"%.1f\" class=\"%s\">", x, y,
-		class);
-	put_escaped(s->out, text, 200);
-	fputs("</text>\n", s->out);
-}
-
-/* The byte at which character `n` begins. */
-static size_t char_at(const char *text, size_t n)
-{
-	size_t i = 0;
-
-	for (; text[i]; i++)
-		if ((text[i] & 0xc0) != 0x80 && !n--)
-			break;
-	return i;
-}
-
-const char *svg_shorten(const char *text, size_t most, char buf[SVG_SHORT])
-{
-	size_t chars = 0, tail = most / 3;
-
-	for (const char *p = text; *p; p++)
-		chars += (*p & 0xc0) != 0x80;
-	if (chars <= most)
-		return text;
-	snprintf(buf, SVG_SHORT, "%.*s…%s",
-		 (int)char_at(text, most - tail - 1), text,
-		 text + char_at(text, chars - tail));
-	return buf;
-}
-
 static void band_label(const struct svg *s, double y, double height,
 		       const char *name, const char *detail)
 {
@@ -151,7 +71,7 @@ static void head(const struct svg *s, double height)
 		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" "
 		"height=\"%.0f\" viewBox=\"0 0 %d %.0f\" role=\"img\">\n<title>",
 		SVG_WIDTH, height, SVG_WIDTH, height);
-	put_escaped(s->out, "Allocation of a disk image", 120);
+	svg_put(s->out, "Allocation of a disk image", 120);
 	fputs("</title>\n"
 	      "<defs><pattern id=\"partial\" width=\"4\" height=\"4\" "
 	      "patternUnits=\"userSpaceOnUse\" "

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The parts of the SVG: bands are drawn by svg_band.c, the legend by
- * svg_legend.c, everything around them by svg.c. Private to
+ * svg_legend.c, text by svg_text.c, everything around them by svg.c. Private to
  * tools/.
  */
 #ifndef INSPECT_SVG_H
@@ -20,6 +20,8 @@ struct svg {
 	const struct inspect_grid *g;
 };
 
+/* Escaped, and cut to `most` characters with a sign that it was. */
+void svg_put(FILE *out, const char *text, size_t most);
 /* A line of text, cleaned and escaped. */
 __attribute__((format(printf, 5, 6))) void
 svg_text(const struct svg *s, double x, double y, const char *class,

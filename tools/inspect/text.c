@@ -4,25 +4,12 @@
  */
 #include <inttypes.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "inspect.h"
 
-#define LABEL_COLUMNS 15
 #define PART_TYPE_COLUMNS 20
-
-void inspect_row(FILE *out, const char *label, const char *fmt, ...)
-{
-	va_list ap;
-
-	fprintf(out, "  %-*s", LABEL_COLUMNS, label);
-	va_start(ap, fmt);
-	vfprintf(out, fmt, ap);
-	va_end(ap);
-	fputc('\n', out);
-}
 
 /* "2 GiB (2147483648 bytes)", and plain bytes where both say the same. */
 static const char *size_text(uint64_t bytes, char *buf, size_t n)
@@ -245,9 +232,10 @@ static void part_row(FILE *out, const struct inspect_content *c,
 
 	cli_size_text(p->off_bytes, from, sizeof(from));
 	cli_size_text(p->len_bytes, len, sizeof(len));
-	fprintf(out, "  %*d  at %-10s %-10s %-*s%s%s\n", LABEL_COLUMNS - 2,
-		p->number, from, len, *fs ? PART_TYPE_COLUMNS : 0,
-		type ? type : p->type, *fs ? " " : "", fs);
+	fprintf(out, "  %*d  at %-10s %-10s %-*s%s%s\n",
+		INSPECT_LABEL_COLUMNS - 2, p->number, from, len,
+		*fs ? PART_TYPE_COLUMNS : 0, type ? type : p->type,
+		*fs ? " " : "", fs);
 }
 
 static void content_rows(FILE *out, const struct inspect_report *r)

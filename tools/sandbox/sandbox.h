@@ -7,8 +7,9 @@
  *   landlock.c  which files can still be opened, made, renamed, removed
  *   rights.c    capabilities, new privileges, core dumps
  *   ring.c      whether a ring of io_uring can be restricted here
+ *   places.c    what is to stay within reach, noted beforehand
  *   server.c    what connecting to a server reads
- *   sandbox.c   all of these in order, and what is said when one is missing
+ *   enter.c     all of these in order, and what is said when one is missing
  *
  * Invariants: a role's filter kills the process for every call that the table
  *   does not give it; nothing here gives anything back; the filters of a
@@ -38,6 +39,7 @@ enum sandbox_role {
 	SANDBOX_CONTROL, /* hv: the main thread: bus, console, the end */
 	SANDBOX_OUTPUT,  /* hv: the threads that write its console, messages */
 	SANDBOX_CTL,     /* hv: the thread that serves hv ctl */
+	SANDBOX_HANDED,  /* hv: that of a disk on a server, added by hv ctl */
 	SANDBOX_LINK,    /* hv: the thread of an NBD disk's connection */
 	SANDBOX_READER,  /* a tool that only reads images */
 	SANDBOX_WRITER,  /* one that changes an image or makes a file */
@@ -145,6 +147,9 @@ int sandbox_thread(enum sandbox_role role, const char *prog,
 		   struct vhd_err *err);
 
 /* ------------------------------------------------- parts of this folder -- */
+
+/* What was collected is within reach no more than before. */
+void sandbox_places_free(struct sandbox *s);
 
 /* Each: 0, or a negative errno with its reason; -ENOSYS and -EOPNOTSUPP where
  * the kernel has no such thing.

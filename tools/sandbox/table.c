@@ -5,7 +5,8 @@
  *
  * A letter a role: v processor, i storage channel, a the same without rings (by
  * libaio or plain calls), c control thread, o console and messages, k server of
- * hv ctl, l connection to an NBD server; r reader, w writer, n (net) remote.
+ * hv ctl, h its disk on an NBD server, whose connections are handed over, l
+ * connection to an NBD server; r reader, w writer, n (net) remote.
  * Source: seccomp(2); what glibc 2.36 and liburing 2.3 call.
  */
 #include <errno.h>
@@ -29,12 +30,15 @@ enum {
 	C = SANDBOX_BIT(SANDBOX_CONTROL),
 	O = SANDBOX_BIT(SANDBOX_OUTPUT),
 	K = SANDBOX_BIT(SANDBOX_CTL),
+	H = SANDBOX_BIT(SANDBOX_HANDED),
 	L = SANDBOX_BIT(SANDBOX_LINK),
 	R = SANDBOX_BIT(SANDBOX_READER),
 	W = SANDBOX_BIT(SANDBOX_WRITER),
 	N = SANDBOX_BIT(SANDBOX_REMOTE),
 	IA = I | A,
-	HV = V | IA | C | O | K | L,
+	HV = V | IA | C | O | K | H | L,
+	KH = K | H,
+	CK = C | K,
 	LN = L | N,
 	WN = W | N,
 	TOOL = R | W | N,
@@ -101,7 +105,13 @@ static const struct sandbox_value threads[] = {
 	{CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND |
 		 CLONE_THREAD | CLONE_SETTLS | CLONE_PARENT_SETTID |
 		 CLONE_CHILD_CLEARTID,
-	 C | WN, "a thread"},
+	 CK | WN, "a thread"},
+	{0},
+};
+
+static const struct sandbox_value policies[] = {
+	{SCHED_NORMAL, IA | C, "at once"},
+	{SCHED_BATCH, IA | C, "when the guest waits"},
 	{0},
 };
 
@@ -111,7 +121,7 @@ static const struct sandbox_value prctls[] = {
 };
 
 static const struct sandbox_value seccomps[] = {
-	{SECCOMP_SET_MODE_FILTER, C, "one more filter"},
+	{SECCOMP_SET_MODE_FILTER, CK, "one more filter"},
 	{0},
 };
 
@@ -134,7 +144,7 @@ static const struct sandbox_value families[] = {
 
 static const struct sandbox_rule rules[] = {
 	/* what is open already */
-	ANY(read, IA | C | K | L | TOOL, "counters of events, console, streams"),
+	ANY(read, IA | C | KH | L | TOOL, "counters of events, console, streams"),
 	ANY(write, HV | TOOL, "wake other threads, console, messages"),
 	ANY(readv, N, "libnbd's TLS"),
 	ANY(writev, N, "libnbd's TLS"),
@@ -143,7 +153,7 @@ static const struct sandbox_rule rules[] = {
 	ANY(preadv, A | C | TOOL, "the sync engine"),
 	ANY(pwritev, A | C | WN, "the sync engine"),
 	ANY(lseek, K | TOOL, "length of files, where holes are"),
-	ANY(close, IA | C | O | K | L | TOOL, "what is no longer needed"),
+	ANY(close, IA | C | O | KH | L | TOOL, "what is no longer needed"),
 	ANY(fdatasync, IA | C | K | WN, "metadata to the disk, in order"),
 	ANY(ftruncate, IA | C | K | TOOL, "length of images; a memory file's"),
 	ANY(fallocate, IA | C | K | WN, "space ahead of data, holes"),
@@ -151,7 +161,7 @@ static const struct sandbox_rule rules[] = {
 	ONE_OF(ioctl, V | C | K | TOOL, 1, ioctls, "KVM, terminals, disks"),
 
 	/* waiting and being woken */
-	ANY(poll, IA | C | O | K | L | TOOL, "wait for events"),
+	ANY(poll, A | C | O | KH | L | TOOL, "wait for events"),
 	ANY(futex, ALL, "locks and ends of threads"),
 	ANY(restart_syscall, ALL, "a wait goes on after a stop"),
 	ANY(clock_gettime, ALL, "where the clock is no part of the vDSO"),
@@ -170,15 +180,17 @@ static const struct sandbox_rule rules[] = {
 	ANY(madvise, HV | TOOL, "the end of a thread's stack"),
 
 	/* threads and the end */
-	NOT(clone3, C | WN, ENOSYS,
+	NOT(clone3, CK | WN, ENOSYS,
 	    "its flags are out of a filter's sight: glibc takes clone"),
-	ONE_OF(clone, C | WN, 0, threads, "start a thread"),
-	ANY(set_robust_list, C | WN, "a thread starts"),
-	ANY(rseq, C | WN, "a thread starts"),
+	ONE_OF(clone, CK | WN, 0, threads, "start a thread"),
+	ANY(set_robust_list, CK | WN, "a thread starts"),
+	ANY(rseq, CK | WN, "a thread starts"),
 	ANY(sched_getaffinity, WN, "how many threads are worth it; malloc"),
+	ONE_OF(sched_setscheduler, IA | C, 1, policies,
+	       "one processor: does a channel push the guest off it"),
 	ONE_OF(prctl, C, 0, prctls, "name of a thread"),
 	ANY(exit, HV | WN, "a thread ends"),
-	ONE_OF(seccomp, C, 0, seccomps, "a thread's own filter, narrower"),
+	ONE_OF(seccomp, CK, 0, seccomps, "a thread's own filter, narrower"),
 	ANY(alarm, C, "no more --timeout"),
 	ANY(exit_group, C | TOOL, "the program ends"),
 	ANY(getpid, C | WN, "kick a thread; names of temporary files"),
@@ -194,7 +206,7 @@ static const struct sandbox_rule rules[] = {
 	ANY(io_getevents, A | C | TOOL, "the same"),
 	ANY(io_cancel, A | C | TOOL, "the same"),
 	ANY(io_destroy, A | C | TOOL, "the same"),
-	ANY(eventfd2, C | TOOL, "the queue's counter"),
+	ANY(eventfd2, CK | TOOL, "a counter of a queue, of a connection"),
 
 	/* files by name; Landlock says which */
 	ANY(openat, TOOL, "images, and what is made"),
@@ -244,10 +256,10 @@ static const struct sandbox_rule rules[] = {
 	ANY(getpeername, N, "the same"),
 	ANY(bind, N, "getaddrinfo"),
 	ANY(sendto, LN, "talk to it"),
-	ANY(sendmsg, N | K, "the same; answers to hv ctl"),
+	ANY(sendmsg, N | KH, "the same; answers to hv ctl"),
 	ANY(sendmmsg, N, "ask a name server"),
 	ANY(recvfrom, LN, "the same"),
-	ANY(recvmsg, N | K, "the same; requests, with an image's files"),
+	ANY(recvmsg, N | KH, "the same; requests, with an image's files"),
 	ANY(shutdown, LN, "the end of it"),
 	ANY(kill, N, "end qemu-nbd, which we started"),
 	ANY(wait4, N, "the same"),
@@ -280,6 +292,7 @@ const char *sandbox_role_name(enum sandbox_role role)
 		[SANDBOX_CONTROL] = "control thread",
 		[SANDBOX_OUTPUT] = "console and messages",
 		[SANDBOX_CTL] = "server of hv ctl",
+		[SANDBOX_HANDED] = "disk added on a server",
 		[SANDBOX_LINK] = "connection to a server",
 		[SANDBOX_READER] = "reader",
 		[SANDBOX_WRITER] = "writer",

@@ -7,7 +7,8 @@
  * for as long as they run. A file system that is not clean is refused: what it
  * says about free space may be out of date.
  *
- *   freemap.c        partitions, which program is asked, the sorted answer
+ *   freemap.c        partitions, which program is asked
+ *   freemap_set.c    the sorted answer
  *   freemap_ext.c    libext2fs
  *   freemap_tool.c   the programs, and what they print
  *   freemap_mount.c  a part of the disk as a file
@@ -54,6 +55,8 @@ bool freemap_has(const struct freemap *map, uint64_t off_bytes,
 /* A range inside the file system is free; what reaches out of it is refused. */
 int freemap_add(const struct freemap_fs *fs, uint64_t off_bytes,
 		uint64_t len_bytes, struct vhd_err *err);
+/* Sort, and join what touches. */
+void freemap_settle(struct freemap *map);
 /* "partition 2 (ext4) WHAT" */
 __attribute__((format(printf, 3, 4))) int freemap_refuse(
 	const struct freemap_fs *fs, struct vhd_err *err, const char *fmt, ...);

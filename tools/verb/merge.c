@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,14 +66,6 @@ struct merge {
 	struct vhd_err fault;	    /* of looking for others */
 	bool refused;		    /* because of them */
 };
-
-/* What a signal leaves behind; a handler can reach nothing else. */
-static volatile sig_atomic_t stopped_by;
-
-static void stop(int sig)
-{
-	stopped_by = sig;
-}
 
 /* -------------------------------------------------------- command line -- */
 
@@ -207,7 +198,7 @@ static int progress(void *ctx, uint64_t pos_bytes, uint64_t moved_bytes)
 	struct merge *m = ctx;
 
 	cli_progress_show(&m->progress, pos_bytes, moved_bytes);
-	return stopped_by != 0;
+	return verb_stopped();
 }
 
 /* ------------------------------------------------------------- the end -- */
@@ -269,30 +260,15 @@ static struct json_object *end_json(struct merge *m,
 
 static int failed(struct merge *m, struct vhd_err *err)
 {
-	int sig = stopped_by, status = CLI_REFUSED;
+	int status = CLI_REFUSED;
 	const char *path = m->target ? m->target : m->path;
 
 	if (m->fault.code)
 		status = cli_fail(m->prog, path, &m->fault);
 	else if (!m->refused)
 		status = cli_fail(m->prog, path, err);
-	if (sig) {
-		/* A shell must see that the signal ended us. */
-		signal(sig, SIG_DFL);
-		raise(sig);
-	}
+	verb_stop_end();
 	return status;
-}
-
-static void signals_set(void)
-{
-	static const int which[] = {SIGINT, SIGTERM, SIGHUP};
-	struct sigaction act = {.sa_handler = stop}, old;
-
-	for (size_t i = 0; i < sizeof(which) / sizeof(which[0]); i++)
-		if (sigaction(which[i], NULL, &old) == 0 &&
-		    old.sa_handler != SIG_IGN)
-			sigaction(which[i], &act, NULL);
 }
 
 static int merge(struct merge *m)
@@ -348,7 +324,7 @@ int verb_merge(const char *prog, int argc, char **argv)
 	status = sandbox(&m);
 	if (status != CLI_OK)
 		return status;
-	signals_set();
+	verb_stop_watch();
 	status = merge(&m);
 	json_object_put(m.merged);
 	json_object_put(m.others);

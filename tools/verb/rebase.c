@@ -2,7 +2,6 @@
 /* vhd rebase: puts a differencing disk onto another parent. */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,14 +39,6 @@ struct rebase {
 	struct cli_progress progress;
 	uint64_t size_bytes;
 };
-
-/* What a signal leaves behind; a handler can reach nothing else. */
-static volatile sig_atomic_t stopped_by;
-
-static void stop(int sig)
-{
-	stopped_by = sig;
-}
 
 /* -------------------------------------------------------- command line -- */
 
@@ -101,7 +92,7 @@ static int progress(void *ctx, uint64_t pos_bytes, uint64_t moved_bytes)
 				   b->quiet || b->json);
 	b->started = true;
 	cli_progress_show(&b->progress, pos_bytes, moved_bytes);
-	return stopped_by != 0;
+	return verb_stopped();
 }
 
 /* How far it is to go; what is wrong with it is told later. */
@@ -114,17 +105,6 @@ static void learn_size(struct rebase *b)
 		return;
 	b->size_bytes = vhd_get_info(img)->size_bytes;
 	vhd_abandon(img);
-}
-
-static void signals_set(void)
-{
-	static const int which[] = {SIGINT, SIGTERM, SIGHUP};
-	struct sigaction act = {.sa_handler = stop}, old;
-
-	for (size_t i = 0; i < sizeof(which) / sizeof(which[0]); i++)
-		if (sigaction(which[i], NULL, &old) == 0 &&
-		    old.sa_handler != SIG_IGN)
-			sigaction(which[i], &act, NULL);
 }
 
 /* -------------------------------------------------------------- the end -- */
@@ -168,7 +148,6 @@ static void report_text(const struct rebase *b,
 /* A cut in the one instant that repair is for. */
 static int failed(const struct rebase *b, struct vhd_err *err)
 {
-	int sig = stopped_by;
 	int status = cli_fail(b->prog, b->path, err);
 
 	if (err->why == VHD_WHY_HEADER_CHECKSUM && !b->quiet)
@@ -176,11 +155,7 @@ static int failed(const struct rebase *b, struct vhd_err *err)
 			"%s: if a rebase was interrupted, `vhd repair` puts "
 			"that right\n",
 			b->prog);
-	if (sig) {
-		/* A shell must see that the signal ended us. */
-		signal(sig, SIG_DFL);
-		raise(sig);
-	}
+	verb_stop_end();
 	return status;
 }
 
@@ -232,7 +207,7 @@ int verb_rebase(const char *prog, int argc, char **argv)
 	status = sandbox(&b);
 	if (status != CLI_OK)
 		return status;
-	signals_set();
+	verb_stop_watch();
 	status = run(&b);
 	verb_parents_fini(&b.parents);
 	return status;

@@ -54,6 +54,15 @@ int verb_new_id(uint8_t id[16], struct vhd_err *err);
 #define VERB_SHOWN_BYTES PATH_MAX
 const char *verb_shown(const char *path, char *buf);
 
+/* --------------------------------------------------------------- stop -- */
+
+/* From here on SIGINT, SIGTERM and SIGHUP, where nobody ignores them, are only
+ * noted; end by what was noted once nothing is left to be done.
+ */
+void verb_stop_watch(void);
+bool verb_stopped(void);
+void verb_stop_end(void);
+
 /* ------------------------------------------------------------- parents -- */
 
 /* Where the parents of differencing disks may be: the options --parent-dir

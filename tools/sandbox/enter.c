@@ -6,7 +6,6 @@
  * rings, and last the filter, which allows none of these calls.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -19,59 +18,7 @@
 #include "sandbox.h"
 #include "vhd/vhd.h"
 
-/* -------------------------------------------------------------- places -- */
-
-static void add_fd(struct sandbox *s, int fd, enum sandbox_access access)
-{
-	struct sandbox_place *more;
-
-	if (fd < 0)
-		return;
-	more = reallocarray(s->places, s->count + 1, sizeof(*more));
-	if (!more) {
-		close(fd);
-		s->error = -ENOMEM;
-		return;
-	}
-	s->places = more;
-	more[s->count++] = (struct sandbox_place){fd, access};
-}
-
-void sandbox_allow(struct sandbox *s, const char *path,
-		   enum sandbox_access access)
-{
-	int fd = path ? open(path, O_PATH | O_CLOEXEC) : -1;
-
-	if (path && fd < 0 && (errno == EMFILE || errno == ENFILE))
-		s->error = -errno;
-	add_fd(s, fd, access);
-}
-
-/* What is in `path` before its last component; "." for none. */
-static char *dirname_of(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	if (!slash)
-		return strdup(".");
-	return strndup(path, slash == path ? 1 : (size_t)(slash - path));
-}
-
-void sandbox_allow_dir_of(struct sandbox *s, const char *path,
-			  enum sandbox_access access)
-{
-	char *real, *dir;
-
-	if (!path)
-		return;
-	real = realpath(path, NULL);
-	dir = dirname_of(real ? real : path);
-	if (!dir)
-		s->error = -ENOMEM;
-	sandbox_allow(s, dir, access);
-	free(dir);
-	free(real);
-}
+/* -------------------------------------------------------------- images -- */
 
 /* NAME.vhd with NAME.v01 beside it. */
 static bool is_split(const char *path)
@@ -98,15 +45,6 @@ void sandbox_allow_image(struct sandbox *s, const char *path,
 	sandbox_allow(s, path, SANDBOX_READ);
 	if (path && is_split(path))
 		sandbox_allow_dir_of(s, path, SANDBOX_READ);
-}
-
-static void places_free(struct sandbox *s)
-{
-	for (size_t i = 0; i < s->count; i++)
-		close(s->places[i].fd);
-	free(s->places);
-	s->places = NULL;
-	s->count = 0;
 }
 
 /* ------------------------------------------------------------ entering -- */
@@ -159,7 +97,7 @@ int sandbox_try(struct sandbox *s, const char *prog, struct vhd_err *err)
 	if (!rc)
 		rc = sandbox_filter(s->role, prog, err);
 out:
-	places_free(s);
+	sandbox_places_free(s);
 	return rc;
 }
 
@@ -208,7 +146,7 @@ int sandbox_enter_no_files(const char *prog, int remove_fd,
 	one_arena();
 	tzset(); /* gmtime, too, wants to know the zone's file */
 	/* Where this fails, loading tells. */
-	for (int role = SANDBOX_VCPU; role <= SANDBOX_CTL; role++)
+	for (int role = SANDBOX_VCPU; role <= SANDBOX_HANDED; role++)
 		(void)sandbox_filter_make((enum sandbox_role)role);
 	return enter_before_filter(&s, prog, err);
 }

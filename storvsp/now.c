@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The clock, or what a test gives for it. */
+/* See now.h. */
 #include "clock.h"
-#include "controller.h"
+#include "now.h"
 
 uint64_t storvsp_clock_ns(const struct storvsp *vsp)
 {

@@ -6,8 +6,8 @@
  * one for each interrupt, and none while its daemon is at work. So requests
  * stand in a queue, and a service builds the message when its turn comes.
  */
-#ifndef HV_IC_IC_H
-#define HV_IC_IC_H
+#ifndef HV_IC_IC_INT_H
+#define HV_IC_IC_INT_H
 
 #include "hv/ic.h"
 #include "wire.h"

@@ -2,8 +2,8 @@
 /* What the functions of INT 13h share: registers by halves, the state behind
  * the drives, transfers. Private to this folder; see hv/int13.h.
  */
-#ifndef HV_INT13_CALL_H
-#define HV_INT13_CALL_H
+#ifndef HV_INT13_INT13_INT_H
+#define HV_INT13_INT13_INT_H
 
 #include <pthread.h>
 
