@@ -95,7 +95,7 @@ static uint64_t some_bytes(void)
 
 void full_case(const struct tool_case *c)
 {
-	unsigned rounds = proof_long() ? 16 : 2;
+	unsigned rounds = proof_long() ? 32 : 2;
 
 	if (!c->wants[0].file)
 		return;
