@@ -11,6 +11,7 @@
  *   nbd.c         opening, closing, the file table, requests that wait
  *   nbd_link.c    the connection: made, judged, lost, made again
  *   nbd_run.c     the thread: requests come, are sent and answered
+ *   nbd_send.c    ... one of them on its way
  *   nbd_part.c    what of a request is one command, and its bytes
  *   nbd_keep.c    writes that were acknowledged and not flushed yet
  *   nbd_hand.c    connections that another process makes: nbd_connector.c
@@ -97,6 +98,12 @@ struct nbd_req {
 	bool counted;	     /* in writing_bytes */
 	uint64_t cookie;     /* nbd_line.c's: the command's number */
 };
+
+/* It says, when it is answered, that something is durable. */
+static inline bool nbd_is_flush(const struct nbd_req *r)
+{
+	return r->op == NBD_FLUSH || r->flushing;
+}
 
 /* What a server said of an export, not judged yet. */
 struct nbd_raw {
@@ -363,8 +370,9 @@ void vhd_nbd_line_turn(struct vhd_nbd *n, bool in, bool out);
 /* nbd_run.c */
 int vhd_nbd_run_start(struct vhd_nbd *n, struct vhd_err *err);
 void vhd_nbd_run_stop(struct vhd_nbd *n);
-/* Hand a request to the connection. 0, or why it cannot be done at all;
- * -ENOTCONN when the connection is gone.
+
+/* nbd_send.c: hand a request to the connection. 0, or why it cannot be done at
+ * all; -ENOTCONN when the connection is gone.
  */
 int vhd_nbd_send(struct vhd_nbd *n, struct nbd_req *r);
 
