@@ -576,11 +576,27 @@ static void writes_go_on_when_a_flush_of_our_own_failed(void **state)
 
 /* ------------------------------------------------------ a hostile server -- */
 
+struct told {
+	unsigned lines;
+	char last[400];
+};
+
+static void note_line(void *arg, const char *line)
+{
+	struct told *t = arg;
+
+	t->lines++;
+	snprintf(t->last, sizeof(t->last), "%s", line);
+}
+
 static void an_export_that_shrank_is_not_used_again(void **state)
 {
 	struct fixture *f = *state;
+	struct told told = {0};
 	uint8_t buf[512];
 
+	f->how.tell = note_line;
+	f->how.tell_arg = &told;
 	open_export(f);
 	f->server.size_bytes = ROOM - 512;
 	fakenbd_kill(&f->server);
@@ -589,6 +605,12 @@ static void an_export_that_shrank_is_not_used_again(void **state)
 	assert_int_equal(vhd_file_write(&f->file, buf, 512, 0, NULL),
 			 -ENOTCONN);
 	assert_int_equal(f->server.commands, 0);
+	vhd_file_close(&f->file);
+	f->open = false;
+	assert_int_equal(told.lines, 1);
+	assert_string_equal(told.last,
+			    "nbd://test: not used any more: the export has "
+			    "shrunk");
 }
 
 static void an_export_that_lost_what_it_could_is_not_used_again(void **state)

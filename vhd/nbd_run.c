@@ -257,6 +257,7 @@ static void lost(struct vhd_nbd *n, struct nbd_list *back)
 	uint32_t wait_ms;
 
 	vhd_nbd_link_close(n);
+	n->why.text[0] = '\0';
 	take_answers(n, back);
 	/* Nothing looks at their buffers any more. */
 	while ((r = nbd_list_take(&n->sent)))
@@ -350,7 +351,8 @@ static void tell(const struct vhd_nbd *n, const char *what, const char *why)
 {
 	char line[400];
 
-	snprintf(line, sizeof(line), "%.200s: %s%s", n->uri, what, why);
+	snprintf(line, sizeof(line), "%.200s: %s%s%s", n->uri, what,
+		 *why ? ": " : "", why);
 	n->how.tell(n->how.tell_arg, line);
 }
 
@@ -370,10 +372,11 @@ static void tell_news(struct vhd_nbd *n)
 		return;
 	if (n->state == NBD_DEAD && !n->told_dead) {
 		n->told_dead = true;
-		tell(n, "not used any more: ", n->why.text);
+		tell(n, "not used any more", n->why.text);
 	} else if (due >= 0 && vhd_nbd_now_ms() >= due) {
 		n->told_lost = true;
-		tell(n, "the server does not answer; it is tried again", "");
+		tell(n, "the server does not answer; it is tried again",
+		     n->why.text);
 	} else if (n->told_lost && !n->down_ms) {
 		n->told_lost = false;
 		tell(n, "the server is there again", "");
@@ -406,6 +409,7 @@ static bool take_new(struct vhd_nbd *n)
 		lost(n, &back);
 		end_all(n, &n->waiting, -ECANCELED);
 		n->state = NBD_DEAD;
+		n->told_dead = true; /* no server's fault */
 	}
 	return !stop;
 }

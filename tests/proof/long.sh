@@ -16,9 +16,10 @@
 # another number of parts. tests/proof/table.sh shows them beside the quick
 # column.
 #
-# What is done is not done again as long as its sources are the same: SOURCES
-# is a hash over the contents of the C files that the table names for it, of
-# every header of ours that they include, and of this folder's script for it.
+# What was met is not done again as long as its sources are the same: SOURCES
+# is a hash over the contents of the files that the table names for it, of every
+# header of ours that they include, and of the tests' library what these headers
+# are of: tests/lib/NAME.c and NAME_*.c for tests/lib/NAME.h.
 # Neither the compiler, its options, the libraries of the system nor the kernel
 # count, nor what a script starts besides (guests). Those whose subject is the
 # whole tree (mutants, repeat, sanitize) change with each line of it; a figure
@@ -36,7 +37,6 @@ seconds=${FUZZ_SECONDS:-900}
 tab=$(printf '\t')
 
 # What the programs are made of, in the words of the Makefile.
-test_lib='$(TESTLIB_SRC)'
 device='$(VHD_SRC) $(VMBUS_SRC) $(STORVSP_SRC)'
 tool="$device "'$(HV_SRC) $(CLI_SRC) $(SANDBOX_SRC) $(wildcard tools/*/*.c)'
 all="vhd/ hv/ storvsp/ tools/ tests/ fuzz/ Makefile"
@@ -46,12 +46,12 @@ all="vhd/ hv/ storvsp/ tools/ tests/ fuzz/ Makefile"
 pieces()
 {
 	cat <<-EOF
-	barriers|1|$device $test_lib \$(wildcard $here/crash*.c) $here/barriers.tsv|\$build/tests/proof/crash barriers
-	crash|17|$device $test_lib \$(wildcard $here/crash*.c)|\$build/tests/proof/crash one two
-	fault|10|\$(VHD_SRC) $test_lib \$(FAULT_SRC) tests/vhd_fault.c|\$build/tests/vhd_fault
-	fault_guest|1|$device $test_lib tests/storvsp_fault_table.c|\$build/tests/storvsp_fault_table
-	sim|20|$device $test_lib \$(wildcard $here/sim*.c) $here/sim.tsv|$here/sim.sh \$build
-	agree|1|$device $test_lib tests/cross_vhd.c \$(wildcard $here/crash*.c) $here/agree.sh|$here/agree.sh \$build
+	barriers|1|$device \$(wildcard $here/crash*.c) $here/barriers.tsv|\$build/tests/proof/crash barriers
+	crash|17|$device \$(wildcard $here/crash*.c)|\$build/tests/proof/crash one two
+	fault|10|\$(VHD_SRC) \$(FAULT_SRC) tests/vhd_fault.c|\$build/tests/vhd_fault
+	fault_guest|1|$device tests/storvsp_fault_table.c|\$build/tests/storvsp_fault_table
+	sim|20|$device \$(wildcard $here/sim*.c) $here/sim.tsv|$here/sim.sh \$build
+	agree|1|$device tests/cross_vhd.c \$(wildcard $here/crash*.c) $here/agree.sh|$here/agree.sh \$build
 	full|1|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build full
 	calls|6|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build calls
 	memory|6|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build memory
@@ -81,35 +81,72 @@ by_make() # EXPRESSION
 		--eval="long-words: ; @echo $1" long-words
 }
 
-# Files of ours that the named ones are or include, one a line.
+# What includes what, "FILE<tab>HEADER" each, by the words in it; a header that
+# make generates is made of what is here.
+includes()
+{
+	folders='vhd hv storvsp tools tests fuzz'
+	# shellcheck disable=SC2086 # names
+	find $folders -name '*.[ch]' >"$dir/files"
+	# shellcheck disable=SC2086
+	grep -rHo --include='*.[ch]' '^# *include "[^"]*"' $folders |
+		awk -F'"' 'NR == FNR { known[$0]; next }
+		{
+			file = $1
+			sub(/:.*/, "", file)
+			folder = file
+			sub(/[^\/]*$/, "", folder)
+			name = (folder $2) in known ? folder $2 : $2
+			if (name in known)
+				print file "\t" name
+		}' "$dir/files" -
+}
+
+# Files that belong to a piece by what SOURCES names, one a line.
 files() # SOURCES
 {
 	for word in $(by_make "$1"); do
 		case $word in
 		*/) find "$word" -type f ! -path '*/corpus/*' \
 			! -path "$ledger" ;;
-		*.c) echo "$word" >>"$dir/c" ; echo "$word" ;;
 		*) echo "$word" ;;
 		esac
-	done
-	[ ! -s "$dir/c" ] || xargs "${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -I. \
-		-MM -MG <"$dir/c" | tr ' ' '\n' | grep '\.h$' |
-		while read -r header; do
-			# what make generates is made of what is here
-			[ ! -f "$header" ] || realpath --relative-to=. "$header"
-		done
-	rm -f "$dir/c"
+	done >"$dir/named"
+	[ -s "$dir/includes" ] || includes >"$dir/includes"
+	awk -F"$tab" '
+		FILENAME == ARGV[1] {
+			if ($1 !~ /^tests\/lib\/.*\.c$/)
+				next
+			of = $1
+			sub(/\.c$/, "", of)
+			do heads[of ".h"] = heads[of ".h"] " " $1
+			while (sub(/_[^_\/]*$/, "", of))
+			next
+		}
+		FILENAME == ARGV[2] { heads[$1] = heads[$1] " " $2; next }
+		{ todo[++n] = $1 }
+		END {
+			for (i = 1; i <= n; i++) {
+				if (todo[i] in seen)
+					continue
+				seen[todo[i]]
+				print todo[i]
+				count = split(heads[todo[i]], h, " ")
+				for (k = 1; k <= count; k++)
+					todo[++n] = h[k]
+			}
+		}' "$dir/files" "$dir/includes" "$dir/named"
 }
 
 hash_of() # SOURCES
 {
 	name=$dir/hash-$(echo "$1" | cksum | cut -d' ' -f1)
-	[ -s "$name" ] || files "$1" | sort -u | xargs sha256sum |
+	[ -s "$name" ] || files "$1" | LC_ALL=C sort | xargs sha256sum |
 		sha256sum | cut -c1-12 >"$name"
 	cat "$name"
 }
 
-# done: with these sources; old: with others; failed; or none
+# done: with these sources; old: with others; unmet: a figure is; or none
 state() # PIECE HASH
 {
 	[ -f "$ledger" ] || { echo none; return; }
@@ -117,10 +154,10 @@ state() # PIECE HASH
 		$1 == piece {
 			seen = 1
 			if ($2 != hash) old = 1
-			else if ($7 != "met" && $6 == "-") failed = 1
+			else if ($7 != "met") unmet = 1
 		}
 		END { print !seen ? "none" : old ? "old" : \
-			failed ? "failed" : "done" }' "$ledger"
+			unmet ? "unmet" : "done" }' "$ledger"
 }
 
 commit()
