@@ -170,6 +170,7 @@ static void what_is_durable_is_not_written_over_by_what_was_before(void **state)
 	assert_int_equal(durable_write(q, img, 8, 3, 1), 0);
 	assert_int_equal(durable_write(q, img, 0, 2, 1), 0);
 	assert_int_equal(durable_write(q, img, 15, 2, 4), 0);
+	fakenbd_meet(&f->server);
 	f->server.guarded_off = 5 * 512;
 	f->server.guarded_bytes = 4 * 512;
 	fakenbd_kill(&f->server);
@@ -283,9 +284,11 @@ static void a_durable_write_after_a_lost_flush_of_our_own_fails(void **state)
 	uint8_t *buf = calloc(1, 1 << 20);
 
 	qtest_attach(q, img);
+	fakenbd_meet(&f->server);
 	f->server.fail_op = FAKENBD_FLUSH;
 	f->server.fail_at = 1;
 	f->server.fail_error = 5;
+	fakenbd_meet(&f->server);
 	for (unsigned i = 0; i < NBD_KEEP_BYTES >> 20; i++)
 		assert_int_equal(qtest_io(q, img, VHD_OP_WRITE,
 					  (uint64_t)(i % 8) << 11, buf,
@@ -340,6 +343,7 @@ static bool flush_meets_a_death(struct fixture *f, unsigned n)
 	assert_int_equal(rc, 0);
 	vhd_queue_destroy(q);
 	vhd_abandon(img); /* no closing that would write it */
+	fakenbd_meet(&f->server);
 	assert_true(oracle_open(&o, f->server.medium, ROOM));
 	assert_true(oracle_check(&o));
 	for (unsigned b = 0; b < 3; b++) {

@@ -81,6 +81,8 @@ struct nbd_req {
 	void *user;
 	int64_t res; /* bytes, maybe fewer; 0 of a flush; negative errno */
 
+	bool cancelled; /* under the lock; no neighbour of what is not */
+
 	/* nbd_run.c's */
 	struct vhd_nbd *n;
 	struct nbd_list *in; /* the list it is on, or NULL */
@@ -92,7 +94,6 @@ struct nbd_req {
 	uint32_t sends;
 	int error;
 	bool flushing;	     /* a FUA write whose server knows only flushes */
-	bool cancelled;	     /* under the lock */
 	bool own;	     /* a flush, or a kept write, of ours */
 	bool kept;	     /* the latter */
 	bool counted;	     /* in writing_bytes */

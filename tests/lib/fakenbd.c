@@ -254,6 +254,12 @@ void fakenbd_release(struct fakenbd *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
+void fakenbd_meet(struct fakenbd *s)
+{
+	pthread_mutex_lock(&s->lock);
+	pthread_mutex_unlock(&s->lock);
+}
+
 unsigned fakenbd_connections(struct fakenbd *s)
 {
 	unsigned n;
