@@ -798,7 +798,8 @@ check:
 # done with these sources; PIECES: some of the table in tests/proof/long.sh. And
 # the table of goals, of the figures that either run leaves behind.
 PIECES :=
-check-long: all unit-build $(if $(filter-out fuzz-%,$(PIECES)),,fuzz-build)
+check-long: all unit-build \
+  $(if $(PIECES),$(if $(filter fuzz-%,$(PIECES)),fuzz-build),fuzz-build)
 	+@MAKE='$(MAKE)' JOBS="$${JOBS:-$$(nproc)}" tests/proof/long.sh \
 	  $(BUILD) $(PIECES)
 	@tests/proof/table.sh $(BUILD) long

@@ -17,9 +17,10 @@
 # another number of parts. tests/proof/table.sh shows them beside the quick
 # column.
 #
-# What is done is not done again as long as its sources are the same: SOURCES
-# is a hash over the contents of the C files that the table names for it, of
-# every header of ours that they include, and of this folder's script for it.
+# What was met is not done again as long as its sources are the same: SOURCES
+# is a hash over the contents of the files that the table names for it, of every
+# header of ours that they include, and of the tests' library what these headers
+# are of: tests/lib/NAME.c and NAME_*.c for tests/lib/NAME.h.
 # Neither the compiler, its options, the libraries of the system nor the kernel
 # count, nor what a script starts besides (guests). Those whose subject is the
 # whole tree (mutants, repeat, sanitize) change with each line of it; a figure
@@ -41,7 +42,6 @@ seconds=${FUZZ_SECONDS:-900}
 tab=$(printf '\t')
 
 # What the programs are made of, in the words of the Makefile.
-test_lib='$(TESTLIB_SRC)'
 device='$(VHD_SRC) $(VMBUS_SRC) $(STORVSP_SRC)'
 tool="$device "'$(HV_SRC) $(CLI_SRC) $(SANDBOX_SRC) $(wildcard tools/*/*.c)'
 all="vhd/ hv/ storvsp/ tools/ tests/ fuzz/ Makefile"
@@ -52,12 +52,12 @@ all="vhd/ hv/ storvsp/ tools/ tests/ fuzz/ Makefile"
 pieces()
 {
 	cat <<-EOF
-	barriers|1|C5|$device $test_lib \$(wildcard $here/crash*.c) $here/barriers.tsv|\$build/tests/proof/crash barriers
-	crash|17|C1 C2 C3 C4 C6|$device $test_lib \$(wildcard $here/crash*.c)|\$build/tests/proof/crash one two
-	fault|10|F1 F2 F3|\$(VHD_SRC) $test_lib \$(FAULT_SRC) tests/vhd_fault.c|\$build/tests/vhd_fault
-	fault_guest|1|F4|$device $test_lib tests/storvsp_fault_table.c|\$build/tests/storvsp_fault_table
-	sim|20|D1 D2 D3|$device $test_lib \$(wildcard $here/sim*.c) $here/sim.tsv|$here/sim.sh \$build
-	agree|1|C7|$device $test_lib tests/cross_vhd.c \$(wildcard $here/crash*.c) $here/agree.sh|$here/agree.sh \$build
+	barriers|1|C5|$device \$(wildcard $here/crash*.c) $here/barriers.tsv|\$build/tests/proof/crash barriers
+	crash|17|C1 C2 C3 C4 C6|$device \$(wildcard $here/crash*.c)|\$build/tests/proof/crash one two
+	fault|10|F1 F2 F3|\$(VHD_SRC) \$(FAULT_SRC) tests/vhd_fault.c|\$build/tests/vhd_fault
+	fault_guest|1|F4|$device tests/storvsp_fault_table.c|\$build/tests/storvsp_fault_table
+	sim|20|D1 D2 D3|$device \$(wildcard $here/sim*.c) $here/sim.tsv|$here/sim.sh \$build
+	agree|1|C7|$device tests/cross_vhd.c \$(wildcard $here/crash*.c) $here/agree.sh|$here/agree.sh \$build
 	full|1|F6|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build full
 	calls|6|F5|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build calls
 	memory|6|M1 M2|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build memory
@@ -87,31 +87,68 @@ by_make() # EXPRESSION
 		--eval="long-words: ; @echo $1" long-words
 }
 
-# Files of ours that the named ones are or include, one a line.
+# What includes what, "FILE<tab>HEADER" each, by the words in it; a header that
+# make generates is made of what is here.
+includes()
+{
+	folders='vhd hv storvsp tools tests fuzz'
+	# shellcheck disable=SC2086 # names
+	find $folders -name '*.[ch]' >"$dir/files"
+	# shellcheck disable=SC2086
+	grep -rHo --include='*.[ch]' '^# *include "[^"]*"' $folders |
+		awk -F'"' 'NR == FNR { known[$0]; next }
+		{
+			file = $1
+			sub(/:.*/, "", file)
+			folder = file
+			sub(/[^\/]*$/, "", folder)
+			name = (folder $2) in known ? folder $2 : $2
+			if (name in known)
+				print file "\t" name
+		}' "$dir/files" -
+}
+
+# Files that belong to a piece by what SOURCES names, one a line.
 files() # SOURCES
 {
 	for word in $(by_make "$1"); do
 		case $word in
 		*/) find "$word" -type f ! -path '*/corpus/*' \
 			! -path "$ledger" ;;
-		*.c) echo "$word" >>"$dir/c" ; echo "$word" ;;
 		*) echo "$word" ;;
 		esac
-	done
-	[ ! -s "$dir/c" ] || xargs "${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -I. \
-		-MM -MG <"$dir/c" | tr ' ' '\n' | grep '\.h$' |
-		while read -r header; do
-			# what make generates is made of what is here
-			[ ! -f "$header" ] || realpath --relative-to=. "$header"
-		done
-	rm -f "$dir/c"
+	done >"$dir/named"
+	[ -s "$dir/includes" ] || includes >"$dir/includes"
+	awk -F"$tab" '
+		FILENAME == ARGV[1] {
+			if ($1 !~ /^tests\/lib\/.*\.c$/)
+				next
+			of = $1
+			sub(/\.c$/, "", of)
+			do heads[of ".h"] = heads[of ".h"] " " $1
+			while (sub(/_[^_\/]*$/, "", of))
+			next
+		}
+		FILENAME == ARGV[2] { heads[$1] = heads[$1] " " $2; next }
+		{ todo[++n] = $1 }
+		END {
+			for (i = 1; i <= n; i++) {
+				if (todo[i] in seen)
+					continue
+				seen[todo[i]]
+				print todo[i]
+				count = split(heads[todo[i]], h, " ")
+				for (k = 1; k <= count; k++)
+					todo[++n] = h[k]
+			}
+		}' "$dir/files" "$dir/includes" "$dir/named"
 }
 
 hash_now() # SOURCES
 {
-	files "$1" | sort -u >"$dir/files"
-	[ -s "$dir/files" ] || { echo "long.sh: no files: $1" >&2; return 1; }
-	xargs sha256sum <"$dir/files" | sha256sum | cut -c1-12
+	files "$1" | LC_ALL=C sort >"$dir/hashed"
+	[ -s "$dir/hashed" ] || { echo "long.sh: no files: $1" >&2; return 1; }
+	xargs sha256sum <"$dir/hashed" | sha256sum | cut -c1-12
 }
 
 # The same, as it was when it was asked for first.
@@ -120,6 +157,12 @@ hash_of() # SOURCES
 	name=$dir/hash-$(echo "$1" | cksum | cut -d' ' -f1)
 	[ -s "$name" ] || hash_now "$1" >"$name" || return
 	cat "$name"
+}
+
+hash_again() # SOURCES
+{
+	rm -f "$dir/includes"
+	hash_now "$1"
 }
 
 # What it runs is made of these sources. One make at a time in the folder.
@@ -145,7 +188,7 @@ missing() # FIGURES GOAL...
 	done
 }
 
-# done: with these sources; old: with others; failed; or none
+# done: with these sources; old: with others; unmet: a figure is; or none
 state() # PIECE HASH
 {
 	[ -f "$ledger" ] || { echo none; return; }
@@ -153,10 +196,10 @@ state() # PIECE HASH
 		$1 == piece {
 			seen = 1
 			if ($2 != hash) old = 1
-			else if ($7 != "met" && $6 == "-") failed = 1
+			else if ($7 != "met") unmet = 1
 		}
 		END { print !seen ? "none" : old ? "old" : \
-			failed ? "failed" : "done" }' "$ledger"
+			unmet ? "unmet" : "done" }' "$ledger"
 }
 
 commit()
@@ -200,7 +243,7 @@ run_piece() # PIECE PARTS GOALS SOURCES COMMAND
 	: >"$figures"
 	echo "$1 ..."
 	if ! bring_up_to_date "${1%%:*}" >"$log" 2>&1 ||
-	   ! hash=$(hash_now "$4"); then
+	   ! hash=$(hash_again "$4"); then
 		echo "  FAIL  $1: it cannot be built: see $log"
 		return 1
 	fi
@@ -221,7 +264,7 @@ run_piece() # PIECE PARTS GOALS SOURCES COMMAND
 	missing "$figures" $3 >"$dir/missing"
 	[ ! -s "$dir/missing" ] || verdict=unmet
 	cat "$dir/missing" >>"$figures"
-	[ "$(hash_now "$4")" = "$hash" ] || {
+	[ "$(hash_again "$4")" = "$hash" ] || {
 		verdict=unmet
 		why='sources changed while it ran'
 	}
