@@ -174,6 +174,7 @@ struct nbd_how {
 	void *tell_arg;
 	bool handed;	  /* connections come from ... */
 	int connector_fd; /* ... here, which is taken */
+	uint32_t open_ms; /* see NBD_OPEN_MS; 0: that */
 	/* The seam for tests: a connected socket, or a negative errno, instead
 	 * of what the URI says; called for each connection.
 	 */
@@ -204,6 +205,7 @@ struct vhd_nbd {
 	bool drop; /* let the connection go, and all that is on it */
 	uint32_t hurry_ms; /* no wait is longer; VHD_NBD_FOREVER: as opened */
 	bool hurried;	   /* it was changed */
+	int64_t end_ms;	   /* when all waits are over; -1: never */
 
 	/* the thread's own */
 	struct nbd_handle *h;
@@ -214,7 +216,8 @@ struct vhd_nbd {
 	bool told_lost, told_dead;
 	enum nbd_state state;
 	int64_t due_ms;
-	uint32_t limit_ms; /* hurry_ms, as last seen */
+	uint32_t limit_ms; /* hurry_ms and end_ms, as last seen */
+	int64_t over_ms;
 	int64_t heard_ms;  /* when an answer came, or the first request went out
 			    * after all were answered */
 	int64_t down_ms; /* since then, nothing was answered; 0: all is well */
@@ -297,9 +300,12 @@ int vhd_nbd_open_as(const char *uri, const struct vhd_nbd_opts *opts,
 		    bool writable, struct vhd_file *out, struct vhd_err *err);
 /* The same, with connections from the other end of `fd`, which is taken whatever
  * happens: a vhd_nbd_connector. `name` is for messages. Until vhd_nbd_hurry
- * says otherwise nothing waits longer than NBD_HANDED_MS.
+ * says otherwise nothing waits longer than NBD_HANDED_MS, and for a server that
+ * answers each time just before that, all of them together not longer than
+ * NBD_OPEN_MS.
  */
 #define NBD_HANDED_MS 8000u
+#define NBD_OPEN_MS   VHD_NBD_RECONNECT_MS
 int vhd_nbd_open_handed(int fd, const char *name,
 			const struct vhd_nbd_opts *opts, bool writable,
 			struct vhd_file *out, struct vhd_err *err);

@@ -286,13 +286,21 @@ static uint32_t reconnect_ms(const struct vhd_nbd *n)
 	return sooner(n->how.reconnect_ms, n->limit_ms);
 }
 
+/* The earlier one of two moments, of which each may never come (-1). */
+static int64_t earlier(int64_t a_ms, int64_t b_ms)
+{
+	return b_ms < 0 || (a_ms >= 0 && a_ms < b_ms) ? a_ms : b_ms;
+}
+
 /* When the requests that wait fail: -1: never. */
 static int64_t expiry_ms(const struct vhd_nbd *n)
 {
 	uint32_t after = reconnect_ms(n);
 
-	return n->down_ms && after != VHD_NBD_FOREVER ? n->down_ms + after
-						      : -1;
+	if (!n->down_ms)
+		return -1;
+	return earlier(after == VHD_NBD_FOREVER ? -1 : n->down_ms + after,
+		       n->over_ms);
 }
 
 /* When a connection without an answer is given up; -1: never. One that was
@@ -308,7 +316,8 @@ static int64_t silence_ms(const struct vhd_nbd *n)
 	if (n->down_ms && reconnect_ms(n) < after)
 		after = reconnect_ms(n) > AGAIN_MS ? reconnect_ms(n)
 						   : AGAIN_MS;
-	return after == VHD_NBD_FOREVER ? -1 : n->heard_ms + after;
+	return earlier(after == VHD_NBD_FOREVER ? -1 : n->heard_ms + after,
+		       n->over_ms);
 }
 
 static void settle(struct vhd_nbd *n)
@@ -400,6 +409,7 @@ static bool take_new(struct vhd_nbd *n)
 		cancel_waiting(n);
 	n->cancels = false;
 	n->limit_ms = n->hurry_ms;
+	n->over_ms = n->end_ms;
 	n->hurried = false;
 	drop = n->drop;
 	n->drop = false;

@@ -44,6 +44,7 @@ struct fakenbd {
 	bool hold;	     /* no answers until it is cleared */
 	bool refuse_dead;    /* ... and dies for good, until this is cleared */
 	unsigned silent;     /* its first so many connections answer nothing */
+	unsigned slow_ms;    /* before each answer */
 	/* Writes that touch these bytes are counted in guarded_writes. */
 	uint64_t guarded_off, guarded_bytes;
 	bool reorder;	     /* a write waits a moment for a later command */
@@ -83,6 +84,8 @@ void fakenbd_meet(struct fakenbd *s);
 unsigned fakenbd_connections(struct fakenbd *s);
 /* While it runs: `silent`. */
 void fakenbd_hush(struct fakenbd *s, unsigned silent);
+/* Likewise: `slow_ms`. */
+void fakenbd_slow(struct fakenbd *s, unsigned ms);
 /* How many commands of a kind it took. */
 unsigned fakenbd_count(struct fakenbd *s, unsigned op);
 /* Wait until it took that many commands of a kind. */
