@@ -61,6 +61,7 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
            vhd/queue.c vhd/queue_image.c vhd/queue_io.c vhd/queue_flush.c \
            vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c \
            vhd/engine_nbd.c vhd/nbd.c vhd/nbd_link.c vhd/nbd_run.c \
+           vhd/nbd_send.c \
            vhd/nbd_part.c vhd/nbd_keep.c vhd/nbd_hand.c vhd/nbd_line.c \
            vhd/nbd_connector.c vhd/zero.c vhd/rebase.c \
            vhd/rebase_copy.c vhd/rebase_header.c vhd/survey.c vhd/check.c \
@@ -798,7 +799,8 @@ check:
 # done with these sources; PIECES: some of the table in tests/proof/long.sh. And
 # the table of goals, of the figures that either run leaves behind.
 PIECES :=
-check-long: all unit-build $(if $(filter-out fuzz-%,$(PIECES)),,fuzz-build)
+check-long: all unit-build \
+  $(if $(PIECES),$(if $(filter fuzz-%,$(PIECES)),fuzz-build),fuzz-build)
 	+@MAKE='$(MAKE)' JOBS="$${JOBS:-$$(nproc)}" tests/proof/long.sh \
 	  $(BUILD) $(PIECES)
 	@tests/proof/table.sh $(BUILD) long

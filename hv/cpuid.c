@@ -174,12 +174,14 @@ static bool is_dropped(uint32_t leaf)
 
 /* ----------------------------------------------------------- Hyper-V ---- */
 
-/* A guest that sets its timer anew and then says EOI leaves twice where an EOI
- * is an exit: the first of them takes back the bit in its assist page that would
- * have spared it the second. But a deadline in the APIC's timer KVM takes before
- * it looks at anything else, and the bit stays.
- * Source: Linux arch/x86/kvm: handle_fastpath_set_msr_irqoff and
- * apic_sync_pv_eoi_from_guest; arch/x86/hyperv/hv_apic.c (hv_apic_eoi_write).
+/* Where an EOI is an exit the guest's assist page can spare it that, unless it
+ * leaves for something else between the interrupt and the EOI: KVM then takes the
+ * bit back. Linux sets an stimer anew, an exit, before it says EOI; at its APIC's
+ * timer it says EOI first. Newer KVMs, and older ones on Intel's processors, also
+ * take a new deadline of that timer on a shorter way.
+ * Source: Linux sysvec_hyperv_stimer0, sysvec_apic_timer_interrupt,
+ * hv_apic_eoi_write; arch/x86/kvm: apic_sync_pv_eoi_from_guest,
+ * handle_fastpath_set_tscdeadline and kvm_can_use_hv_timer.
  */
 static bool apic_timer_is_better(const struct hv_cpuid *host,
 				 const struct hv_cpuid *hyperv)

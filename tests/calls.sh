@@ -17,7 +17,6 @@ trap 'rm -rf "$work"' EXIT
 known()
 {
 	cat <<-EOF
-	vhd/nbd_keep vhd/nbd_run
 	vhd/queue_flush vhd/queue
 	vhd/queue_image vhd/queue
 	vhd/queue_io vhd/queue

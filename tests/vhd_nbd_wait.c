@@ -36,7 +36,8 @@ static void the_next_connection_is_given_what_had_no_answer(void **state)
 	f->server.silent = 2;
 	open_export(f);
 	write_at(f, 512, 6, 1024);
-	assert_int_equal(fakenbd_connections(&f->server), 3);
+	/* a busy machine may take the third for silent, too */
+	assert_true(fakenbd_connections(&f->server) >= 3);
 	assert_int_equal(vhd_file_flush(&f->file, NULL), 0);
 	check_medium(f, 512, 6, 1024);
 }
@@ -93,6 +94,32 @@ static void who_waits_for_ever_can_be_hurried(void **state)
 	img = open_image(f, VHD_FORMAT_RAW);
 	vhd_hurry(img, 1);
 	qtest_close(img);
+}
+
+/* One that answers each request in time, but only just. */
+static void an_opening_has_one_time_for_all_it_asks(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t buf[512];
+	unsigned n = 0;
+	int rc;
+
+	f->how.open_ms = 100;
+	f->how.connector_fd = nbdhand_start(&f->hand);
+	assert_int_equal(vhd_nbd_open("nbd://test", &f->how, &f->file, NULL),
+			 0);
+	f->open = true;
+	fakenbd_slow(&f->server, 20);
+	while ((rc = vhd_file_read(&f->file, buf, 512, 0, NULL)) == 0 &&
+	       n++ < 100)
+		;
+	assert_int_equal(rc, -ENOTCONN);
+	assert_true(n < 10);
+	/* what is open has its times, and no end */
+	vhd_nbd_hurry(vhd_nbd_of(&f->file), VHD_NBD_FOREVER);
+	for (n = 0; n < 10; n++)
+		assert_int_equal(vhd_file_read(&f->file, buf, 512, 0, NULL),
+				 0);
 }
 
 /* A server that is gone, for those who would wait for ever. */
@@ -170,6 +197,7 @@ static void what_is_durable_is_not_written_over_by_what_was_before(void **state)
 	assert_int_equal(durable_write(q, img, 8, 3, 1), 0);
 	assert_int_equal(durable_write(q, img, 0, 2, 1), 0);
 	assert_int_equal(durable_write(q, img, 15, 2, 4), 0);
+	fakenbd_meet(&f->server);
 	f->server.guarded_off = 5 * 512;
 	f->server.guarded_bytes = 4 * 512;
 	fakenbd_kill(&f->server);
@@ -283,9 +311,11 @@ static void a_durable_write_after_a_lost_flush_of_our_own_fails(void **state)
 	uint8_t *buf = calloc(1, 1 << 20);
 
 	qtest_attach(q, img);
+	fakenbd_meet(&f->server);
 	f->server.fail_op = FAKENBD_FLUSH;
 	f->server.fail_at = 1;
 	f->server.fail_error = 5;
+	fakenbd_meet(&f->server);
 	for (unsigned i = 0; i < NBD_KEEP_BYTES >> 20; i++)
 		assert_int_equal(qtest_io(q, img, VHD_OP_WRITE,
 					  (uint64_t)(i % 8) << 11, buf,
@@ -340,6 +370,7 @@ static bool flush_meets_a_death(struct fixture *f, unsigned n)
 	assert_int_equal(rc, 0);
 	vhd_queue_destroy(q);
 	vhd_abandon(img); /* no closing that would write it */
+	fakenbd_meet(&f->server);
 	assert_true(oracle_open(&o, f->server.medium, ROOM));
 	assert_true(oracle_check(&o));
 	for (unsigned b = 0; b < 3; b++) {
@@ -397,6 +428,7 @@ int main(void)
 		BOTH(the_next_connection_is_given_what_had_no_answer),
 		BOTH(an_answer_starts_the_time_anew),
 		BOTH(who_waits_for_ever_can_be_hurried),
+		HANDED(an_opening_has_one_time_for_all_it_asks),
 		BOTH(a_closing_that_is_hurried_ends),
 		BOTH(a_request_a_silent_server_has_ends_when_it_is_cancelled_and_hurried),
 		BOTH(what_is_durable_is_not_written_over_by_what_was_before),

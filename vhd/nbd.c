@@ -78,6 +78,7 @@ void vhd_nbd_hurry(struct vhd_nbd *n, uint32_t ms)
 {
 	pthread_mutex_lock(&n->lock);
 	n->hurry_ms = ms;
+	n->end_ms = -1;
 	n->hurried = true;
 	pthread_mutex_unlock(&n->lock);
 	vhd_nbd_kick(n);
@@ -273,6 +274,10 @@ static struct vhd_nbd *export_new(const char *uri, const struct nbd_how *how)
 	n->event_fd = n->line.fd = -1;
 	n->hurry_ms = n->limit_ms =
 		how->handed ? NBD_HANDED_MS : VHD_NBD_FOREVER;
+	n->end_ms = n->over_ms = -1;
+	if (how->handed)
+		n->end_ms = vhd_nbd_now_ms() +
+			    (how->open_ms ? how->open_ms : NBD_OPEN_MS);
 	if (!n->how.answer_ms)
 		n->how.answer_ms = VHD_NBD_ANSWER_MS;
 	pthread_mutex_init(&n->lock, NULL);

@@ -11,6 +11,7 @@
  *   nbd.c         opening, closing, the file table, requests that wait
  *   nbd_link.c    the connection: made, judged, lost, made again
  *   nbd_run.c     the thread: requests come, are sent and answered
+ *   nbd_send.c    ... one of them on its way
  *   nbd_part.c    what of a request is one command, and its bytes
  *   nbd_keep.c    writes that were acknowledged and not flushed yet
  *   nbd_hand.c    connections that another process makes: nbd_connector.c
@@ -80,6 +81,8 @@ struct nbd_req {
 	void *user;
 	int64_t res; /* bytes, maybe fewer; 0 of a flush; negative errno */
 
+	bool cancelled; /* under the lock; no neighbour of what is not */
+
 	/* nbd_run.c's */
 	struct vhd_nbd *n;
 	struct nbd_list *in; /* the list it is on, or NULL */
@@ -91,12 +94,17 @@ struct nbd_req {
 	uint32_t sends;
 	int error;
 	bool flushing;	     /* a FUA write whose server knows only flushes */
-	bool cancelled;	     /* under the lock */
 	bool own;	     /* a flush, or a kept write, of ours */
 	bool kept;	     /* the latter */
 	bool counted;	     /* in writing_bytes */
 	uint64_t cookie;     /* nbd_line.c's: the command's number */
 };
+
+/* It says, when it is answered, that something is durable. */
+static inline bool nbd_is_flush(const struct nbd_req *r)
+{
+	return r->op == NBD_FLUSH || r->flushing;
+}
 
 /* What a server said of an export, not judged yet. */
 struct nbd_raw {
@@ -166,6 +174,7 @@ struct nbd_how {
 	void *tell_arg;
 	bool handed;	  /* connections come from ... */
 	int connector_fd; /* ... here, which is taken */
+	uint32_t open_ms; /* see NBD_OPEN_MS; 0: that */
 	/* The seam for tests: a connected socket, or a negative errno, instead
 	 * of what the URI says; called for each connection.
 	 */
@@ -196,6 +205,7 @@ struct vhd_nbd {
 	bool drop; /* let the connection go, and all that is on it */
 	uint32_t hurry_ms; /* no wait is longer; VHD_NBD_FOREVER: as opened */
 	bool hurried;	   /* it was changed */
+	int64_t end_ms;	   /* when all waits are over; -1: never */
 
 	/* the thread's own */
 	struct nbd_handle *h;
@@ -206,7 +216,8 @@ struct vhd_nbd {
 	bool told_lost, told_dead;
 	enum nbd_state state;
 	int64_t due_ms;
-	uint32_t limit_ms; /* hurry_ms, as last seen */
+	uint32_t limit_ms; /* hurry_ms and end_ms, as last seen */
+	int64_t over_ms;
 	int64_t heard_ms;  /* when an answer came, or the first request went out
 			    * after all were answered */
 	int64_t down_ms; /* since then, nothing was answered; 0: all is well */
@@ -289,9 +300,12 @@ int vhd_nbd_open_as(const char *uri, const struct vhd_nbd_opts *opts,
 		    bool writable, struct vhd_file *out, struct vhd_err *err);
 /* The same, with connections from the other end of `fd`, which is taken whatever
  * happens: a vhd_nbd_connector. `name` is for messages. Until vhd_nbd_hurry
- * says otherwise nothing waits longer than NBD_HANDED_MS.
+ * says otherwise nothing waits longer than NBD_HANDED_MS, and for a server that
+ * answers each time just before that, all of them together not longer than
+ * NBD_OPEN_MS.
  */
 #define NBD_HANDED_MS 8000u
+#define NBD_OPEN_MS   VHD_NBD_RECONNECT_MS
 int vhd_nbd_open_handed(int fd, const char *name,
 			const struct vhd_nbd_opts *opts, bool writable,
 			struct vhd_file *out, struct vhd_err *err);
@@ -363,8 +377,9 @@ void vhd_nbd_line_turn(struct vhd_nbd *n, bool in, bool out);
 /* nbd_run.c */
 int vhd_nbd_run_start(struct vhd_nbd *n, struct vhd_err *err);
 void vhd_nbd_run_stop(struct vhd_nbd *n);
-/* Hand a request to the connection. 0, or why it cannot be done at all;
- * -ENOTCONN when the connection is gone.
+
+/* nbd_send.c: hand a request to the connection. 0, or why it cannot be done at
+ * all; -ENOTCONN when the connection is gone.
  */
 int vhd_nbd_send(struct vhd_nbd *n, struct nbd_req *r);
 

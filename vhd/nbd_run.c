@@ -51,80 +51,6 @@ static void end_all(struct vhd_nbd *n, struct nbd_list *l, int64_t res)
 
 /* ------------------------------------------------------------- sending -- */
 
-/* It says, when it is answered, that something is durable. */
-static bool is_flush(const struct nbd_req *r)
-{
-	return r->op == NBD_FLUSH || r->flushing;
-}
-
-static int answered(void *user, int *error)
-{
-	struct nbd_req *r = user;
-
-	r->error = *error;
-	nbd_list_remove(r);
-	nbd_list_add(&r->n->answered, r);
-	return 1;
-}
-
-static int64_t issue(struct vhd_nbd *n, struct nbd_req *r)
-{
-	const nbd_completion_callback cb = {
-		.callback = answered,
-		.user_data = r,
-	};
-	uint32_t fua =
-		r->fua && n->facts.can_fua ? LIBNBD_CMD_FLAG_FUA : 0;
-
-	if (is_flush(r))
-		return nbd_aio_flush(n->h, cb, 0);
-	switch (r->op) {
-	case NBD_READ:
-		return nbd_aio_pread(n->h, r->buf, r->part_bytes, r->off_bytes,
-				     cb, 0);
-	case NBD_WRITE:
-		return nbd_aio_pwrite(n->h, r->buf, r->part_bytes,
-				      r->off_bytes, cb, fua);
-	default:
-		if (r->fast && n->facts.fast_zero)
-			fua |= LIBNBD_CMD_FLAG_FAST_ZERO;
-		return nbd_aio_zero(n->h, r->part_bytes, r->off_bytes, cb,
-				    fua);
-	}
-}
-
-static int send_handed(struct vhd_nbd *n, struct nbd_req *r)
-{
-	int rc = vhd_nbd_line_issue(n, r);
-
-	if (rc)
-		nbd_list_remove(r);
-	return rc;
-}
-
-int vhd_nbd_send(struct vhd_nbd *n, struct nbd_req *r)
-{
-	int code;
-
-	r->sends++;
-	r->error = 0;
-	if (is_flush(r))
-		r->mark = n->kept_seq;
-	if (!n->sent.head)
-		n->heard_ms = vhd_nbd_now_ms();
-	/* It may be answered, or lost, within the call. */
-	nbd_list_add(&n->sent, r);
-	if (n->how.handed)
-		return send_handed(n, r);
-	if (issue(n, r) >= 0)
-		return 0;
-	code = nbd_get_errno();
-	nbd_list_remove(r);
-	if (nbd_aio_is_dead(n->h) > 0 || nbd_aio_is_closed(n->h) > 0)
-		return -ENOTCONN;
-	return code > 0 ? -code : -EIO;
-}
-
 /* To be kept until a flush covers it. That there was a durable one is, too,
  * while others are: of what it covers they are not sent again. After a loss nothing is: no
  * flush will say yes any more, and what is not kept must not wait for room.
@@ -141,7 +67,7 @@ static bool is_kept(const struct vhd_nbd *n, const struct nbd_req *r)
  */
 static bool may_go(struct vhd_nbd *n, struct nbd_req *r)
 {
-	if (is_flush(r) && n->flush.in)
+	if (nbd_is_flush(r) && n->flush.in)
 		return false;
 	if (r->counted || r->flushing || !is_kept(n, r))
 		return true;
@@ -159,7 +85,7 @@ static void send_or_end(struct vhd_nbd *n, struct nbd_req *r)
 	int rc = 0;
 
 	nbd_list_remove(r);
-	if (is_flush(r) && n->lost) {
+	if (nbd_is_flush(r) && n->lost) {
 		end(n, r, -EIO);
 		return;
 	}
@@ -244,9 +170,9 @@ static void answer(struct vhd_nbd *n, struct nbd_req *r)
 		vhd_nbd_keep_answered(n, r);
 		return;
 	}
-	if (is_flush(r))
+	if (nbd_is_flush(r))
 		flush_answered(n, r);
-	if (n->lost && !r->error && (is_flush(r) || r->fua))
+	if (n->lost && !r->error && (nbd_is_flush(r) || r->fua))
 		r->error = EIO; /* said beside a flush that failed */
 	if (r->error) {
 		end(n, r, error_of(r));
@@ -360,13 +286,21 @@ static uint32_t reconnect_ms(const struct vhd_nbd *n)
 	return sooner(n->how.reconnect_ms, n->limit_ms);
 }
 
+/* The earlier one of two moments, of which each may never come (-1). */
+static int64_t earlier(int64_t a_ms, int64_t b_ms)
+{
+	return b_ms < 0 || (a_ms >= 0 && a_ms < b_ms) ? a_ms : b_ms;
+}
+
 /* When the requests that wait fail: -1: never. */
 static int64_t expiry_ms(const struct vhd_nbd *n)
 {
 	uint32_t after = reconnect_ms(n);
 
-	return n->down_ms && after != VHD_NBD_FOREVER ? n->down_ms + after
-						      : -1;
+	if (!n->down_ms)
+		return -1;
+	return earlier(after == VHD_NBD_FOREVER ? -1 : n->down_ms + after,
+		       n->over_ms);
 }
 
 /* When a connection without an answer is given up; -1: never. One that was
@@ -382,7 +316,8 @@ static int64_t silence_ms(const struct vhd_nbd *n)
 	if (n->down_ms && reconnect_ms(n) < after)
 		after = reconnect_ms(n) > AGAIN_MS ? reconnect_ms(n)
 						   : AGAIN_MS;
-	return after == VHD_NBD_FOREVER ? -1 : n->heard_ms + after;
+	return earlier(after == VHD_NBD_FOREVER ? -1 : n->heard_ms + after,
+		       n->over_ms);
 }
 
 static void settle(struct vhd_nbd *n)
@@ -474,6 +409,7 @@ static bool take_new(struct vhd_nbd *n)
 		cancel_waiting(n);
 	n->cancels = false;
 	n->limit_ms = n->hurry_ms;
+	n->over_ms = n->end_ms;
 	n->hurried = false;
 	drop = n->drop;
 	n->drop = false;

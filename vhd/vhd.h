@@ -151,9 +151,10 @@ int vhd_open(const char *path, const struct vhd_open_opts *opts,
  * is the image opened with O_DIRECT, and parents come after it. Takes all of
  * them, whatever happens. `path` is for messages; no name is followed, whatever
  * `parent_dir` says. With `nbd`, one that is a socket stands for an image on a
- * server, and connections come from its other end (vhd_nbd_connector); what
- * opening asks of that server is waited for no longer than some seconds. A lock
- * that came with a descriptor is kept or made what it must be.
+ * server, and connections come from its other end (vhd_nbd_connector); an
+ * answer that opening needs of that server is waited for no longer than some
+ * seconds, all of them no longer than VHD_NBD_RECONNECT_MS. A lock that came
+ * with a descriptor is kept or made what it must be.
  * Errors: as vhd_open; -ENOENT (PARENT_MISSING): too few descriptors;
  *   -EUCLEAN (PARENT_ID): one of them is not the parent.
  */

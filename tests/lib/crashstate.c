@@ -517,7 +517,8 @@ int crash_states(struct crashdisk *const *d, unsigned count,
 		else if (n)
 			take_off(&f, n - 1);
 		f.point = n;
-		rc = at_point(&f);
+		if (n >= o->from)
+			rc = at_point(&f);
 	}
 	for (unsigned i = 0; i < count; i++)
 		crashdisk_back(d[i], then[i]);

@@ -38,6 +38,7 @@ struct crash_opts {
 	enum crash_mode mode;
 	unsigned exhaustive; /* every subset of so many pieces at most */
 	unsigned samples;    /* else so many of them at a point */
+	size_t from;	     /* points before this one are not visited */
 	uint64_t seed;
 };
 

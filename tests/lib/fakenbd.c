@@ -139,7 +139,7 @@ static bool serve_one(struct connection *c)
 	struct reply r = {.magic = be32_put(REPLY_MAGIC)};
 	uint8_t *data = NULL;
 	uint32_t len, error;
-	unsigned op;
+	unsigned op, slow_ms;
 	bool ok, silent = false;
 
 	if (!take(c->fd, &q, sizeof(q)))
@@ -156,6 +156,7 @@ static bool serve_one(struct connection *c)
 	pthread_mutex_lock(&s->lock);
 	ok = ok && fate(s, op, &error);
 	silent = c->number < s->silent;
+	slow_ms = s->slow_ms;
 	if (ok && !error && !silent)
 		perform(s, op, be16_get(q.flags) & CMD_FUA, be64_get(q.off),
 			len, data);
@@ -168,6 +169,8 @@ static bool serve_one(struct connection *c)
 		free(data);
 		return true;
 	}
+	if (slow_ms)
+		(void)poll(NULL, 0, (int)slow_ms);
 	if (ok) {
 		r.error = be32_put(error);
 		memcpy(r.handle, q.handle, sizeof(r.handle));
@@ -246,11 +249,24 @@ void fakenbd_kill(struct fakenbd *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
+void fakenbd_slow(struct fakenbd *s, unsigned ms)
+{
+	pthread_mutex_lock(&s->lock);
+	s->slow_ms = ms;
+	pthread_mutex_unlock(&s->lock);
+}
+
 void fakenbd_release(struct fakenbd *s)
 {
 	pthread_mutex_lock(&s->lock);
 	s->hold = false;
 	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void fakenbd_meet(struct fakenbd *s)
+{
+	pthread_mutex_lock(&s->lock);
 	pthread_mutex_unlock(&s->lock);
 }
 

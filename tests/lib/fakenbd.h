@@ -44,6 +44,7 @@ struct fakenbd {
 	bool hold;	     /* no answers until it is cleared */
 	bool refuse_dead;    /* ... and dies for good, until this is cleared */
 	unsigned silent;     /* its first so many connections answer nothing */
+	unsigned slow_ms;    /* before each answer */
 	/* Writes that touch these bytes are counted in guarded_writes. */
 	uint64_t guarded_off, guarded_bytes;
 	bool reorder;	     /* a write waits a moment for a later command */
@@ -74,10 +75,17 @@ int fakenbd_serve(struct fakenbd *s, int fd);
 /* Kill it: the cache is lost, connections break. */
 void fakenbd_kill(struct fakenbd *s);
 void fakenbd_release(struct fakenbd *s);
+/* Before a test looks at what connections changed, and before and after it
+ * changes what they look at: one that was handed over is known to it only by
+ * what is sent, which orders nothing for ThreadSanitizer.
+ */
+void fakenbd_meet(struct fakenbd *s);
 /* How many connections were made. */
 unsigned fakenbd_connections(struct fakenbd *s);
 /* While it runs: `silent`. */
 void fakenbd_hush(struct fakenbd *s, unsigned silent);
+/* Likewise: `slow_ms`. */
+void fakenbd_slow(struct fakenbd *s, unsigned ms);
 /* How many commands of a kind it took. */
 unsigned fakenbd_count(struct fakenbd *s, unsigned op);
 /* Wait until it took that many commands of a kind. */

@@ -15,9 +15,12 @@
 #include "tests/lib/faultrun.h"
 #include "tests/lib/proof.h"
 
-/* A run that hangs: of processor time, or however slow the machine is. */
+/* A run that hangs: of processor time, or by the clock, however slow the machine
+ * is, in ticks: while the process is stopped there is one at most.
+ */
 #define RUN_CPU_SECONDS_MAX 20
-#define RUN_SECONDS_MAX	    600
+#define TICK_SECONDS	    10
+#define RUN_TICKS_MAX	    60
 #define TOLD_MAX	400u
 
 struct faultrun_totals faultrun_totals;
@@ -255,6 +258,14 @@ static void on_death(int sig)
 	raise(sig);
 }
 
+static volatile sig_atomic_t ticks; /* of this run */
+
+static void on_tick(int sig)
+{
+	if (++ticks >= RUN_TICKS_MAX)
+		on_death(sig);
+}
+
 static void watch_over(void)
 {
 	static bool on;
@@ -262,7 +273,7 @@ static void watch_over(void)
 	if (on)
 		return;
 	on = true;
-	signal(SIGALRM, on_death);
+	signal(SIGALRM, on_tick);
 	signal(SIGPROF, on_death);
 	signal(SIGABRT, on_death);
 #ifndef __SANITIZE_ADDRESS__
@@ -303,10 +314,14 @@ static void time_limit(bool on)
 {
 	const struct itimerval cpu = {
 		.it_value.tv_sec = on ? RUN_CPU_SECONDS_MAX : 0};
+	const struct itimerval tick = {
+		.it_interval.tv_sec = on ? TICK_SECONDS : 0,
+		.it_value.tv_sec = on ? TICK_SECONDS : 0};
 
-	if (setitimer(ITIMER_PROF, &cpu, NULL))
+	ticks = 0;
+	if (setitimer(ITIMER_PROF, &cpu, NULL) ||
+	    setitimer(ITIMER_REAL, &tick, NULL))
 		abort();
-	alarm(on ? RUN_SECONDS_MAX : 0);
 }
 
 /* The operation, with a plan or clean (NULL). */

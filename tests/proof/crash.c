@@ -248,6 +248,9 @@ static unsigned run_two(uint64_t seed, struct run_stats *s)
 		o.samples[CRASH_STRICT_512] = 400;
 		for (unsigned k = CRASH_STRICT_512 + 1; k < CRASH_MODES; k++)
 			o.samples[k] = 20;
+		o.exhaustive = 8;
+		o.bytes_most = 7 << 20;
+		o.tail = true;
 		o.depth2 = 10;
 		o.depth2_samples = 20;
 	}

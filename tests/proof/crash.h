@@ -95,6 +95,8 @@ void expect_widen(struct expect *e, const struct model *m,
 		  const struct op_info *info);
 /* For telling states of equal content apart that promise different things. */
 uint64_t expect_key(const struct expect *e);
+/* The first point at which the operation of this number has begun. */
+size_t expect_begins(const struct crash_record *r, unsigned op);
 /* Is this what the disk may be? NULL: yes. LAX_TORN: sectors being written may
  * be garbage. LAX_GROWN: a fixed disk may show its former footer where it has
  * just grown; LAX_CUT: its next one where it is going to be cut.
@@ -305,6 +307,14 @@ struct run_opts {
 	unsigned deep_every; /* a state of so many is checked deeply */
 	unsigned depth2;     /* states of a workload that are cut again */
 	unsigned depth2_samples;
+	/* Of one mode: samples at a point times bytes of the disk, which is all
+	 * looked at each time; 0: no bound. Only large disks meet it.
+	 */
+	uint64_t bytes_most;
+	/* Of two operations, only the second one's points: those of the first
+	 * are the same whatever follows, and one_op's.
+	 */
+	bool tail;
 };
 
 struct run_stats {

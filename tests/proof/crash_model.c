@@ -288,6 +288,15 @@ void expect_widen(struct expect *e, const struct model *m,
 	take_steps(e, m);
 }
 
+size_t expect_begins(const struct crash_record *r, unsigned op)
+{
+	for (size_t i = 0; i < r->count; i++)
+		if (r->events[i].kind == CRASH_MARK &&
+		    r->events[i].mark == (MARK_OP | (int)op))
+			return i + 1;
+	return 0;
+}
+
 uint64_t expect_key(const struct expect *e)
 {
 	uint64_t x = e->durable * 0x9e3779b97f4a7c15u + e->begun * 131u +

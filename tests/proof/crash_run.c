@@ -235,10 +235,24 @@ static void new_point(struct visitor *v, const struct crash_state *st)
 
 static int cut_again(struct visitor *v, const struct crash_state *st);
 
+/* So much of what is wanted of each state as the disk's size leaves. */
+static unsigned bounded(const struct visitor *v, unsigned samples)
+{
+	uint64_t most = v->o->bytes_most / v->e->model.max_size;
+
+	return v->o->bytes_most && samples > most ? (unsigned)most : samples;
+}
+
+/* A state cut again is looked at some eight times as often. */
+static unsigned depth2_most(const struct visitor *v)
+{
+	return bounded(v, v->o->depth2 * 8) / 8;
+}
+
 static bool wants_depth2(const struct visitor *v, const struct crash_state *st)
 {
 	return !v->inner && v->s && v->mode == CRASH_STRICT_512 &&
-	       v->depth2 < v->o->depth2 && st->flying &&
+	       v->depth2 < depth2_most(v) && st->flying &&
 	       !(op_of(v)->makes && !v->expect.done) &&
 	       hash_of(v->e) % 7 == 0;
 }
@@ -297,7 +311,7 @@ static int cut_recovery(struct visitor *v, const struct verdict *c,
 	const struct crash_opts co = {
 		.mode = CRASH_STRICT_512,
 		.exhaustive = 3,
-		.samples = v->o->depth2_samples,
+		.samples = bounded(v, v->o->depth2_samples),
 		.seed = v->o->seed + how,
 	};
 	size_t now = crashdisk_now(v->e->disk[0]);
@@ -357,8 +371,9 @@ static int mode_run(struct visitor *v, enum crash_mode mode, unsigned samples)
 	const struct crash_opts co = {
 		.mode = mode,
 		.exhaustive = v->o->exhaustive / (few > 1 ? 2 : 1),
-		.samples = samples / few,
+		.samples = bounded(v, samples / few),
 		.seed = v->o->seed * 4 + (unsigned)mode,
+		.from = v->o->tail ? expect_begins(v->rec, v->w->count - 1) : 0,
 	};
 
 	v->mode = mode;

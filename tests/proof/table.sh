@@ -18,7 +18,8 @@
 # for seeds and what comes after an "x", which are a range. The third field of
 # goals.tsv says which goals have such sums, and how much they must come to:
 # the first number of the figure, the second one behind a comma. A goal is met
-# in the long column if all parts ran, each met its own and the sum is enough.
+# in the long column if all parts of all pieces that measure it (long.sh -g) ran
+# to a good end, each met its own and the sum is enough.
 set -u
 build=${1:?usage: table.sh BUILD}
 here=$(dirname "$0")
@@ -26,7 +27,13 @@ figures=$build/proof/figures
 mkdir -p "$build/proof"
 [ -f "$figures" ] || : >"$figures"
 ledger=$here/long.tsv
-[ -f "$ledger" ] || ledger=/dev/null
+if [ -s "$ledger" ]; then
+	pieces=$build/proof/pieces
+	"$here/long.sh" "$build" -g >"$pieces" || exit 1
+else
+	ledger=/dev/null
+	pieces=/dev/null
+fi
 
 awk -F'\t' -v only_long="${2-}" -v json="$build/proof/results.json" '
 function quoted(s)
@@ -110,12 +117,12 @@ function long_enough(id,   n, i, want)
 # How many parts ran of those that the pieces of the goal have.
 function long_parts(id,   p, have, all)
 {
-	for (p in of_piece)
-		if (index(p, id SUBSEP) == 1) {
-			all += of_piece[p]
-			have += ran_parts[p]
+	for (p in parts_of)
+		if (index(" " goals_of[p] " ", " " id " ")) {
+			all += parts_of[p]
+			have += ran_parts[id, p]
 		}
-	return have < all ? have " of " all " parts" : ""
+	return have < all ? have + 0 " of " all " parts" : ""
 }
 FILENAME == ARGV[1] {
 	if (NF != 2 && NF != 3) {
@@ -129,6 +136,12 @@ FILENAME == ARGV[1] {
 	next
 }
 FILENAME == ARGV[2] && ARGV[2] != "/dev/null" {
+	split($0, word, " ")
+	parts_of[word[1]] = word[2]
+	goals_of[word[1]] = substr($0, length(word[1] " " word[2] " ") + 1)
+	next
+}
+FILENAME == ARGV[3] && ARGV[3] != "/dev/null" {
 	if (NF != 8 || ($6 != "-" && !($6 in goal))) {
 		print "long.tsv:" FNR ": not 8 fields, or no goal"
 		bad = 1
@@ -136,9 +149,20 @@ FILENAME == ARGV[2] && ARGV[2] != "/dev/null" {
 	}
 	piece = $1
 	sub(/:.*/, "", piece)
+	parts = $1
+	if (!sub(/.*\//, "", parts))
+		parts = 1
+	if (parts_of[piece] != parts) {
+		print "long.tsv:" FNR ": " $1 ": no such piece, or part of one"
+		bad = 1
+		next
+	}
 	if ($6 == "-") {
-		if ($7 == "unmet")
-			print "long.tsv: " $1 " failed at " $3
+		if ($7 == "unmet") {
+			print "long.tsv: " $1 " failed at " $3 ": " $8
+			long_failed[piece]
+			failures++
+		}
 		next
 	}
 	long_add($6, $8)
@@ -146,10 +170,6 @@ FILENAME == ARGV[2] && ARGV[2] != "/dev/null" {
 		long_bad[$6] = 1
 	if (!(($6, $1) in counted)) {
 		counted[$6, $1]
-		parts = $1
-		if (!sub(/.*\//, "", parts))
-			parts = 1
-		of_piece[$6, piece] = parts
 		ran_parts[$6, piece]++
 		seconds[$6] += $5
 		if (index(commits[$6] " ", " " $3 " ") == 0)
@@ -171,6 +191,11 @@ FILENAME == ARGV[2] && ARGV[2] != "/dev/null" {
 		unmet[$1] = 1
 }
 END {
+	for (piece in long_failed) {
+		words = split(goals_of[piece], word, " ")
+		for (i = 1; i <= words; i++)
+			long_bad[word[i]] = 1
+	}
 	print "[" >json
 	for (i = 1; i <= n; i++) {
 		id = order[i]
@@ -203,5 +228,5 @@ END {
 	print "]" >json
 	printf "%d of %d goals met, %d of %d in the long column; %s\n", \
 		good, n, long_good, long, json
-	exit bad || (only_long ? long_good < long : good < n)
-}' "$here/goals.tsv" "$ledger" "$figures"
+	exit bad || (only_long ? failures || long_good < long : good < n)
+}' "$here/goals.tsv" "$pieces" "$ledger" "$figures"
