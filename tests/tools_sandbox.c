@@ -26,6 +26,7 @@
 #include "tests/lib/proof.h"
 #include "tools/sandbox/sandbox.h"
 #include "vhd/engine.h"
+#include "vhd/file.h"
 
 #define NUMBERS 501 /* 0 to 500 */
 #define THREAD_CALLS_MAX 20
@@ -573,6 +574,49 @@ static void sort_much(void *arg)
 	syscall(SYS_exit, 0);
 }
 
+/* A medium that says "again" for a while. */
+static ssize_t read_later(void *state, void *buf, size_t len, uint64_t off)
+{
+	unsigned *times = state;
+
+	(void)off;
+	if (*times) {
+		--*times;
+		return -EAGAIN;
+	}
+	memset(buf, 0, len);
+	return (ssize_t)len;
+}
+
+static void read_again(void *arg)
+{
+	static const struct vhd_file_ops ops = {.name = "later",
+						.pread = read_later};
+	unsigned times = 600;
+	const struct vhd_file f = {
+		.ops = &ops, .state = &times, .fd = -1, .direct_fd = -1};
+	const enum sandbox_role *role = arg;
+	struct vhd_err err;
+	uint8_t buf[512];
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    sandbox_filter_load(*role, &err))
+		_exit(98);
+	*returned = vhd_file_read(&f, buf, sizeof(buf), 0, NULL) == 0;
+	syscall(SYS_exit, 0);
+}
+
+static void a_file_that_says_again_kills_nobody(void **state)
+{
+	(void)state;
+	for (int i = 0; i < SANDBOX_ROLES; i++) {
+		enum sandbox_role role = (enum sandbox_role)i;
+
+		(void)in_child(read_again, &role);
+		assert_int_equal(*returned, 1);
+	}
+}
+
 static void who_serves_hv_ctl_can_sort_a_long_table(void **state)
 {
 	int status = in_child(sort_much, NULL);
@@ -586,6 +630,7 @@ static void who_serves_hv_ctl_can_sort_a_long_table(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_file_that_says_again_kills_nobody),
 		cmocka_unit_test(who_serves_hv_ctl_can_sort_a_long_table),
 		cmocka_unit_test(the_threads_of_a_guest_have_few_calls),
 		cmocka_unit_test(a_thread_has_no_call_that_its_maker_lacks),

@@ -171,7 +171,6 @@ static const struct sandbox_rule rules[] = {
 	ANY(rt_sigreturn, C | TOOL, "a signal's handler ends"),
 	ANY(rt_sigprocmask, ALL, "glibc: around the end of a thread"),
 	ANY(rt_sigaction, C | TOOL, "handlers back as they were"),
-	ANY(sched_yield, A | C | K | TOOL, "two writers met"),
 
 	/* memory */
 	ANY(brk, ALL, "malloc"),
