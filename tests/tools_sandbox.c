@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -172,6 +173,22 @@ static void no_memory_becomes_executable_and_no_process_is_made(void **state)
 			calls[i].role = (enum sandbox_role)role;
 			assert_true(killed(&calls[i]));
 		}
+}
+
+/* With what the table lets pass as a policy, but of another thread. */
+static void a_thread_is_scheduled_by_itself_only(void **state)
+{
+	struct call c = {.number = SYS_sched_setscheduler,
+			 .arg = {(unsigned long)getpid(), SCHED_BATCH}};
+
+	(void)state;
+	for (int role = 0; role < SANDBOX_ROLES; role++) {
+		c.role = (enum sandbox_role)role;
+		assert_true(killed(&c));
+	}
+	c = (struct call){SANDBOX_IO, SYS_sched_setscheduler,
+			  {0, SCHED_BATCH}};
+	assert_false(killed(&c));
 }
 
 static void clone3_is_said_not_to_exist(void **state)
@@ -578,6 +595,7 @@ int main(void)
 		cmocka_unit_test(each_number_kills_or_is_listed),
 		cmocka_unit_test(
 			no_memory_becomes_executable_and_no_process_is_made),
+		cmocka_unit_test(a_thread_is_scheduled_by_itself_only),
 		cmocka_unit_test(clone3_is_said_not_to_exist),
 		cmocka_unit_test(the_engines_ring_refuses_all_it_does_not_use),
 		cmocka_unit_test(a_missing_mechanism_is_told),
