@@ -1,13 +1,14 @@
-#!/bin/sh
+# shellcheck shell=sh
 # SPDX-License-Identifier: BSD-2-Clause
-# The case "unread" of run.sh, which sources this and has what it calls.
+# The case "unread" of run.sh, which sources this.
+# shellcheck disable=SC2154 # what run.sh sets
 
 # Nobody takes what the guest writes to its console, as where a terminal was
 # stopped. That holds up the guest, and not the end of hv.
 case_unread()
 {
 	{
-		timeout -k 5 $limit "$hv" run --kernel "$work/vmlinuz" \
+		timeout -k 5 "$limit" "$hv" run --kernel "$work/vmlinuz" \
 			--initrd "$work/initrd" --memory 256M --append \
 			"console=ttyS0 ignore_loglevel initcall_debug" \
 			</dev/null 2>"$dir/err" &
