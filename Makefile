@@ -188,7 +188,7 @@ HV_CTL_SRC := $(addprefix tools/hv/,ctl.c ctl_talk.c ctl_show.c ctl_request.c \
               ctl_console.c ctl_guest.c ctl_attach.c ctl_files.c \
               ctl_link.c)
 SRC_hv := $(filter tools/%,$(HV_ARGS_SRC)) $(HV_CTL_SRC) \
-          $(addprefix tools/hv/,hv.c run.c accel.c \
+          $(addprefix tools/hv/,main.c run.c accel.c \
           controllers.c fwdisk.c fwdisk_place.c fwdisk_door.c \
           fwdisk_turn.c firmware.c escape.c \
           nested.c qemu.c modules.c vmlinux.c shares.c initramfs.c \

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -25,6 +26,7 @@
 #include "tests/lib/proof.h"
 #include "tools/sandbox/sandbox.h"
 #include "vhd/engine.h"
+#include "vhd/file.h"
 
 #define NUMBERS 501 /* 0 to 500 */
 #define THREAD_CALLS_MAX 20
@@ -172,6 +174,22 @@ static void no_memory_becomes_executable_and_no_process_is_made(void **state)
 			calls[i].role = (enum sandbox_role)role;
 			assert_true(killed(&calls[i]));
 		}
+}
+
+/* With what the table lets pass as a policy, but of another thread. */
+static void a_thread_is_scheduled_by_itself_only(void **state)
+{
+	struct call c = {.number = SYS_sched_setscheduler,
+			 .arg = {(unsigned long)getpid(), SCHED_BATCH}};
+
+	(void)state;
+	for (int role = 0; role < SANDBOX_ROLES; role++) {
+		c.role = (enum sandbox_role)role;
+		assert_true(killed(&c));
+	}
+	c = (struct call){SANDBOX_IO, SYS_sched_setscheduler,
+			  {0, SCHED_BATCH}};
+	assert_false(killed(&c));
 }
 
 static void clone3_is_said_not_to_exist(void **state)
@@ -556,6 +574,49 @@ static void sort_much(void *arg)
 	syscall(SYS_exit, 0);
 }
 
+/* A medium that says "again" for a while. */
+static ssize_t read_later(void *state, void *buf, size_t len, uint64_t off)
+{
+	unsigned *times = state;
+
+	(void)off;
+	if (*times) {
+		--*times;
+		return -EAGAIN;
+	}
+	memset(buf, 0, len);
+	return (ssize_t)len;
+}
+
+static void read_again(void *arg)
+{
+	static const struct vhd_file_ops ops = {.name = "later",
+						.pread = read_later};
+	unsigned times = 600;
+	const struct vhd_file f = {
+		.ops = &ops, .state = &times, .fd = -1, .direct_fd = -1};
+	const enum sandbox_role *role = arg;
+	struct vhd_err err;
+	uint8_t buf[512];
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    sandbox_filter_load(*role, &err))
+		_exit(98);
+	*returned = vhd_file_read(&f, buf, sizeof(buf), 0, NULL) == 0;
+	syscall(SYS_exit, 0);
+}
+
+static void a_file_that_says_again_kills_nobody(void **state)
+{
+	(void)state;
+	for (int i = 0; i < SANDBOX_ROLES; i++) {
+		enum sandbox_role role = (enum sandbox_role)i;
+
+		(void)in_child(read_again, &role);
+		assert_int_equal(*returned, 1);
+	}
+}
+
 static void who_serves_hv_ctl_can_sort_a_long_table(void **state)
 {
 	int status = in_child(sort_much, NULL);
@@ -569,6 +630,7 @@ static void who_serves_hv_ctl_can_sort_a_long_table(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_file_that_says_again_kills_nobody),
 		cmocka_unit_test(who_serves_hv_ctl_can_sort_a_long_table),
 		cmocka_unit_test(the_threads_of_a_guest_have_few_calls),
 		cmocka_unit_test(a_thread_has_no_call_that_its_maker_lacks),
@@ -578,6 +640,7 @@ int main(void)
 		cmocka_unit_test(each_number_kills_or_is_listed),
 		cmocka_unit_test(
 			no_memory_becomes_executable_and_no_process_is_made),
+		cmocka_unit_test(a_thread_is_scheduled_by_itself_only),
 		cmocka_unit_test(clone3_is_said_not_to_exist),
 		cmocka_unit_test(the_engines_ring_refuses_all_it_does_not_use),
 		cmocka_unit_test(a_missing_mechanism_is_told),

@@ -29,13 +29,12 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
-#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine.h"
 #include "fail.h"
+#include "nap.h"
 
 /* liburing 2.3 exports io_uring_register, but neither io_uring_enable_rings
  * nor io_uring_register_restrictions.
@@ -218,23 +217,6 @@ static uint32_t in_kernel(const struct uring_engine *e)
 
 static uint32_t take_done(struct uring_engine *e, struct vhd_io_list *list);
 
-/* A millisecond, by a call that any thread makes anyway: futex. */
-static void moment(void)
-{
-	struct timespec due = {0, 0};
-	sem_t never;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &due);
-	due.tv_nsec += 1000000;
-	if (due.tv_nsec >= 1000000000) {
-		due.tv_nsec -= 1000000000;
-		due.tv_sec++;
-	}
-	(void)sem_init(&never, 0, 0);
-	(void)sem_clockwait(&never, CLOCK_MONOTONIC, &due);
-	(void)sem_destroy(&never);
-}
-
 /* After the engine broke operations may be under way. The end of the ring does
  * not wait for them: they would write to the file, and to buffers, that are
  * somebody else's by then.
@@ -249,7 +231,7 @@ static void drain(struct uring_engine *e)
 		if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY)
 			return; /* there is no ring any more */
 		if (!take_done(e, &list))
-			moment();
+			vhd_nap(1000);
 	}
 }
 
@@ -634,7 +616,7 @@ static int uring_wait(void *state, int wake_fd, int timeout_ms)
 					      NULL);
 	if (rc == -EAGAIN) {
 		/* The kernel is out of memory: give it a moment. */
-		moment();
+		vhd_nap(1000);
 		return 0;
 	}
 	return nothing_wrong(rc) ? 0 : rc;

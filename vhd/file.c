@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
-#include <sched.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,10 +17,13 @@
 #include "file.h"
 #include "filesys.h"
 #include "lock.h"
+#include "nap.h"
 #include "nbd.h"
 
 /* Calls in a row that may say EINTR or EAGAIN before it counts as an error. */
 #define RETRIES_MAX	 1000
+#define NAP_EVERY	 500u /* of them */
+#define NAP_US		 100u
 #define DIRECT_BYTES	 4096u /* enough everywhere */
 #define ZERO_CHUNK_BYTES 65536u
 
@@ -31,8 +33,8 @@ static bool again(int64_t rc, unsigned *tries)
 {
 	if ((rc != -EINTR && rc != -EAGAIN) || ++*tries > RETRIES_MAX)
 		return false;
-	if (rc == -EAGAIN)
-		sched_yield();
+	if (rc == -EAGAIN && *tries % NAP_EVERY == 0)
+		vhd_nap(NAP_US);
 	return true;
 }
 

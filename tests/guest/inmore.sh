@@ -40,8 +40,27 @@ disk_of() # SECTORS
 		usleep 100000
 		n=$((n + 1))
 	done
-	say "no disk of $1 sectors" >/dev/console
+	{
+		say "no disk of $1 sectors"
+		stuck
+	} >/dev/console
 	return 1
+}
+
+# Who waits for what, and which commands are out.
+stuck()
+{
+	echo w >/proc/sysrq-trigger
+	dmesg | tail -n 120 | sed 's/^/guest: stuck /'
+	for sys in /sys/block/sd*; do
+		say "stuck ${sys##*/} inflight $(cat "$sys/inflight")" \
+			"state $(cat "$sys/device/state")" \
+			"busy $(cat "$sys/device/device_busy")"
+	done
+	for host in /sys/class/scsi_host/host*; do
+		say "stuck ${host##*/} $(cat "$host/state")" \
+			"busy $(cat "$host/host_busy")"
+	done
 }
 
 until_gone() # NAME

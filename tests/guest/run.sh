@@ -20,7 +20,7 @@ operations=400
 small_operations=120
 small_seed=${SEED:-7}
 limit=240
-all_cases='ends torture pattern matrix hostile scsi kill ic firmware loaders life full ide flush locks refusals'
+all_cases='ends torture pattern matrix hostile scsi kill ic firmware loaders life full unread ide flush locks refusals'
 # Minutes of a nested machine for what tests/nbd.sh shows without a guest.
 [ "${PROOF_LONG-}" != 1 ] || all_cases="$all_cases nbd"
 PATH=$PATH:/usr/sbin:/sbin
@@ -38,6 +38,8 @@ PATH=$PATH:/usr/sbin:/sbin
 . "$here/loaders-case.sh"
 # shellcheck source=tests/guest/torture-case.sh
 . "$here/torture-case.sh"
+# shellcheck source=tests/guest/unread-case.sh
+. "$here/unread-case.sh"
 
 # ------------------------------------------------------------- assertions --
 failures=0

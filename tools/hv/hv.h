@@ -253,9 +253,12 @@ void hv_terminal_signals(bool on);
  * before the sandbox, _end may come in any case.
  */
 void hv_say_line(void *unused, const char *line);
-int hv_say_create(struct vhd_err *err);
+/* `filtered`: under the filter of SANDBOX_OUTPUT */
+int hv_say_create(bool filtered, struct vhd_err *err);
 int hv_say_begin(struct vhd_err *err);
 void hv_say_end(void);
+/* As it is, with its own ends of lines. */
+void hv_say_text(const char *text, size_t len);
 
 /* Ctrl-A x, Ctrl-A h, Ctrl-A Ctrl-A in console input. */
 struct hv_escape {

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "hv/outlet.h"
 #include "init.h"
 #include "nested.h"
 
@@ -22,6 +23,9 @@
 #define UP_MS 180000   /* a loaded host may need a while to come up */
 #define STOP_MS 30000  /* for the guest's disks to be closed */
 #define POKE_MS 200
+/* For the one who reads, in the end; see hv_outlet_end. */
+#define STILL_MS 1000
+#define ALL_MS 5000
 
 /* Bytes on their way from one descriptor to another. */
 struct stream {
@@ -35,7 +39,8 @@ enum stage { STAGE_STARTING, STAGE_UP, STAGE_ENDED };
 struct nested {
 	struct hv_qemu qemu;
 	const struct hv_console *con;
-	struct stream in, out;
+	struct stream in;
+	struct hv_outlet *console; /* has what the guest writes there */
 	struct hv_escape escape;
 	int wake_fd;
 	enum stage stage;
@@ -89,12 +94,29 @@ static bool stream_empty(const struct stream *s)
 	return s->at == s->len;
 }
 
-static void lost_output(struct nested *n)
+/* -------------------------------------------------------------- output -- */
+
+/* A thread of its own waits for the guest and for the one who reads: a terminal
+ * that was stopped keeps nobody else.
+ */
+static size_t take_output(void *arg, uint8_t *to, size_t cap)
 {
-	int code = errno;
+	const struct nested *n = arg;
+	struct pollfd p = {.fd = n->qemu.console_fd, .events = POLLIN};
+	ssize_t got;
+
+	do {
+		(void)poll(&p, 1, -1);
+		got = read(n->qemu.console_fd, to, cap);
+	} while (got < 0 && (errno == EINTR || errno == EAGAIN));
+	return got > 0 ? (size_t)got : 0;
+}
+
+static void lost_output(void *unused, int code)
+{
 	char line[128];
 
-	(void)n;
+	(void)unused;
 	snprintf(line, sizeof(line), "console: cannot write: %s; output is "
 		 "lost from here on", strerror(code));
 	hv_say_line(NULL, line);
@@ -140,12 +162,8 @@ static void read_error(struct nested *n)
 	char buf[CHUNK_BYTES];
 	ssize_t got = read(n->qemu.error_fd, buf, sizeof(buf));
 
-	for (ssize_t i = 0; i < got; i++) {
-		if (buf[i] == '\n' && n->con->terminal)
-			fputc('\r', stderr);
-		fputc(buf[i], stderr);
-	}
-	fflush(stderr);
+	if (got > 0)
+		hv_say_text(buf, (size_t)got);
 }
 
 static void control_line(struct nested *n)
@@ -184,7 +202,7 @@ static void read_control(struct nested *n)
 /* ---------------------------------------------------------------- loop -- */
 
 enum { WAIT_WAKE, WAIT_PID, WAIT_CONTROL, WAIT_ERROR, WAIT_IN, WAIT_TO_GUEST,
-       WAIT_FROM_GUEST, WAIT_OUT, WAIT_COUNT };
+       WAIT_COUNT };
 
 static void poll_fill(struct nested *n, struct pollfd p[WAIT_COUNT])
 {
@@ -200,15 +218,12 @@ static void poll_fill(struct nested *n, struct pollfd p[WAIT_COUNT])
 				    ? n->in.from
 				    : -1,
 		[WAIT_TO_GUEST] = !up || stream_empty(&n->in) ? -1 : n->in.to,
-		[WAIT_FROM_GUEST] = stream_empty(&n->out) ? n->out.from : -1,
-		[WAIT_OUT] = stream_empty(&n->out) ? -1 : n->out.to,
 	};
 
 	for (int i = 0; i < WAIT_COUNT; i++)
 		p[i] = (struct pollfd){
 			.fd = fds[i],
-			.events = i == WAIT_TO_GUEST || i == WAIT_OUT ? POLLOUT
-								      : POLLIN,
+			.events = i == WAIT_TO_GUEST ? POLLOUT : POLLIN,
 		};
 }
 
@@ -223,12 +238,8 @@ static void serve(struct nested *n, const struct pollfd p[WAIT_COUNT])
 		read_error(n);
 	if (p[WAIT_IN].revents)
 		read_input(n);
-	if (p[WAIT_FROM_GUEST].revents)
-		stream_read(&n->out);
 	if (n->stage == STAGE_UP)
 		(void)stream_write(&n->in);
-	if (!stream_write(&n->out))
-		lost_output(n);
 	if (p[WAIT_CONTROL].revents)
 		read_control(n);
 	if (p[WAIT_PID].revents)
@@ -279,24 +290,6 @@ static void loop(struct nested *n)
 	}
 }
 
-/* The machine is gone; what it said before is still in the sockets. */
-static void drain(struct nested *n)
-{
-	do {
-		while (!stream_empty(&n->out)) {
-			struct pollfd p = {.fd = n->out.to, .events = POLLOUT};
-
-			if (n->out.to >= 0 && poll(&p, 1, 1000) <= 0)
-				return;
-			if (!stream_write(&n->out))
-				lost_output(n);
-		}
-		if (n->out.from >= 0)
-			stream_read(&n->out);
-	} while (!stream_empty(&n->out));
-	read_error(n);
-}
-
 /* ------------------------------------------------------------- outcome -- */
 
 static int outcome(struct nested *n, int qemu_status)
@@ -344,11 +337,36 @@ static void wake(void *arg)
 	errno = saved;
 }
 
+static int begin_output(struct nested *n, struct vhd_err *err)
+{
+	const struct hv_outlet_opts o = {
+		.fd = n->con->out_fd,
+		.name = "console",
+		.take = take_output,
+		.broken = lost_output,
+		.arg = n,
+	};
+	int rc = hv_say_create(false, err);
+
+	if (!rc)
+		rc = hv_outlet_create(&o, &n->console, err);
+	if (!rc)
+		rc = hv_say_begin(err);
+	return rc ? rc : hv_outlet_begin(n->console, err);
+}
+
+static void end_output(struct nested *n)
+{
+	if (!hv_outlet_end(n->console, STILL_MS, ALL_MS))
+		hv_say_line(NULL, "console: nobody takes it; its last output "
+			    "is lost");
+}
+
 static int run_machine(struct nested *n, const struct hv_args *args,
 		       const struct hv_qemu_boot *boot,
 		       const struct hv_shares *shares, struct vhd_err *err)
 {
-	int status;
+	int status, ret;
 
 	n->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (n->wake_fd < 0)
@@ -357,16 +375,23 @@ static int run_machine(struct nested *n, const struct hv_args *args,
 				strerror(errno));
 	if (hv_qemu_start(&n->qemu, args, boot, shares, err) < 0)
 		return err->code;
-	n->in.from = n->con->in_fd;
-	n->in.to = n->out.from = n->qemu.console_fd;
-	n->out.to = n->con->out_fd;
-	n->due_ms = cli_now_ms() + UP_MS;
-	hv_signals_watch(wake, n, args->timeout_s);
-	loop(n);
-	hv_signals_watch(NULL, NULL, 0);
+	ret = begin_output(n, err);
+	if (ret == 0) {
+		n->in.from = n->con->in_fd;
+		n->in.to = n->qemu.console_fd;
+		n->due_ms = cli_now_ms() + UP_MS;
+		hv_signals_watch(wake, n, args->timeout_s);
+		loop(n);
+		hv_signals_watch(NULL, NULL, 0);
+	}
 	status = hv_qemu_end(&n->qemu);
-	drain(n);
-	return outcome(n, status);
+	/* what it said before is still in the sockets */
+	read_error(n);
+	end_output(n);
+	if (!ret)
+		ret = outcome(n, status);
+	hv_say_end();
+	return ret;
 }
 
 /* All that is made for one run. */

@@ -333,5 +333,6 @@ void hv_qemu_show_log(const struct hv_qemu *q)
 	for (line = text + n; line > text; line--)
 		if (line[-1] == '\n' && ++lines == LOG_LINES)
 			break;
-	fprintf(stderr, "%s\n", line);
+	hv_say_text(line, strlen(line));
+	hv_say_text("\n", 1);
 }

@@ -268,7 +268,7 @@ static int create(struct run *r, const struct hv_args *args,
 		ret = ctl_server_create(args->name, r->hv, disks,
 					&r->controllers, &r->ctl, err);
 	if (ret == 0)
-		ret = hv_say_create(err);
+		ret = hv_say_create(true, err);
 	return ret == 0 ? confine(r, err) : ret;
 }
 

@@ -92,6 +92,37 @@ void hv_say_line(void *unused, const char *line)
 		fprintf(stderr, "%s: %s%s\n", hv_prog, line, end);
 }
 
+/* With the lock. */
+static void queue_text(const char *text, size_t len, bool raw)
+{
+	if (2 * len > QUEUE_BYTES - says.count) {
+		says.left_out++;
+		return;
+	}
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '\n' && raw)
+			put("\r", 1);
+		put(text + i, 1);
+	}
+}
+
+void hv_say_text(const char *text, size_t len)
+{
+	const bool raw = hv_terminal_is_raw();
+	bool open;
+
+	pthread_mutex_lock(&says.lock);
+	open = says.open;
+	if (open)
+		queue_text(text, len, raw);
+	pthread_mutex_unlock(&says.lock);
+	for (size_t i = 0; i < len && !open; i++) {
+		if (text[i] == '\n' && raw)
+			fputc('\r', stderr);
+		fputc(text[i], stderr);
+	}
+}
+
 void hv_escape_show_help(void)
 {
 	hv_say_line(NULL, "Ctrl-A x      stop the guest and end");
@@ -105,13 +136,13 @@ static int begins(void *unused, struct vhd_err *err)
 	return sandbox_filter(SANDBOX_OUTPUT, hv_prog, err);
 }
 
-int hv_say_create(struct vhd_err *err)
+int hv_say_create(bool filtered, struct vhd_err *err)
 {
 	const struct hv_outlet_opts o = {
 		.fd = STDERR_FILENO,
 		.name = "messages",
 		.take = take,
-		.begins = begins,
+		.begins = filtered ? begins : NULL,
 	};
 
 	return hv_outlet_create(&o, &says.outlet, err);

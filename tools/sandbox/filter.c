@@ -23,14 +23,22 @@
 static int add_values(scmp_filter_ctx ctx, const struct sandbox_rule *r,
 		      unsigned role)
 {
+	const struct scmp_arg_cmp own =
+		SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffff, 0);
 	int rc = 0;
 
-	for (const struct sandbox_value *v = r->values; v->name && !rc; v++)
+	for (const struct sandbox_value *v = r->values; v->name && !rc; v++) {
+		const struct scmp_arg_cmp is[] = {
+			SCMP_CMP(r->arg, SCMP_CMP_MASKED_EQ, 0xffffffff,
+				 v->value),
+			own,
+		};
+
 		if (v->roles & role)
-			rc = seccomp_rule_add(
-				ctx, SCMP_ACT_ALLOW, r->number, 1,
-				SCMP_CMP(r->arg, SCMP_CMP_MASKED_EQ,
-					 0xffffffff, v->value));
+			rc = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW,
+						    r->number,
+						    r->itself ? 2 : 1, is);
+	}
 	return rc;
 }
 

@@ -71,6 +71,7 @@ struct sandbox_rule {
 	unsigned arg;
 	const struct sandbox_value *values;
 	uint64_t zero;
+	bool itself; /* with `values`: the first one is 0, the thread's own */
 	const char *why;
 };
 

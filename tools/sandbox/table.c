@@ -134,13 +134,15 @@ static const struct sandbox_value families[] = {
 };
 
 #define ANY(call, roles, why) \
-	{#call, SYS_##call, roles, 0, 0, NULL, 0, why}
+	{#call, SYS_##call, roles, 0, 0, NULL, 0, false, why}
 #define NOT(call, roles, code, why) \
-	{#call, SYS_##call, roles, code, 0, NULL, 0, why}
+	{#call, SYS_##call, roles, code, 0, NULL, 0, false, why}
 #define ONE_OF(call, roles, arg, values, why) \
-	{#call, SYS_##call, roles, 0, arg, values, 0, why}
+	{#call, SYS_##call, roles, 0, arg, values, 0, false, why}
+#define ITS_OWN(call, roles, arg, values, why) \
+	{#call, SYS_##call, roles, 0, arg, values, 0, true, why}
 #define WITHOUT(call, roles, arg, bits, why) \
-	{#call, SYS_##call, roles, 0, arg, NULL, bits, why}
+	{#call, SYS_##call, roles, 0, arg, NULL, bits, false, why}
 
 static const struct sandbox_rule rules[] = {
 	/* what is open already */
@@ -169,7 +171,6 @@ static const struct sandbox_rule rules[] = {
 	ANY(rt_sigreturn, C | TOOL, "a signal's handler ends"),
 	ANY(rt_sigprocmask, ALL, "glibc: around the end of a thread"),
 	ANY(rt_sigaction, C | TOOL, "handlers back as they were"),
-	ANY(sched_yield, A | C | K | TOOL, "two writers met"),
 
 	/* memory */
 	ANY(brk, ALL, "malloc"),
@@ -186,8 +187,8 @@ static const struct sandbox_rule rules[] = {
 	ANY(set_robust_list, CK | WN, "a thread starts"),
 	ANY(rseq, CK | WN, "a thread starts"),
 	ANY(sched_getaffinity, WN, "how many threads are worth it; malloc"),
-	ONE_OF(sched_setscheduler, IA | C, 1, policies,
-	       "one processor: does a channel push the guest off it"),
+	ITS_OWN(sched_setscheduler, IA | C, 1, policies,
+		"one processor: does a channel push the guest off it"),
 	ONE_OF(prctl, C, 0, prctls, "name of a thread"),
 	ANY(exit, HV | WN, "a thread ends"),
 	ONE_OF(seccomp, CK, 0, seccomps, "a thread's own filter, narrower"),
