@@ -23,7 +23,8 @@ static bool may_be_absent(void)
 {
 	return fake.failed == KVM_CHECK_EXTENSION &&
 	       (fake.failed_cap == KVM_CAP_MAX_VCPUS ||
-		fake.failed_cap == KVM_CAP_SYS_HYPERV_CPUID);
+		fake.failed_cap == KVM_CAP_SYS_HYPERV_CPUID ||
+		fake.failed_cap == KVM_CAP_TSC_DEADLINE_TIMER);
 }
 
 static bool is_question(void)
