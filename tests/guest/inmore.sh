@@ -120,11 +120,11 @@ come_and_go() # ROUND
 {
 	say "ready for disk $1"
 	new=$(disk_of 16384) || return
-	now=$(head -c 4M "/dev/$new" | md5sum)
+	now=$(head -c 4194304 "/dev/$new" | md5sum)
 	[ "$1" -eq 0 ] || [ "$now" = "$last" ] ||
 		say "VERIFY FAILED: what disk $1 held"
 	verify comes "$new" 0 1m $((seed + $1))
-	last=$(head -c 4M "/dev/$new" | md5sum)
+	last=$(head -c 4194304 "/dev/$new" | md5sum)
 	say "ready for more $1"
 	while :; do
 		dd if=/dev/urandom of="/dev/$new" bs=64k seek=64 count=64 \

@@ -10,7 +10,9 @@
 #
 # Writable inside: the directories given with -w, at the same path, and
 # $TMPDIR (memory, gone at the end). Standard output and error come out of
-# ours; the command's exit status becomes ours. 124: the time was over;
+# ours; the command's exit status becomes ours. 124: the time was over, and a
+# line says so where the machine itself had come to a stop (it tells that it is
+# there each 2 s);
 # 125: the machine did not come up.
 #
 # L1_PID, if set, names a file for the process id of the nested machine.
@@ -131,6 +133,7 @@ mount -t 9p -o $share,ro,cache=loose root /root || poweroff -f
 mount --move /proc /root/proc
 mount --move /sys /root/sys
 mount --move /dev /root/dev
+mknod /dev/null c 1 3 # for what the shell starts beside itself
 mkdir -p /root/dev/shm /root/dev/pts
 mount -t tmpfs shm /root/dev/shm
 mount -t devpts pts /root/dev/pts
@@ -143,6 +146,10 @@ while read -r dir; do
 	n=$((n + 1))
 done </root/run/ctl/shares
 cat /root/dev/vport0p2 >/root/dev/null &
+while :; do
+	echo >/root/run/ctl/beat
+	sleep 2
+done &
 chroot /root /bin/sh /run/ctl/command </root/dev/null \
 	>/root/dev/vport0p1 2>&1
 echo $? >/root/run/ctl/status
@@ -221,8 +228,14 @@ pid=
 exec 3<>"$work/out"
 exec 3>&-
 wait $reader
-[ $status -ne 124 ] && [ $status -ne 137 ] ||
-	{ echo "l1.sh: not done after $limit s" >&2; exit 124; }
+if [ $status -eq 124 ] || [ $status -eq 137 ]; then
+	beat=$(stat -c %Y "$work/ctl/beat" 2>/dev/null || echo 0)
+	still=$(($(date +%s) - beat))
+	[ "$beat" -eq 0 ] || [ $still -lt 30 ] ||
+		echo "l1.sh: the machine itself stands still, for $still s" >&2
+	echo "l1.sh: not done after $limit s" >&2
+	exit 124
+fi
 if [ ! -s "$work/ctl/status" ]; then
 	echo "l1.sh: the nested machine did not come up (QEMU status $status):" >&2
 	tail -n 15 "$work/serial" >&2
