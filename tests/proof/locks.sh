@@ -115,6 +115,7 @@ hold() # read|write
 {
 	how=
 	[ "$1" = write ] || how=read
+	rm -f "$dir"/held.* # what the last ones said
 	for image in $held; do
 		# shellcheck disable=SC2086 # one word or none
 		"$dir/hold" $image $how <"$dir/pipe" >"$dir/held.$image" &
@@ -122,7 +123,9 @@ hold() # read|write
 	done
 	exec 9>"$dir/pipe"
 	for image in $held; do
-		until grep -q held "$dir/held.$image"; do sleep 0.01; done
+		until grep -qs held "$dir/held.$image"; do
+			sleep 0.01
+		done
 	done
 }
 
