@@ -23,11 +23,12 @@
 #include "request.h"
 #include "reset.h"
 #include "state.h"
+#include "vhd/nap.h"
 
 #define STOP_S	 5
 #define HURRY_MS 1000u
 /* Between looks for news, where no engine waits for them any more. */
-#define DEAD_MS	 10u
+#define DEAD_US	 10000u
 
 /* -------------------------------------------------------- disk queue ----- */
 
@@ -102,7 +103,7 @@ static void queue_stop(struct channel *ch)
 		for (unsigned i = 0; i < n; i++)
 			storvsp_request_end(ch, done[i]->user);
 		if (n == 0 && vhd_queue_wait(ch->queue, -1, -1) < 0)
-			clock_nap_ms(1); /* broken: do not spin */
+			vhd_nap(1000); /* broken: do not spin */
 	}
 	/* answers and a reset that nobody waits for any more */
 	stat_add(&ch->stats, STAT_CANCELLED, level_get(&ch->busy));
@@ -150,7 +151,7 @@ static void sleep_until_news(struct channel *ch)
 		return;
 	}
 	if (ch->queue_dead)
-		clock_nap_ms(DEAD_MS);
+		vhd_nap(DEAD_US);
 	/* does not block: nothing to read after a completion */
 	(void)eventfd_read(fd, &n);
 }

@@ -19,6 +19,7 @@ rules()
 	vhd/endian.h    FLOOR
 	vhd/checked.h   FLOOR
 	vhd/err.h       FLOOR
+	vhd/nap.h       FLOOR
 	vhd/            FLOOR vhd/
 	hv/vmbus.h      FLOOR hv/gpa.h
 	hv/vmbus/       FLOOR hv/gpa.h hv/vmbus.h hv/vmbus/
@@ -90,7 +91,7 @@ check_tree()
 		n = split(allow[rule], word, " ")
 		for (i = 1; i <= n; i++) {
 			if (word[i] == "FLOOR") {
-				if (target ~ /^vhd\/(endian|checked|err)\.h$/)
+				if (target ~ /^vhd\/(endian|checked|err|nap)\.h$/)
 					return 1
 			} else if (word[i] ~ /\/\*\.h$/) {
 				dir = substr(word[i], 1, length(word[i]) - 3)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A moment, shorter than a second, in which others may go on: by a call that any
- * thread makes anyway, and any sandbox lets pass (futex). Private to vhd/.
+ * thread makes anyway, and any sandbox lets pass (futex).
  */
 #ifndef VHD_NAP_H
 #define VHD_NAP_H
