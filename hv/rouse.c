@@ -15,10 +15,9 @@
  * tests/guest/shadow.c shows the fault alone.
  *
  * So one processor after the other, where it has done nothing for a while, is
- * had out of its halt now and then. An
- * operating system cannot tell this from an interrupt that had nothing for it,
- * and looks around once more. Only a halt with interrupts enabled is ended:
- * without them it is one that nothing shall end.
+ * had out of its halt now and then. An operating system cannot tell this from an
+ * interrupt that had nothing for it, and looks around once more. Only a halt with
+ * interrupts enabled is ended: without them it is one that nothing shall end.
  * Source: AMD64 APM volume 2, 15.21.5; QEMU 1a150d331d9b ("target/i386: fix
  * INHIBIT_IRQ/TF/RF handling for VMRUN"), target/i386/tcg/sysemu/svm_helper.c.
  */

@@ -50,8 +50,8 @@ static inline bool gather_wake(struct gather *g, uint64_t packets)
 	return ++g->wakes == STORVSP_GATHER_WAKES;
 }
 
-/* A wake is worth it from one and a half packets on: measured, the second of
- * two costs a third less than one alone, going idle a half more.
+/* More packets a wake than one by one, chance allowed for, and no fewer a second:
+ * that says whether it was worth going idle for.
  */
 static inline bool gather_pays(const struct gather *g, uint64_t ns)
 {

@@ -69,24 +69,23 @@ static void stream_read(struct stream *s)
 	s->len = (size_t)n;
 }
 
-/* False when the other end is gone; the bytes are lost. */
-static bool stream_write(struct stream *s)
+/* Where the other end is gone the bytes are lost. */
+static void stream_write(struct stream *s)
 {
 	ssize_t n;
 
 	if (s->at == s->len)
-		return true;
+		return;
 	n = s->to < 0 ? (ssize_t)(s->len - s->at)
 		      : write(s->to, s->buf + s->at, s->len - s->at);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return true;
+		return;
 	if (n < 0) {
 		s->to = -1;
 		s->at = s->len;
-		return false;
+		return;
 	}
 	s->at += (size_t)n;
-	return true;
 }
 
 static bool stream_empty(const struct stream *s)
@@ -239,7 +238,7 @@ static void serve(struct nested *n, const struct pollfd p[WAIT_COUNT])
 	if (p[WAIT_IN].revents)
 		read_input(n);
 	if (n->stage == STAGE_UP)
-		(void)stream_write(&n->in);
+		stream_write(&n->in);
 	if (p[WAIT_CONTROL].revents)
 		read_control(n);
 	if (p[WAIT_PID].revents)
