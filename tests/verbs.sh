@@ -479,6 +479,7 @@ cases()
 	snapshot snapshots
 	snapshot-rename renames
 	snapshot-cut renames_cut
+	snapshot-killed renames_killed
 	snapshot-refused bad_snapshots
 	rebase rebases
 	rebase-cut rebases_cut

@@ -198,6 +198,57 @@ renames_cut()
 	done
 }
 
+snapshot_killed() # CALL WHEN: and `how` the rest fares
+{
+	rm -f disk.vhd base.vhd
+	cp was.vhd disk.vhd
+	# shellcheck disable=SC2086 # words
+	ASAN_OPTIONS=detect_leaks=0 strace -o cut -e "trace=openat,$1" $how \
+		-e "inject=$1:signal=KILL:when=$2" \
+		vhd snapshot --quiet --rename base.vhd disk.vhd 2>/dev/null
+	if grep -q 'killed by SIGKILL' cut; then
+		must vhd compare was.vhd disk.vhd
+	elif [ -z "$how" ]; then
+		fail "no $1 number $2"
+	fi
+	vhd inspect --json disk.vhd |
+		grep -q '"format": *"differencing"' ||
+		must vhd snapshot -q --rename base.vhd disk.vhd
+	must vhd check --chain --quiet disk.vhd
+	must vhd compare was.vhd disk.vhd
+	cmp base.vhd was.vhd || fail "the disk was written to"
+	[ "$(ls -A | tr '\n' ' ')" = "base.vhd calls cut disk.vhd was.vhd " ] ||
+		fail "$1 $2: left behind: $(ls -A)"
+}
+
+# Killed at each of the calls that give a name, and again by the same command;
+# where the file system has no nameless files, too.
+renames_killed()
+{
+	strace -o /dev/null true 2>/dev/null || skip "strace may not trace"
+	three was.vhd
+	cp was.vhd disk.vhd
+	strace -o calls -e trace=openat vhd snapshot --quiet --rename \
+		base.vhd disk.vhd || fail "status $?"
+	nameless=$(grep -n O_TMPFILE calls | cut -d: -f1)
+	for how in '' "-e inject=openat:error=EOPNOTSUPP:when=$nameless"; do
+		for cut in linkat:1 linkat:2 linkat:3 renameat:1 fsync:1 \
+			fsync:2 fsync:3; do
+			snapshot_killed "${cut%:*}" "${cut#*:}"
+		done
+	done
+	# what an interrupted call cannot have left stays and is said
+	for file in .disk.vhd.mine .disk.vhd.abcdef; do
+		rm -f disk.vhd base.vhd
+		cp was.vhd disk.vhd
+		must vhd snapshot -q disk.vhd $file
+		[ $file = .disk.vhd.abcdef ] || ln disk.vhd base.vhd
+		refused 3 'vhd snapshot: disk.vhd: ' \
+			vhd snapshot --rename base.vhd disk.vhd
+		rm $file
+	done
+}
+
 bad_snapshots()
 {
 	three disk.vhd

@@ -245,6 +245,8 @@ int convert_output_publish(struct convert_output *out, bool durable,
  */
 int convert_output_take(struct convert_output *out, const char *name,
 			struct vhd_err *err);
+/* `file` is called as files are before they get the name `name`. */
+bool convert_output_is_temp(const char *file, const char *name);
 /* Release; what was not published is gone. */
 void convert_output_close(struct convert_output *out);
 

@@ -17,6 +17,9 @@
 /* Names tried for a temporary one before giving up. */
 #define TEMP_TRIES 100
 
+/* As much of a name as its temporary one has. */
+#define TEMP_NAME_BYTES 200
+
 static int fail(struct vhd_err *err, int code, const char *what)
 {
 	return vhd_fail(err, code, VHD_WHY_SYSTEM, 0, "%s: %s", what,
@@ -115,8 +118,20 @@ static void temp_name(struct convert_output *out, unsigned try)
 {
 	unsigned long long salt = (unsigned long long)cli_now_ms() * 1000 + try;
 
-	snprintf(out->temp, sizeof(out->temp), ".%.200s.%06llx", out->name,
+	snprintf(out->temp, sizeof(out->temp), ".%.*s.%06llx",
+		 TEMP_NAME_BYTES, out->name,
 		 (salt ^ ((unsigned long long)getpid() << 8)) & 0xffffff);
+}
+
+bool convert_output_is_temp(const char *file, const char *name)
+{
+	size_t n = strnlen(name, TEMP_NAME_BYTES);
+
+	if (file[0] != '.' || strncmp(file + 1, name, n) != 0 ||
+	    file[n + 1] != '.')
+		return false;
+	file += n + 2;
+	return strlen(file) == 6 && strspn(file, "0123456789abcdef") == 6;
 }
 
 static int temp_open(struct convert_output *out, mode_t mode)

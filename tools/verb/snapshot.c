@@ -8,7 +8,8 @@
  *   3. the child takes the disk's name in one step, durable
  *
  * The disk's name leads to a whole disk at every instant. After a cut behind
- * the first step the same command goes on from there.
+ * the first step the same command goes on from there, without the child that
+ * the cut may have left on its way to its name.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -174,14 +175,70 @@ static int under_its_own_name(struct snapshot *s, struct vhd_err *err)
 
 /* ------------------------------------------------- under the disk's name -- */
 
+/* Another name of the disk: so BASE is where a call was interrupted. */
+static bool is_disk(const struct snapshot *s, const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && st.st_dev == s->disk_st.st_dev &&
+	       st.st_ino == s->disk_st.st_ino;
+}
+
+/* The child's name as long as the disk has its own. */
+static int child_name(const struct snapshot *s, char path[PATH_MAX])
+{
+	const char *slash = strrchr(s->real, '/');
+
+	return snprintf(path, PATH_MAX, "%.*s/.%.200s.child",
+			(int)(slash - s->real), s->real,
+			slash + 1) < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+/* `path`, on the disk, is what an interrupted call left on its way to the
+ * disk's name. Nobody writes to such a one.
+ */
+static bool is_left(const struct snapshot *s, const char *path)
+{
+	const char *file = strrchr(path, '/') + 1;
+	char name[PATH_MAX];
+
+	if (!is_disk(s, s->base) || child_name(s, name))
+		return false;
+	return convert_output_is_temp(file, strrchr(s->real, '/') + 1) ||
+	       convert_output_is_temp(file, strrchr(name, '/') + 1);
+}
+
 /* What looks for the disk by the name that the child gets would find another
  * id there.
  */
+static int others_refuse(struct snapshot *s, struct json_object *found,
+			 struct vhd_err *err)
+{
+	char shown[VERB_SHOWN_BYTES];
+
+	for (size_t i = 0; i < cli_json_count(found); i++) {
+		const char *path = cli_json_at(found, i);
+
+		if (is_left(s, path)) {
+			if (unlink(path) < 0)
+				return fail(err, -errno,
+					    "cannot remove what an "
+					    "interrupted call left");
+		} else if (!s->force) {
+			return vhd_fail(err, -EBUSY, VHD_WHY_UNSUPPORTED, 0,
+					"%.90s builds on it and would no "
+					"longer find it; --force does it "
+					"nevertheless",
+					verb_shown(path, shown));
+		}
+	}
+	return 0;
+}
+
 static int others_check(struct snapshot *s, struct vhd *disk,
 			struct vhd_err *err)
 {
 	struct json_object *found = cli_json_array();
-	char shown[VERB_SHOWN_BYTES];
 	struct vhd_layer layer;
 	int rc;
 
@@ -191,14 +248,8 @@ static int others_check(struct snapshot *s, struct vhd *disk,
 	(void)vhd_layer(disk, 0, &layer);
 	layer.path = s->real;
 	rc = merge_others_find(&layer, 1, true, found, err);
-	if (!rc && cli_json_count(found) && !s->force) {
-		const char *path = cli_json_at(found, 0);
-
-		rc = vhd_fail(err, -EBUSY, VHD_WHY_UNSUPPORTED, 0,
-			      "%.90s builds on it and would no longer find "
-			      "it; --force does it nevertheless",
-			      verb_shown(path, shown));
-	}
+	if (!rc)
+		rc = others_refuse(s, found, err);
 	json_object_put(found);
 	return rc;
 }
@@ -220,15 +271,6 @@ static int dir_sync(const char *path, struct vhd_err *err)
 	if (fd >= 0)
 		close(fd);
 	return rc;
-}
-
-/* BASE has no other name than the disk, as an interrupted call left it. */
-static bool is_disk(const struct snapshot *s, const char *path)
-{
-	struct stat st;
-
-	return lstat(path, &st) == 0 && st.st_dev == s->disk_st.st_dev &&
-	       st.st_ino == s->disk_st.st_ino;
 }
 
 static int second_name(struct snapshot *s, struct vhd_err *err)
@@ -262,25 +304,15 @@ static int second_name(struct snapshot *s, struct vhd_err *err)
 			shown, strerror(-code));
 }
 
-/* A name beside the disk's that nobody has, for the file while it has none. */
-static int output_open(struct snapshot *s, struct convert_output *out,
-		       struct vhd_err *err)
-{
-	const char *slash = strrchr(s->real, '/');
-	char path[PATH_MAX];
-
-	if (snprintf(path, sizeof(path), "%.*s/.%.200s.child-%lld",
-		     (int)(slash - s->real), s->real, slash + 1,
-		     (long long)getpid()) >= (int)sizeof(path))
-		return fail(err, -ENAMETOOLONG, "cannot create");
-	return convert_output_open(out, path, false, &s->disk_st, err);
-}
-
 static int take_name(struct snapshot *s, struct vhd_err *err)
 {
 	struct convert_output out;
-	int rc = output_open(s, &out, err);
+	char path[PATH_MAX];
+	int rc = child_name(s, path);
 
+	if (rc)
+		return fail(err, rc, "cannot create");
+	rc = convert_output_open(&out, path, false, &s->disk_st, err);
 	if (rc)
 		return rc;
 	rc = fill(s, &out, s->base, s->real, err);
