@@ -60,6 +60,7 @@ pieces()
 	agree|1|C7|$device tests/cross_vhd.c \$(wildcard $here/crash*.c) $here/agree.sh|$here/agree.sh \$build
 	full|1|F6|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build full
 	calls|6|F5|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build calls
+	kills|2|F7|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build kills
 	memory|6|M1 M2|$tool \$(wildcard $here/tool*.c) $here/tools.sh|$here/tools.sh \$build memory
 	nbd|1|-|$tool tests/store_work.c tests/nbd.sh|tests/nbd.sh \$build
 	sandbox|1|S3|$tool $here/sandbox_threads.sh|$here/sandbox_threads.sh \$build

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The tools as a user runs them, disturbed from outside: what is common to
- * failing system calls (F5), full disks (F6) and failing allocations (M1).
+ * failing system calls (F5), kills (F7), full disks (F6) and failing allocations (M1).
  *
  * A case is one command in a folder of copies of the images of a store. After
  * each run the folder is judged: what is made is absent or complete, what is
@@ -87,5 +87,9 @@ void place_measure(const struct tool_case *c, const char *dir);
  */
 const char *place_judge(const struct tool_case *c, const char *dir,
 			const struct run *r);
+/* The same after a SIGKILL; what is called as a file is before it gets the name
+ * of one that is replaced may be left, complete.
+ */
+const char *place_judge_killed(const struct tool_case *c, const char *dir);
 
 #endif

@@ -23,6 +23,7 @@
 #define FILES_MAX   32
 #define CHAIN_MAX   4
 #define NAME_BYTES  64
+#define AGAIN_TRIES 100
 
 struct file {
 	char name[NAME_BYTES];
@@ -470,6 +471,25 @@ static bool is_wanted(const struct tool_case *c, const char *name)
 	return false;
 }
 
+static bool killed; /* what is judged */
+
+/* `name` is .FILE.xxxxxx of a file that is replaced, and complete. */
+static bool is_left(const struct tool_case *c, const char *dir,
+		    const char *name)
+{
+	for (unsigned i = 0; i < CASE_WANTS_MAX && c->wants[i].file; i++) {
+		const struct want *w = &c->wants[i];
+		size_t n = strlen(w->file);
+
+		if (killed && w->before && name[0] == '.' &&
+		    !strncmp(name + 1, w->file, n) && name[n + 1] == '.' &&
+		    strlen(name) == n + 8 &&
+		    strspn(name + n + 2, "0123456789abcdef") == 6)
+			return !judge_file(dir, name, w->after);
+	}
+	return false;
+}
+
 /* Nothing beside what belongs there, and what was only read as it was. */
 static const char *judge_rest(const struct tool_case *c, const char *dir)
 {
@@ -482,7 +502,8 @@ static const char *judge_rest(const struct tool_case *c, const char *dir)
 	while (!fault && (e = readdir(d))) {
 		bool known = dots(e->d_name) || is_wanted(c, e->d_name) ||
 			     (c->keep && !strncmp(e->d_name, c->keep,
-						  strlen(c->keep)));
+						  strlen(c->keep))) ||
+			     is_left(c, dir, e->d_name);
 
 		for (unsigned i = 0; i < CASE_FILES_MAX && c->files[i]; i++)
 			known |= !strcmp(c->files[i], e->d_name);
@@ -505,6 +526,21 @@ static const char *judge_rest(const struct tool_case *c, const char *dir)
 	return fault;
 }
 
+/* The kernel ends the ring of a killed process after the process, and holds its
+ * files and their locks so long.
+ */
+static void run_again(const char *const *words, const struct run_how *how)
+{
+	unsigned tries = 0;
+
+	do {
+		if (tries)
+			usleep(50000);
+		run_words(words, how, &again);
+	} while (killed && strstr(again.err, " is open elsewhere") &&
+		 ++tries < AGAIN_TRIES);
+}
+
 /* What its owner does with an image that is not in order: repair it, or, where
  * that would have to guess, give the same command again.
  */
@@ -514,9 +550,9 @@ static void mend(const struct tool_case *c, const char *dir, const char *name)
 				     "--no-undo", name,	    NULL};
 	const struct run_how how = {.dir = dir};
 
-	run_words(words, &how, &again);
+	run_again(words, &how);
 	if (again.status == 3)
-		run_words(c->words, &how, &again);
+		run_again(c->words, &how);
 }
 
 static bool same_content(const struct want *w)
@@ -569,7 +605,7 @@ static const char *judge_failure(const struct tool_case *c, const char *dir)
 		fault = judge_rest(c, dir);
 	if (fault || done || !c->wants[0].file)
 		return fault;
-	run_words(c->words, &how, &again);
+	run_again(c->words, &how);
 	if (again.status != c->status)
 		return wrong("cannot be run again: %.300s", again.err);
 	fault = judge_new(c, dir);
@@ -625,4 +661,14 @@ const char *place_judge(const struct tool_case *c, const char *dir,
 		return wrong("succeeds without output");
 	fault = judge_new(c, dir);
 	return fault ? fault : judge_rest(c, dir);
+}
+
+const char *place_judge_killed(const struct tool_case *c, const char *dir)
+{
+	const char *fault;
+
+	killed = true;
+	fault = judge_failure(c, dir);
+	killed = false;
+	return fault;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The cases of toolcase.c under failing allocations (M1, M2), under failing
- * system calls (F5) and on full disks (F6).
+ * system calls (F5), killed (F7) and on full disks (F6).
  *
  * usage: tools MODE [CASE]...        in a folder of its own
  *
- * MODE: memory: NOMEM_SO names the library that goes in front. calls: strace
- * is in PATH. full: a file system of its own at ./small, which can be filled,
+ * MODE: memory: NOMEM_SO names the library that goes in front. calls, kills:
+ * strace is in PATH. full: a file system of its own at ./small, which can be filled,
  * or none: then the size of files is limited.
  * Environment: SEED (7), PROOF_LONG, PROOF_SHARD (cases in turn). The programs are those in PATH.
  */
@@ -82,18 +82,21 @@ static const struct {
 } modes[] = {
 	{"memory", memory_begin, memory_case, memory_end},
 	{"calls", calls_begin, calls_case, calls_end},
+	{"kills", kills_begin, calls_case, kills_end},
 	{"full", full_begin, full_case, full_end},
 };
+#define MODES (sizeof(modes) / sizeof(modes[0]))
 
 int main(int argc, char **argv)
 {
 	size_t m = 0;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	while (m < 3 && argc > 1 && strcmp(argv[1], modes[m].name))
+	while (m < MODES && argc > 1 && strcmp(argv[1], modes[m].name))
 		m++;
-	if (argc < 2 || m == 3) {
-		fprintf(stderr, "usage: tools memory|calls|full [CASE]...\n");
+	if (argc < 2 || m == MODES) {
+		fprintf(stderr, "usage: tools memory|calls|kills|full "
+				"[CASE]...\n");
 		return 2;
 	}
 	store_make();

@@ -23,6 +23,9 @@ void memory_end(bool all);
 void calls_begin(void);
 void calls_case(const struct tool_case *c);
 void calls_end(bool all);
+/* Each case as calls_case() has it. */
+void kills_begin(void);
+void kills_end(bool all);
 void full_begin(void);
 void full_case(const struct tool_case *c);
 void full_end(bool all);

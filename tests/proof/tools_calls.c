@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* System calls of unmodified tools fail, by strace: each call of the table that
- * a case makes, the n-th time it makes it, with each error of the table. The
- * quick column draws from these cells; the long one runs them all.
+ * a case makes, the n-th time it makes it, with each error of the table; or the
+ * tool is killed at those that change something (F7). The quick column draws
+ * from these cells; the long one runs them all.
  *
  * What the loader does before main is left alone: it has its own words.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,7 @@
 
 #define QUICK_RUNS  300u
 #define LONG_RUNS   10000u
+#define QUICK_KILLS 300u
 #define ERRORS_MAX  8
 #define PIDS_MAX    64
 #define ORDINAL_MAX 400
@@ -26,32 +29,33 @@ struct call {
 	const char *name;
 	const char *errors[ERRORS_MAX];
 	bool sync; /* succeeding in spite of an error is a lie */
+	bool cuts; /* what is before and behind it are different files */
 };
 
 /* table: calls and what they can fail with */
 static const struct call calls[] = {
-	{.name = "openat", .errors = {"EACCES", "EMFILE", "ENOMEM", "EINTR", "EIO"}},
+	{.name = "openat", .errors = {"EACCES", "EMFILE", "ENOMEM", "EINTR", "EIO"}, .cuts = true},
 	{.name = "openat2", .errors = {"EACCES", "EMFILE", "ENOMEM", "EINTR", "EAGAIN"}},
 	{.name = "read", .errors = {"EIO", "EINTR"}},
 	{.name = "pread64", .errors = {"EIO", "EINTR", "ENOMEM"}},
 	{.name = "preadv", .errors = {"EIO", "EINTR"}},
 	{.name = "preadv2", .errors = {"EIO", "EINTR"}},
-	{.name = "write", .errors = {"EIO", "ENOSPC", "EINTR"}},
-	{.name = "pwrite64", .errors = {"EIO", "ENOSPC", "EDQUOT", "EFBIG", "EINTR", "EROFS"}},
-	{.name = "pwritev", .errors = {"EIO", "ENOSPC", "EINTR"}},
-	{.name = "pwritev2", .errors = {"EIO", "ENOSPC", "EINTR"}},
-	{.name = "fsync", .errors = {"EIO", "ENOSPC", "EDQUOT", "EINTR"}, .sync = true},
-	{.name = "fdatasync", .errors = {"EIO", "ENOSPC", "EDQUOT", "EINTR"}, .sync = true},
+	{.name = "write", .errors = {"EIO", "ENOSPC", "EINTR"}, .cuts = true},
+	{.name = "pwrite64", .errors = {"EIO", "ENOSPC", "EDQUOT", "EFBIG", "EINTR", "EROFS"}, .cuts = true},
+	{.name = "pwritev", .errors = {"EIO", "ENOSPC", "EINTR"}, .cuts = true},
+	{.name = "pwritev2", .errors = {"EIO", "ENOSPC", "EINTR"}, .cuts = true},
+	{.name = "fsync", .errors = {"EIO", "ENOSPC", "EDQUOT", "EINTR"}, .sync = true, .cuts = true},
+	{.name = "fdatasync", .errors = {"EIO", "ENOSPC", "EDQUOT", "EINTR"}, .sync = true, .cuts = true},
 	{.name = "close", .errors = {"EIO", "EINTR", "ENOSPC"}},
-	{.name = "ftruncate", .errors = {"EIO", "ENOSPC", "EINTR", "EFBIG"}},
-	{.name = "fallocate", .errors = {"EIO", "ENOSPC", "EINTR", "EOPNOTSUPP", "EFBIG"}},
-	{.name = "rename", .errors = {"EIO", "EACCES", "ENOSPC", "EXDEV"}},
-	{.name = "renameat", .errors = {"EIO", "EACCES", "ENOSPC", "EXDEV"}},
-	{.name = "renameat2", .errors = {"EIO", "EACCES", "ENOSPC", "EXDEV"}},
-	{.name = "link", .errors = {"EIO", "EACCES", "ENOSPC", "EXDEV"}},
-	{.name = "linkat", .errors = {"EIO", "EACCES", "ENOSPC", "EXDEV"}},
-	{.name = "unlink", .errors = {"EIO", "EACCES"}},
-	{.name = "unlinkat", .errors = {"EIO", "EACCES"}},
+	{.name = "ftruncate", .errors = {"EIO", "ENOSPC", "EINTR", "EFBIG"}, .cuts = true},
+	{.name = "fallocate", .errors = {"EIO", "ENOSPC", "EINTR", "EOPNOTSUPP", "EFBIG"}, .cuts = true},
+	{.name = "rename", .errors = {"EIO", "EACCES", "ENOSPC", "EXDEV"}, .cuts = true},
+	{.name = "renameat", .errors = {"EIO", "EACCES", "ENOSPC", "EXDEV"}, .cuts = true},
+	{.name = "renameat2", .errors = {"EIO", "EACCES", "ENOSPC", "EXDEV"}, .cuts = true},
+	{.name = "link", .errors = {"EIO", "EACCES", "ENOSPC", "EXDEV"}, .cuts = true},
+	{.name = "linkat", .errors = {"EIO", "EACCES", "ENOSPC", "EXDEV"}, .cuts = true},
+	{.name = "unlink", .errors = {"EIO", "EACCES"}, .cuts = true},
+	{.name = "unlinkat", .errors = {"EIO", "EACCES"}, .cuts = true},
 	{.name = "fcntl", .errors = {"ENOLCK", "EDEADLK", "EINTR", "EAGAIN"}},
 	{.name = "lseek", .errors = {"EIO"}},
 	{.name = "getdents64", .errors = {"EIO"}},
@@ -59,7 +63,8 @@ static const struct call calls[] = {
 	{.name = "mmap", .errors = {"ENOMEM"}},
 	{.name = "io_uring_setup", .errors = {"EPERM", "ENOSYS", "ENOMEM"}},
 	{.name = "io_setup", .errors = {"EAGAIN", "ENOSYS"}},
-	{.name = "io_submit", .errors = {"EAGAIN", "EIO"}},
+	{.name = "io_submit", .errors = {"EAGAIN", "EIO"}, .cuts = true},
+	{.name = "io_uring_enter", .errors = {"EINTR"}, .cuts = true},
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
@@ -71,6 +76,7 @@ struct cell {
 static struct cell cells[CELLS_MAX];
 static unsigned cell_count, all_cells, runs, missed, cases;
 static uint64_t rnd;
+static bool killing;
 static char trace_set[1024];
 
 void calls_begin(void)
@@ -81,6 +87,12 @@ void calls_begin(void)
 		strcat(trace_set, ",");
 		strcat(trace_set, calls[i].name);
 	}
+}
+
+void kills_begin(void)
+{
+	killing = true;
+	calls_begin();
 }
 
 /* ------------------------------------------------- what a case's run does -- */
@@ -155,27 +167,39 @@ static void read_log(void)
 	fclose(f);
 }
 
+static void add_cell(const struct tool_case *c, struct cell cell)
+{
+	const struct call *call = &calls[cell.call];
+	unsigned k = cell.ordinal < ORDINAL_MAX ? cell.ordinal : 0;
+	bool intr = !strcmp(call->errors[cell.error], "EINTR");
+
+	if (cell_count == CELLS_MAX || to_stderr[cell.call][k])
+		return; /* nobody to tell */
+	cell.must_fail = (to_stdout[cell.call][k] && !intr) ||
+			 (call->sync && c->wants[0].file);
+	cells[cell_count++] = cell;
+}
+
+static unsigned errors_of(const struct call *call)
+{
+	unsigned n = 0;
+
+	if (killing)
+		return call->cuts;
+	while (n < ERRORS_MAX && call->errors[n])
+		n++;
+	return n;
+}
+
 static void add_cells(const struct tool_case *c)
 {
 	cell_count = 0;
 	for (unsigned i = 0; i < CALLS; i++)
 		for (unsigned k = loader[i] + 1; k <= most[i]; k++)
-			for (unsigned e = 0;
-			     e < ERRORS_MAX && calls[i].errors[e]; e++) {
-				bool out = k < ORDINAL_MAX && to_stdout[i][k];
-				bool intr = !strcmp(calls[i].errors[e],
-						    "EINTR");
-
-				if (cell_count == CELLS_MAX)
-					return;
-				if (k < ORDINAL_MAX && to_stderr[i][k])
-					continue; /* nobody to tell */
-				cells[cell_count++] = (struct cell){
-					.call = i, .ordinal = k, .error = e,
-					.must_fail = (out && !intr) ||
-						     (calls[i].sync &&
-						      c->wants[0].file)};
-			}
+			for (unsigned e = 0; e < errors_of(&calls[i]); e++)
+				add_cell(c, (struct cell){.call = i,
+							  .ordinal = k,
+							  .error = e});
 }
 
 /* --------------------------------------------------------------- running -- */
@@ -211,7 +235,7 @@ static bool injected(void)
 	return yes && !words;
 }
 
-static void run_cell(const struct tool_case *c, const struct cell *cell)
+static void run_failing(const struct tool_case *c, const struct cell *cell)
 {
 	const char *name = calls[cell->call].name;
 	const char *error = calls[cell->call].errors[cell->error];
@@ -222,7 +246,6 @@ static void run_cell(const struct tool_case *c, const struct cell *cell)
 	snprintf(how, sizeof(how), "%s %u fails with %s", name, cell->ordinal,
 		 error);
 	run_traced(c, inject);
-	runs++;
 	if (!injected()) {
 		missed++;
 		return;
@@ -232,12 +255,40 @@ static void run_cell(const struct tool_case *c, const struct cell *cell)
 	tools_judge(c, "place", how);
 }
 
+/* Who is killed closes nothing, removes nothing and says nothing. */
+static void run_killed(const struct tool_case *c, const struct cell *cell)
+{
+	const char *name = calls[cell->call].name, *fault;
+	char inject[128], how[128];
+
+	snprintf(inject, sizeof(inject), "inject=%s:signal=KILL:when=%u", name,
+		 cell->ordinal);
+	snprintf(how, sizeof(how), "killed at %s %u", name, cell->ordinal);
+	run_traced(c, inject);
+	if (tools_run()->status != 128 + SIGKILL || tools_run()->hung) {
+		missed++;
+		return;
+	}
+	fault = place_judge_killed(c, "place");
+	if (fault)
+		tools_fault(c, how, fault);
+}
+
+static void run_cell(const struct tool_case *c, const struct cell *cell)
+{
+	runs++;
+	(killing ? run_killed : run_failing)(c, cell);
+}
+
 void calls_case(const struct tool_case *c)
 {
-	unsigned quota = QUICK_RUNS / tool_case_count + 1;
+	unsigned quota = (killing ? QUICK_KILLS : QUICK_RUNS) /
+			 tool_case_count + 1;
 
 	if (!strcmp(c->name, "serve"))
 		return; /* nbdkit's calls would fail as well */
+	if (killing && !c->wants[0].file)
+		return;
 	cases++;
 	place_measure(c, "place");
 	run_traced(c, NULL);
@@ -258,21 +309,29 @@ void calls_case(const struct tool_case *c)
 	}
 }
 
-void calls_end(bool all)
+static void end_with(const char *mode, const char *goal, unsigned least,
+		     bool all)
 {
-	unsigned goal = proof_long() ? LONG_RUNS : QUICK_RUNS;
-
 	if (proof_shard().of > 1) /* unequal: the goal is for their sum */
-		goal = 1;
-
-	printf("  calls: %u runs of %u cells, %u commands, %u without a "
+		least = 1;
+	printf("  %s: %u runs of %u cells, %u commands, %u without a "
 	       "failure, %u faults, seed %llu\n",
-	       runs, all_cells, cases, missed, tools_faults(),
+	       mode, runs, all_cells, cases, missed, tools_faults(),
 	       (unsigned long long)tools_seed());
 	if (all)
-		proof_figure("F5", runs - missed >= goal && !tools_faults(),
+		proof_figure(goal, runs - missed >= least && !tools_faults(),
 			     "%u runs of %u cells of %u commands, %u with a "
 			     "wrong end, seed %llu",
 			     runs - missed, all_cells, cases, tools_faults(),
 			     (unsigned long long)tools_seed());
+}
+
+void calls_end(bool all)
+{
+	end_with("calls", "F5", proof_long() ? LONG_RUNS : QUICK_RUNS, all);
+}
+
+void kills_end(bool all)
+{
+	end_with("kills", "F7", QUICK_KILLS / 2, all);
 }
