@@ -245,13 +245,13 @@ static unsigned run_two(uint64_t seed, struct run_stats *s)
 	double began = seconds();
 
 	if (proof_long()) {
-		o.samples[CRASH_STRICT_512] = 400;
+		o.samples[CRASH_STRICT_512] = 1500;
 		for (unsigned k = CRASH_STRICT_512 + 1; k < CRASH_MODES; k++)
-			o.samples[k] = 20;
+			o.samples[k] = 150;
 		o.exhaustive = 8;
-		o.bytes_most = 7 << 20;
+		o.bytes_most = 14 << 20;
 		o.tail = true;
-		o.depth2 = 10;
+		o.depth2 = 16;
 		o.depth2_samples = 20;
 	}
 	bad = two_ops(&o, s, seed, &generated);
