@@ -92,21 +92,6 @@ holds() # IMAGE RAW: opens, is clean, and reads like that
 	vhd check --quiet "$1" >/dev/null 2>&1
 }
 
-# A process that was killed gives its files back, and their locks, a moment
-# after it is gone.
-settle()
-{
-	tries=100
-	for image in ./*.vhd ./*.img; do
-		[ -e "$image" ] || continue
-		while vhd inspect "$image" 2>&1 | grep -q 'open elsewhere'; do
-			tries=$((tries - 1))
-			[ $tries -gt 0 ] || fail "$image stays locked"
-			sleep 0.05
-		done
-	done
-}
-
 mend() # IMAGE: what an owner does after a crash
 {
 	vhd check --quiet "$1" >/dev/null 2>&1 ||
@@ -367,7 +352,7 @@ by_signal() # SIGNAL
 	status=$?
 	[ $status -ne 124 ] && [ $status -ne 137 ] || echo >>"$dir/hits"
 	cut="$1 after $us us"
-	settle
+	given_back ./*.vhd ./*.img
 	judge_"$verb"
 }
 
@@ -430,6 +415,9 @@ one_verb()
 	done
 }
 
+. tests/lib/wait.sh
+${CC:-cc} -D_GNU_SOURCE -Wall -Wextra -Werror -o "$dir/hold" \
+	tests/tools_hold.c || exit 1
 me=$(pwd)/tests/interrupt.sh
 make_images
 [ $fills = 1 ] || echo "  (no tmpfs can be mounted: no disk is filled)"

@@ -24,6 +24,7 @@ trap 'exit 130' INT TERM
 umask 022
 tier=tools prefix=''
 . tests/lib/case.sh
+. tests/lib/wait.sh
 
 case_over()
 {
@@ -250,19 +251,10 @@ no_image()
 locked()
 {
 	two_blocks
-	mkfifo hold
-	"$dir/hold" good <hold >"$dir/held" &
-	holder=$!
-	exec 3>hold
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		grep -q held "$dir/held" && break
-		sleep 0.2
-	done
+	hold_file good
 	both_refuse 3 good
 	must vhd-inspect --force good
-	exec 3>&-
-	wait $holder
-	rm hold
+	let_go
 	must vhd-convert --to raw good out
 }
 

@@ -23,6 +23,7 @@ trap 'exit 130' INT TERM
 umask 022
 tier=verbs prefix=''
 . tests/lib/case.sh
+. tests/lib/wait.sh
 
 verbs='bench check compact compare convert create diff inspect map merge rebase
 repair resize set snapshot serve mount unmount'

@@ -116,11 +116,7 @@ no_vhd()
 locked()
 {
 	three d.vhd
-	mkfifo hold
-	"$dir/hold" d.vhd <hold >"$dir/held" &
-	holder=$!
-	exec 3>hold
-	until grep -q held "$dir/held"; do :; done
+	hold_file d.vhd
 	refused 3 'vhd check: d.vhd: ' vhd check d.vhd
 	refused 3 'vhd repair: d.vhd: ' vhd repair d.vhd
 	refused 3 'vhd repair: d.vhd: ' vhd repair --yes d.vhd
@@ -128,8 +124,7 @@ locked()
 	refused 3 'vhd compare: d.vhd: ' vhd compare d.vhd d.vhd
 	must vhd check --force d.vhd
 	must vhd map --force d.vhd
-	exec 3>&-
-	wait $holder
+	let_go
 }
 
 # 2040 GiB, every block used, in reverse order: a second and 64 MiB.

@@ -92,14 +92,9 @@ bad_merging()
 	refused 3 'vhd merge: l3.vhd: ' vhd merge --into missing.vhd l3.vhd
 	mkdir sub
 	refused 2 'vhd merge: l3.vhd: ' vhd merge --parent-dir sub l3.vhd
-	mkfifo hold
-	"$dir/hold" l2.vhd <hold >"$dir/held" &
-	holder=$!
-	exec 3>hold
-	until [ -s "$dir/held" ]; do :; done
+	hold_file l2.vhd
 	refused 3 'vhd merge: l3.vhd: ' vhd merge --all l3.vhd
-	exec 3>&-
-	wait $holder
+	let_go
 	both l2.vhd 84 '\1'
 	refused 3 'vhd merge: l3.vhd: ' vhd merge --all l3.vhd
 	both l2.vhd 84 '\0'
