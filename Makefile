@@ -58,7 +58,8 @@ VHD_SRC := vhd/footer.c vhd/header.c vhd/geometry.c vhd/creator.c vhd/file.c \
            vhd/relate.c vhd/inplace.c vhd/info.c vhd/locator.c vhd/chain.c \
            vhd/parent.c vhd/bat.c vhd/batmap.c vhd/bitmap.c vhd/map.c \
            vhd/alloc.c vhd/written.c vhd/commit.c vhd/tail.c vhd/sync.c \
-           vhd/queue.c vhd/queue_image.c vhd/queue_io.c vhd/queue_flush.c \
+           vhd/queue.c vhd/queue_engine.c vhd/queue_image.c vhd/queue_io.c \
+           vhd/queue_flush.c vhd/queue_req.c \
            vhd/engine_uring.c vhd/engine_aio.c vhd/engine_sync.c \
            vhd/engine_nbd.c vhd/nbd.c vhd/nbd_link.c vhd/nbd_run.c \
            vhd/nbd_send.c \

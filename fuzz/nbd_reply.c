@@ -19,6 +19,7 @@
 
 #include "vhd/endian.h"
 #include "vhd/nbd.h"
+#include "vhd/nbd_int.h"
 
 #define COMMANDS  8u
 #define DATA_MAX  2048u

@@ -13,7 +13,7 @@
 #include "tests/lib/fuzzimg.h"
 #include "tools/verb/gpt.h"
 #include "vhd/checked.h"
-#include "vhd/compact.h"
+#include "vhd/compact_int.h"
 #include "vhd/resize.h"
 
 

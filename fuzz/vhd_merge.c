@@ -18,7 +18,7 @@
 #include "tests/lib/fuzzimg.h"
 #include "tests/lib/random.h"
 #include "vhd/checked.h"
-#include "vhd/merge.h"
+#include "vhd/merge_int.h"
 
 #define FLAG_ADOPT 0x01
 #define FLAG_FAULT 0x02

@@ -20,7 +20,7 @@
 #include "tests/lib/memfile.h"
 #include "tests/lib/oracle.h"
 #include "vhd/check.h"
-#include "vhd/compact.h"
+#include "vhd/compact_int.h"
 #include "vhd/resize.h"
 
 #define CONTROL_BYTES 4u

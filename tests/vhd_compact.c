@@ -10,7 +10,7 @@
 #include "tests/lib/oracle.h"
 #include "tests/lib/random.h"
 #include "tests/lib/recfile.h"
-#include "vhd/compact.h"
+#include "vhd/compact_int.h"
 #include "vhd/repair.h"
 #include "vhd/resize.h"
 

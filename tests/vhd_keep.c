@@ -10,7 +10,7 @@
 
 #include "tests/lib/checkimg.h"
 #include "tests/lib/diffimg.h"
-#include "vhd/compact.h"
+#include "vhd/compact_int.h"
 #include "vhd/image.h"
 #include "vhd/repair.h"
 #include "vhd/resize.h"

@@ -13,7 +13,7 @@
 #include "tests/lib/random.h"
 #include "tests/lib/recfile.h"
 #include "tests/lib/stack.h"
-#include "vhd/merge.h"
+#include "vhd/merge_int.h"
 
 #define KIB 1024u
 

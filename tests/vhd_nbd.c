@@ -11,6 +11,7 @@
 #include "vhd/engine_nbd.h"
 #include "vhd/file.h"
 #include "vhd/nbd.h"
+#include "vhd/nbd_int.h"
 
 /* ------------------------------------------------------------ plain I/O -- */
 

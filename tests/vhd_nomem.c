@@ -13,7 +13,7 @@
 #include "tests/lib/cm.h"
 #include "tests/lib/diffimg.h"
 #include "tests/lib/scratch.h"
-#include "vhd/compact.h"
+#include "vhd/compact_int.h"
 #include "vhd/image.h"
 #include "vhd/resize.h"
 

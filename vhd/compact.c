@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Compacting: see compact.h. Blocks that need not be there leave the table
+/* Compacting: see compact_int.h. Blocks that need not be there leave the table
  * first, and durably; only then does anything use their places.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "compact.h"
+#include "compact_int.h"
 #include "fail.h"
 #include "filesys.h"
 

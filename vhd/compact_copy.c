@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "checked.h"
-#include "compact.h"
+#include "compact_int.h"
 #include "fail.h"
 
 #define HEADER_AT 512u

@@ -18,7 +18,7 @@
 #include <isa-l/mem_routines.h>
 
 #include "checked.h"
-#include "compact.h"
+#include "compact_int.h"
 #include "fail.h"
 
 #define BATCH_BYTES  (128u << 20)

@@ -8,7 +8,7 @@
 
 #include <isa-l/mem_routines.h>
 
-#include "compact.h"
+#include "compact_int.h"
 #include "fail.h"
 
 #define CHUNK_BYTES (1u << 20)

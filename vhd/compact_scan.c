@@ -14,7 +14,7 @@
 
 #include <isa-l/mem_routines.h>
 
-#include "compact.h"
+#include "compact_int.h"
 #include "fail.h"
 
 #define CHUNK_BYTES 65536u

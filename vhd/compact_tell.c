@@ -2,7 +2,7 @@
 /* How far compacting has come, for the caller, who may end it. */
 #include <errno.h>
 
-#include "compact.h"
+#include "compact_int.h"
 #include "fail.h"
 
 int compact_tell(const struct compact *c, uint64_t pos, uint64_t total,

@@ -20,6 +20,7 @@
 #include "engine_nbd.h"
 #include "fail.h"
 #include "nbd.h"
+#include "nbd_int.h"
 
 /* An operation with a connection. */
 struct place {

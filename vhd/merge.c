@@ -21,7 +21,7 @@
 
 #include "fail.h"
 #include "filesys.h"
-#include "merge.h"
+#include "merge_int.h"
 #include "split.h"
 
 struct merge {

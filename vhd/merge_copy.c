@@ -14,7 +14,7 @@
 #include <isa-l/mem_routines.h>
 
 #include "fail.h"
-#include "merge.h"
+#include "merge_int.h"
 
 #define SLOTS	     32u
 #define SLOT_BYTES   (256u << 10)

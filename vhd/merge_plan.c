@@ -22,7 +22,7 @@
 #include "checked.h"
 #include "fail.h"
 #include "filesys.h"
-#include "merge.h"
+#include "merge_int.h"
 
 #define PAGE_BYTES   4096u
 #define UNIT_SECTORS 2048u /* mapped, and read, at once */

@@ -13,6 +13,7 @@
 #include "fail.h"
 #include "image.h"
 #include "nbd.h"
+#include "nbd_int.h"
 
 bool vhd_is_nbd_uri(const char *text)
 {

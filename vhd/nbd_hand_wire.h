@@ -19,7 +19,7 @@
 #include <assert.h>
 
 #include "endian.h"
-#include "nbd.h"
+#include "nbd_int.h"
 
 #define NBD_ASK_MAGIC	 "vhdlink?"
 #define NBD_ANSWER_MAGIC "vhdlink!"

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nbd.h"
+#include "nbd_int.h"
 
 /* Of these, so many are under way at once. */
 #define AGAIN_MAX 32u

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "endian.h"
-#include "nbd.h"
+#include "nbd_int.h"
 
 #define REQUEST_MAGIC 0x25609513u
 #define REPLY_MAGIC   0x67446698u

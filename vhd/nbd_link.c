@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "fail.h"
-#include "nbd.h"
+#include "nbd_int.h"
 
 #define FIRST_MS 30000
 #define BYE_MS	 1000

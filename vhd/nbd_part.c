@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nbd.h"
+#include "nbd_int.h"
 
 /* The first buffer, with those that follow it in memory. */
 static uint64_t run_of(const struct nbd_req *r, uint8_t **start)

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "fail.h"
-#include "nbd.h"
+#include "nbd_int.h"
 
 #define ATTEMPT_MS     5000u
 #define AGAIN_MS       1000u

@@ -2,7 +2,7 @@
 /* A request, or a part of one, on its way to the server: by libnbd, or by the
  * line of a connection that was handed over.
  */
-#include "nbd.h"
+#include "nbd_int.h"
 
 static int answered(void *user, int *error)
 {

@@ -19,7 +19,7 @@
 
 #include "fail.h"
 #include "nbd.h"
-#include "queue.h"
+#include "queue_int.h"
 
 static void sync_send(struct vhd_queue *q, struct queue_slot *slot)
 {

@@ -14,7 +14,7 @@
 
 #include "fail.h"
 #include "nbd.h"
-#include "queue.h"
+#include "queue_int.h"
 
 #define PAGE_BYTES 4096u
 

@@ -16,7 +16,7 @@
 
 #include "fail.h"
 #include "nbd.h"
-#include "queue.h"
+#include "queue_int.h"
 
 #define IOV_MAX_KERNEL 1024u /* UIO_MAXIOV */
 #define ZEROS_BYTES (64u << 10)

@@ -9,6 +9,7 @@
 #include "tests/lib/qtest.h"
 #include "vhd/file.h"
 #include "vhd/nbd.h"
+#include "vhd/nbd_int.h"
 
 #define ROOM (8u << 20)
 #define LIMIT_MS 60000u /* never waited for where a test is to pass */

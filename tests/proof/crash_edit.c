@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "tests/proof/crash.h"
-#include "vhd/compact.h"
+#include "vhd/compact_int.h"
 #include "vhd/create.h"
-#include "vhd/merge.h"
+#include "vhd/merge_int.h"
 #include "vhd/rebase.h"
 #include "vhd/resize.h"
 #include "vhd/set.h"

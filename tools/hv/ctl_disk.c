@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ctl_disk.h"
+#include "ctl_disk_int.h"
 #include "fwdisk.h"
 #include "hv/clock.h"
 #include "tools/cli/json.h"

@@ -2,7 +2,7 @@
 /* What `hv ctl` is told: answers, the list of disks, statistics of one. */
 #include <string.h>
 
-#include "ctl_disk.h"
+#include "ctl_disk_int.h"
 #include "tools/cli/json.h"
 
 /* ------------------------------------------------------------- answers --- */

@@ -3,8 +3,8 @@
  * changes them, and ctl_look.c, which tells of them, share. All of it belongs
  * to the server's thread but for the flags that notices set.
  */
-#ifndef TOOLS_HV_CTL_DISK_H
-#define TOOLS_HV_CTL_DISK_H
+#ifndef TOOLS_HV_CTL_DISK_INT_H
+#define TOOLS_HV_CTL_DISK_INT_H
 
 #include <semaphore.h>
 #include <stdatomic.h>

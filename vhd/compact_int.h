@@ -7,8 +7,8 @@
  *   compact_copy.c   all of it in order into another file
  *   compact_punch.c  fixed: zeros become holes
  */
-#ifndef VHD_COMPACT_H
-#define VHD_COMPACT_H
+#ifndef VHD_COMPACT_INT_H
+#define VHD_COMPACT_INT_H
 
 #include "layout.h"
 

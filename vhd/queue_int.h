@@ -9,13 +9,15 @@
  *
  *   submit -> [waiting for slots] -> pieces out -> [flush] -> done -> reaped
  *
- *   queue.c        requests come, wait and go; the public calls
+ *   queue.c        requests come, wait and go
+ *   queue_engine.c the engine under them, chosen and changed
  *   queue_image.c  attached images, and when O_DIRECT may be used
  *   queue_io.c     request -> pieces -> operations, and their completion
  *   queue_flush.c  the flush sequence of alloc.h, shared by who comes in time
+ *   queue_req.c    a request's fault and its end
  */
-#ifndef VHD_QUEUE_H
-#define VHD_QUEUE_H
+#ifndef VHD_QUEUE_INT_H
+#define VHD_QUEUE_INT_H
 
 #include "alloc.h"
 #include "engine.h"
@@ -164,13 +166,15 @@ static inline void queue_slot_put(struct vhd_queue *q, struct queue_slot *slot)
 	q->free = slot;
 }
 
-/* queue.c */
+/* queue_engine.c */
 /* Change to the engine that serves any medium, where that is ours to choose
  * and nothing is in flight; attached images stay so. -ENOTSUP otherwise.
  */
 int queue_go_sync(struct vhd_queue *q, struct vhd_err *err);
 /* Have the queue serve images on NBD exports, too; at any time. */
 int queue_go_nbd(struct vhd_queue *q, struct vhd_err *err);
+
+/* queue_req.c */
 bool queue_list_remove(struct queue_list *l, struct vhd_req *req);
 /* Note a fault at `pos_bytes` of the request; the first one names it, the
  * lowest position is what the caller learns.

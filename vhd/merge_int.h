@@ -12,8 +12,8 @@
  * target is one that `upper` holds and therefore hides; and the target itself
  * is a sound image at every instant, as alloc.h says.
  */
-#ifndef VHD_MERGE_H
-#define VHD_MERGE_H
+#ifndef VHD_MERGE_INT_H
+#define VHD_MERGE_INT_H
 
 #include "image.h"
 
