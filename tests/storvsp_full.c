@@ -96,7 +96,7 @@ static unsigned take_answers(struct full *f)
  */
 static void wait_for_pause(struct full *f, unsigned *answered)
 {
-	for (unsigned ms = 0; ms < 20000; ms++) {
+	for (unsigned ms = 0; ms < VSC_WAIT_MS; ms++) {
 		struct storvsp_disk_stats s = stats(f);
 
 		*answered += take_answers(f);

@@ -469,9 +469,8 @@ static void one_console_types_and_the_last_one_takes_over(void **state)
 	assert_memory_equal(ask->bytes, "taken", 5);
 	/* gone while the guest does not listen */
 	close(b);
-	for (unsigned i = 0; i < 5000 && !atomic_load(&ask->dropped); i++)
+	while (!atomic_load(&ask->dropped))
 		usleep(1000);
-	assert_true(atomic_load(&ask->dropped));
 	fakehv_done(ask, 0, NULL);
 	close(a);
 	close(watcher);
@@ -502,7 +501,7 @@ static void a_slow_console_loses_output_and_is_told_how_much(void **state)
 	began = now_ms();
 	for (unsigned i = 0; i < 8192; i++)
 		tap(&w, line);
-	assert_in_range(now_ms() - began, 0, 5000);
+	assert_in_range(now_ms() - began, 0, 60000); /* not 10 ms each */
 	quick = connect_to();
 	tell(quick, "{\"command\":\"list\"}");
 	heard(quick, OK);
@@ -598,9 +597,22 @@ static void an_answer_of_other_kinds_ends_no_client(void **state)
 	json_object_put(o);
 }
 
+/* A guest that agrees to all, and ends when it was told to. */
+static atomic_bool told_to_end;
+
+static void guest_that_goes(struct hv_ask *a)
+{
+	if (a->what == HV_ASK_SERVICE &&
+	    a->service.op == HV_IC_OP_POWER_OFF)
+		atomic_store(&told_to_end, true);
+	guest(a);
+}
+
+/* Who asked for it has its answer then, or is about to. */
 static void *end_soon(void *arg)
 {
-	usleep(300000);
+	while (!atomic_load(&told_to_end) && !fakehv_stopped())
+		usleep(1000);
 	end(arg);
 	return NULL;
 }
@@ -614,7 +626,8 @@ static void a_shutdown_is_over_when_the_guest_is_gone(void **state)
 		struct world w;
 		pthread_t t;
 
-		start(&w, guest);
+		atomic_store(&told_to_end, false);
+		start(&w, guest_that_goes);
 		assert_int_equal(pthread_create(&t, NULL, end_soon, &w), 0);
 		assert_int_equal(program("vm", verbs[i], NULL), 0);
 		assert_string_equal(out, "the guest has ended\n");

@@ -133,7 +133,7 @@ static void what_is_wrong_with_an_export_is_said(void **state)
 	/* of each connector the end that the test has for it is left */
 	for (unsigned i = 0; i < b.hand.connectors; i++)
 		fds++;
-	for (unsigned i = 0; fds_open() > fds && i < 1000; i++)
+	for (unsigned i = 0; fds_open() > fds && i < VSC_WAIT_MS; i++)
 		(void)usleep(1000); /* the server's own threads end */
 	assert_int_equal(fds_open(), fds);
 	end_both(&b);

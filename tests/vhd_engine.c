@@ -235,17 +235,17 @@ static void an_idle_wait_ends_with_its_time(void **state)
 	int64_t start = now_ms();
 
 	assert_int_equal(f->ops->wait(f->state, fd, 20), 0);
-	assert_in_range(now_ms() - start, 15, 5000);
+	assert_in_range(now_ms() - start, 15, QTEST_LATE_MS);
 	/* The end of the watch on `fd` may end a wait early, once. */
 	start = now_ms();
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(f->ops->wait(f->state, -1, 20), 0);
 		assert_null(f->ops->reap(f->state));
 	}
-	assert_in_range(now_ms() - start, 15, 5000);
+	assert_in_range(now_ms() - start, 15, QTEST_LATE_MS);
 	start = now_ms();
 	assert_int_equal(f->ops->wait(f->state, fd, 0), 0);
-	assert_in_range(now_ms() - start, 0, 1000);
+	assert_in_range(now_ms() - start, 0, QTEST_LATE_MS);
 	/* The poll may still be armed: it must not outlive its file. */
 	assert_int_equal(f->ops->wait(f->state, -1, 0), 0);
 	close(fd);
@@ -258,9 +258,9 @@ static bool wakes(struct fixture *f, int fd)
 
 	/* Early returns are allowed: an old poll request ending. */
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(f->ops->wait(f->state, fd, 3000), 0);
+		assert_int_equal(f->ops->wait(f->state, fd, QTEST_LONG_MS), 0);
 	assert_null(f->ops->reap(f->state));
-	return now_ms() - start < 2500;
+	return now_ms() - start < QTEST_LATE_MS;
 }
 
 static void a_readable_descriptor_ends_the_wait_again_and_again(void **state)
@@ -301,7 +301,7 @@ static void another_descriptor_may_be_given_each_time(void **state)
 		assert_int_equal(f->ops->wait(f->state, b, 20), 0);
 		assert_null(f->ops->reap(f->state));
 	}
-	assert_in_range(now_ms() - start, 15, 5000);
+	assert_in_range(now_ms() - start, 15, QTEST_LATE_MS);
 	assert_true(wakes(f, a));
 	assert_int_equal(f->ops->wait(f->state, -1, 0), 0);
 	close(a);
@@ -320,11 +320,11 @@ static void a_finished_operation_ends_the_wait(void **state)
 
 	f->ops->prep(f->state, &io);
 	while (!got) {
-		assert_int_equal(f->ops->wait(f->state, fd, 3000), 0);
+		assert_int_equal(f->ops->wait(f->state, fd, QTEST_LONG_MS), 0);
 		got = f->ops->reap(f->state);
 	}
 	assert_ptr_equal(got, &io);
-	assert_in_range(now_ms() - start, 0, 2500);
+	assert_in_range(now_ms() - start, 0, QTEST_LATE_MS);
 	assert_int_equal(f->ops->wait(f->state, -1, 0), 0);
 	close(fd);
 }

@@ -16,14 +16,12 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "hv/clock.h"
 #include "hv/vmbus/ring.h"
 #include "hv/vmbus/wire.h"
+#include "lib/rounds.h"
 
 #define ROUNDS 100000
-#define TIME_NS 4000000000u /* or fewer, where others have the processors */
 #define SIZE   64u
-#define SPINS  2000
 #define SKEW   97 /* delays up to this, to sweep the two against each other */
 
 struct litmus;
@@ -79,8 +77,7 @@ static void meet(struct litmus *t, unsigned count)
 
 	atomic_fetch_add(&t->arrived, 1);
 	while (atomic_load(&t->arrived) < count)
-		if (++spins % SPINS == 0)
-			sched_yield();
+		rounds_spin(&spins);
 }
 
 static void dawdle(unsigned loops)
@@ -106,7 +103,7 @@ static void *guest_main(void *arg)
 static void run(const struct handshake *how)
 {
 	struct litmus t = {.how = how, .pfn = 1, .rounds = ROUNDS};
-	uint64_t end = hv_now_ns() + TIME_NS;
+	uint64_t end = rounds_end_ns();
 	pthread_t guest;
 
 	t.ram = aligned_alloc(4096, 8192);
@@ -119,7 +116,7 @@ static void run(const struct handshake *how)
 		bool noticed;
 
 		/* the guest asks when it has met us in this round */
-		if (hv_now_ns() >= end)
+		if (rounds_over(end))
 			t.rounds = i + 1;
 		meet(&t, i * 4 + 2);
 		(void)get(&t, VMBUS_RING_IN);

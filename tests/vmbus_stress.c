@@ -23,7 +23,7 @@
 #include "lib/fakedev.h"
 #include "lib/guest.h"
 
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 100000
 
 /* A device with a thread: echoes the payload of each packet back. */
 struct echo {

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#define PATIENCE_S 20
+#define PATIENCE_S 100
 
 static struct {
 	pthread_mutex_t lock;
@@ -46,11 +46,12 @@ struct hv_ask *fakehv_take(void)
 	struct timespec due;
 	struct hv_ask *a;
 
-	(void)clock_gettime(CLOCK_REALTIME, &due);
+	(void)clock_gettime(CLOCK_MONOTONIC, &due);
 	due.tv_sec += PATIENCE_S;
 	pthread_mutex_lock(&fake.lock);
 	while (!fake.first &&
-	       pthread_cond_timedwait(&fake.came, &fake.lock, &due) == 0)
+	       pthread_cond_clockwait(&fake.came, &fake.lock,
+				      CLOCK_MONOTONIC, &due) == 0)
 		;
 	a = pop();
 	pthread_mutex_unlock(&fake.lock);

@@ -182,6 +182,18 @@ static uint8_t *map_ram(struct guest *g, uint64_t gpa, uint64_t len)
 	return p;
 }
 
+/* Its waits are by a clock that nobody sets. */
+static void init_change(struct guest *g)
+{
+	pthread_condattr_t how;
+
+	if (pthread_condattr_init(&how) ||
+	    pthread_condattr_setclock(&how, CLOCK_MONOTONIC) ||
+	    pthread_cond_init(&g->change, &how))
+		guest_die("no condition variable");
+	pthread_condattr_destroy(&how);
+}
+
 struct guest *guest_create(const struct guest_opts *opts)
 {
 	struct guest *g = calloc(1, sizeof(*g));
@@ -201,7 +213,7 @@ struct guest *guest_create(const struct guest_opts *opts)
 	g->next_low = FIRST_PAGE;
 	g->next_high = g->opts.memory_bytes / HV_PAGE_BYTES;
 	pthread_mutex_init(&g->lock, NULL);
-	pthread_cond_init(&g->change, NULL);
+	init_change(g);
 	for (unsigned i = 0; i < GUEST_RELIDS; i++)
 		g->bound[i] = -1;
 	g->clock_ms = 1000;
@@ -346,7 +358,7 @@ bool guest_wait_locked(struct guest *g, int timeout_ms,
 
 	if (!timeout_ms) /* a simulation asks often: not the kernel */
 		return done(g, arg);
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += timeout_ms / 1000;
 	until.tv_nsec += timeout_ms % 1000 * 1000000l;
 	if (until.tv_nsec >= 1000000000l) {

@@ -25,7 +25,7 @@
 
 #define GUEST_VERSION_5_3 0x00050003u
 #define GUEST_NO_ANSWER	  (-110) /* nothing came (ETIMEDOUT) */
-#define GUEST_WAIT_MS	  20000	 /* patience of waiting functions, threaded */
+#define GUEST_WAIT_MS	  100000 /* patience of waiting functions, threaded */
 #define GUEST_VPS_MAX	  64
 
 struct guest;

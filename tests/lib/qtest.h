@@ -16,6 +16,12 @@
 
 #define SECTOR 512u
 
+/* The limit of a wait that something ends before; and later than it may end,
+ * however busy the machine is.
+ */
+#define QTEST_LONG_MS 60000
+#define QTEST_LATE_MS 30000
+
 /* A new file below $TMPDIR or /tmp; the caller unlinks and frees it. */
 static inline char *qtest_path(void)
 {

@@ -19,7 +19,7 @@
 #include "storvsp/wire.h"
 #include "tests/lib/guest.h"
 
-#define VSC_WAIT_MS	 20000
+#define VSC_WAIT_MS	 100000
 #define VSC_BUFFER_PAGES 514u /* 2 MiB at any offset */
 #define VSC_CHANNELS_MAX 300u
 
