@@ -26,6 +26,8 @@ all_cases='ends torture pattern matrix hostile scsi kill ic firmware loaders lif
 PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/lib/proof.sh
 . "$here/../lib/proof.sh"
+# shellcheck source=tests/lib/wait.sh
+. "$here/../lib/wait.sh"
 # shellcheck source=tests/guest/lib.sh
 . "$here/lib.sh"
 # shellcheck source=tests/guest/firmware-case.sh
@@ -467,7 +469,7 @@ case_locks()
 	kill -TERM $pid
 	wait $pid
 	expect 'SIGTERM stops it' equal $? 14
-	expect 'nothing of it is left' gone "$qemu"
+	expect 'nothing of it is left' until_ok gone "$qemu"
 	expect 'the lock is free' "$build/bin/vhd-inspect" "$dir/disk.vhd"
 	expect 'qemu-img reads the image' qemu-img info -f vpc "$dir/disk.vhd"
 	cat "$dir/err"
