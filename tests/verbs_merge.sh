@@ -152,6 +152,7 @@ merging_cut()
 			ASAN_OPTIONS=detect_leaks=0 \
 				strace -o /dev/null -e trace=pwrite64,pwritev \
 				-e inject=pwrite64,pwritev:$how:when=$n+ \
+				env --default-signal=INT \
 				vhd merge --all --engine sync l3.vhd \
 				>"$dir/out" 2>"$dir/err"
 			status=$?
