@@ -14,6 +14,7 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/blockdev.XXXXXX") || exit 1
 loop=
 bad=0
 . tests/lib/wait.sh
+. tests/lib/engine.sh
 
 # The kernel does it when the last one has closed the device, which may be one
 # that looks at each new device there is. Only then is the file what it was.
@@ -153,9 +154,10 @@ at_work()
 	grep -q 'at work' first || over $worker
 }
 
+engines=$(engines_here)
 for sector in 512 4096; do
 	check raw-$sector raw $sector
-	for engine in uring aio sync; do
+	for engine in $engines; do
 		check dynamic-$sector-$engine dynamic $sector --engine $engine
 		check direct-$sector-$engine dynamic $sector --direct \
 			--engine $engine

@@ -7,7 +7,7 @@
 #
 # usage: interrupt.sh BUILD [VERB]...     (default: all)
 #
-# Environment: ROUNDS: cuts of each kind (default 4); SEED: of the moments,
+# Environment: ROUNDS: cuts of each kind (default 4); SEED (1): of the moments,
 # printed with each failure. A disk is filled where a tmpfs can be mounted in a
 # private namespace. One line a verb; appends "interrupt VERB pass|fail
 # SECONDS" to BUILD/results.
@@ -36,7 +36,7 @@ small=$dir/small # a file system that can be filled
 mkdir -p "$small" "$dir/plain"
 mount -t tmpfs -o size=160m tmpfs "$small" 2>/dev/null && fills=1 || fills=0
 rounds=${ROUNDS:-4}
-seed=${SEED:-$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')}
+seed=${SEED:-1}
 
 fail()
 {

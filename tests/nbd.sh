@@ -17,6 +17,7 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/nbd.XXXXXX") || exit 1
 server=
 bad=0
 . tests/lib/wait.sh
+. tests/lib/engine.sh
 
 stop() # [SIGNAL]
 {
@@ -116,7 +117,7 @@ check() # NAME COMMAND...
 # --------------------------------------------------------- servers that work
 raw_on_nbdkit()
 {
-	for engine in uring aio sync; do
+	for engine in $(engines_here); do
 		fresh 16M
 		kit file disk.img || return 1
 		work --format raw --engine $engine --ops $((1500 * times)) \

@@ -21,7 +21,7 @@ umask 022
 tier=serve prefix=''
 . tests/lib/case.sh
 . tests/lib/wait.sh
-seed=${SEED:-$(date +%s)}
+seed=$base_seed
 plugin=$build/lib/nbdkit/nbdkit-vhd-plugin.so
 mib=1048576
 # Where default sockets go, so that what stays behind is seen.

@@ -157,7 +157,7 @@ reverse()
 # A random chain of four; l0.vhd the lowest, flat.raw what the top reads as.
 chain()
 {
-	seed=$(($(date +%s) + $1))
+	seed=$((base_seed + $1))
 	echo "seed $seed" >&2
 	"$dir/chain" 4 262656 $seed || fail "no chain"
 }
