@@ -5,6 +5,7 @@
 #
 # usage: blockdev.sh BUILD
 set -u
+cd "$(dirname "$0")/.." || exit 1
 build=$(cd "$1" && pwd) || exit 1
 results=$build/results
 seed=${SEED:-1}
@@ -12,11 +13,22 @@ PATH=$build/bin:$PATH:/usr/sbin:/sbin
 dir=$(mktemp -d "${TMPDIR:-/tmp}/blockdev.XXXXXX") || exit 1
 loop=
 bad=0
+. tests/lib/wait.sh
+. tests/lib/engine.sh
 
+# The kernel does it when the last one has closed the device, which may be one
+# that looks at each new device there is. Only then is the file what it was.
 detach()
 {
-	[ -z "$loop" ] || losetup -d "$loop"
+	[ -z "$loop" ] || { losetup -d "$loop" && until_ok detached; }
+	detached=$?
 	loop=
+	return $detached
+}
+
+detached()
+{
+	! losetup -n -O BACK-FILE "$loop" 2>/dev/null | grep -q "^$dir/"
 }
 trap 'detach; rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
@@ -40,7 +52,7 @@ check() # NAME COMMAND...
 	name=$1
 	shift
 	start=$(date +%s)
-	if "$@" >log 2>&1; then verdict=pass; else verdict=fail bad=1; fi
+	if "$@" >log 2>&1 && detach; then verdict=pass; else verdict=fail bad=1; fi
 	detach
 	[ $verdict = pass ] || { echo "  FAIL  $name (seed $seed)"; cat log; }
 	echo "tools blockdev:$name $verdict $(($(date +%s) - start))" \
@@ -67,8 +79,7 @@ lay() # SECTOR-BYTES DEVICE-SIZE ARGUMENT...
 # The same bytes for us and for an independent reader.
 readers_agree()
 {
-	detach
-	vhd check -q --data disk.img &&
+	detach && vhd check -q --data disk.img &&
 		vhd-convert -q --force --to raw disk.img ours.raw &&
 		qemu-img convert -f vpc -O raw disk.img theirs.raw &&
 		cmp ours.raw theirs.raw
@@ -127,17 +138,26 @@ repaired()
 locked()
 {
 	lay 512 8M --size 8M || return 1
-	work --seconds 1 --mib 4 "$loop" &
+	"$build/tests/store_work" --seconds 60 --mib 4 "$loop" >first &
 	worker=$!
-	sleep 0.3
-	work --mib 4 "$loop" && return 1
+	until_ok at_work && ! over $worker || return 1
+	work --mib 4 "$loop" 2>second
+	status=$?
+	kill $worker
 	wait $worker
-	grep -q 'in use\|open\|lock' log
+	cat first second
+	[ $status -eq 4 ] && grep -q 'is open elsewhere' second
 }
 
+at_work()
+{
+	grep -q 'at work' first || over $worker
+}
+
+engines=$(engines_here)
 for sector in 512 4096; do
 	check raw-$sector raw $sector
-	for engine in uring aio sync; do
+	for engine in $engines; do
 		check dynamic-$sector-$engine dynamic $sector --engine $engine
 		check direct-$sector-$engine dynamic $sector --direct \
 			--engine $engine

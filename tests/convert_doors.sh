@@ -21,6 +21,7 @@ trap 'exit 130' INT TERM
 umask 022
 tier=tools prefix=doors-
 . tests/lib/case.sh
+. tests/lib/wait.sh
 
 case_begins()
 {
@@ -60,7 +61,7 @@ end_servers()
 	servers=
 }
 
-# Start a server and wait for its socket.
+# Start a server and wait until it listens.
 server() # SOCKET COMMAND...
 {
 	sock=$1
@@ -68,11 +69,13 @@ server() # SOCKET COMMAND...
 	"$@" >"$dir/server" 2>&1 &
 	servers="$servers $!"
 	last=$!
-	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		[ ! -S "$sock" ] || return 0
-		sleep 0.1
-	done
-	fail "no server: $*: $(cat "$dir/server")"
+	until_ok serves "$PWD/$sock" && ! over $last ||
+		fail "no server: $*: $(cat "$dir/server")"
+}
+
+serves() # SOCKET
+{
+	listens "$1" || over $last
 }
 
 kit() # SOCKET NBDKIT-ARGUMENT...
@@ -282,11 +285,22 @@ formats()
 
 no_qemu_left()
 {
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		pgrep -f "filename=x,,y" >/dev/null || return 0
-		sleep 0.1
+	until_ok qemu_gone || fail "qemu-nbd was left"
+}
+
+qemu_gone()
+{
+	! qemu_there
+}
+
+# Others may run the same test: one that is here, or has a file of here open.
+qemu_there()
+{
+	for process in $(pgrep -f "filename=x,,y"); do
+		! readlink "/proc/$process/cwd" "/proc/$process"/fd/* |
+			grep -q "^$PWD" || return 0
 	done
-	fail "qemu-nbd was left"
+	return 1
 }
 
 format_sinks()
@@ -355,19 +369,22 @@ nbd_killed()
 	disk raw $((20 * 1024 * 1024))
 	for way in read idle write; do
 		if [ $way = read ]; then
-			kit $way --filter=delay file raw rdelay=3
+			kit $way --filter=log --filter=delay file raw \
+				logfile=log.$way rdelay=3
 			vhd-convert --to dynamic "$(uri $way)" out \
 				2>"$dir/err" &
 		elif [ $way = idle ]; then
 			# between two requests, not within one
-			kit $way file raw
+			kit $way --filter=log file raw logfile=log.$way
 			vhd-convert --rate 4M --to dynamic "$(uri $way)" out \
 				2>"$dir/err" &
 		else
-			kit $way --filter=delay memory 20M wdelay=3
+			kit $way --filter=log --filter=delay memory 20M \
+				logfile=log.$way wdelay=3
 			vhd-convert raw "$(uri $way)" 2>"$dir/err" &
 		fi
 		pid=$!
+		within grep -qsE ' (Read|Write) ' log.$way
 		sleep 0.4
 		kill -9 $last
 		wait $pid
@@ -392,16 +409,18 @@ nbd_interrupted()
 	for what in "$(uri slow) out" "$(uri mute) out" "$(uri status) out" \
 			"raw $(uri sink)" "--from qcow2 --rate 1M x,y.qcow2 out"
 	do
-		begin=$(date +%s)
 		# shellcheck disable=SC2086 # lists of words
 		vhd-convert --to raw $what 2>"$dir/err" &
 		pid=$!
+		within hears $pid 2
 		sleep 0.5
+		begin=$(date +%s)
 		kill -INT $pid
 		wait $pid
 		got=$?
 		[ $got -eq 130 ] || fail "$what: status $got: $(cat "$dir/err")"
-		[ $(($(date +%s) - begin)) -lt 10 ] || fail "$what: too late"
+		# of 30 s that the servers take for anything
+		[ $(($(date +%s) - begin)) -lt 20 ] || fail "$what: too late"
 		grep -q 'interrupted by SIGINT' "$dir/err" ||
 			fail "$what: $(cat "$dir/err")"
 		[ ! -e out ] || fail "a file was left"
@@ -411,8 +430,7 @@ nbd_interrupted()
 	vhd-convert --to raw --from qcow2 --rate 1M x,y.qcow2 out \
 		2>"$dir/err" &
 	pid=$!
-	sleep 0.5
-	pgrep -f "filename=x,,y" >/dev/null || fail "no qemu-nbd"
+	until_ok qemu_there || fail "no qemu-nbd"
 	kill -9 $pid
 	wait $pid
 	no_qemu_left
@@ -476,6 +494,7 @@ digest_interrupted()
 	vhd-convert --digest sha256,md5 --from raw --to raw raw out \
 		2>"$dir/err" &
 	pid=$!
+	within hears $pid 15
 	sleep 0.5
 	kill -TERM $pid
 	wait $pid

@@ -236,6 +236,7 @@ pipes_broken()
 		*) vhd-convert $what >pipe 2>"$dir/err" & ;;
 		esac
 		pid=$!
+		within hears $pid 2
 		sleep 0.4
 		kill -INT $pid
 		wait $pid

@@ -6,6 +6,7 @@
 #
 # usage: nbd.sh BUILD            TIMES=N multiplies the work; SEED=N
 set -u
+cd "$(dirname "$0")/.." || exit 1
 build=$(cd "$1" && pwd) || exit 1
 results=$build/results
 times=${TIMES:-1}
@@ -15,11 +16,16 @@ PATH=$build/bin:$PATH:/usr/sbin:/sbin
 dir=$(mktemp -d "${TMPDIR:-/tmp}/nbd.XXXXXX") || exit 1
 server=
 bad=0
+. tests/lib/wait.sh
+. tests/lib/engine.sh
 
 stop() # [SIGNAL]
 {
-	[ -z "$server" ] || { kill "-${1:-TERM}" "$server"; wait "$server"; } \
-		2>/dev/null
+	[ -z "$server" ] || {
+		kill "-${1:-TERM}" "$server"
+		until_ok over "$server" || kill -KILL "$server"
+		wait "$server"
+	} 2>/dev/null
 	server=
 }
 trap 'stop KILL; rm -rf "$dir"' EXIT
@@ -27,10 +33,9 @@ trap 'exit 130' INT TERM
 cd "$dir" || exit 1
 uri="nbd+unix:///?socket=$dir/socket"
 
-# A socket is there before anybody listens on it.
-listening()
+serves() # COMMAND...: it listens, or has ended
 {
-	grep -q " 00010000 .* $dir/socket\$" /proc/net/unix
+	"$@" || over "$server"
 }
 
 up() # COMMAND...: start a server on the socket
@@ -38,9 +43,8 @@ up() # COMMAND...: start a server on the socket
 	rm -f socket
 	"$@" >server.log 2>&1 &
 	server=$!
-	i=0
-	while ! listening && [ $((i += 1)) -lt 500 ]; do sleep 0.02; done
-	listening || { echo "no server: $*"; cat server.log; return 1; }
+	until_ok serves listens "$dir/socket" && ! over $server ||
+		{ echo "no server: $*"; cat server.log; return 1; }
 }
 
 kit() # ARGUMENT...
@@ -53,6 +57,35 @@ work() # ARGUMENT...
 {
 	# shellcheck disable=SC2086
 	"$build/tests/store_work" --seed "$seed" $handed "$@"
+}
+
+# The same beside what happens to its server, once it has begun.
+start_work() # ARGUMENT...
+{
+	# a sanitizer opens files behind the thread's back
+	[ "${SAN-}" = 1 ] || set -- --sandbox "$@"
+	work --again 20 "$@" >out &
+	worker=$!
+	until_ok at_work && ! over $worker
+}
+
+at_work()
+{
+	grep -q 'at work' out || over $worker
+}
+
+# It has given up, and looks for its server.
+gave_up()
+{
+	grep -q 'a flush failed' out || over $worker
+}
+
+end_work()
+{
+	wait $worker
+	status=$?
+	cat out
+	return $status
 }
 
 fresh() # SIZE: an empty file of it
@@ -84,7 +117,7 @@ check() # NAME COMMAND...
 # --------------------------------------------------------- servers that work
 raw_on_nbdkit()
 {
-	for engine in uring aio sync; do
+	for engine in $(engines_here); do
 		fresh 16M
 		kit file disk.img || return 1
 		work --format raw --engine $engine --ops $((1500 * times)) \
@@ -123,22 +156,22 @@ slow()
 over_tcp()
 {
 	fresh 16M
-	port=$((20000 + $$ % 20000))
-	tcp_up()
-	{
-		nbdkit -f -i 127.0.0.1 -p $port file disk.img >server.log 2>&1 &
-		server=$!
-	}
-	tcp_up
-	sandbox=--sandbox
-	[ "${SAN-}" != 1 ] || sandbox=
-	work --format raw --again 5 --seconds 2 $sandbox \
-		"nbd://localhost:$port" &
-	worker=$!
+	# below those that the kernel gives; others may have some of them
+	port=$((20000 + $$ % 10000))
+	until tcp_up || [ $port -ge 31000 ]; do port=$((port + 97)); done
+	start_work --format raw --seconds 2 "nbd://localhost:$port" || return 1
 	sleep 1
 	stop KILL
-	tcp_up
-	wait $worker
+	tcp_up && end_work
+}
+
+tcp_up()
+{
+	! listens_tcp $port || return 1
+	nbdkit -f -i 127.0.0.1 -p $port file disk.img >server.log 2>&1 &
+	server=$!
+	until_ok serves listens_tcp $port && ! over $server ||
+		{ cat server.log; return 1; }
 }
 
 # ----------------------------------------------------------------- containers
@@ -231,17 +264,13 @@ cached()
 
 killed() # FORMAT SECONDS
 {
-	# a sanitizer opens files behind the thread's back
-	sandbox=--sandbox
-	[ "${SAN-}" != 1 ] || sandbox=
 	if [ "$1" = raw ]; then
 		fresh 16M
 	else
 		fresh_vhd 40M --size 64M --block-size 512K || return 1
 	fi
 	cached || return 1
-	work --format "$1" --seconds "$2" --again 5 $sandbox "$uri" &
-	worker=$!
+	start_work --format "$1" --seconds "$2" "$uri" || return 1
 	end=$(($(date +%s) + $2))
 	while [ "$(date +%s)" -lt $end ]; do
 		sleep 0.3
@@ -249,7 +278,7 @@ killed() # FORMAT SECONDS
 		sleep 0.1
 		cached || return 1
 	done
-	wait $worker
+	end_work
 }
 
 # Gone for longer than requests wait.
@@ -257,33 +286,27 @@ gone_too_long()
 {
 	fresh_vhd 40M --size 64M --block-size 512K || return 1
 	cached || return 1
-	work --seconds 3 --reconnect 300 --errors --again 10 "$uri" >out &
-	worker=$!
-	sleep 1
+	start_work --seconds 60 --reconnect 300 --errors "$uri" || return 1
+	sleep 0.5
 	stop KILL
-	sleep 1.5
-	cached || return 1
-	wait $worker || return 1
-	cat out
-	grep -q 'a flush failed' out
+	until_ok gave_up && cached && end_work && grep -q 'a flush failed' out
 }
 
 # It takes connections, as the kernel does that for it, and says nothing. The
-# work ends long before it goes on.
+# work ends before it goes on.
 silent_for_a_while()
 {
 	fresh_vhd 40M --size 64M --block-size 512K || return 1
 	cached || return 1
-	work --seconds 60 --reconnect 300 --answer 300 --errors --again 10 \
-		"$uri" >out &
-	worker=$!
-	sleep 1
+	start_work --seconds 60 --reconnect 300 --answer 300 --errors "$uri" ||
+		return 1
+	sleep 0.5
 	kill -STOP "$server"
-	(sleep 3; kill -CONT "$server") &
 	began=$(date +%s)
-	wait $worker || return 1
-	cat out
-	grep -q 'a flush failed' out && [ $(($(date +%s) - began)) -lt 20 ]
+	until_ok gave_up
+	took=$(($(date +%s) - began))
+	kill -CONT "$server"
+	end_work && grep -q 'a flush failed' out && [ $took -lt 20 ]
 }
 
 # nbdkit 1.32 fails an assertion of its own (connections.c, raw_send_socket) at

@@ -20,7 +20,8 @@ trap 'exit 130' INT TERM
 umask 022
 tier=serve prefix=''
 . tests/lib/case.sh
-seed=${SEED:-$(date +%s)}
+. tests/lib/wait.sh
+seed=$base_seed
 plugin=$build/lib/nbdkit/nbdkit-vhd-plugin.so
 mib=1048576
 # Where default sockets go, so that what stays behind is seen.
@@ -49,17 +50,6 @@ case_over()
 }
 
 # --- what cases ask
-
-# Until a command succeeds, 10 s at most.
-within() # COMMAND...
-{
-	tries=0
-	until "$@"; do
-		tries=$((tries + 1))
-		[ $tries -lt 200 ] || fail "not within 10 s: $*"
-		sleep 0.05
-	done
-}
 
 chain() # COUNT BYTES
 {
@@ -499,16 +489,11 @@ refusals()
 locks()
 {
 	three
-	mkfifo hold
-	"$dir/hold" dynamic.vhd <hold >held &
-	holder=$!
-	exec 8>hold
-	within grep -q held held
+	hold_file dynamic.vhd
 	refused 3 'vhd serve: dynamic.vhd: ' vhd serve dynamic.vhd
 	expect 1 nbdkit -r "$plugin" dynamic.vhd --run true
 	complained 'dynamic.vhd: is open elsewhere'
-	exec 8>&-
-	wait "$holder"
+	let_go
 	serve dynamic.vhd
 	refused 3 'vhd serve: dynamic.vhd: ' vhd serve --writable dynamic.vhd
 	expect 1 nbdkit "$plugin" dynamic.vhd --run='nbdinfo "$uri"'

@@ -250,8 +250,8 @@ mount_user()
 	mib=$mib
 	cd '$PWD'
 	. '$root/tests/lib/case.sh'
+	. '$root/tests/lib/wait.sh'
 	. '$root/tests/serve_mount.sh'
-	$(sed -n '/^within()/,/^}/p' "$root/tests/serve.sh")
 	file_system_works
 	EOF2
 	rm m/* 2>/dev/null

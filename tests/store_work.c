@@ -491,6 +491,8 @@ static int work(struct work *w)
 	w->done_seq = calloc(w->sectors, sizeof(*w->done_seq));
 	for (uint64_t i = 0; i < w->depth; i++)
 		w->slots[i].buf = aligned_alloc(4096, BUF_BYTES);
+	puts("at work");
+	fflush(stdout);
 	run(w);
 	vhd_queue_destroy(w->q);
 	clean = !w->failed_flush;

@@ -6,7 +6,7 @@
 #
 # usage: tools.sh BUILD [CASE]...     (default: all cases)
 #
-# Environment: MAKE; SAN=1: BUILD is sanitized. One line a case; appends
+# Environment: MAKE; SAN=1: BUILD is sanitized; SEED. One line a case; appends
 # "tools CASE pass|fail SECONDS" to BUILD/results. Everything happens in a
 # temporary directory below $TMPDIR or /tmp.
 set -u
@@ -24,6 +24,8 @@ trap 'exit 130' INT TERM
 umask 022
 tier=tools prefix=''
 . tests/lib/case.sh
+. tests/lib/engine.sh
+. tests/lib/wait.sh
 
 case_over()
 {
@@ -250,19 +252,10 @@ no_image()
 locked()
 {
 	two_blocks
-	mkfifo hold
-	"$dir/hold" good <hold >"$dir/held" &
-	holder=$!
-	exec 3>hold
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		grep -q held "$dir/held" && break
-		sleep 0.2
-	done
+	hold_file good
 	both_refuse 3 good
 	must vhd-inspect --force good
-	exec 3>&-
-	wait $holder
-	rm hold
+	let_go
 	must vhd-convert --to raw good out
 }
 
@@ -446,7 +439,8 @@ injected()
 # A random chain becomes one disk, whatever it becomes and however it is read.
 chains()
 {
-	seed=$(date +%s)
+	seed=$base_seed
+	engines=$(engines_here)
 	for n in 1 2 3 8; do
 		"$dir/chain" $n 5243392 $((seed + n)) || fail "no chain"
 		top=l$((n - 1)).vhd
@@ -458,7 +452,7 @@ chains()
 			cmp flat.raw back ||
 				fail "seed $seed: $n layers to $to differ"
 		done
-		for engine in uring aio sync; do
+		for engine in $engines; do
 			must vhd-convert --force --direct --engine $engine \
 				--to raw $top out.raw
 			cmp flat.raw out.raw ||
@@ -483,7 +477,7 @@ chains()
 # Where parents may be, and what is said when they are not there.
 parents()
 {
-	"$dir/chain" 2 1049088 "$(date +%s)" || fail "no chain"
+	"$dir/chain" 2 1049088 "$base_seed" || fail "no chain"
 	mkdir sub
 	mv l1.vhd sub
 	refused_at 3 sub/l1.vhd vhd-convert --to raw sub/l1.vhd new
@@ -620,7 +614,7 @@ installed()
 # when it is told to, and only then.
 larger_child()
 {
-	"$dir/chain" 3 1049088 "$(date +%s)" 2097664 || fail "no chain"
+	"$dir/chain" 3 1049088 "$base_seed" 2097664 || fail "no chain"
 	for program in 'vhd inspect' 'vhd map' 'vhd compare l2.vhd' \
 			'vhd convert --to raw -f -q'; do
 		out=

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Hold a file open and locked as a program that writes to it does; for
- * tests/tools.sh. Says "held" and waits for the end of standard input.
+/* Hold a file open and locked as a program that writes to it does; for the
+ * scripts of tests/. Says "held" and waits for the end of standard input.
  *
- * usage: tools_hold FILE [read]        read: as one that only reads it
+ * usage: tools_hold FILE [read|write [now]]
+ *   read: as one that only reads it; now: look whether it can be had, and end
  */
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 int main(int argc, char **argv)
@@ -14,9 +16,9 @@ int main(int argc, char **argv)
 	char c;
 	int fd;
 
-	if (argc != 2 && argc != 3)
+	if (argc < 2 || argc > 4)
 		return 2;
-	if (argc == 3)
+	if (argc > 2 && strcmp(argv[2], "read") == 0)
 		lock.l_type = F_RDLCK;
 	fd = open(argv[1], O_RDWR);
 	if (fd < 0 || fcntl(fd, F_OFD_SETLK, &lock) < 0) {
@@ -25,7 +27,7 @@ int main(int argc, char **argv)
 	}
 	puts("held");
 	fflush(stdout);
-	while (read(0, &c, 1) > 0)
+	while (argc < 4 && read(0, &c, 1) > 0)
 		;
 	return 0;
 }

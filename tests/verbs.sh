@@ -6,8 +6,8 @@
 #
 # usage: verbs.sh BUILD [CASE]...     (default: all cases)
 #
-# Environment: SAN=1: BUILD is sanitized (nothing is timed); CORPUS: folder of
-# foreign images, *.vhd.gz (where there is none the corpus is skipped). One
+# Environment: SAN=1: BUILD is sanitized (nothing is timed); SEED; CORPUS: folder
+# of foreign images, *.vhd.gz (where there is none the corpus is skipped). One
 # line a case; appends "verbs CASE pass|fail|skip SECONDS" to BUILD/results.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -23,6 +23,7 @@ trap 'exit 130' INT TERM
 umask 022
 tier=verbs prefix=''
 . tests/lib/case.sh
+. tests/lib/wait.sh
 
 verbs='bench check compact compare convert create diff inspect map merge rebase
 repair resize set snapshot serve mount unmount'
@@ -399,8 +400,10 @@ maps()
 random_maps()
 {
 	qemu-img create -q -f vpc -o force_size=on r.vhd 64M
+	number=$base_seed
 	for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
-		block=$(($(od -An -N2 -tu2 /dev/urandom) % 32))
+		number=$(((number * 48271 + 11) % 2147483647))
+		block=$((number % 32))
 		qemu-io -f vpc -c "write -P $i ${block}M 4k" r.vhd >/dev/null
 		same_map r.vhd
 	done

@@ -11,23 +11,6 @@ write_to() # FILE OFFSET BYTES-AS-OCTAL-ESCAPES
 	"$dir/write" "$1" "$2" bytes || fail "cannot write to $1"
 }
 
-# Another program has the file open for writing.
-hold_file() # FILE
-{
-	mkfifo hold
-	"$dir/hold" "$1" <hold >"$dir/held" &
-	holder=$!
-	exec 3>hold
-	until grep -q held "$dir/held"; do :; done
-}
-
-let_go()
-{
-	exec 3>&-
-	wait $holder
-	rm hold
-}
-
 children()
 {
 	three base.vhd

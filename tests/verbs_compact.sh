@@ -139,7 +139,7 @@ compact_full()
 # files below.
 compact_child()
 {
-	seed=$(date +%s)
+	seed=$base_seed
 	echo "seed $seed" >&2
 	for n in 2 3 4 5 6 7 8; do
 		rm -f ./*.vhd

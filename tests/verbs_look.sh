@@ -187,7 +187,7 @@ picture_2040G()
 		# shellcheck disable=SC2086 # three numbers
 		set -- $line
 		echo "$1 ms processor, $2 KiB, $3 ms" >&2
-		[ "$3" -ge $best ] || best=$3
+		[ "$1" -ge $best ] || best=$1
 		[ "${SAN-}" = 1 ] || [ "$2" -lt 65536 ] || fail "$2 KiB"
 	done
 	[ "${SAN-}" = 1 ] || [ $best -lt 1000 ] || fail "$best ms"
@@ -325,13 +325,9 @@ bad_sets()
 set_in_use()
 {
 	three d.vhd
-	mkfifo go
-	"$dir/hold" d.vhd <go >held &
-	exec 9>go
-	while ! grep -q held held; do sleep 0.05; done
+	hold_file d.vhd
 	refused 3 'vhd set: d.vhd: ' vhd set --hidden yes d.vhd
-	exec 9>&-
-	wait $!
+	let_go
 	must vhd set --hidden yes d.vhd
 }
 
@@ -590,14 +586,10 @@ bad_benches()
 	must vhd create --quiet --size 512 tiny.vhd
 	refused 3 'vhd bench: tiny.vhd: ' vhd bench tiny.vhd
 	must vhd bench --size 512 --count 10 tiny.vhd
-	mkfifo go
-	"$dir/hold" d.vhd <go >held &
-	exec 9>go
-	while ! grep -q held held; do sleep 0.05; done
+	hold_file d.vhd
 	refused 3 'vhd bench: d.vhd: ' vhd bench --count 1 d.vhd
 	refused 3 'vhd bench: d.vhd: ' vhd bench -w --count 1 d.vhd
-	exec 9>&-
-	wait $!
+	let_go
 }
 
 # Ctrl-C ends it with its report, and leaves nothing.
@@ -608,10 +600,10 @@ bench_ended()
 		# shellcheck disable=SC2086 # an option or none
 		vhd bench $write --time 600 --json d.vhd >out 2>err &
 		pid=$!
+		within hears $pid 2
 		sleep 0.5
-		kill -INT $pid 2>/dev/null || kill -TERM $pid
-		sleep 0.2
-		! kill -0 $pid 2>/dev/null || kill -TERM $pid
+		kill -INT $pid
+		within over $pid
 		wait $pid || fail "status $?: $(cat err)"
 		[ "$("$dir/json" ended-early <out)" = true ] || fail "not told"
 		[ "$("$dir/json" requests <out)" -gt 0 ] || fail "nothing done"

@@ -92,14 +92,9 @@ bad_merging()
 	refused 3 'vhd merge: l3.vhd: ' vhd merge --into missing.vhd l3.vhd
 	mkdir sub
 	refused 2 'vhd merge: l3.vhd: ' vhd merge --parent-dir sub l3.vhd
-	mkfifo hold
-	"$dir/hold" l2.vhd <hold >"$dir/held" &
-	holder=$!
-	exec 3>hold
-	until [ -s "$dir/held" ]; do :; done
+	hold_file l2.vhd
 	refused 3 'vhd merge: l3.vhd: ' vhd merge --all l3.vhd
-	exec 3>&-
-	wait $holder
+	let_go
 	both l2.vhd 84 '\1'
 	refused 3 'vhd merge: l3.vhd: ' vhd merge --all l3.vhd
 	both l2.vhd 84 '\0'
@@ -145,7 +140,7 @@ merging_others()
 merging_cut()
 {
 	strace -o /dev/null true 2>/dev/null || skip "strace may not trace"
-	seed=$(date +%s)
+	seed=$base_seed
 	echo "seed $seed" >&2
 	"$dir/chain" 4 2000384 "$seed" || fail "no chain"
 	cp l0.vhd keep
@@ -157,6 +152,7 @@ merging_cut()
 			ASAN_OPTIONS=detect_leaks=0 \
 				strace -o /dev/null -e trace=pwrite64,pwritev \
 				-e inject=pwrite64,pwritev:$how:when=$n+ \
+				env --default-signal=INT \
 				vhd merge --all --engine sync l3.vhd \
 				>"$dir/out" 2>"$dir/err"
 			status=$?

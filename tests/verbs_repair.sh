@@ -205,7 +205,7 @@ salvage()
 # A child comes with what its parents hold, or without, and then says so.
 salvage_child()
 {
-	"$dir/chain" 3 4194304 "$(date +%s)" || fail "no chain"
+	"$dir/chain" 3 4194304 "$base_seed" || fail "no chain"
 	must vhd repair --salvage whole.vhd l2.vhd
 	must vhd compare --strict --format-b raw whole.vhd flat.raw
 	must vhd check whole.vhd

@@ -125,13 +125,9 @@ bad_resizes()
 	refused 3 "vhd resize: h.vhd: " vhd resize --shrink 40M h.vhd
 	must vhd resize --quiet --shrink --force 40M h.vhd
 	# in use
-	mkfifo say
-	"$dir/hold" d.vhd <say >held &
-	exec 9>say
-	until grep -q held held; do :; done
+	hold_file d.vhd
 	refused 3 "vhd resize: d.vhd: " vhd resize 1G d.vhd
-	exec 9>&-
-	wait
+	let_go
 }
 
 # Killed at its n-th write, for every n: the old disk or the new one, and the

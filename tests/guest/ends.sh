@@ -56,7 +56,9 @@ ends() # TEST STATUS PATTERN
 	check "$1: says so" grep -qE "$3" "$dir/$1.err"
 }
 
+began=$(date +%s)
 ends reset 12 '^hv: the guest asked for a reset$'
+took=$(($(date +%s) - began)) # to boot, among other things
 ends crash 10 '^hv: the guest crashed: P0=.* P1=.* P2=.* P3=.* P4='
 
 start triple 'test=reset reboot=t' </dev/null
@@ -79,13 +81,13 @@ check 'reboot: its disk' equal "$(value reboot no)" ''
 # Looked at while it sleeps, and again in the end.
 (
 	n=0
-	until grep -q asleep "$dir/timeout.console" || [ $n -gt 120 ]; do
+	until grep -qs asleep "$dir/timeout.console" || [ $n -gt 1200 ]; do
 		sleep 0.1
 		n=$((n + 1))
 	done
-	kill -QUIT "$(pgrep -x hv)"
+	kill -QUIT "$(pgrep -P "$(pgrep -P $$ -x timeout)" -x hv)"
 ) &
-start timeout 'test=sleep' --timeout 15 --stats </dev/null
+start timeout 'test=sleep' --timeout $((10 + 2 * took)) --stats </dev/null
 check 'timeout: status' equal $? 13
 check 'timeout: told twice where it was' equal \
 	"$(grep -c 'processor 0: ' "$dir/timeout.err")" 2

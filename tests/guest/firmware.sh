@@ -19,16 +19,25 @@ limit=240
 rm -f "$out.in" "$out.console" "$out.err" "$out.status"
 mkfifo "$out.in" || exit 1
 
-prompts()
+prompts() # NUMBER: so often it has asked who is there
 {
-	grep -ao 'login: ' "$out.console" 2>/dev/null | wc -l
+	[ "$(grep -ao 'login: ' "$out.console" 2>/dev/null | wc -l)" -ge "$1" ]
 }
 
-# Wait for the prompt of this number, as long as it runs.
-prompt() # NUMBER
+# A shell has asked for a command since then. What comes before, login drops.
+shell()
+{
+	tr -d '\0' <"$out.console" | awk '
+		/login: / { up = 0; sub(/.*login: /, "") }
+		/# / { up = 1 }
+		END { exit !up }'
+}
+
+# Wait for one of these, as long as it runs.
+prompt() # COMMAND...
 {
 	n=0
-	until [ "$(prompts)" -ge "$1" ]; do
+	until "$@"; do
 		kill -0 "$pid" 2>/dev/null || return 1
 		[ $n -lt $((limit * 5)) ] || return 1
 		sleep 0.2
@@ -43,9 +52,9 @@ exec 3>"$out.in"
 number=0
 echo "$commands" | while read -r command; do
 	number=$((number + 1))
-	prompt $number || exit 1
+	prompt prompts $number || exit 1
 	printf 'root\n' >&3
-	sleep 2
+	prompt shell || exit 1
 	printf '%s\n' "$command" >&3
 done
 wait $pid

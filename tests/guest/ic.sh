@@ -90,9 +90,16 @@ mkfifo "$XDG_RUNTIME_DIR/hold"
 	2>"$dir/hold.err" &
 holder=$!
 exec 3>"$XDG_RUNTIME_DIR/hold"
-until grep -qs frozen "$dir/hold.out"; do sleep 0.2; done
+until grep -qs frozen "$dir/hold.out"; do
+	kill -0 $holder 2>/dev/null || break
+	sleep 0.2
+done
 kill -KILL $holder
-sleep 2
+n=0
+while "$hv" ctl ic info | grep -q frozen && [ $n -lt 20 ]; do
+	sleep 0.3
+	n=$((n + 1))
+done
 ctl let-go info
 exec 3>&-
 ctl limit freeze --limit 2

@@ -12,6 +12,8 @@ build=$1 # inside.sh's, too
 dir=$2
 # shellcheck source=tests/guest/inside.sh
 . "$(dirname "$0")/inside.sh"
+# shellcheck source=tests/lib/wait.sh
+. "$(dirname "$0")/../lib/wait.sh"
 first=$XDG_RUNTIME_DIR/nbd.first second=$XDG_RUNTIME_DIR/nbd.second
 kills=0
 
@@ -21,7 +23,7 @@ serve() # SOCKET EXPORT
 	rm -f "$1"
 	nbdkit -f -U "$1" --filter=cache file "$dir/$2" \
 		cache=writeback 2>>"$dir/server.log" &
-	while [ ! -S "$1" ]; do sleep 0.1; done
+	until_ok listens "$1"
 }
 
 fall() # PROCESS

@@ -9,6 +9,11 @@
 # command that it asked about has left $dir/out and $dir/err.
 # shellcheck shell=sh disable=SC2154 # dir, build, tier, prefix: the reader's
 
+# Of what is random: the same in every run, so that a commit passes or fails for
+# good; SEED says another.
+# shellcheck disable=SC2034 # the reader uses it
+base_seed=${SEED:-1}
+
 # --- what cases say
 
 fail()

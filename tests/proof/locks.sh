@@ -12,6 +12,7 @@ build=$(cd "$1" && pwd) || exit 1
 PATH=$build/bin:$PATH:/usr/sbin:/sbin
 export PATH
 . tests/lib/proof.sh
+. tests/lib/wait.sh
 dir=$(mktemp -d "${TMPDIR:-/tmp}/locks.XXXXXX") || exit 1
 holders=
 # shellcheck disable=SC2086 # a list of numbers
@@ -123,9 +124,10 @@ hold() # read|write
 	done
 	exec 9>"$dir/pipe"
 	for image in $held; do
-		until grep -qs held "$dir/held.$image"; do
-			sleep 0.01
-		done
+		until_ok grep -qs held "$dir/held.$image" || {
+			echo "  nobody holds $image" >&2
+			exit 1
+		}
 	done
 }
 
