@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/landlock.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <setjmp.h>
@@ -23,6 +24,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "tests/lib/engines.h"
 #include "tests/lib/proof.h"
 #include "tools/sandbox/sandbox.h"
 #include "vhd/engine.h"
@@ -383,6 +385,18 @@ static void the_engines_ring_refuses_all_it_does_not_use(void **state)
 
 /* ---------------------------------------------------------------- files -- */
 
+/* A kernel may have none, or not use it. Asked of the kernel itself. */
+static bool landlock_there(void)
+{
+	long version = syscall(SYS_landlock_create_ruleset, NULL, 0,
+			       LANDLOCK_CREATE_RULESET_VERSION);
+
+	if (version >= 0 || (errno != ENOSYS && errno != EOPNOTSUPP))
+		return true;
+	print_message("left out: this machine has no Landlock\n");
+	return false;
+}
+
 static char folder[] = "/tmp/tools_sandbox.XXXXXX";
 
 static int ring_open(struct io_uring *ring, int flags)
@@ -415,7 +429,9 @@ static void try_files(void *arg)
 #define REFUSED(call) (*ways += (call) < 0 && errno == EACCES)
 	REFUSED(open("/etc/passwd", O_RDONLY));
 	REFUSED(open("new", O_WRONLY | O_CREAT, 0600));
-	REFUSED(open(".", O_TMPFILE | O_RDWR, 0600));
+	/* some file systems have none for anybody */
+	*ways += open(".", O_TMPFILE | O_RDWR, 0600) < 0 &&
+		 (errno == EACCES || errno == EOPNOTSUPP);
 	REFUSED(open(".", O_RDONLY | O_DIRECTORY));
 	REFUSED(link("old", "other"));
 	REFUSED(symlink("old", "other"));
@@ -440,6 +456,8 @@ static void no_file_is_opened_made_linked_or_run(void **state)
 	int fd, status;
 
 	(void)state;
+	if (!landlock_there())
+		skip();
 	assert_int_equal(chdir(folder), 0);
 	fd = open("old", O_WRONLY | O_CREAT, 0600);
 	assert_true(fd >= 0);
@@ -475,6 +493,8 @@ static void try_place(void *arg)
 static void a_place_that_is_allowed_stays_within_reach(void **state)
 {
 	(void)state;
+	if (!landlock_there())
+		skip();
 	assert_int_equal(chdir(folder), 0);
 	assert_int_equal(in_child(try_place, folder), 0);
 }
@@ -514,10 +534,13 @@ static void a_missing_mechanism_is_told(void **state)
 		{SYS_seccomp, "seccomp"},
 		{SYS_io_uring_register, "rings"},
 	};
+	const unsigned all = engine_tried(VHD_ENGINE_URING) ? 6 : 4;
 	unsigned right = 0;
 
 	(void)state;
-	for (unsigned i = 0; i < 6; i++) {
+	if (!landlock_there())
+		skip();
+	for (unsigned i = 0; i < all; i++) {
 		bool best = i % 2;
 		struct absence a = {
 			.number = absent[i / 2].number,
@@ -544,7 +567,7 @@ static void a_missing_mechanism_is_told(void **state)
 	}
 	proof_figure("S6", right == 6, "%u of 6: 3 mechanisms absent, on and "
 		     "best-effort", right);
-	assert_int_equal(right, 6);
+	assert_int_equal(right, all);
 }
 
 /* glibc sorts more than 128 members of 8 bytes in memory of the heap, and asks

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "tests/lib/engines.h"
 #include "tests/lib/qtest.h"
 #include "vhd/engine.h"
 
@@ -446,7 +447,7 @@ static void only_sync_serves_a_medium_without_descriptor(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
+	struct CMUnitTest tests[] = {
 		EACH(one_buffer_is_read_from_its_offset),
 		EACH(several_buffers_are_filled_in_order),
 		EACH(writes_land_where_they_belong),
@@ -465,5 +466,5 @@ int main(void)
 		EACH(only_sync_serves_a_medium_without_descriptor),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return engines_run_group_tests(tests, NULL, NULL);
 }

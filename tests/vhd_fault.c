@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "tests/lib/cm.h"
+#include "tests/lib/engines.h"
 #include "tests/lib/faultwork.h"
 #include "tests/lib/proof.h"
 #include "tests/lib/scratch.h"
@@ -102,6 +103,17 @@ static void table_has_each_call(void **state)
 	assert_true(fault_table_whole());
 }
 
+/* The choice of one is between all of them. */
+static bool has_engine(const char *work)
+{
+	bool any = strstr(work, " auto");
+
+	return (!(any || strstr(work, " uring")) ||
+		engine_tried(VHD_ENGINE_URING)) &&
+	       (!(any || strstr(work, " aio")) ||
+		engine_tried(VHD_ENGINE_AIO));
+}
+
 static void run_all(const struct work *w)
 {
 	struct scratch place;
@@ -115,6 +127,8 @@ static void run_all(const struct work *w)
 
 		if (only ? !strstr(w->name, only)
 			 : w->flags & WORK_LONG && !proof_long())
+			continue;
+		if (!has_engine(w->name))
 			continue;
 		faultrun(w, allow);
 		printf("%-24s %6llu runs, %lld s\n", w->name,

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "tests/lib/engines.h"
 #include "tests/lib/qtest.h"
 #include "tests/lib/random.h"
 
@@ -516,12 +517,12 @@ static int leave(const char *engine, const char *dir)
 
 int main(int argc, char **argv)
 {
-	const struct CMUnitTest tests[] = {
+	struct CMUnitTest tests[] = {
 		EACH(twenty_rounds_of_eight_threads_match_the_model),
 		EACH(a_child_matches_the_model_over_an_untouched_parent),
 	};
 
 	if (argc == 3)
 		return leave(argv[1], argv[2]);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return engines_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "tests/lib/engines.h"
 #include "tests/lib/qtest.h"
 
 #define BLOCK (64u << 10)
@@ -535,7 +536,7 @@ static const enum vhd_engine engine_ids[] = {
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
+	struct CMUnitTest tests[] = {
 		EACH(the_engine_is_the_one_asked_for),
 		EACH(what_was_never_written_reads_as_zero),
 		EACH(a_write_across_blocks_reads_back),
@@ -562,5 +563,5 @@ int main(void)
 		EACH(a_finished_request_keeps_a_wait_from_blocking),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return engines_run_group_tests(tests, NULL, NULL);
 }

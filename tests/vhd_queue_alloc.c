@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "tests/lib/engines.h"
 #include "tests/lib/qtest.h"
 #include "tests/lib/random.h"
 
@@ -207,10 +208,10 @@ static void racing_queues_make_each_block_once(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
+	struct CMUnitTest tests[] = {
 		EACH(one_batch_makes_a_block_once),
 		EACH(racing_queues_make_each_block_once),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return engines_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "tests/lib/engines.h"
 #include "tests/lib/qsim.h"
 #include "tests/lib/random.h"
 
@@ -372,17 +373,22 @@ static void auto_takes_the_next_engine_where_one_is_forbidden(void **state)
 	static const int codes[] = {EPERM,  ENOSYS, ENOMEM, EACCES,
 				    EAGAIN, EMFILE, ENFILE, EINVAL,
 				    EOPNOTSUPP};
+	const enum vhd_engine second = engine_there(VHD_ENGINE_AIO)
+					       ? VHD_ENGINE_AIO
+					       : VHD_ENGINE_SYNC;
+	const enum vhd_engine first =
+		engine_there(VHD_ENGINE_URING) ? VHD_ENGINE_URING : second;
 	struct barred b;
 
 	(void)state;
 	b = run_barred(-1, -1, EPERM, VHD_ENGINE_AUTO);
 	assert_int_equal(b.rc, 0);
-	assert_int_equal(b.got, VHD_ENGINE_URING);
+	assert_int_equal(b.got, first);
 	for (unsigned i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
 		b = run_barred(SYS_io_uring_setup, -1, codes[i],
 			       VHD_ENGINE_AUTO);
 		assert_int_equal(b.rc, 0);
-		assert_int_equal(b.got, VHD_ENGINE_AIO);
+		assert_int_equal(b.got, second);
 		assert_true(b.works);
 		b = run_barred(SYS_io_uring_setup, SYS_io_setup, codes[i],
 			       VHD_ENGINE_AUTO);
@@ -427,7 +433,8 @@ static void auto_does_without_descriptors(void **state)
 	assert_int_equal(vhd_queue_engine(q), VHD_ENGINE_SYNC);
 	assert_true(moves_bytes(q));
 	vhd_queue_destroy(q);
-	assert_refused(named_rc, &e, EMFILE, VHD_WHY_SYSTEM);
+	if (engine_there(VHD_ENGINE_URING))
+		assert_refused(named_rc, &e, EMFILE, VHD_WHY_SYSTEM);
 }
 
 static void a_named_engine_never_becomes_another(void **state)
@@ -457,7 +464,7 @@ static void a_named_engine_never_becomes_another(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
+	struct CMUnitTest tests[] = {
 		DIRECT(only_whole_pages_are_written_direct),
 		DIRECT(reads_go_direct_where_the_kernel_takes_them),
 		DIRECT(one_crooked_buffer_of_many_is_enough),
@@ -472,5 +479,5 @@ int main(void)
 		cmocka_unit_test(a_named_engine_never_becomes_another),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return engines_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "tests/lib/proof.h"
+#include "tests/lib/engines.h"
 #include "tests/lib/qtest.h"
 
 #define BLOCK (32u << 10)
@@ -225,12 +226,12 @@ static void a_queue_without_memory_is_not_made(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
+	struct CMUnitTest tests[] = {
 		EACH(requests_take_no_memory),
 		EACH(a_child_takes_memory_for_each_block_once),
 		EACH(a_flush_without_memory_loses_nothing),
 		EACH(a_queue_without_memory_is_not_made),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return engines_run_group_tests(tests, NULL, NULL);
 }

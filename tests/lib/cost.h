@@ -13,10 +13,13 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The second half of some work may cost so much more than the first: caches,
- * clocks and neighbours vary; what grows with the past would be far above.
+/* The second half of some work may cost so much more than the first, each by
+ * the cheapest of its parts: what neighbours take from the machine counts as
+ * processor time, too, and seldom spares none of eight parts. What grows with
+ * the past would be far above.
  */
 #define COST_RATIO_MAX 1.6
+#define COST_PARTS     16u /* of the work, all of one size */
 /* What is in use may not grow; what is resident may by so much, for pages are
  * touched for the first time and the allocator keeps what was freed.
  */
@@ -24,7 +27,6 @@
 #define COST_RESIDENT_MAX (4u << 20)
 
 struct cost {
-	uint64_t cpu_ns;
 	uint64_t heap_bytes; /* in use; 0 under sanitizers */
 	uint64_t
 		resident_bytes; /* 0 under sanitizers: they keep what is free */
@@ -38,13 +40,10 @@ struct cost {
 
 static inline struct cost cost_now(void)
 {
-	struct timespec ts = {0};
 	struct cost c = {0};
 	unsigned long pages = 0;
 	FILE *f;
 
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	c.cpu_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 	if (!COST_MEMORY)
 		return c;
 	c.heap_bytes = mallinfo2().uordblks + mallinfo2().hblkhd;
@@ -56,12 +55,42 @@ static inline struct cost cost_now(void)
 	return c;
 }
 
-/* Cost of the second half by that of the first. */
-static inline double cost_ratio(const struct cost *start,
-				const struct cost *half, const struct cost *end)
+/* Processor time, part by part. */
+struct cost_pace {
+	unsigned parts;
+	uint64_t since_ns, least_ns[2]; /* the least of each half */
+};
+
+static inline uint64_t cost_cpu_ns(void)
 {
-	return (double)(end->cpu_ns - half->cpu_ns) /
-	       (double)(half->cpu_ns - start->cpu_ns + 1);
+	struct timespec ts = {0};
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static inline struct cost_pace cost_pace_begin(void)
+{
+	return (struct cost_pace){.since_ns = cost_cpu_ns(),
+				  .least_ns = {UINT64_MAX, UINT64_MAX}};
+}
+
+/* After each of COST_PARTS; true after the last of the first half. */
+static inline bool cost_pace_part(struct cost_pace *p)
+{
+	uint64_t now_ns = cost_cpu_ns();
+	uint64_t *least = &p->least_ns[p->parts >= COST_PARTS / 2];
+
+	if (now_ns - p->since_ns < *least)
+		*least = now_ns - p->since_ns;
+	p->since_ns = now_ns;
+	return ++p->parts == COST_PARTS / 2;
+}
+
+/* Cost of the second half by that of the first. */
+static inline double cost_ratio(const struct cost_pace *p)
+{
+	return (double)p->least_ns[1] / (double)(p->least_ns[0] + 1);
 }
 
 /* Bytes in use more than before; less is 0. */

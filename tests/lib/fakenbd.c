@@ -138,7 +138,7 @@ static bool serve_one(struct connection *c)
 	struct request q;
 	struct reply r = {.magic = be32_put(REPLY_MAGIC)};
 	uint8_t *data = NULL;
-	uint32_t len, error;
+	uint32_t len, error = 0;
 	unsigned op, slow_ms;
 	bool ok, silent = false;
 
