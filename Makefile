@@ -120,6 +120,7 @@ STORVSP_SRC := storvsp/device.c storvsp/controller.c storvsp/disks.c \
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
            tools/cli/options.c tools/cli/parent.c tools/cli/progress.c \
            tools/cli/rate.c tools/cli/sandbox.c tools/cli/size.c \
+           tools/cli/streams.c \
            tools/cli/text.c tools/cli/text_stream.c
 
 # What a program gives up before it meets foreign bytes.
