@@ -120,6 +120,7 @@ STORVSP_SRC := storvsp/device.c storvsp/controller.c storvsp/disks.c \
 CLI_SRC := tools/cli/fault.c tools/cli/ident.c tools/cli/json.c \
            tools/cli/options.c tools/cli/parent.c tools/cli/progress.c \
            tools/cli/rate.c tools/cli/sandbox.c tools/cli/size.c \
+           tools/cli/streams.c \
            tools/cli/text.c tools/cli/text_stream.c
 
 # What a program gives up before it meets foreign bytes.
@@ -325,8 +326,7 @@ FAULT_WRAP   := pread64 pwrite64 preadv64 pwritev64 fdatasync fsync \
                 fallocate64 ftruncate64 lseek64 posix_fadvise64 open64 \
                 __open64_2 syscall close unlink fcntl64 fstat64 stat64 \
                 lstat64 fstatvfs64 statx realpath fdopendir readdir64 ioctl \
-                io_uring_queue_init_params io_uring_register_files_sparse \
-                io_uring_register_files io_uring_register_files_update \
+                io_uring_queue_init_params io_uring_register_files_update \
                 io_uring_register io_uring_submit \
                 io_uring_submit_and_wait_timeout io_uring_get_events \
                 io_setup io_submit io_getevents io_destroy eventfd read poll \

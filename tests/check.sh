@@ -160,7 +160,8 @@ tier_debian()
 	AUTO=1 tests/guest/demo/demo.sh && tests/guest/demo/chain.sh "$BUILD"
 }
 
-# Run one tier in a process of its own, so that a time limit can end it.
+# Run one tier in a process of its own, so that a time limit can end it, and
+# that has the signals which whoever started us may ignore.
 run_tier() # NAME SECONDS
 {
 	name=$1
@@ -169,7 +170,8 @@ run_tier() # NAME SECONDS
 	start=$(date +%s)
 	echo "== $name"
 	: >"$log" # before whoever reads along
-	timeout -k 10 "$2" "$0" --inside "$name" </dev/null >"$log" 2>&1 &
+	timeout -k 10 "$2" env --default-signal=INT,QUIT,PIPE "$0" --inside \
+		"$name" </dev/null >"$log" 2>&1 &
 	running=$!
 	tail -n +1 -s 0.2 -f --pid=$running "$log" &
 	wait $running
@@ -207,6 +209,9 @@ esac
 running=
 trap '[ -z "$running" ] || kill "$running"; exit 130' INT TERM
 
+# What other programs say is read in one language only.
+unset LANGUAGE
+export LC_ALL=C
 began=$(date +%s)
 tier_times=
 . tests/lib/proof.sh

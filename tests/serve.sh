@@ -24,10 +24,6 @@ tier=serve prefix=''
 seed=$base_seed
 plugin=$build/lib/nbdkit/nbdkit-vhd-plugin.so
 mib=1048576
-# Where default sockets go, so that what stays behind is seen.
-mkdir "$dir/run"
-export XDG_RUNTIME_DIR="$dir/run"
-
 # A file system that is still mounted must not be emptied.
 unmount_all()
 {
@@ -421,6 +417,7 @@ running()
 	expect 4 vhd serve --port $port dynamic.vhd
 	unserve
 	expect 7 vhd serve --run 'exit 7' dynamic.vhd
+	expect 7 sh -c "exec vhd serve --run 'exit 7' dynamic.vhd <&-"
 	expect 1 vhd serve --run "$(printf 'nbdcopy flat.raw "$uri"')" \
 		dynamic.vhd
 	expect 7 vhd serve --socket named --run 'exit 7' dynamic.vhd
@@ -617,4 +614,8 @@ compile serve_client client -lnbd -pthread
 compile tools_hold hold
 compile_chain
 [ "${SAN-}" != 1 ] || sanitized_nbdkit
+# Where default sockets go, so that what stays behind is seen; a compiler's
+# cache may have files there, too.
+mkdir "$dir/run"
+export XDG_RUNTIME_DIR="$dir/run"
 run_cases "$@"

@@ -540,6 +540,7 @@ cases()
 	diff-two diff_two
 	diff-foreign diff_foreign
 	bench benches
+	bench-few-files few_files
 	bench-refused bad_benches
 	bench-ended bench_ended
 	set sets

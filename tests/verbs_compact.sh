@@ -211,7 +211,7 @@ not_free() # RAW WORD
 	must vhd convert --quiet --from raw --to dynamic "$1" e.vhd
 	refused 3 'vhd compact: e.vhd: ' vhd compact --free e.vhd
 	grep -q "$2" "$dir/err" || fail "no '$2': $(cat "$dir/err")"
-	[ -z "$(find "$dir/tmp" -mindepth 1 2>/dev/null)" ] || fail "left in TMPDIR"
+	tmp_is_empty || fail "left in TMPDIR"
 }
 
 free_ext()
@@ -291,6 +291,11 @@ bad_free_ext()
 	not_free z.raw 'no file system'
 }
 
+tmp_is_empty()
+{
+	[ -z "$(find "$dir/tmp" -mindepth 1 2>/dev/null)" ]
+}
+
 free_others()
 {
 	[ -r /dev/fuse ] && [ -w /dev/fuse ] || skip "no FUSE here"
@@ -337,18 +342,13 @@ free_others()
 		for sig in INT TERM KILL; do
 			timeout -s $sig 0.$ms vhd compact --quiet --dry-run \
 				--free e.vhd
-			i=0
-			while [ -n "$(find "$dir/tmp" -mindepth 1)" ]; do
-				i=$((i + 1))
-				[ $i -lt 100 ] || fail "left in TMPDIR"
-				sleep 0.1
-			done
+			until_ok tmp_is_empty || fail "left in TMPDIR"
 		done
 	done
 	[ "$(stat -c %s e.vhd)" = "$ntfs" ] || fail "a dry run wrote"
 	poke v.raw $((32 * 512 + 7)) '\007' # not unmounted
 	not_free v.raw 'not unmounted'
-	[ -z "$(find "$dir/tmp" -mindepth 1 2>/dev/null)" ] || fail "left in TMPDIR"
+	tmp_is_empty || fail "left in TMPDIR"
 }
 
 compact_foreign()

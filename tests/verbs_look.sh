@@ -567,6 +567,20 @@ benches()
 	must vhd bench -w --destroy --count 10 --format raw flat.raw
 }
 
+# Fewer files may be open than a ring has places for: it does without.
+few_files()
+{
+	three d.vhd
+	cp d.vhd e.vhd
+	for files in 32 512 1022 1023; do
+		for words in 'compare d.vhd e.vhd' 'bench --count 100 d.vhd' \
+			'bench --engine auto --write --count 100 d.vhd' \
+			'convert -q --force --to raw d.vhd out'; do
+			must sh -c "ulimit -n $files; exec vhd $words"
+		done
+	done
+}
+
 bad_benches()
 {
 	three d.vhd

@@ -108,15 +108,25 @@ static int ring_init(struct uring_engine *e, uint32_t depth)
 	return rc;
 }
 
+/* False where this process may not have so many files open: then each operation
+ * names its own. liburing's functions for it would raise that limit first, and
+ * a sandbox ends a process that tries to.
+ */
 static bool register_table(struct uring_engine *e)
 {
+	const struct io_uring_rsrc_register sparse = {
+		.nr = FILES,
+		.flags = IORING_RSRC_REGISTER_SPARSE,
+	};
+	unsigned ring = (unsigned)e->ring.ring_fd;
 	int fds[FILES];
 
-	if (io_uring_register_files_sparse(&e->ring, FILES) == 0)
+	if (io_uring_register(ring, IORING_REGISTER_FILES2, &sparse,
+			      sizeof(sparse)) == 0)
 		return true;
 	for (unsigned i = 0; i < FILES; i++)
 		fds[i] = -1;
-	return io_uring_register_files(&e->ring, fds, FILES) == 0;
+	return io_uring_register(ring, IORING_REGISTER_FILES, fds, FILES) == 0;
 }
 
 /* --------------------------------------------------------- restrictions -- */

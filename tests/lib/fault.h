@@ -47,8 +47,8 @@ enum fault_call {
 	FAULT_FADVISE,
 	FAULT_IOCTL, /* of file systems */
 	FAULT_RING_SETUP,
-	FAULT_RING_SPARSE, /* io_uring_register_files_sparse */
-	FAULT_RING_FILES,  /* io_uring_register_files */
+	FAULT_RING_SPARSE, /* IORING_REGISTER_FILES2 */
+	FAULT_RING_FILES,  /* IORING_REGISTER_FILES */
 	FAULT_RING_UPDATE, /* io_uring_register_files_update */
 	FAULT_RING_BUFFERS, /* registered memory */
 	FAULT_RING_RESTRICT,

@@ -404,23 +404,6 @@ WRAP(int, io_uring_queue_init_params, unsigned entries, struct io_uring *ring,
 		       : __real_io_uring_queue_init_params(entries, ring, p);
 }
 
-WRAP(int, io_uring_register_files_sparse, struct io_uring *ring, unsigned n)
-{
-	enum fault_kind k = fault_ask(FAULT_RING_SPARSE, FROM, 0, 0);
-
-	return fault_errno(k) ? -fault_errno(k)
-			      : __real_io_uring_register_files_sparse(ring, n);
-}
-
-WRAP(int, io_uring_register_files, struct io_uring *ring, const int *fds,
-     unsigned n)
-{
-	enum fault_kind k = fault_ask(FAULT_RING_FILES, FROM, 0, 0);
-
-	return fault_errno(k) ? -fault_errno(k)
-			      : __real_io_uring_register_files(ring, fds, n);
-}
-
 WRAP(int, io_uring_register_files_update, struct io_uring *ring, unsigned at,
      const int *fds, unsigned n)
 {
@@ -438,6 +421,10 @@ WRAP(int, io_uring_register, unsigned fd, unsigned op, const void *arg,
 				       ? FAULT_RING_RESTRICT
 			       : op == IORING_REGISTER_BUFFERS
 				       ? FAULT_RING_BUFFERS
+			       : op == IORING_REGISTER_FILES2
+				       ? FAULT_RING_SPARSE
+			       : op == IORING_REGISTER_FILES
+				       ? FAULT_RING_FILES
 				       : FAULT_RING_ENABLE;
 	enum fault_kind k = fault_ask(call, FROM, 0, 0);
 

@@ -22,6 +22,15 @@ enum cli_exit {
 	CLI_IO = 4,        /* the machine failed: I/O, space, memory */
 };
 
+/* ------------------------------------------------------------- streams -- */
+
+/* What is opened later must not become a standard stream. What takes the place
+ * of a closed one, here and in programs that are run from here, cannot be read
+ * or written. To be called first. False: nothing could be opened; errno says
+ * why.
+ */
+bool cli_streams_hold(void);
+
 /* -------------------------------------------------------------- errors -- */
 
 /* Print the one line of a failure on stderr, "PROG: PATH: what (at offset N):

@@ -187,25 +187,12 @@ static int convert(const struct convert_opts *opts)
 	return rc;
 }
 
-/* What is opened later must not become a standard stream. What takes the place
- * of a closed one cannot be read or written.
- */
-static bool streams_hold(void)
-{
-	int fd;
-
-	do
-		fd = open("/", O_PATH | O_CLOEXEC);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	return fd >= 0 && close(fd) == 0;
-}
-
 int main(int argc, char **argv)
 {
 	struct convert_opts opts = { 0 };
 	int status;
 
-	if (!streams_hold()) {
+	if (!cli_streams_hold()) {
 		cli_tell("vhd-convert: cannot open /: %s\n", strerror(errno));
 		return CLI_IO;
 	}

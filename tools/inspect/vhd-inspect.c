@@ -378,6 +378,10 @@ int main(int argc, char **argv)
 	struct json_object *root = NULL, *list = NULL;
 	int status;
 
+	if (!cli_streams_hold()) {
+		cli_tell("vhd-inspect: cannot open /: %s\n", strerror(errno));
+		return CLI_IO;
+	}
 	signal(SIGXFSZ, SIG_IGN); /* the file size limit becomes EFBIG */
 	/* Only what a character is: numbers stay as they are. */
 	setlocale(LC_CTYPE, "");

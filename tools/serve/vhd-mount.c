@@ -349,9 +349,14 @@ static int run(struct mount *m, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct mount *m = calloc(1, sizeof(*m));
+	struct mount *m;
 	int status;
 
+	if (!cli_streams_hold()) {
+		cli_tell("%s: cannot open /: %s\n", prog, strerror(errno));
+		return CLI_IO;
+	}
+	m = calloc(1, sizeof(*m));
 	if (!m) {
 		cli_tell("%s: out of memory\n", prog);
 		return CLI_IO;

@@ -130,6 +130,10 @@ int main(int argc, char **argv)
 	const char *name = slash ? slash + 1 : argc ? argv[0] : "vhd";
 	const struct verb *v;
 
+	if (!cli_streams_hold()) {
+		cli_tell("vhd: cannot open /: %s\n", strerror(errno));
+		return CLI_IO;
+	}
 	if (!strncmp(name, "vhd-", 4)) {
 		v = find(name + 4);
 		if (v && v->run)
