@@ -149,6 +149,10 @@ static void the_bus_has_2047_channels_and_no_more(void **state)
 	int rc = 0;
 
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+	if (files.rlim_max < VMBUS_CHANNELS_MAX + 64) {
+		print_message("left out: too few descriptors are allowed\n");
+		skip();
+	}
 	files.rlim_cur = files.rlim_max;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
 	for (; n < VMBUS_CHANNELS_MAX + 1; n++) {
