@@ -25,12 +25,14 @@ if [ -z "${INTERRUPT_DIR-}" ]; then
 	export INTERRUPT_DIR
 	[ -n "${KEEP-}" ] || trap 'rm -rf "$INTERRUPT_DIR"' EXIT
 	if unshare -m true 2>/dev/null; then
-		unshare -m "$0" "$build" "$@"
+		APART=1 unshare -m "$0" "$build" "$@"
 	else
 		"$0" "$build" "$@"
 	fi
 	exit
 fi
+. tests/lib/apart.sh
+[ -z "${APART-}" ] || leave_mounts
 dir=$INTERRUPT_DIR
 small=$dir/small # a file system that can be filled
 mkdir -p "$small" "$dir/plain"

@@ -262,7 +262,7 @@ mount_user()
 	sha256sum d.vhd >before
 	chown -R 65534:65534 .
 	setpriv --reuid=65534 --regid=65534 --clear-groups \
-		env HOME=/nonexistent sh ./as_user || exit 1
+		env HOME=/nonexistent TMPDIR="$PWD" sh ./as_user || exit 1
 }
 
 mount_ntfs()

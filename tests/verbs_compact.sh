@@ -299,6 +299,12 @@ tmp_is_empty()
 free_others()
 {
 	[ -r /dev/fuse ] && [ -w /dev/fuse ] || skip "no FUSE here"
+	mkdir mounted
+	must vhd create --quiet --size 1M probe.vhd
+	vhd mount probe.vhd mounted 2>"$dir/err" ||
+		skip "FUSE does not mount here: $(cat "$dir/err")"
+	must vhd unmount mounted
+	rm -r mounted probe.vhd
 	mkdir "$dir/tmp"
 	TMPDIR=$dir/tmp
 	export TMPDIR

@@ -26,12 +26,15 @@ if [ -z "${TOOLS_DIR-}" ]; then
 	trap 'rm -rf "$TOOLS_DIR"' EXIT
 	trap 'exit 130' INT TERM
 	if unshare -m true 2>/dev/null; then
-		unshare -m "$0" "$build" "$@"
+		APART=1 unshare -m "$0" "$build" "$@"
 	else
 		"$0" "$build" "$@"
 	fi
 	exit
 fi
+
+. tests/lib/apart.sh
+[ -z "${APART-}" ] || leave_mounts
 
 # No leaks of the tools: what backtrace(3) loads for the library in front, and
 # json-c's copy of a key that it then has no memory to add.
