@@ -312,7 +312,7 @@ static void the_file_does_not_grow_with_every_parent(void **state)
 	for (int i = 0; i < 6; i++)
 		(void)rebase(onto(i % 2 ? w.old : w.new));
 	assert_int_equal(stat("child.vhd", &st), 0);
-	assert_int_equal(st.st_size, after.st_size);
+	assert_true(st.st_size <= after.st_size); /* it may find more room */
 	child_reads(&w, w.old, w.model);
 	child_is_sound();
 	world_free(&w);
