@@ -39,7 +39,7 @@ fuzz_one()
 		echo "no seeds in $3" >"$log"
 		return 1
 	fi
-	opts="-timeout=10 -rss_limit_mb=2048 -print_final_stats=1"
+	opts="-timeout=60 -rss_limit_mb=2048 -print_final_stats=1"
 	prefix=-artifact_prefix=$(realpath "$build")/fuzz/$1-
 	if [ "$time" -eq 0 ]; then
 		set -- "$build/fuzz/$1" -runs=0 "$prefix" "$3"

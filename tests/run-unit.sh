@@ -4,6 +4,9 @@
 # only on failure.
 # usage: run-unit.sh BUILD NAME...
 # Appends "unit NAME pass|fail SECONDS" lines to BUILD/results.
+#
+# Environment: SEED (1): where random tests begin. tests/proof/repeat.sh takes
+# new ones; here a tree passes or fails for good.
 set -u
 if [ "$1" != --one ]; then
 	build=$1
@@ -16,7 +19,7 @@ t=$3
 log=$build/logs/$t.log
 start=$(date +%s)
 verdict=pass
-timeout 300 "$build/tests/$t" >"$log" 2>&1 || verdict=fail
+SEED=${SEED:-1} timeout 600 "$build/tests/$t" >"$log" 2>&1 || verdict=fail
 echo "unit $t $verdict $(($(date +%s) - start))" >>"$build/results"
 if [ $verdict = pass ]; then
 	echo "  ok    unit $t ($(grep -c '^\[       OK \]' "$log") tests)"
