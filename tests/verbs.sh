@@ -483,6 +483,8 @@ cases()
 	snapshot-rename renames
 	snapshot-cut renames_cut
 	snapshot-killed renames_killed
+	snapshot-left left_alone
+	snapshot-twice renames_twice
 	snapshot-refused bad_snapshots
 	rebase rebases
 	rebase-cut rebases_cut

@@ -220,15 +220,86 @@ renames_killed()
 			snapshot_killed "${cut%:*}" "${cut#*:}"
 		done
 	done
-	# what an interrupted call cannot have left stays and is said
-	for file in .disk.vhd.mine .disk.vhd.abcdef; do
+}
+
+not_left() # WHAT: it stays, and is said
+{
+	refused 3 'vhd snapshot: disk.vhd: ' \
+		vhd snapshot --rename base.vhd disk.vhd
+	grep -q 'builds on it' "$dir/err" || fail "$1: not said"
+}
+
+# Only what an interrupted call left, which is empty, goes.
+left_alone()
+{
+	left=.disk.vhd.abcdef
+	three disk.vhd
+	ln disk.vhd base.vhd
+	must vhd snapshot -q disk.vhd .disk.vhd.mine
+	not_left "another name"
+	rm .disk.vhd.mine
+	must vhd snapshot -q disk.vhd $left
+	hold_file $left
+	not_left "it is open"
+	let_go
+	ln $left elsewhere
+	not_left "it has a name of its own"
+	rm elsewhere
+	mkdir keep
+	cp $left keep/empty
+	rm $left
+	must vhd-convert -q --to raw disk.vhd raw
+	echo data | dd of=raw bs=512 seek=9 conv=notrunc status=none
+	must vhd-convert -q --from raw --to diff --parent disk.vhd raw $left
+	not_left "it has data"
+	mkdir deep
+	mv $left deep/c.vhd
+	ln -s deep/c.vhd $left
+	not_left "it is a link"
+	rm $left
+	cp keep/empty $left
+	rm base.vhd
+	not_left "nothing was interrupted"
+	# who made BASE may take it back yet
+	ln disk.vhd base.vhd
+	hold_file disk.vhd
+	refused 3 'vhd snapshot: disk.vhd: ' \
+		vhd snapshot --rename base.vhd disk.vhd
+	let_go
+	# a file is not another one whose name is shown the same
+	mkdir other
+	(
+		cd other || exit 1
+		cp ../disk.vhd 'd?.vhd'
+		ln 'd?.vhd' base.vhd
+		must vhd snapshot -q 'd?.vhd' ".d$(printf '\377').vhd.abcdef"
+		echo precious >'.d?.vhd.abcdef'
+		refused 3 'vhd snapshot: d?.vhd: ' \
+			vhd snapshot --rename base.vhd 'd?.vhd'
+	) || exit 1
+	must vhd snapshot -q --rename base.vhd disk.vhd
+	[ ! -e $left ] || fail "what was left is there"
+	must vhd check --chain --quiet disk.vhd
+}
+
+# Two at once: one of them may do it, and the disk keeps a name.
+renames_twice()
+{
+	strace -o /dev/null true 2>/dev/null || skip "strace may not trace"
+	three was.vhd
+	for call in linkat:1 linkat:3 renameat:1; do
 		rm -f disk.vhd base.vhd
 		cp was.vhd disk.vhd
-		must vhd snapshot -q disk.vhd $file
-		[ $file = .disk.vhd.abcdef ] || ln disk.vhd base.vhd
-		refused 3 'vhd snapshot: disk.vhd: ' \
-			vhd snapshot --rename base.vhd disk.vhd
-		rm $file
+		ASAN_OPTIONS=detect_leaks=0 strace -o first \
+			-e "inject=${call%:*}:delay_exit=1500000:when=${call#*:}" \
+			vhd snapshot -q --rename base.vhd disk.vhd 2>/dev/null &
+		p=$!
+		sleep 0.7
+		vhd snapshot -q --rename base.vhd disk.vhd 2>/dev/null
+		wait $p
+		must vhd check --chain --quiet disk.vhd
+		must vhd compare was.vhd disk.vhd
+		cmp base.vhd was.vhd || fail "$call: the disk is not base.vhd"
 	done
 }
 
@@ -246,8 +317,20 @@ bad_snapshots()
 	refused 3 'vhd snapshot: deep/c.vhd: ' vhd snapshot disk.vhd deep/c.vhd
 	refused 3 'vhd snapshot: disk.vhd: there is a taken.vhd already' \
 		vhd snapshot --rename taken.vhd disk.vhd
-	refused 3 'vhd snapshot: disk.vhd: there is a' \
-		vhd snapshot --rename disk.vhd disk.vhd
+	# its own name, however it is spelled: nothing else would be left
+	ln -s disk.vhd link.vhd
+	for own in disk.vhd ./disk.vhd deep/../disk.vhd "$PWD/disk.vhd" \
+		"$PWD//disk.vhd"; do
+		refused 3 'vhd snapshot: disk.vhd: BASE is its own name' \
+			vhd snapshot --rename "$own" disk.vhd
+		refused 3 'vhd snapshot: link.vhd: BASE is its own name' \
+			vhd snapshot --rename "$own" link.vhd
+	done
+	rm link.vhd
+	ln disk.vhd second.vhd
+	refused 3 'vhd snapshot: second.vhd: BASE is its own name' \
+		vhd snapshot --rename ./second.vhd second.vhd
+	rm second.vhd
 	refused 3 'vhd snapshot: disk.vhd: ' \
 		vhd snapshot --rename nowhere/b.vhd disk.vhd
 	# a name that no child can carry: nothing stays behind

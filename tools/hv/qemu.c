@@ -31,10 +31,10 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
 
-#include "hv/clock.h"
 #include "init.h"
 #include "nested.h"
 
@@ -46,6 +46,8 @@
 #define LOG_LINES 15
 #define TSC_LOOKS 10
 #define TSC_WAIT_NS 10000000
+#define TSC_KHZ_MIN 100000
+#define TSC_KHZ_MAX 100000000
 
 static const char kernel_words[] =
 	"console=ttyS0 8250.nr_uarts=1 quiet loglevel=4 panic=-1 rdinit=/init "
@@ -127,6 +129,15 @@ static void add_port(struct words *w, enum hv_init_port nr, int fd)
 	add(w, "virtserialport,nr=%d,chardev=p%d", nr, nr);
 }
 
+/* Of a clock that nobody adjusts. */
+static uint64_t raw_ns(void)
+{
+	struct timespec t = {0};
+
+	(void)clock_gettime(CLOCK_MONOTONIC_RAW, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 /* What RDTSC and the system's clock say, at one instant: the narrowest of some
  * pairs of clock reads around it.
  */
@@ -135,8 +146,8 @@ static void tsc_look(uint64_t *tsc, uint64_t *ns)
 	uint64_t least = UINT64_MAX;
 
 	for (unsigned i = 0; i < TSC_LOOKS; i++) {
-		uint64_t before = hv_now_ns(), now = __rdtsc();
-		uint64_t after = hv_now_ns();
+		uint64_t before = raw_ns(), now = __rdtsc();
+		uint64_t after = raw_ns();
 
 		if (after - before >= least)
 			continue;
@@ -146,17 +157,22 @@ static void tsc_look(uint64_t *tsc, uint64_t *ns)
 	}
 }
 
-/* Emulated processors have the host's TSC. Exact to a few millionths. */
+/* Emulated processors have the host's TSC. Exact to a few millionths; 0 where
+ * one of the two stood still or went back.
+ */
 static unsigned tsc_khz(void)
 {
 	const struct timespec wait = {.tv_nsec = TSC_WAIT_NS};
 	uint64_t tsc[2] = {0}, ns[2] = {0};
+	double khz;
 
 	tsc_look(&tsc[0], &ns[0]);
 	(void)nanosleep(&wait, NULL);
 	tsc_look(&tsc[1], &ns[1]);
-	return (unsigned)((double)(tsc[1] - tsc[0]) * 1e6 /
-			  (double)(ns[1] - ns[0]));
+	if (tsc[1] <= tsc[0] || ns[1] <= ns[0])
+		return 0;
+	khz = (double)(tsc[1] - tsc[0]) * 1e6 / (double)(ns[1] - ns[0]);
+	return khz > TSC_KHZ_MIN && khz < TSC_KHZ_MAX ? (unsigned)khz : 0;
 }
 
 /* Descriptors as QEMU gets them. */
@@ -180,8 +196,8 @@ static void command_line(struct words *w, const struct hv_args *args,
 	static const char *const fixed[] = {
 		QEMU, "-nodefaults", "-no-user-config", "-no-reboot",
 		"-display", "none", "-sandbox", sandbox,
-		/* Not the leaner microvm: it has no timer besides the PIT to
-		 * measure the TSC by, and that fails on a busy host.
+		/* Not the leaner microvm: it has no timer besides the PIT
+		 * for a kernel to go by.
 		 */
 		"-machine", "pc,usb=off,smm=off,vmport=off,i8042=off",
 		"-accel", "tcg,thread=multi", "-cpu", CPU_MODEL};

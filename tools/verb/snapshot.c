@@ -9,8 +9,11 @@
  *
  * The disk's name leads to a whole disk at every instant. After a cut behind
  * the first step the same command goes on from there, without the child that
- * the cut may have left on its way to its name.
+ * the cut may have left on its way to its name, complete and empty. Whoever made
+ * BASE takes it back on failure; whoever found it there never does, and looks
+ * first that the other one is gone.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -49,6 +52,10 @@ static const struct cli_option options[] = {
 	{0},
 };
 
+/* Of a disk's name, and a process: whom nobody has in its directory. */
+#define CHILD_NAME_BYTES 200
+#define CHILD_NAME ".%.200s.child-%lld"
+
 struct snapshot {
 	const char *prog;
 	const char *disk;  /* as given */
@@ -61,7 +68,8 @@ struct snapshot {
 	bool quiet;
 	char *real; /* of the disk; owned */
 	struct stat disk_st;
-	bool linked; /* by this call: BASE is the disk's second name */
+	bool resumes; /* BASE was the disk's second name when it began */
+	bool linked;  /* BASE became that by this call */
 };
 
 /* -------------------------------------------------------- command line -- */
@@ -175,7 +183,7 @@ static int under_its_own_name(struct snapshot *s, struct vhd_err *err)
 
 /* ------------------------------------------------- under the disk's name -- */
 
-/* Another name of the disk: so BASE is where a call was interrupted. */
+/* Another name of the disk, and no symbolic link to it. */
 static bool is_disk(const struct snapshot *s, const char *path)
 {
 	struct stat st;
@@ -184,61 +192,153 @@ static bool is_disk(const struct snapshot *s, const char *path)
 	       st.st_ino == s->disk_st.st_ino;
 }
 
-/* The child's name as long as the disk has its own. */
-static int child_name(const struct snapshot *s, char path[PATH_MAX])
+static const char *file_of(const char *path)
 {
-	const char *slash = strrchr(s->real, '/');
+	const char *slash = strrchr(path, '/');
 
-	return snprintf(path, PATH_MAX, "%.*s/.%.200s.child",
-			(int)(slash - s->real), s->real,
-			slash + 1) < PATH_MAX ? 0 : -ENAMETOOLONG;
+	return slash ? slash + 1 : path;
 }
 
-/* `path`, on the disk, is what an interrupted call left on its way to the
- * disk's name. Nobody writes to such a one.
- */
-static bool is_left(const struct snapshot *s, const char *path)
+/* The directory that a path names its file in. */
+static int dir_open(const char *path)
 {
-	const char *file = strrchr(path, '/') + 1;
-	char name[PATH_MAX];
+	char dir[PATH_MAX];
 
-	if (!is_disk(s, s->base) || child_name(s, name))
+	if (snprintf(dir, sizeof(dir), "%.*s.", (int)(file_of(path) - path),
+		     path) >= (int)sizeof(dir)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	return open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* BASE names the very entry that the child shall take, however it is spelled;
+ * or the disk's entries are fewer than its names, as where letters' case does
+ * not count.
+ */
+static int base_check(struct snapshot *s, struct vhd_err *err)
+{
+	int real = dir_open(s->real), base = dir_open(s->base);
+	struct stat a, b;
+	bool same;
+
+	if (real < 0 || base < 0 || fstat(real, &a) < 0 || fstat(base, &b) < 0) {
+		fail(err, -errno, "cannot examine the directory of BASE");
+	} else {
+		same = a.st_dev == b.st_dev && a.st_ino == b.st_ino &&
+		       !strcmp(file_of(s->real), file_of(s->base));
+		s->resumes = is_disk(s, s->base);
+		if (same || (s->resumes && s->disk_st.st_nlink < 2))
+			vhd_fail(err, -EEXIST, VHD_WHY_UNSUPPORTED, 0,
+				 "BASE is its own name; choose another");
+		else
+			err->code = 0;
+	}
+	if (real >= 0)
+		close(real);
+	if (base >= 0)
+		close(base);
+	return err->code;
+}
+
+/* Whoever made BASE may be at work still, and take it back when it fails. Such
+ * a call has a lock on the disk; where there are no locks nobody is asked.
+ */
+static int alone_check(const struct snapshot *s, struct vhd_err *err)
+{
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = open(s->real, O_RDONLY | O_CLOEXEC);
+	bool held = fd >= 0 && fcntl(fd, F_OFD_GETLK, &fl) == 0 &&
+		    fl.l_type != F_UNLCK;
+
+	if (fd >= 0)
+		close(fd);
+	if (!held)
+		return 0;
+	return vhd_fail(err, -EBUSY, VHD_WHY_LOCKED, 0,
+			"BASE is its name already, and it is open elsewhere: "
+			"close it there first");
+}
+
+/* ------------------------------------------- what an interrupted call left -- */
+
+/* As the child is called as long as the disk has its name. */
+static bool is_left_name(const struct snapshot *s, const char *file)
+{
+	const char *name = file_of(s->real);
+	size_t n = strnlen(name, CHILD_NAME_BYTES);
+	char child[NAME_MAX + 1];
+	long long pid;
+
+	if (convert_output_is_temp(file, name))
+		return true;
+	if (strncmp(file, "..", 2) != 0 || strncmp(file + 2, name, n) != 0 ||
+	    sscanf(file + 2 + n, ".child-%lld.", &pid) != 1)
 		return false;
-	return convert_output_is_temp(file, strrchr(s->real, '/') + 1) ||
-	       convert_output_is_temp(file, strrchr(name, '/') + 1);
+	snprintf(child, sizeof(child), "." CHILD_NAME, name, pid);
+	return convert_output_is_temp(file, child);
+}
+
+/* A file of ours with one name that nobody has open, and in it a child of the
+ * disk that nobody has written to: nothing is lost with it.
+ */
+static bool is_left(int fd, const struct vhd_info *disk)
+{
+	const struct vhd_open_opts how = {.inspect = true, .force_read = true};
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	const struct vhd_info *info;
+	struct vhd_err why;
+	char path[64];
+	struct stat st;
+	struct vhd *img;
+	bool left;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 ||
+	    st.st_uid != geteuid() || fcntl(fd, F_OFD_SETLK, &fl) < 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (vhd_open(path, &how, &img, &why))
+		return false;
+	info = vhd_get_info(img);
+	left = info->format == VHD_FORMAT_DIFF && info->blocks_used == 0 &&
+	       !memcmp(info->parent_id, disk->unique_id, 16);
+	vhd_abandon(img);
+	return left;
+}
+
+/* What stays is found again by others_check. */
+static void leftovers_remove(const struct snapshot *s, struct vhd *disk)
+{
+	int dir = dir_open(s->real);
+	DIR *d = dir < 0 ? NULL : fdopendir(dir);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		int fd = is_left_name(s, e->d_name)
+				 ? openat(dir, e->d_name,
+					  O_RDWR | O_NOFOLLOW | O_NONBLOCK |
+						  O_CLOEXEC)
+				 : -1;
+
+		if (fd >= 0 && is_left(fd, vhd_get_info(disk)))
+			(void)unlinkat(dir, e->d_name, 0);
+		if (fd >= 0)
+			close(fd);
+	}
+	if (d)
+		closedir(d);
+	else if (dir >= 0)
+		close(dir);
 }
 
 /* What looks for the disk by the name that the child gets would find another
  * id there.
  */
-static int others_refuse(struct snapshot *s, struct json_object *found,
-			 struct vhd_err *err)
-{
-	char shown[VERB_SHOWN_BYTES];
-
-	for (size_t i = 0; i < cli_json_count(found); i++) {
-		const char *path = cli_json_at(found, i);
-
-		if (is_left(s, path)) {
-			if (unlink(path) < 0)
-				return fail(err, -errno,
-					    "cannot remove what an "
-					    "interrupted call left");
-		} else if (!s->force) {
-			return vhd_fail(err, -EBUSY, VHD_WHY_UNSUPPORTED, 0,
-					"%.90s builds on it and would no "
-					"longer find it; --force does it "
-					"nevertheless",
-					verb_shown(path, shown));
-		}
-	}
-	return 0;
-}
-
 static int others_check(struct snapshot *s, struct vhd *disk,
 			struct vhd_err *err)
 {
 	struct json_object *found = cli_json_array();
+	char shown[VERB_SHOWN_BYTES];
 	struct vhd_layer layer;
 	int rc;
 
@@ -248,11 +348,19 @@ static int others_check(struct snapshot *s, struct vhd *disk,
 	(void)vhd_layer(disk, 0, &layer);
 	layer.path = s->real;
 	rc = merge_others_find(&layer, 1, true, found, err);
-	if (!rc)
-		rc = others_refuse(s, found, err);
+	if (!rc && cli_json_count(found) && !s->force) {
+		const char *path = cli_json_at(found, 0);
+
+		rc = vhd_fail(err, -EBUSY, VHD_WHY_UNSUPPORTED, 0,
+			      "%.90s builds on it and would no longer find "
+			      "it; --force does it nevertheless",
+			      verb_shown(path, shown));
+	}
 	json_object_put(found);
 	return rc;
 }
+
+/* ------------------------------------------------------------- the names -- */
 
 static int dir_sync(const char *path, struct vhd_err *err)
 {
@@ -278,14 +386,13 @@ static int second_name(struct snapshot *s, struct vhd_err *err)
 	char shown[VERB_SHOWN_BYTES];
 	int code;
 
+	if (s->resumes)
+		return dir_sync(s->base, err);
 	if (linkat(AT_FDCWD, s->real, AT_FDCWD, s->base, 0) == 0) {
 		s->linked = true;
 		return dir_sync(s->base, err);
 	}
 	code = -errno;
-	if (code == -EEXIST && is_disk(s, s->base) &&
-	    strcmp(s->base, s->disk) != 0)
-		return dir_sync(s->base, err);
 	verb_shown(s->base, shown);
 	if (code == -EEXIST)
 		return vhd_fail(err, code, VHD_WHY_UNSUPPORTED, 0,
@@ -306,27 +413,36 @@ static int second_name(struct snapshot *s, struct vhd_err *err)
 
 static int take_name(struct snapshot *s, struct vhd_err *err)
 {
+	const char *name = file_of(s->real);
 	struct convert_output out;
 	char path[PATH_MAX];
-	int rc = child_name(s, path);
+	int rc;
 
-	if (rc)
-		return fail(err, rc, "cannot create");
+	if (snprintf(path, sizeof(path), "%.*s" CHILD_NAME,
+		     (int)(name - s->real), s->real, name,
+		     (long long)getpid()) >= (int)sizeof(path))
+		return fail(err, -ENAMETOOLONG, "cannot create");
 	rc = convert_output_open(&out, path, false, &s->disk_st, err);
 	if (rc)
 		return rc;
 	rc = fill(s, &out, s->base, s->real, err);
 	if (!rc)
-		rc = convert_output_take(&out, strrchr(s->real, '/') + 1, err);
+		rc = convert_output_take(&out, name, err);
 	if (!rc)
 		give_away(s, out.fd);
 	if (!rc)
 		rc = convert_output_publish(&out, true, err);
 	convert_output_close(&out);
-	/* The disk has its own name still: the second one may go. */
-	if (rc && s->linked && is_disk(s, s->real))
-		(void)unlink(s->base);
 	return rc;
+}
+
+/* Its own name is the disk's still: the second one, made here, may go. Nobody
+ * relies on it, for whoever finds it there waits for this call to end.
+ */
+static void take_back(const struct snapshot *s)
+{
+	if (s->linked && is_disk(s, s->real))
+		(void)unlink(s->base);
 }
 
 /* Signals wait: it does not take long. */
@@ -353,8 +469,14 @@ static int under_the_disks_name(struct snapshot *s, struct vhd_err *err)
 	};
 	struct vhd *disk = NULL;
 	sigset_t old;
-	int rc = vhd_open(s->real, &how, &disk, err);
+	int rc = base_check(s, err);
 
+	if (!rc && s->resumes)
+		rc = alone_check(s, err);
+	if (!rc)
+		rc = vhd_open(s->real, &how, &disk, err);
+	if (!rc && s->resumes)
+		leftovers_remove(s, disk);
 	if (!rc)
 		rc = others_check(s, disk, err);
 	if (!rc) {
@@ -362,6 +484,8 @@ static int under_the_disks_name(struct snapshot *s, struct vhd_err *err)
 		rc = second_name(s, err);
 		if (!rc)
 			rc = take_name(s, err);
+		if (rc)
+			take_back(s);
 		sigprocmask(SIG_SETMASK, &old, NULL);
 	}
 	vhd_abandon(disk);
