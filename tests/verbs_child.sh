@@ -295,7 +295,10 @@ renames_twice()
 			vhd snapshot -q --rename base.vhd disk.vhd 2>/dev/null &
 		p=$!
 		sleep 0.7
-		vhd snapshot -q --rename base.vhd disk.vhd 2>/dev/null
+		# this one is about to replace the name when the first one ends
+		ASAN_OPTIONS=detect_leaks=0 strace -o second \
+			-e inject=renameat:delay_enter=2500000 \
+			vhd snapshot -q --rename base.vhd disk.vhd 2>/dev/null
 		wait $p
 		must vhd check --chain --quiet disk.vhd
 		must vhd compare was.vhd disk.vhd
